@@ -1,0 +1,123 @@
+"""CLIP's vision transformer (arXiv 2103.00020), read out before its last layer as Phi-3-Vision and LLaVA do.
+
+Module names are those of the checkpoints, including `pre_layrnorm`, which is misspelt there.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nexus_edge.ops.attention import attention
+
+
+@dataclass(frozen=True)
+class ClipVisionParams:
+    """The numbers of a CLIP tower; the defaults are ViT-L/14 at 336 pixels."""
+
+    hidden_size: int = 1024
+    intermediate_size: int = 4096
+    num_hidden_layers: int = 24
+    num_attention_heads: int = 16
+    image_size: int = 336
+    patch_size: int = 14
+    layer_norm_eps: float = 1e-5
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side of a crop."""
+        return self.image_size // self.patch_size
+
+
+class ClipEmbeddings(nn.Module):
+    """Pixels to patch tokens, with the class token first and a learned position added."""
+
+    def __init__(self, params: ClipVisionParams) -> None:
+        super().__init__()
+        self.class_embedding = nn.Parameter(torch.zeros(params.hidden_size))
+        self.patch_embedding = nn.Conv2d(3, params.hidden_size, params.patch_size, params.patch_size, bias=False)
+        self.position_embedding = nn.Embedding(params.grid**2 + 1, params.hidden_size)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """[crops, 3, image_size, image_size] -> [crops, grid * grid + 1, hidden]"""
+        patches = self.patch_embedding(pixels).flatten(2).transpose(1, 2)
+        class_token = self.class_embedding.expand(patches.shape[0], 1, -1)
+        return torch.cat((class_token, patches), dim=1) + self.position_embedding.weight
+
+
+class ClipAttention(nn.Module):
+    """Bidirectional attention with separate, biased projections."""
+
+    def __init__(self, params: ClipVisionParams) -> None:
+        super().__init__()
+        self.num_heads = params.num_attention_heads
+        self.q_proj = nn.Linear(params.hidden_size, params.hidden_size)
+        self.k_proj = nn.Linear(params.hidden_size, params.hidden_size)
+        self.v_proj = nn.Linear(params.hidden_size, params.hidden_size)
+        self.out_proj = nn.Linear(params.hidden_size, params.hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[crops, tokens, hidden] -> the same shape"""
+        return self.out_proj(attention(self.q_proj(x), self.k_proj(x), self.v_proj(x), self.num_heads))
+
+
+class ClipMlp(nn.Module):
+    """Two layers with CLIP's quick GELU, x * sigmoid(1.702 x), between them."""
+
+    def __init__(self, params: ClipVisionParams) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(params.hidden_size, params.intermediate_size)
+        self.fc2 = nn.Linear(params.intermediate_size, params.hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[crops, tokens, hidden] -> the same shape"""
+        x = self.fc1(x)
+        return self.fc2(x * torch.sigmoid(1.702 * x))
+
+
+class ClipLayer(nn.Module):
+    """One pre-norm block."""
+
+    def __init__(self, params: ClipVisionParams) -> None:
+        super().__init__()
+        self.layer_norm1 = nn.LayerNorm(params.hidden_size, params.layer_norm_eps)
+        self.self_attn = ClipAttention(params)
+        self.layer_norm2 = nn.LayerNorm(params.hidden_size, params.layer_norm_eps)
+        self.mlp = ClipMlp(params)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[crops, tokens, hidden] -> the same shape"""
+        x = x + self.self_attn(self.layer_norm1(x))
+        return x + self.mlp(self.layer_norm2(x))
+
+
+class ClipEncoder(nn.Module):
+    """The stack of layers; the last one is held, because checkpoints hold it, and never run."""
+
+    def __init__(self, params: ClipVisionParams) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(ClipLayer(params) for _ in range(params.num_hidden_layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[crops, tokens, hidden] -> the same shape, the output of the layer before the last"""
+        for layer in self.layers[:-1]:
+            x = layer(x)
+        return x
+
+
+class ClipVisionTower(nn.Module):
+    """Pixels to patch features: the output of the layer before the last, without class token and without post-norm.
+
+    The last layer and `post_layernorm` are part of every checkpoint and of no result.
+    """
+
+    def __init__(self, params: ClipVisionParams) -> None:
+        super().__init__()
+        self.embeddings = ClipEmbeddings(params)
+        self.pre_layrnorm = nn.LayerNorm(params.hidden_size, params.layer_norm_eps)
+        self.encoder = ClipEncoder(params)
+        self.post_layernorm = nn.LayerNorm(params.hidden_size, params.layer_norm_eps)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """[crops, 3, image_size, image_size] -> [crops, grid * grid, hidden]"""
+        return self.encoder(self.pre_layrnorm(self.embeddings(pixels)))[:, 1:]

@@ -1,0 +1,98 @@
+"""Lays the crops of high-resolution pictures out as one token sequence, with learned separators between rows.
+
+Source: the HD transform of InternLM-XComposer2-4KHD (arXiv 2404.06512) in the form that Phi-3-Vision uses ("sub_glb"):
+all rows of the crops' joint grid, one separator, all rows of the global view; every row ends in a row separator.
+
+Everything here is arithmetic on indices followed by one gather, so that any grid and any number of pictures go through
+one exported graph without a loop.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+CROP = 336  # pixels along one side of a crop
+MERGED = 12  # merged patches along one side of a crop: 24 x 24 patches, merged 2 x 2
+
+
+@dataclass(frozen=True)
+class CropLayout:
+    """Which crops of the padded batch exist, for `n` pictures.
+
+    rows, columns: int64 [n], the grid of crops of each picture, the global view not counted
+    starts: int64 [n], where each picture's first crop stands among all existing crops
+    """
+
+    rows: Tensor
+    columns: Tensor
+    starts: Tensor
+
+    @classmethod
+    def of(cls, image_sizes: Tensor) -> "CropLayout":
+        """From the padded sizes in pixels, int64 [n, 2] as (height, width), multiples of `CROP`."""
+        rows, columns = (image_sizes // CROP).unbind(1)
+        counts = rows * columns + 1
+        return cls(rows, columns, counts.cumsum(0) - counts)
+
+
+def existing_crops(pixel_values: Tensor, layout: CropLayout) -> Tensor:
+    """Drop the padding crops: [n, crops, 3, 336, 336] -> [existing crops, 3, 336, 336], each global view first."""
+    owner, place = _owners(layout.rows * layout.columns + 1)
+    return pixel_values.flatten(0, 1)[owner * pixel_values.shape[1] + place]
+
+
+def merge_patches(features: Tensor) -> Tensor:
+    """Join each 2 x 2 block of patches: [crops, 576, hidden] -> [crops * 144, 4 * hidden], in order (row, column)."""
+    hidden = features.shape[-1]
+    blocks = features.view(-1, MERGED, 2, MERGED, 2, hidden).permute(0, 1, 3, 2, 4, 5)
+    return blocks.reshape(-1, 4 * hidden)
+
+
+def assemble(patches: Tensor, row_separator: Tensor, view_separator: Tensor, layout: CropLayout) -> Tensor:
+    """Put the merged patches of all pictures in reading order.
+
+    Args:
+        patches: [existing crops * 144, width]
+        row_separator, view_separator: [1, width] (`sub_GN` and `glb_GN` of the checkpoint)
+
+    Returns:
+        [image tokens of all pictures, width]
+    """
+    rows, columns = layout.rows * MERGED, layout.columns * MERGED
+    crop_tokens = rows * (columns + 1)
+    owner, place = _owners(crop_tokens + 1 + MERGED * (MERGED + 1))
+    first_patch = layout.starts[owner] * MERGED * MERGED
+
+    row, column = _divide(place, columns[owner] + 1)
+    crop_row, patch_row = _divide(row, MERGED)
+    crop_column, patch_column = _divide(column, MERGED)
+    crop = 1 + crop_row * layout.columns[owner] + crop_column  # the global view is crop 0
+    from_crops = first_patch + (crop * MERGED + patch_row) * MERGED + patch_column
+
+    global_row, global_column = _divide(place - crop_tokens[owner] - 1, MERGED + 1)
+    from_global = first_patch + global_row * MERGED + global_column
+
+    in_crops = place < crop_tokens[owner]
+    ends_row = torch.where(in_crops, column == columns[owner], global_column == MERGED)
+    row_index, view_index = patches.shape[0], patches.shape[0] + 1
+    index = torch.where(in_crops, from_crops, from_global)
+    index = torch.where(ends_row, row_index, index)
+    index = torch.where(place == crop_tokens[owner], view_index, index)
+    return torch.cat((patches, row_separator, view_separator))[index]
+
+
+def _owners(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Number `counts.sum()` items: which picture each belongs to, and its place within that picture."""
+    ends = counts.cumsum(0)
+    total = int(counts.sum().item())
+    torch._check(total >= 1)
+    item = torch.arange(total, device=counts.device)
+    owner = (item.unsqueeze(1) >= ends).sum(1)
+    return owner, item - (ends - counts)[owner]
+
+
+def _divide(dividend: Tensor, divisor: Tensor | int) -> tuple[Tensor, Tensor]:
+    """Quotient and remainder."""
+    quotient = dividend // divisor
+    return quotient, dividend - quotient * divisor

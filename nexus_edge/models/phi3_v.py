@@ -1,0 +1,187 @@
+"""Phi-3-Vision and Phi-3.5-Vision (Phi-3 technical report, arXiv 2404.14219).
+
+Module names reproduce the checkpoint's keys, so `state_dict()` and the safetensors index name the same tensors.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from nexus_edge.layers.clip_vision import ClipVisionTower
+from nexus_edge.layers.decoder import DecoderLayer, KeyValue, RMSNorm
+from nexus_edge.layers.hd_assembly import CropLayout, assemble, existing_crops, merge_patches
+from nexus_edge.layers.long_rope import LongRope
+from nexus_edge.models.phi3_v_params import Phi3VisionParams
+
+
+class ImageEmbedding(nn.Module):
+    """Pixels to image features in the decoder's width: CLIP tower, HD layout, projector."""
+
+    def __init__(self, params: Phi3VisionParams) -> None:
+        super().__init__()
+        merged = 4 * params.vision.hidden_size
+        self.img_processor = nn.ModuleDict({"vision_model": ClipVisionTower(params.vision)})
+        self.sub_GN = nn.Parameter(torch.zeros(1, 1, 1, merged))
+        self.glb_GN = nn.Parameter(torch.zeros(1, 1, merged))
+        self.img_projection = nn.Sequential(
+            nn.Linear(merged, params.hidden_size), nn.GELU(), nn.Linear(params.hidden_size, params.hidden_size)
+        )
+
+    def forward(self, pixel_values: Tensor, image_sizes: Tensor) -> Tensor:
+        """
+        Args:
+            pixel_values: [pictures, crops, 3, 336, 336]; the global view, the crops row by row, then padding
+            image_sizes: int64 [pictures, 2], padded height and width in pixels, multiples of 336
+
+        Returns:
+            [image tokens of all pictures, hidden]
+        """
+        layout = CropLayout.of(image_sizes)
+        features = self.img_processor["vision_model"](existing_crops(pixel_values, layout))
+        tokens = assemble(merge_patches(features), self.sub_GN.flatten(0, 2), self.glb_GN.flatten(0, 1), layout)
+        return self.img_projection(tokens)
+
+
+class Phi3Model(nn.Module):
+    """Everything but the language head."""
+
+    def __init__(self, params: Phi3VisionParams) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(params.vocab_size, params.hidden_size)
+        self.vision_embed_tokens = ImageEmbedding(params)
+        self.layers = nn.ModuleList(DecoderLayer(params.decoder) for _ in range(params.num_hidden_layers))
+        self.norm = RMSNorm(params.hidden_size, params.decoder.rms_norm_eps)
+        self.rope = LongRope(params.rope)
+
+    def embed(self, input_ids: Tensor, image_features: Tensor) -> Tensor:
+        """Token embeddings, with the image features in their order at the negative ids.
+
+        Args:
+            input_ids: int64 [batch, tokens]
+            image_features: [image tokens, hidden], as many rows as there are negative ids
+
+        Returns:
+            [batch, tokens, hidden]
+        """
+        is_image = input_ids < 0
+        # Row 0 stands for "no image", so that the gather is valid for a prompt without pictures.
+        nothing = image_features.new_zeros(1, image_features.shape[1])
+        count = is_image.flatten().to(torch.int64).cumsum(0).view(input_ids.shape)
+        images = torch.cat((nothing, image_features))[torch.where(is_image, count, 0)]
+        return torch.where(is_image.unsqueeze(-1), images, self.embed_tokens(input_ids.clamp(min=0)))
+
+    def decode(
+        self, inputs_embeds: Tensor, position_ids: Tensor, attention_mask: Tensor, past: Sequence[KeyValue]
+    ) -> tuple[Tensor, list[KeyValue]]:
+        """All layers and the final norm.
+
+        Args:
+            inputs_embeds: [batch, tokens, hidden]
+            position_ids: int64 [batch, tokens]
+            attention_mask: int64 [batch, past + tokens]
+            past: per layer, key and value [batch, num_kv_heads, past, head_dim]
+
+        Returns:
+            [batch, tokens, hidden] and the grown cache
+        """
+        cos, sin = (table.to(inputs_embeds.dtype) for table in self.rope(position_ids))
+        x, present = inputs_embeds, []
+        for layer, layer_past in zip(self.layers, past, strict=True):
+            x, layer_present = layer(x, cos, sin, attention_mask, layer_past)
+            present.append(layer_present)
+        return self.norm(x), present
+
+
+@dataclass
+class KVCache:
+    """What a conversation keeps between calls.
+
+    The embeddings are kept beside keys and values because a conversation that grows past the LongRoPE limit must be
+    computed anew: every key in the cache was rotated with the short list.
+    """
+
+    layers: list[KeyValue] = field(default_factory=list)
+    inputs_embeds: Tensor | None = None
+    attention_mask: Tensor | None = None
+
+    @property
+    def length(self) -> int:
+        """Tokens in the cache, padding included."""
+        return 0 if self.inputs_embeds is None else self.inputs_embeds.shape[1]
+
+
+class Phi3V(nn.Module):
+    """The reference model: pictures and token ids in, logits out."""
+
+    def __init__(self, params: Phi3VisionParams) -> None:
+        super().__init__()
+        self.params = params
+        self.model = Phi3Model(params)
+        self.lm_head = nn.Linear(params.hidden_size, params.vocab_size, bias=False)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        pixel_values: Tensor | None = None,
+        image_sizes: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """
+        Args:
+            input_ids: int64 [batch, tokens]; a negative id is a place for an image feature
+            pixel_values: [pictures, crops, 3, 336, 336], with image_sizes int64 [pictures, 2]
+            attention_mask: int64 [batch, cached + tokens], 0 for padding on the left; default: no padding
+            cache: grown in place; the tokens are then the continuation of what it holds
+
+        Returns:
+            logits, float32 [batch, tokens, vocab]
+        """
+        cache = KVCache() if cache is None else cache
+        features = self.image_features(pixel_values, image_sizes)
+        embeds = self.model.embed(input_ids, features)
+        tokens, history = embeds.shape[1], cache.inputs_embeds
+        joined = embeds if history is None else torch.cat((history, embeds), dim=1)
+        if attention_mask is None:
+            attention_mask = _extend(cache.attention_mask, input_ids)
+        positions = positions_of(attention_mask)
+        past = cache.layers
+        if cache.length and self._crosses_limit(positions, cache.length):
+            past, embeds = [], joined
+        hidden, cache.layers = self.model.decode(
+            embeds, positions[:, -embeds.shape[1] :], attention_mask, past or self.empty_past(embeds)
+        )
+        cache.inputs_embeds, cache.attention_mask = joined, attention_mask
+        return self.lm_head(hidden[:, -tokens:]).float()
+
+    def image_features(self, pixel_values: Tensor | None, image_sizes: Tensor | None) -> Tensor:
+        """Image features of all pictures, [image tokens, hidden]; no rows without pictures."""
+        if pixel_values is None or image_sizes is None:
+            return self.model.norm.weight.new_zeros(0, self.params.hidden_size)
+        features: Tensor = self.model.vision_embed_tokens(pixel_values.to(self.model.norm.weight.dtype), image_sizes)
+        return features
+
+    def empty_past(self, like: Tensor) -> list[KeyValue]:
+        """A cache without tokens, for as many sequences as `like` [batch, ...] has."""
+        decoder = self.params.decoder
+        empty = like.new_zeros(like.shape[0], decoder.num_kv_heads, 0, decoder.head_dim)
+        return [(empty, empty)] * self.params.num_hidden_layers
+
+    def _crosses_limit(self, positions: Tensor, cached: int) -> bool:
+        limit = self.params.rope.original_max_position_embeddings
+        return bool(positions.max() >= limit) and bool(positions[:, :cached].max() < limit)
+
+
+def positions_of(attention_mask: Tensor) -> Tensor:
+    """Positions that do not count padding: int64 [batch, tokens] of 0 and 1 -> int64 [batch, tokens].
+
+    Padding gets position 1, as the original's generation code gives it.
+    """
+    return (attention_mask.cumsum(1) - 1).masked_fill(attention_mask == 0, 1)
+
+
+def _extend(mask: Tensor | None, input_ids: Tensor) -> Tensor:
+    ones = torch.ones_like(input_ids)
+    return ones if mask is None else torch.cat((mask, ones), dim=1)
