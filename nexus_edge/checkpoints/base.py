@@ -1,0 +1,80 @@
+"""What every source of weights offers to the exporter: `Checkpoint`."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from numpy.typing import NDArray
+
+from nexus_edge.checkpoints.dtypes import item_size
+
+Array = NDArray[Any]
+WeightsKind = Literal["real", "trained-tiny", "synthetic"]
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Type (`float32`, `bfloat16`, ...) and shape of one tensor of a checkpoint."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the tensor."""
+        return item_size(self.dtype) * math.prod(self.shape)
+
+
+class Checkpoint(Protocol):
+    """A source of named tensors that are handed out one at a time.
+
+    Arrays are read-only and may be views of a mapped file. A mapped page counts as resident memory from the moment it
+    is touched, so a reader that walks through a whole checkpoint calls `release` after each tensor.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the user asked for: a folder, a hub id, `tiny` or `synthetic`."""
+        ...
+
+    @property
+    def revision(self) -> str | None:
+        """The commit of a hub checkpoint, the generator version of a synthetic one, else None."""
+        ...
+
+    @property
+    def kind(self) -> WeightsKind:
+        """Where the numbers come from; results of `trained-tiny` and `synthetic` are never those of the real model."""
+        ...
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The parsed config.json."""
+        ...
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the checkpoint, None where there is no such folder (synthetic weights)."""
+        ...
+
+    def keys(self) -> Mapping[str, TensorInfo]:
+        """Every tensor of the checkpoint by its key."""
+        ...
+
+    def read(self, key: str) -> Array:
+        """The whole tensor."""
+        ...
+
+    def rows(self, key: str, start: int, stop: int) -> Array:
+        """`tensor[start:stop]` without touching the rest."""
+        ...
+
+    def release(self, key: str) -> None:
+        """Give back the memory that reading `key` took; arrays of it stay valid (their pages are read again)."""
+        ...
+
+    def processor_files(self) -> Mapping[str, bytes]:
+        """config.json, preprocessor_config.json and the tokenizer's files, by file name."""
+        ...

@@ -1,0 +1,137 @@
+"""A checkpoint in a folder as Hugging Face lays it out: config.json, tokenizer files, one or many safetensors files."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, get_args
+
+from nexus_edge.checkpoints.base import Array, TensorInfo, WeightsKind
+from nexus_edge.checkpoints.safetensors import SafetensorsFile
+from nexus_edge.errors import CheckpointError
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+# config.json of a checkpoint that this project made says so under this key, so that nobody takes it for the real one.
+KIND_KEY = "_nexus_edge_weights"
+REQUIRED_FILES = ("config.json", "preprocessor_config.json", "tokenizer.json")
+OPTIONAL_FILES = ("tokenizer_config.json", "special_tokens_map.json")
+
+
+class FolderCheckpoint:
+    """The checkpoint in `folder`. Opening validates config.json, the index and every header; weights stay untouched.
+
+    Raises:
+        CheckpointError: naming the file at fault, and the tensor where there is one.
+    """
+
+    def __init__(self, folder: Path, name: str | None = None, revision: str | None = None) -> None:
+        self.folder: Path | None = folder
+        self.name = name or str(folder)
+        self.revision = revision
+        self._folder = folder
+        self.config = read_json(folder / "config.json")
+        self.kind: WeightsKind = _kind(self.config, folder)
+        self._file_of = _open_shards(folder)
+        self._infos = {key: file.infos[key] for key, file in self._file_of.items()}
+
+    def keys(self) -> Mapping[str, TensorInfo]:
+        return self._infos
+
+    def read(self, key: str) -> Array:
+        return self._file(key).read(key)
+
+    def rows(self, key: str, start: int, stop: int) -> Array:
+        return self._file(key).rows(key, start, stop)
+
+    def release(self, key: str) -> None:
+        self._file(key).release(key)
+
+    def processor_files(self) -> Mapping[str, bytes]:
+        return processor_files(self._folder)
+
+    def _file(self, key: str) -> SafetensorsFile:
+        try:
+            return self._file_of[key]
+        except KeyError:
+            raise CheckpointError(f"{self._folder}: has no tensor {key!r}") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`.
+
+    Raises:
+        CheckpointError: missing, not JSON, or not an object.
+    """
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}; a checkpoint folder needs it") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: is no valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: is a JSON {type(value).__name__}, expected an object")
+    return value
+
+
+def processor_files(folder: Path) -> dict[str, bytes]:
+    """The files that turn text and pictures into tensors, by name.
+
+    Raises:
+        CheckpointError: naming the required file that is missing.
+    """
+    found = {name: folder / name for name in (*REQUIRED_FILES, *OPTIONAL_FILES) if (folder / name).is_file()}
+    for name in REQUIRED_FILES:
+        if name not in found:
+            raise CheckpointError(f"{folder}: has no {name}; copy it from the model that was fine-tuned")
+    return {name: path.read_bytes() for name, path in found.items()}
+
+
+def _kind(config: Mapping[str, Any], folder: Path) -> WeightsKind:
+    kind: WeightsKind = config.get(KIND_KEY, "real")
+    kinds = get_args(WeightsKind)
+    if kind not in kinds:
+        raise CheckpointError(f"{folder / 'config.json'}: {KIND_KEY} is {kind!r}, expected one of {', '.join(kinds)}")
+    return kind
+
+
+def _open_shards(folder: Path) -> dict[str, SafetensorsFile]:
+    """Every key with the file that holds it."""
+    if (folder / SINGLE).is_file():  # as transformers does: the single file wins over an index
+        file = SafetensorsFile(folder / SINGLE)
+        return dict.fromkeys(file.infos, file)
+    if not (folder / INDEX).is_file():
+        raise CheckpointError(_no_weights(folder))
+    weight_map = _weight_map(folder / INDEX)
+    files = {shard: SafetensorsFile(folder / shard) for shard in sorted(set(weight_map.values()))}
+    for key, shard in weight_map.items():
+        if key not in files[shard].infos:
+            raise CheckpointError(f"{folder / shard}: lacks tensor {key!r}, which {INDEX} places there")
+    file_of = {key: files[shard] for key, shard in weight_map.items()}
+    for file in files.values():
+        for key in file.infos:
+            file_of.setdefault(key, file)  # a key the index forgot; the model decides whether it belongs
+    return file_of
+
+
+def _weight_map(path: Path) -> dict[str, str]:
+    weight_map = read_json(path).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{path}: weight_map is missing or empty")
+    for key, shard in weight_map.items():
+        # Only the written path counts: the hub's cache is made of symbolic links to files elsewhere.
+        if not isinstance(shard, str) or "\\" in shard or shard != PurePosixPath(shard).name:
+            raise CheckpointError(f"{path}: tensor {key!r} lies in {shard!r}, which is not a file of this folder")
+        if not (path.parent / shard).is_file():
+            raise CheckpointError(f"{path.parent / shard}: missing, {INDEX} names it for {key!r}; download it again")
+    return weight_map
+
+
+def _no_weights(folder: Path) -> str:
+    """Why there is nothing to load, as exactly as the folder's files tell."""
+    if not folder.is_dir():
+        return f"{folder}: no such folder"
+    if any(folder.glob("adapter_model.*")):
+        return f"{folder}: holds a LoRA adapter; merge it into its base model (peft: merge_and_unload) and save that"
+    if any(folder.glob("*.bin")) or any(folder.glob("*.pt*")):
+        return f"{folder}: holds pickled weights only, which can run code; save them as safetensors (save_pretrained)"
+    return f"{folder}: has neither {SINGLE} nor {INDEX}"

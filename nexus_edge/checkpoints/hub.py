@@ -1,0 +1,41 @@
+"""Checkpoints from the Hugging Face hub: downloaded once, resumable, never executed."""
+
+import re
+from pathlib import Path
+
+from nexus_edge.checkpoints.folder import FolderCheckpoint
+from nexus_edge.errors import CheckpointError, MissingExtraError
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+# Data only: weights, configuration, tokenizer. The repository's Python files are never fetched.
+PATTERNS = ["*.json", "*.safetensors"]
+ELSEWHERE = "use --checkpoint DIR for a folder you have, or --checkpoint tiny for the embedded model"
+
+
+def open_hub(spec: str) -> FolderCheckpoint:
+    """Download `owner/name` or `owner/name@revision` into the hub's cache, and open it.
+
+    Progress bars go to stderr (HF_HUB_DISABLE_PROGRESS_BARS=1 turns them off); what an earlier, interrupted call
+    fetched is not fetched again; without a network the cache's copy is used. The opened commit becomes `revision`.
+
+    Raises:
+        CheckpointError: no network, no such repository or revision, or access denied.
+        MissingExtraError: huggingface_hub is not installed.
+    """
+    try:
+        from huggingface_hub import errors, snapshot_download
+    except ImportError as error:
+        raise MissingExtraError("downloading a checkpoint needs: pip install 'nexus-edge[export]'") from error
+    name, _, revision = spec.partition("@")
+    try:
+        snapshot = Path(snapshot_download(name, revision=revision or None, allow_patterns=PATTERNS))
+    except errors.GatedRepoError as error:
+        raise CheckpointError(f"{name}: accept its licence on huggingface.co and log in (hf auth login)") from error
+    except errors.RepositoryNotFoundError as error:
+        raise CheckpointError(f"{name}: no such repository on the hub, or it is private; {ELSEWHERE}") from error
+    except errors.LocalEntryNotFoundError as error:
+        raise CheckpointError(f"{name}: the hub cannot be reached and the cache has no copy; {ELSEWHERE}") from error
+    except (errors.HfHubHTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"{name}: download failed ({reason}); {ELSEWHERE}") from error
+    return FolderCheckpoint(snapshot, name=name, revision=snapshot.name)
