@@ -1,0 +1,20 @@
+"""Where the data files live: beside the package in a checkout, inside it in an installed wheel."""
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def recipes_dir() -> Path:
+    """The folder with <model>/<recipe>.toml."""
+    return _find("export")
+
+
+def schemes_dir() -> Path:
+    """The folder with <scheme>.toml."""
+    return _find("quant") / "schemes"
+
+
+def _find(folder: str) -> Path:
+    installed = _PACKAGE / "_data" / folder
+    return installed if installed.is_dir() else _PACKAGE.parent / folder

@@ -1,0 +1,102 @@
+"""Linear and embedding layers whose weight is stored as a scheme says; they are what the exporter lowers."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding, linear
+
+from nexus_edge.ops.gather_quantized import gather_quantized
+from nexus_edge.ops.matmul_int8 import matmul_int8
+from nexus_edge.ops.matmul_nbits import matmul_nbits
+from nexus_edge.quant.buffers import buffer_specs
+from nexus_edge.quant.schemes import Scheme
+from nexus_edge.quant.tensor import QuantizedTensor
+
+
+class _QuantModule(nn.Module):
+    """Holds what `buffer_specs` lists as buffers of the same names; forward computes in float32.
+
+    `weight` is there in a float scheme, `qweight`, `scales` and, with an asymmetric scheme, `zero_points` otherwise.
+    """
+
+    weight: Tensor
+    qweight: Tensor
+    scales: Tensor
+    zero_points: Tensor | None
+    bias: Tensor | None
+
+    def __init__(self, shape: tuple[int, int], scheme: Scheme, *, bias: bool, device: torch.device | str) -> None:
+        super().__init__()
+        self.shape = shape
+        self.scheme = scheme
+        for name in ("zero_points", "bias"):
+            self.register_buffer(name, None)
+        for name, (dtype, size) in buffer_specs(shape, scheme, has_bias=bias).items():
+            self.register_buffer(name, torch.empty(size, dtype=getattr(torch, dtype), device=device))
+
+    def fill(self, buffers: dict[str, Tensor]) -> None:
+        """Take over tensors by buffer name, as `quantize_tensor` gives them."""
+        for name, tensor in buffers.items():
+            setattr(self, name, tensor)
+
+    def extra_repr(self) -> str:
+        """Shown by print(model)."""
+        return f"{self.shape[1]} -> {self.shape[0]}, {self.scheme.name}"
+
+
+class QuantLinear(_QuantModule):
+    """y = x @ weight.T + bias with a weight of `shape` = (out, in) stored as `scheme` says."""
+
+    def __init__(
+        self, shape: tuple[int, int], scheme: Scheme, *, bias: bool = False, device: torch.device | str = "meta"
+    ) -> None:
+        super().__init__(shape, scheme, bias=bias, device=device)
+
+    @classmethod
+    def from_quantized(cls, quantized: QuantizedTensor, scheme: Scheme, bias: Tensor | None = None) -> "QuantLinear":
+        """A layer around codes that exist already."""
+        layer = cls(quantized.shape, scheme, bias=bias is not None)
+        layer.fill(quantized.buffers() if bias is None else quantized.buffers() | {"bias": bias.float()})
+        return layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: float32 [..., in] -> float32 [..., out]"""
+        scheme = self.scheme
+        y: Tensor
+        if scheme.is_float:
+            y = linear(x, self.weight.float(), self.bias)
+        elif scheme.per_channel:
+            y = matmul_int8(x, self.qweight, self.scales, self.bias)
+        else:
+            codes = (self.qweight, self.scales, self.zero_points)
+            activation_bits = 8 if scheme.activation == "int8-block" else 32
+            y = matmul_nbits(x, *codes, self.bias, scheme.bits, scheme.group_size, activation_bits)
+        return y
+
+
+class QuantEmbedding(_QuantModule):
+    """Rows of a table of `shape` = (entries, width) stored as `scheme` says."""
+
+    def __init__(self, shape: tuple[int, int], scheme: Scheme, *, device: torch.device | str = "meta") -> None:
+        super().__init__(shape, scheme, bias=False, device=device)
+
+    @classmethod
+    def from_quantized(cls, quantized: QuantizedTensor, scheme: Scheme) -> "QuantEmbedding":
+        """A table around codes that exist already."""
+        layer = cls(quantized.shape, scheme)
+        layer.fill(quantized.buffers())
+        return layer
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """ids: int64 [...] -> float32 [..., width]"""
+        scheme = self.scheme
+        rows: Tensor
+        if scheme.is_float:
+            rows = embedding(ids, self.weight).float()
+        elif scheme.per_channel:
+            rows = embedding(ids, self.qweight).float() * self.scales[ids].float().unsqueeze(-1)
+        else:
+            codes = (self.qweight, self.scales, self.zero_points)
+            rows = gather_quantized(ids, *codes, scheme.bits, scheme.group_size)
+            if self.shape[1] % scheme.group_size:
+                rows = rows[..., : self.shape[1]]
+        return rows

@@ -1,0 +1,39 @@
+"""Which function makes the codes: a method of a scheme is one registered function in one file."""
+
+import importlib
+from collections.abc import Callable
+
+from torch import Tensor
+
+from nexus_edge.errors import RecipeError
+from nexus_edge.quant.schemes import Scheme
+from nexus_edge.quant.tensor import QuantizedTensor
+
+Quantizer = Callable[[Tensor, Scheme], QuantizedTensor]
+
+_QUANTIZERS: dict[str, Quantizer] = {}
+# The files that register something; a new method adds its file here.
+_METHOD_FILES = ("nexus_edge.quant.rtn",)
+
+
+def quantizer(method: str) -> Callable[[Quantizer], Quantizer]:
+    """Register the decorated function, (weight [rows, columns], scheme) -> QuantizedTensor, as a scheme's `method`."""
+
+    def register(function: Quantizer) -> Quantizer:
+        _QUANTIZERS[method] = function
+        return function
+
+    return register
+
+
+def find_quantizer(method: str) -> Quantizer:
+    """The function registered for a scheme's `method`.
+
+    Raises:
+        RecipeError: no file registers that method
+    """
+    for module in _METHOD_FILES:
+        importlib.import_module(module)
+    if method not in _QUANTIZERS:
+        raise RecipeError(f'no quantizer for method = "{method}"; known: {", ".join(sorted(_QUANTIZERS))}, float')
+    return _QUANTIZERS[method]

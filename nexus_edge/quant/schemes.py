@@ -1,0 +1,126 @@
+"""A scheme says how one weight matrix is stored and multiplied; each is one file in quant/schemes/. Needs no torch."""
+
+import difflib
+import tomllib
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+from nexus_edge._resources import schemes_dir
+from nexus_edge.errors import RecipeError
+
+ScaleDtype = Literal["float32", "float16"]
+Activation = Literal["none", "int8-block", "int8-row"]
+
+FLOAT_BITS = (16, 32)
+CODE_BITS = (4, 8)
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How a weight [out, in] becomes codes and scales, and in which precision its input is multiplied.
+
+    Attributes:
+        name: the file name, and what a recipe says
+        description: one line for people
+        method: "float" (store as float of `bits`), or the name of a registered quantizer ("rtn", ...)
+        bits: of a stored weight: 16 or 32 for "float", else 4 or 8
+        group_size: how many neighbours along `in` share a scale; 0: the whole row (one scale per output channel)
+        symmetric: codes are centred and there is no zero point
+        scale_dtype: how scales are stored; arithmetic is float32 in either case
+        activation: what the input is rounded to before the product: "none"; "int8-block": one scale per token and group
+            of the weight; "int8-row": one scale per token
+    """
+
+    name: str
+    description: str
+    method: str
+    bits: int
+    group_size: int = 0
+    symmetric: bool = True
+    scale_dtype: ScaleDtype = "float32"
+    activation: Activation = "none"
+
+    @property
+    def is_float(self) -> bool:
+        """The weight is stored as it is, in a float type."""
+        return self.method == "float"
+
+    @property
+    def per_channel(self) -> bool:
+        """Int8 codes with one scale per output channel, multiplied by int8 activations."""
+        return not self.is_float and self.group_size == 0
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that no kernel computes."""
+        if self.bits not in (FLOAT_BITS if self.is_float else CODE_BITS):
+            raise RecipeError(
+                f'scheme {self.name}: bits = {self.bits} does not fit method = "{self.method}"; '
+                'use 16 or 32 for "float", 4 or 8 for a quantizer'
+            )
+        if self.is_float and (self.group_size, self.symmetric, self.activation) != (0, True, "none"):
+            raise RecipeError(f'scheme {self.name}: method = "float" has no group_size, zero point or activation')
+        if self.per_channel and (self.bits, self.symmetric, self.activation) != (8, True, "int8-row"):
+            raise RecipeError(
+                f"scheme {self.name}: one scale per output channel (group_size = 0) needs bits = 8, symmetric = true "
+                'and activation = "int8-row"; set a group_size'
+            )
+        if self.group_size and (self.group_size < 16 or self.group_size & (self.group_size - 1)):
+            raise RecipeError(f"scheme {self.name}: group_size = {self.group_size} is not a power of two >= 16")
+        if self.group_size and self.activation == "int8-row":
+            raise RecipeError(f'scheme {self.name}: groups go with activation = "int8-block" or "none"')
+
+
+def available_schemes() -> tuple[str, ...]:
+    """Names of the schemes that come with nexus-edge, sorted."""
+    return tuple(sorted(path.stem for path in schemes_dir().glob("*.toml")))
+
+
+@cache
+def load_scheme(name: str) -> Scheme:
+    """Read quant/schemes/<name>.toml.
+
+    Raises:
+        RecipeError: there is no such scheme, or its file is wrong
+    """
+    if name not in available_schemes():
+        raise RecipeError(f'no scheme "{name}"{_suggest(name, available_schemes())}')
+    return read_scheme(schemes_dir() / f"{name}.toml")
+
+
+def read_scheme(path: Path) -> Scheme:
+    """Read a scheme from any TOML file; its name is the file's name.
+
+    Raises:
+        RecipeError: the file is not TOML, has an unknown or missing key, or a value of the wrong type or out of range
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read as TOML: {error}") from error
+    names = tuple(field.name for field in fields(Scheme) if field.name != "name")
+    for key in table:
+        if key not in names:
+            raise RecipeError(f'{path}: unknown key "{key}"{_suggest(key, names)}')
+    for key in ("description", "method", "bits"):
+        if key not in table:
+            raise RecipeError(f'{path}: key "{key}" is missing')
+    types = get_type_hints(Scheme)
+    for key, value in table.items():
+        _check(path, key, value, types[key])
+    return Scheme(name=path.stem, **table)
+
+
+def _check(path: Path, key: str, value: Any, expected: Any) -> None:
+    """Refuse a TOML value that is not of the field's type (a bool is no int here)."""
+    choices = get_args(expected)
+    if choices and value not in choices:
+        raise RecipeError(f'{path}: {key} = "{value}" is none of {", ".join(choices)}')
+    if not choices and type(value) is not expected:
+        raise RecipeError(f"{path}: {key} must be a TOML {expected.__name__}, not {value!r}")
+
+
+def _suggest(word: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f'; did you mean "{close[0]}"?' if close else f"; known: {', '.join(known)}"
