@@ -1,0 +1,19 @@
+"""A bundle: a folder with named graphs, their weights, the processor's files, and a manifest that vouches for them.
+
+`Bundle` opens one, `BundleWriter` makes one, `Manifest` is what manifest.json says.
+"""
+
+from nexus_edge.bundle.manifest import FORMAT_VERSION, FileInfo, GraphInfo, Manifest, Source, TensorSpec
+from nexus_edge.bundle.reader import Bundle
+from nexus_edge.bundle.writer import BundleWriter
+
+__all__ = [
+    "FORMAT_VERSION",
+    "Bundle",
+    "BundleWriter",
+    "FileInfo",
+    "GraphInfo",
+    "Manifest",
+    "Source",
+    "TensorSpec",
+]

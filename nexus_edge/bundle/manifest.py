@@ -1,0 +1,173 @@
+"""manifest.json: what a bundle is, where it comes from, what its graphs take and give, and the hash of every file."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal, cast, get_args
+
+from nexus_edge._fields import Fields
+from nexus_edge.bundle.paths import check_relative
+from nexus_edge.errors import BundleError
+
+FORMAT_VERSION = 1
+SHA256_DIGITS = 64
+DTYPES = (
+    "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64", "bool"
+)  # fmt: skip
+Weights = Literal["real", "trained-tiny", "synthetic"]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or output of a graph; a string in `shape` is a dimension that varies."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+    @classmethod
+    def from_json(cls, value: Any, where: str) -> "TensorSpec":
+        table = Fields.of(value, where, BundleError, _names(cls))
+        shape = table.items("shape")
+        if not all(isinstance(dim, str) or (type(dim) is int and dim >= 0) for dim in shape):
+            raise BundleError(f"{where}: shape {shape!r:.60} must hold sizes and names of dimensions")
+        return cls(table.text("name"), table.choice("dtype", DTYPES), tuple(shape))
+
+
+@dataclass(frozen=True)
+class GraphInfo:
+    """One graph: its file (relative to the bundle), its interface, and in words how its weights are stored."""
+
+    file: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    scheme: str
+
+    @classmethod
+    def from_json(cls, value: Any, where: str) -> "GraphInfo":
+        table = Fields.of(value, where, BundleError, _names(cls))
+
+        def specs(key: str) -> tuple[TensorSpec, ...]:
+            return tuple(
+                TensorSpec.from_json(item, f"{where}: {key}[{index}]") for index, item in enumerate(table.items(key))
+            )
+
+        return cls(check_relative(table.text("file"), where), specs("inputs"), specs("outputs"), table.text("scheme"))
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """Bytes and SHA-256 (hex) of a file."""
+
+    size: int
+    sha256: str
+
+    @classmethod
+    def from_json(cls, value: Any, where: str) -> "FileInfo":
+        table = Fields.of(value, where, BundleError, _names(cls))
+        digest = table.text("sha256")
+        if len(digest) != SHA256_DIGITS or not set(digest) <= set("0123456789abcdef"):
+            raise BundleError(f"{where}: sha256 {digest!r:.80} is not {SHA256_DIGITS} lower-case hex digits")
+        return cls(table.integer("size"), digest)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The checkpoint. `weights` keeps results of tiny and synthetic weights from passing as the real model's."""
+
+    checkpoint: str
+    revision: str | None
+    weights: Weights
+
+    @classmethod
+    def from_json(cls, value: Any, where: str) -> "Source":
+        table = Fields.of(value, where, BundleError, _names(cls))
+        weights = cast(Weights, table.choice("weights", get_args(Weights)))
+        return cls(table.text("checkpoint"), table.optional_text("revision"), weights)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The whole of manifest.json.
+
+    Attributes:
+        recipe: the resolved recipe, as `Recipe.to_json` gives it
+        graphs: target -> graph name -> graph
+        files: every file of the bundle but manifest.json, by its path; `BundleWriter` fills it
+        parity: the verdict of the parity ladder ("verdict": "passed" | "rejected" | "not run", and the rungs), or None
+        context_length: most tokens, prompt and answer together
+    """
+
+    model_type: str
+    name: str
+    toolkit_version: str
+    source: Source
+    recipe: Mapping[str, Any]
+    targets: tuple[str, ...]
+    graphs: Mapping[str, Mapping[str, GraphInfo]]
+    context_length: int
+    files: Mapping[str, FileInfo] = field(default_factory=dict)
+    parity: Mapping[str, Any] | None = None
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> str:
+        """The text of manifest.json."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    def with_files(self, files: Mapping[str, FileInfo]) -> "Manifest":
+        """The same manifest for these files."""
+        return replace(self, files=dict(files))
+
+    @classmethod
+    def from_json(cls, text: str, where: str = "manifest.json") -> "Manifest":
+        """Parse and validate.
+
+        Raises:
+            BundleError: naming the field that is missing, unknown, of the wrong type, or points outside the bundle.
+        """
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise BundleError(f"{where}: is no valid JSON: {error}; export the bundle again") from error
+        version = Fields.of(value, where, BundleError).integer("format_version")
+        if version != FORMAT_VERSION:
+            raise BundleError(
+                f"{where}: format_version is {version}, this nexus-edge reads {FORMAT_VERSION}; "
+                "export again, or use the version that wrote it"
+            )
+        table = Fields.of(value, where, BundleError, _names(cls))
+        manifest = cls(
+            model_type=table.text("model_type"),
+            name=table.text("name"),
+            toolkit_version=table.text("toolkit_version"),
+            source=Source.from_json(table.table.get("source"), f"{where}: source"),
+            recipe=table.sub("recipe").table,
+            targets=table.texts("targets"),
+            graphs={
+                target: {
+                    name: GraphInfo.from_json(graph, f"{where}: graphs.{target}.{name}")
+                    for name, graph in table.sub("graphs").sub(target).table.items()
+                }
+                for target in table.sub("graphs").table
+            },
+            context_length=table.integer("context_length"),
+            files={
+                check_relative(path, f"{where}: files"): FileInfo.from_json(info, f"{where}: files[{path!r}]")
+                for path, info in table.sub("files").table.items()
+            },
+            parity=None if table.table.get("parity") is None else table.sub("parity").table,
+        )
+        manifest._check_references(where)
+        return manifest
+
+    def _check_references(self, where: str) -> None:
+        if set(self.targets) != set(self.graphs):
+            raise BundleError(f"{where}: targets {list(self.targets)} and graphs {list(self.graphs)} disagree")
+        for target, graphs in self.graphs.items():
+            for name, graph in graphs.items():
+                if graph.file not in self.files:
+                    raise BundleError(f"{where}: graphs.{target}.{name}: {graph.file} is not listed in files")
+
+
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(item.name for item in fields(kind))

@@ -1,0 +1,102 @@
+"""An exported bundle on disk: validated when it is opened, and never a way out of its own folder."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from nexus_edge.bundle.hashing import hash_file, hash_files
+from nexus_edge.bundle.manifest import Manifest
+from nexus_edge.bundle.paths import resolve_inside
+from nexus_edge.errors import BundleError, OutputError
+
+MANIFEST = "manifest.json"
+PARITY = "parity"
+Check = Literal["size", "sha256"]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A folder with a valid manifest."""
+
+    root: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], check: Check | None = "size") -> "Bundle":
+        """Open the bundle at `path`.
+
+        Args:
+            path: the bundle's folder
+            check: "size" compares the size of every file with the manifest (instant); "sha256" also their hashes (about
+                a second per GB); None trusts the files
+
+        Raises:
+            BundleError: no bundle, an invalid manifest, or a file that is missing, changed or outside.
+        """
+        root = Path(path)
+        try:
+            text = (root / MANIFEST).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BundleError(f"{root}: is no bundle ({MANIFEST}: {error}); make one with nexus-edge export") from error
+        bundle = cls(root, Manifest.from_json(text, str(root / MANIFEST)))
+        if check:
+            bundle._check_files(check)
+        return bundle
+
+    def file(self, relative: str) -> Path:
+        """A file of the bundle by its path relative to the root, with forward slashes.
+
+        Raises:
+            BundleError: it is missing or outside the bundle.
+        """
+        return resolve_inside(self.root, relative, str(self.root))
+
+    def graph(self, target: str, name: str) -> Path:
+        """The file of a graph, e.g. `graph("onnx", "decoder")`.
+
+        Raises:
+            BundleError: the bundle has no such target or graph.
+        """
+        graphs = self.manifest.graphs.get(target)
+        if graphs is None:
+            raise BundleError(
+                f"{self.root}: was not exported for {target!r}, only for {', '.join(self.manifest.targets)}"
+            )
+        if name not in graphs:
+            raise BundleError(f"{self.root}: has no graph {name!r} for {target}, only {', '.join(graphs)}")
+        return self.file(graphs[name].file)
+
+    def with_parity(self, parity: Mapping[str, Any]) -> "Bundle":
+        """Record a new verdict: rewrite manifest.json in one step, with fresh hashes of all that lies in parity/.
+
+        Raises:
+            OutputError: the bundle cannot be written.
+        """
+        files = {name: info for name, info in self.manifest.files.items() if not name.startswith(f"{PARITY}/")}
+        try:
+            for path in sorted((self.root / PARITY).rglob("*")):
+                if path.is_file():
+                    files[path.relative_to(self.root).as_posix()] = hash_file(path)
+            manifest = replace(self.manifest, parity=dict(parity), files=files)
+            temporary = self.root / f".{MANIFEST}.{os.getpid()}"
+            temporary.write_text(manifest.to_json(), "utf-8")
+            temporary.replace(self.root / MANIFEST)
+        except OSError as error:
+            raise OutputError(f"{self.root}: the parity verdict cannot be recorded: {error.strerror}") from error
+        return Bundle(self.root, manifest)
+
+    def _check_files(self, check: Check) -> None:
+        expected = self.manifest.files
+        paths = {name: self.file(name) for name in expected}
+        for name, path in paths.items():
+            size = path.stat().st_size
+            if size != expected[name].size:
+                raise BundleError(
+                    f"{path}: has {size} bytes, the manifest says {expected[name].size}; changed since export"
+                )
+        if check == "sha256":
+            for name, found in zip(paths, hash_files(paths.values()), strict=True):
+                if found != expected[name]:
+                    raise BundleError(f"{paths[name]}: its SHA-256 is not the manifest's; changed since export")

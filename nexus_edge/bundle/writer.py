@@ -1,0 +1,149 @@
+"""Writes a bundle so that it appears at its place complete or not at all."""
+
+import errno
+import os
+import shutil
+import socket
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+from nexus_edge.bundle.hashing import hash_files
+from nexus_edge.bundle.manifest import FileInfo, Manifest
+from nexus_edge.bundle.reader import MANIFEST
+from nexus_edge.errors import OutputError
+
+# What a disk says when it cannot take the result, as opposed to mistakes of ours.
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
+
+
+class BundleWriter:
+    """A context in which a bundle grows in a hidden sibling of its final place.
+
+        with BundleWriter(Path("out/phi3-vision-int4")) as writer:
+            ...                        # write files below writer.root
+            writer.commit(manifest)    # hash, flush to disk, rename
+
+    Leaving the block without `commit`, through an error or Ctrl-C, removes everything. What a killed process left
+    behind is removed by the next writer for the same place.
+
+    Args:
+        out: the bundle's final folder.
+        force: replace a bundle that is there; a folder that is no bundle is never replaced.
+
+    Raises:
+        OutputError: on entering, if `out` exists or its parent cannot be written; inside, for a full or read-only disk.
+    """
+
+    def __init__(self, out: Path, force: bool = False) -> None:
+        self.out = out.resolve()
+        self._force = force
+        self._hashed: dict[tuple[str, int, int], FileInfo] = {}
+        # A name that says whose it is: processes of another machine may share the disk.
+        self._owner = f"{socket.gethostname()}-{os.getpid()}"
+        self.root = self.out
+
+    def __enter__(self) -> "BundleWriter":
+        try:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+            self._check_free()
+            self.root = Path(tempfile.mkdtemp(prefix=f".{self.out.name}.new-{self._owner}-", dir=self.out.parent))
+            self.root.chmod(0o755)  # mkdtemp makes it private
+        except OSError as error:
+            raise OutputError(f"{self.out}: cannot be written: {error.strerror}; choose another --out") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.root != self.out:
+            shutil.rmtree(self.root, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            raise OutputError(f"{self.out}: cannot be written: {error.strerror}; nothing was left behind") from error
+
+    def seal(self, manifest: Manifest) -> Manifest:
+        """Write manifest.json with the hash of every file there is now; `Bundle.open(writer.root)` works from then on."""
+        paths = {
+            path.relative_to(self.root).as_posix(): path
+            for path in sorted(self.root.rglob("*"))
+            if path.is_file() and path != self.root / MANIFEST
+        }
+        stats = {name: path.stat() for name, path in paths.items()}
+        states = {name: (name, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
+        changed = [name for name, state in states.items() if state not in self._hashed]
+        for name, info in zip(changed, hash_files(paths[name] for name in changed), strict=True):
+            self._hashed[states[name]] = info
+        sealed = manifest.with_files({name: self._hashed[state] for name, state in states.items()})
+        (self.root / MANIFEST).write_text(sealed.to_json(), "utf-8")
+        return sealed
+
+    def commit(self, manifest: Manifest) -> Manifest:
+        """Seal, flush everything to disk, and move the bundle to its place in one step.
+
+        Raises:
+            OutputError: something appeared at `out` in the meantime.
+        """
+        sealed = self.seal(manifest)
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(_flush, [path for path in self.root.rglob("*") if path.is_file()]))
+        self._check_free()
+        self._rename()
+        self.root = self.out
+        return sealed
+
+    def _check_free(self) -> None:
+        """Refuse to overwrite what the user did not allow, or what is no bundle."""
+        if not os.path.lexists(self.out):
+            return
+        if not self._force:
+            raise OutputError(f"{self.out}: exists already; use --force to replace it, or another --out")
+        if not (self.out / MANIFEST).is_file():
+            raise OutputError(f"{self.out}: is no bundle, --force does not replace it; choose another --out")
+
+    def _rename(self) -> None:
+        """The old bundle steps aside, the new one takes its place; if that fails, the old one returns."""
+        if not self.out.exists():
+            self.root.rename(self.out)
+            return
+        old = self.out.parent / f".{self.out.name}.old-{self._owner}-"
+        try:
+            self.out.rename(old)
+            self.root.rename(self.out)
+        finally:
+            if self.out.exists():
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                old.rename(self.out)
+
+    def _sweep(self) -> None:
+        """Clean up after processes of this machine that died midway; put a bundle back that had stepped aside."""
+        for kind in ("new", "old"):
+            prefix = f".{self.out.name}.{kind}-{socket.gethostname()}-"
+            for folder in self.out.parent.iterdir():
+                pid = folder.name.removeprefix(prefix).partition("-")[0]
+                if not folder.name.startswith(prefix) or not pid.isdigit() or _alive(int(pid)):
+                    continue
+                if kind == "old" and not self.out.exists():
+                    folder.rename(self.out)
+                else:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    if os.name == "nt":  # signal 0 is a real one there; leftovers then stay
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
+
+
+def _flush(path: Path) -> None:
+    """Wait until the disk has the file: a full disk may show only now."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())

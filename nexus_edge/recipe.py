@@ -1,0 +1,170 @@
+"""A recipe says what an export makes: targets, and for each graph how its weights are stored, layer by layer.
+
+Recipes are TOML files in export/<model>/<name>.toml, or the user's own; `extends` takes over another recipe.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from nexus_edge._fields import Fields, suggest
+from nexus_edge._resources import recipes_dir
+from nexus_edge.errors import RecipeError
+from nexus_edge.quant.schemes import available_schemes
+
+Target = Literal["onnx"]
+CacheDtype = Literal["float32", "float16", "int8"]
+KEYS = ("extends", "name", "description", "model_type", "checkpoint", "targets", "graphs")
+GRAPH_KEYS = ("scheme", "kv_cache", "overrides")
+
+
+@dataclass(frozen=True)
+class GraphRecipe:
+    """How one graph is stored.
+
+    Attributes:
+        scheme: of every Linear and Embedding weight; norms, biases and the patch convolution stay float32
+        overrides: fnmatch pattern on the module's full name -> scheme; the last match wins
+        kv_cache: type of cached keys and values; None for a graph without a cache
+    """
+
+    scheme: str
+    overrides: Mapping[str, str]
+    kv_cache: CacheDtype | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A resolved recipe.
+
+    Attributes:
+        name: default folder name of the bundle
+        description: one line for people
+        model_type: of the checkpoints it fits
+        checkpoint: hub id that is exported unless the user names another
+        targets: what is written
+        graphs: by graph name
+    """
+
+    name: str
+    description: str
+    model_type: str
+    checkpoint: str
+    targets: tuple[Target, ...]
+    graphs: Mapping[str, GraphRecipe]
+
+    def scheme_for(self, graph: str, fqn: str) -> str:
+        """Name of the scheme for the weight of module `fqn` (such as `model.layers.0.mlp.down_proj`) in `graph`."""
+        recipe = self.graphs[graph]
+        matches = [scheme for pattern, scheme in recipe.overrides.items() if fnmatchcase(fqn, pattern)]
+        return matches[-1] if matches else recipe.scheme
+
+    def unused_overrides(self, fqns: Mapping[str, Iterable[str]]) -> list[str]:
+        """Patterns that match no module, as `graph: pattern`: most likely misspelt.
+
+        Args:
+            fqns: graph -> full names of its modules
+        """
+        unused = []
+        for graph, recipe in self.graphs.items():
+            names = list(fqns.get(graph, ()))
+            for pattern in recipe.overrides:
+                if not any(fnmatchcase(name, pattern) for name in names):
+                    unused.append(f"{graph}: {pattern}")
+        return unused
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for the manifest and for `--dry-run`."""
+        return asdict(self)
+
+
+def find_recipe(model: str, name: str) -> Recipe:
+    """The recipe export/<model>/<name>.toml that comes with nexus-edge.
+
+    Raises:
+        RecipeError: there is no such model or recipe.
+    """
+    models = sorted(path.name for path in recipes_dir().iterdir() if path.is_dir())
+    if model not in models:
+        raise RecipeError(f"no model {model!r}{suggest(model, models)}")
+    names = sorted(path.stem for path in (recipes_dir() / model).glob("*.toml"))
+    if name not in names:
+        raise RecipeError(f"{model} has no recipe {name!r}{suggest(name, names)}")
+    return read_recipe(recipes_dir() / model / f"{name}.toml")
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and validate a recipe file.
+
+    Raises:
+        RecipeError: the file cannot be read, or a key, type, scheme, target or `extends` is wrong.
+    """
+    table = Fields.of(_resolve(path, ()), str(path), RecipeError, KEYS)
+    targets = table.texts("targets")
+    for target in targets:
+        if target not in get_args(Target):
+            raise RecipeError(f"{path}: targets: {target!r}{suggest(target, get_args(Target))}")
+    if not targets or len(set(targets)) != len(targets):
+        raise RecipeError(f"{path}: targets must name each target once")
+    graphs = {name: _graph(table.sub("graphs").sub(name, GRAPH_KEYS)) for name in table.sub("graphs").table}
+    if not graphs:
+        raise RecipeError(f"{path}: graphs is missing; copy a recipe of {recipes_dir()} and change it")
+    return Recipe(
+        name=_folder_name(table),
+        description=table.text("description"),
+        model_type=table.text("model_type"),
+        checkpoint=table.text("checkpoint"),
+        targets=cast(tuple[Target, ...], targets),
+        graphs=graphs,
+    )
+
+
+def _graph(table: Fields) -> GraphRecipe:
+    schemes = available_schemes()
+    overrides = table.sub("overrides")
+    kv_cache = table.choice("kv_cache", get_args(CacheDtype)) if "kv_cache" in table.table else None
+    return GraphRecipe(
+        scheme=table.choice("scheme", schemes),
+        overrides={pattern: overrides.choice(pattern, schemes) for pattern in overrides.table},
+        kv_cache=cast(CacheDtype | None, kv_cache),
+    )
+
+
+def _folder_name(table: Fields) -> str:
+    name = table.text("name")
+    if not name or name.startswith(".") or not all(char.isalnum() or char in "-_." for char in name):
+        raise RecipeError(f"{table.where}: name {name!r:.60} must be letters, digits, '-', '_' and '.'")
+    return name
+
+
+def _resolve(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    """The file's table, laid over the one it extends."""
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise RecipeError(f"{path}: is no valid TOML: {error}") from error
+    base = table.pop("extends", None)
+    if base is None:
+        return table
+    if not isinstance(base, str):
+        raise RecipeError(
+            f"{path}: extends must be a string: a file beside this one, or a name like phi3-vision/int4.toml"
+        )
+    source = path.parent / base if (path.parent / base).is_file() else recipes_dir() / base
+    if source.resolve() in seen:
+        raise RecipeError(f"{path}: extends goes round in a circle")
+    return _merged(_resolve(source, (*seen, path.resolve())), table)
+
+
+def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables merge; anything else is replaced, and moves to the end so that a later pattern still wins."""
+    result = dict(base)
+    for key, value in top.items():
+        old = result.pop(key, None)
+        result[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
