@@ -64,7 +64,7 @@ class BundleWriter:
             raise OutputError(f"{self.out}: cannot be written: {error.strerror}; nothing was left behind") from error
 
     def seal(self, manifest: Manifest) -> Manifest:
-        """Write manifest.json with the hash of every file there is now; `Bundle.open(writer.root)` works from then on."""
+        """Write manifest.json with the hash of every file there is now: `Bundle.open(writer.root)` works afterwards."""
         paths = {
             path.relative_to(self.root).as_posix(): path
             for path in sorted(self.root.rglob("*"))
