@@ -1,0 +1,46 @@
+"""What every family's processor offers; runtimes and parity are written against this."""
+
+from collections.abc import Iterable, Sequence
+from typing import NotRequired, Protocol, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nexus_edge.processing.images import Picture
+from nexus_edge.processing.prompt import Message
+from nexus_edge.processing.tokenizer import StreamDecoder
+
+
+class ModelInputs(TypedDict):
+    """The arrays of one prompt; the pixel entries are absent when it has no pictures."""
+
+    input_ids: NDArray[np.int64]  # [1, tokens], picture N is a run of -N
+    attention_mask: NDArray[np.int64]  # [1, tokens], all ones
+    pixel_values: NotRequired[NDArray[np.float32]]  # [pictures, views, 3, height, width]
+    image_sizes: NotRequired[NDArray[np.int64]]  # [pictures, 2], height and width in pixels that the views cover
+
+
+class Processor(Protocol):
+    """Turns one prompt and its pictures into `ModelInputs`, and token ids back into text."""
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Ids that end a turn."""
+
+    def __call__(self, prompt: str, images: Sequence[Picture] | None = None) -> ModelInputs:
+        """The inputs of one prompt; raises PromptError or ImageError."""
+
+    def apply_chat_template(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> str:
+        """The prompt text of a conversation; raises PromptError."""
+
+    def count_image_tokens(self, width: int, height: int) -> int:
+        """How many positions of the prompt a picture of this size (in pixels) takes."""
+
+    def encode(self, text: str, add_bos: bool = True) -> list[int]:
+        """Token ids of a text without pictures."""
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of token ids, special tokens left out."""
+
+    def stream_decoder(self) -> StreamDecoder:
+        """A decoder for ids that arrive one at a time."""

@@ -1,0 +1,155 @@
+"""Phi-3-Vision and Phi-3.5-Vision: pictures to crops, prompts to ids with the places of the pictures."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nexus_edge.errors import CheckpointError, ImageError, InputError, PromptError
+from nexus_edge.processing import prompt as phi3_prompt
+from nexus_edge.processing.base import ModelInputs
+from nexus_edge.processing.folder import read_json
+from nexus_edge.processing.hd_transform import CROP, TOKENS_PER_SIDE, HdGeometry, hd_geometry, hd_transform
+from nexus_edge.processing.images import Picture, load_image
+from nexus_edge.processing.resize import resize_bicubic
+from nexus_edge.processing.tokenizer import StreamDecoder, Tokenizer
+
+Rgb = tuple[float, float, float]
+
+CLIP_MEAN: Rgb = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD: Rgb = (0.26862954, 0.26130258, 0.27577711)
+
+
+def preprocess_images(
+    images: Sequence[Picture], num_crops: int, mean: Rgb = CLIP_MEAN, std: Rgb = CLIP_STD
+) -> tuple[NDArray[np.float32], NDArray[np.int64], list[int]]:
+    """Pictures as the vision encoder reads them: `(pixel_values, image_sizes, num_img_tokens)`.
+
+    pixel_values [pictures, num_crops + 1, 3, 336, 336]: the global view, then the crops row by row, then zeros.
+    image_sizes [pictures, 2]: height and width of the padded picture in pixels. num_img_tokens: positions in a prompt.
+    `mean` and `std` are those of RGB in 0..1. Raises ImageError, and InputError if `num_crops` is below 1.
+    """
+    if num_crops < 1:
+        raise InputError(f"num_crops is {num_crops}; it must be at least 1")
+    table = _normalisation_table(mean, std)
+    pixel_values = np.zeros((len(images), num_crops + 1, 3, CROP, CROP), dtype=np.float32)
+    geometries = []
+    for index, (picture, views) in enumerate(zip(images, pixel_values, strict=True)):
+        name = str(picture) if isinstance(picture, str | Path) else f"picture {index + 1}"
+        image = load_image(picture, name)
+        geometry = hd_geometry(*image.size, num_crops, name)
+        _fill_views(views, hd_transform(image, geometry), geometry, table)
+        geometries.append(geometry)
+    sizes = np.array([geometry.image_size for geometry in geometries], dtype=np.int64).reshape(-1, 2)
+    return pixel_values, sizes, [geometry.num_tokens for geometry in geometries]
+
+
+def _normalisation_table(mean: Rgb, std: Rgb) -> NDArray[np.float32]:
+    """[3, 256]: each 8-bit value, scaled to 0..1 and normalised, in the original's order and in float32 throughout.
+
+    A value has only 256 outcomes, so the table gives the same bits as the arithmetic on every pixel would.
+    """
+    scaled = np.arange(256, dtype=np.float32) / np.float32(255)
+    return (scaled - np.array(mean, dtype=np.float32)[:, None]) / np.array(std, dtype=np.float32)[:, None]
+
+
+def _fill_views(
+    views: NDArray[np.float32], padded: NDArray[np.uint8], geometry: HdGeometry, table: NDArray[np.float32]
+) -> None:
+    """Writes the global view and the crops of `padded` [height, width, 3] into `views` [num_crops + 1, 3, 336, 336]."""
+    rows, columns = geometry.grid
+    for channel in range(3):
+        plane = table[channel][padded[:, :, channel]]
+        views[0, channel] = resize_bicubic(plane, CROP)
+        crops = plane.reshape(rows, CROP, columns, CROP).swapaxes(1, 2)
+        views[1 : rows * columns + 1, channel] = crops.reshape(-1, CROP, CROP)
+
+
+@dataclass(frozen=True)
+class Phi3VProcessor:
+    """What the model's original processor does, on numpy arrays."""
+
+    tokenizer: Tokenizer
+    stop_ids: tuple[int, ...]
+    num_crops: int
+    mean: Rgb = CLIP_MEAN
+    std: Rgb = CLIP_STD
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "Phi3VProcessor":
+        """Reads preprocessor_config.json and the tokenizer; raises CheckpointError."""
+        tokenizer = Tokenizer.from_folder(folder)
+        for token in ("<|user|>", "<|assistant|>", "<|end|>"):
+            if tokenizer.token_id(token) is None:
+                raise CheckpointError(f"{folder / 'tokenizer.json'} has no token {token}; it is not a Phi-3 tokenizer")
+        stops = [tokenizer.token_id(token) for token in phi3_prompt.STOP_TOKENS]
+        config = read_json(folder, "preprocessor_config.json")
+        source = str(folder / "preprocessor_config.json")
+        tokens_per_crop = config.get("num_img_tokens", TOKENS_PER_SIDE**2)
+        if tokens_per_crop != TOKENS_PER_SIDE**2:
+            raise CheckpointError(
+                f"{source}: num_img_tokens is {tokens_per_crop!r}; Phi-3-Vision has {TOKENS_PER_SIDE**2}"
+            )
+        num_crops = config.get("num_crops")
+        if type(num_crops) is not int or num_crops < 1:
+            raise CheckpointError(f"{source}: num_crops is {num_crops!r}; it must be a whole number above 0")
+        mean = _rgb(config.get("image_mean", CLIP_MEAN), "image_mean", source)
+        std = _rgb(config.get("image_std", CLIP_STD), "image_std", source)
+        if min(std) <= 0:
+            raise CheckpointError(f"{source}: image_std is {list(std)}; it must be above 0")
+        return cls(tokenizer, tuple(id_ for id_ in stops if id_ is not None), num_crops, mean, std)
+
+    def __call__(self, prompt: str, images: Sequence[Picture] | None = None) -> ModelInputs:
+        """The inputs of one prompt with its pictures, in the order of their tags' numbers.
+
+        Raises PromptError if tags and pictures do not fit together, ImageError if a picture cannot be read.
+        """
+        if not isinstance(prompt, str):
+            raise PromptError(f"the prompt is a {type(prompt).__name__}; give one text per call")
+        if isinstance(images, str | bytes | Image.Image):
+            raise ImageError("images is a single picture; give a list of pictures")
+        images = images or ()
+        chunks, numbers = phi3_prompt.split_prompt(prompt, len(images))
+        if not images:
+            return _as_inputs(self.encode(prompt))
+        pixel_values, image_sizes, num_img_tokens = preprocess_images(images, self.num_crops, self.mean, self.std)
+        inputs = _as_inputs(phi3_prompt.encode_prompt(chunks, numbers, num_img_tokens, self.encode))
+        return {**inputs, "pixel_values": pixel_values, "image_sizes": image_sizes}
+
+    def apply_chat_template(self, messages: Sequence[phi3_prompt.Message], add_generation_prompt: bool = True) -> str:
+        """See `nexus_edge.processing.prompt.apply_chat_template`."""
+        return phi3_prompt.apply_chat_template(messages, add_generation_prompt)
+
+    def count_image_tokens(self, width: int, height: int) -> int:
+        """How many positions of the prompt a picture of this size (in pixels) takes; raises ImageError."""
+        return hd_geometry(width, height, self.num_crops).num_tokens
+
+    def encode(self, text: str, add_bos: bool = True) -> list[int]:
+        """Token ids of a text; an image tag in it is text like any other."""
+        return self.tokenizer.encode(text, add_bos)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of token ids, special tokens and the places of pictures left out."""
+        return self.tokenizer.decode(ids)
+
+    def stream_decoder(self) -> StreamDecoder:
+        """A decoder for ids that arrive one at a time."""
+        return StreamDecoder(self.tokenizer)
+
+
+def _as_inputs(ids: list[int]) -> ModelInputs:
+    input_ids = np.array([ids], dtype=np.int64)
+    return {"input_ids": input_ids, "attention_mask": np.ones_like(input_ids)}
+
+
+def _rgb(value: Any, key: str, source: str) -> Rgb:
+    """Three finite numbers from a JSON file; raises CheckpointError."""
+    numbers = value if isinstance(value, list | tuple) else ()
+    if len(numbers) != 3 or not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+        raise CheckpointError(f"{source}: {key} is {value!r}; it must be three numbers, for red, green and blue")
+    return (float(numbers[0]), float(numbers[1]), float(numbers[2]))

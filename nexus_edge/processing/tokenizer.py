@@ -1,0 +1,103 @@
+"""Text to ids and back with the checkpoint's own tokenizer.json, also one id at a time."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import tokenizers
+
+from nexus_edge.errors import CheckpointError
+from nexus_edge.processing.folder import read_json
+
+BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>")  # a byte that the vocabulary has no piece for
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+class Tokenizer:
+    """A tokenizer.json with the one thing it does not say reliably: which token begins a text."""
+
+    def __init__(self, core: tokenizers.Tokenizer, bos_id: int | None) -> None:
+        core.no_truncation()  # a training run may have left its own limits in the file
+        core.no_padding()
+        self._core = core
+        self.bos_id = bos_id
+        self._special = {id_ for id_, token in core.get_added_tokens_decoder().items() if token.special}
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "Tokenizer":
+        """Reads tokenizer.json and tokenizer_config.json; raises CheckpointError if one is missing or wrong."""
+        config = read_json(folder, "tokenizer_config.json")
+        path = folder / "tokenizer.json"
+        read_json(folder, path.name)  # says more about a damaged file than the parser below
+        try:
+            core = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises nothing more precise than Exception
+            raise CheckpointError(f"{path} is not a tokenizer ({error}); download it again") from error
+        token = config.get("bos_token")
+        bos = token.get("content") if isinstance(token, dict) else token  # older files hold the token's flags as well
+        if not config.get("add_bos_token", True):
+            return cls(core, bos_id=None)
+        bos_id = core.token_to_id(bos) if isinstance(bos, str) else None
+        if bos_id is None:
+            raise CheckpointError(
+                f"{folder / 'tokenizer_config.json'}: bos_token {bos!r} is not in {path.name}; fix one"
+            )
+        return cls(core, bos_id)
+
+    def token_id(self, token: str) -> int | None:
+        """The id of a token given as text, or None."""
+        return self._core.token_to_id(token)
+
+    def encode(self, text: str, add_bos: bool = True) -> list[int]:
+        """Ids of `text`, after the BOS where the tokenizer has one."""
+        ids = self._core.encode(text, add_special_tokens=False).ids
+        return [self.bos_id, *ids] if add_bos and self.bos_id is not None else list(ids)
+
+    def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
+        """Text of `ids`; negative ids (places of pictures) are left out."""
+        return self._core.decode([id_ for id_ in ids if id_ >= 0], skip_special_tokens=skip_special)
+
+    def is_silent(self, id_: int) -> bool:
+        """Whether `decode` leaves this id out: a picture's place, a special token, or one without text."""
+        return id_ < 0 or id_ in self._special or self._core.id_to_token(id_) is None
+
+    def is_byte(self, id_: int) -> bool:
+        """Whether this id is a single byte, perhaps of a longer character."""
+        return BYTE_TOKEN.fullmatch(self._core.id_to_token(id_) or "") is not None
+
+
+class StreamDecoder:
+    """Decodes ids as they come. All pieces together are exactly `decode` of all ids, however they are cut.
+
+    A piece never ends inside a character. A run of byte tokens is held until another token ends it: one bad byte makes
+    `decode` replace the whole run, so none of it is certain before. The last shown token goes in front of each
+    decode, because decoders treat the first token of a text in their own way (Llama's strip its leading space).
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._before: Sequence[int] = ()
+        self._pending: list[int] = []
+
+    def push(self, id_: int) -> str:
+        """The text that this id makes certain, often with that of ids before it; empty while it has to wait."""
+        if self._tokenizer.is_silent(id_):
+            return ""
+        self._pending.append(id_)
+        if self._tokenizer.is_byte(id_):
+            return ""
+        text = self._decode_pending()
+        if text.endswith(REPLACEMENT):  # byte-level vocabularies cut characters between ordinary tokens
+            return ""
+        self._before, self._pending = (id_,), []
+        return text
+
+    def flush(self) -> str:
+        """The text that was held back, at the end of the ids; the decoder is then as new."""
+        text = self._decode_pending() if self._pending else ""
+        self._before, self._pending = (), []
+        return text
+
+    def _decode_pending(self) -> str:
+        shown = len(self._tokenizer.decode(self._before))
+        return self._tokenizer.decode([*self._before, *self._pending])[shown:]
