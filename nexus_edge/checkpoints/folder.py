@@ -119,7 +119,7 @@ def _weight_map(path: Path) -> dict[str, str]:
         raise CheckpointError(f"{path}: weight_map is missing or empty")
     for key, shard in weight_map.items():
         # Only the written path counts: the hub's cache is made of symbolic links to files elsewhere.
-        if not isinstance(shard, str) or "\\" in shard or shard != PurePosixPath(shard).name:
+        if not isinstance(shard, str) or "\\" in shard or shard in ("", "..") or shard != PurePosixPath(shard).name:
             raise CheckpointError(f"{path}: tensor {key!r} lies in {shard!r}, which is not a file of this folder")
         if not (path.parent / shard).is_file():
             raise CheckpointError(f"{path.parent / shard}: missing, {INDEX} names it for {key!r}; download it again")

@@ -63,7 +63,7 @@ def test_arrays_stay_valid_after_release(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the page accounting of other systems differs")
 def test_released_pages_leave_resident_memory(tmp_path: Path) -> None:
-    size = 64 << 20
+    size = 16 << 20
     path = tmp_path / "t.safetensors"
     safetensors.numpy.save_file({name: np.ones(size, np.uint8) for name in "abcd"}, path)
     # A process of its own, because a peak is of a whole life; VmHWM, because ru_maxrss starts at the parent's peak.
