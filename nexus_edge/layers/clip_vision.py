@@ -29,6 +29,14 @@ class ClipVisionParams:
         return self.image_size // self.patch_size
 
 
+class PositionEmbedding(nn.Module):
+    """A table that is added as a whole, never looked up; so it is no nn.Embedding, and no scheme quantizes it."""
+
+    def __init__(self, positions: int, hidden_size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(positions, hidden_size))
+
+
 class ClipEmbeddings(nn.Module):
     """Pixels to patch tokens, with the class token first and a learned position added."""
 
@@ -36,7 +44,7 @@ class ClipEmbeddings(nn.Module):
         super().__init__()
         self.class_embedding = nn.Parameter(torch.zeros(params.hidden_size))
         self.patch_embedding = nn.Conv2d(3, params.hidden_size, params.patch_size, params.patch_size, bias=False)
-        self.position_embedding = nn.Embedding(params.grid**2 + 1, params.hidden_size)
+        self.position_embedding = PositionEmbedding(params.grid**2 + 1, params.hidden_size)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """[crops, 3, image_size, image_size] -> [crops, grid * grid + 1, hidden]"""

@@ -70,12 +70,13 @@ class GatedMlp(nn.Module):
 
     def __init__(self, params: DecoderParams) -> None:
         super().__init__()
-        self.gate_up_proj = nn.Linear(params.hidden_size, 2 * params.intermediate_size, bias=False)
+        self.splits = [params.intermediate_size] * 2
+        self.gate_up_proj = nn.Linear(params.hidden_size, sum(self.splits), bias=False)
         self.down_proj = nn.Linear(params.intermediate_size, params.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, tokens, hidden] -> the same shape"""
-        gate, up = self.gate_up_proj(x).chunk(2, dim=-1)
+        gate, up = self.gate_up_proj(x).split(self.splits, dim=-1)
         return self.down_proj(up * nn.functional.silu(gate))
 
 

@@ -8,6 +8,7 @@ one exported graph without a loop.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ class CropLayout:
 def existing_crops(pixel_values: Tensor, layout: CropLayout) -> Tensor:
     """Drop the padding crops: [n, crops, 3, 336, 336] -> [existing crops, 3, 336, 336], each global view first."""
     owner, place = _owners(layout.rows * layout.columns + 1)
-    return pixel_values.flatten(0, 1)[owner * pixel_values.shape[1] + place]
+    return _pick(pixel_values.flatten(0, 1), owner * pixel_values.shape[1] + place)
 
 
 def merge_patches(features: Tensor) -> Tensor:
@@ -62,34 +63,41 @@ def assemble(patches: Tensor, row_separator: Tensor, view_separator: Tensor, lay
     rows, columns = layout.rows * MERGED, layout.columns * MERGED
     crop_tokens = rows * (columns + 1)
     owner, place = _owners(crop_tokens + 1 + MERGED * (MERGED + 1))
-    first_patch = layout.starts[owner] * MERGED * MERGED
+    first_patch = _pick(layout.starts, owner) * MERGED * MERGED
+    rows_end = _pick(crop_tokens, owner)
+    width = _pick(columns, owner)
 
-    row, column = _divide(place, columns[owner] + 1)
+    row, column = _divide(place, width + 1)
     crop_row, patch_row = _divide(row, MERGED)
     crop_column, patch_column = _divide(column, MERGED)
-    crop = 1 + crop_row * layout.columns[owner] + crop_column  # the global view is crop 0
+    crop = 1 + crop_row * (width // MERGED) + crop_column  # the global view is crop 0
     from_crops = first_patch + (crop * MERGED + patch_row) * MERGED + patch_column
 
-    global_row, global_column = _divide(place - crop_tokens[owner] - 1, MERGED + 1)
+    global_row, global_column = _divide(place - rows_end - 1, MERGED + 1)
     from_global = first_patch + global_row * MERGED + global_column
 
-    in_crops = place < crop_tokens[owner]
-    ends_row = torch.where(in_crops, column == columns[owner], global_column == MERGED)
+    in_crops = place < rows_end
+    ends_row = torch.where(in_crops, width - column, MERGED - global_column) == 0
     row_index, view_index = patches.shape[0], patches.shape[0] + 1
     index = torch.where(in_crops, from_crops, from_global)
     index = torch.where(ends_row, row_index, index)
-    index = torch.where(place == crop_tokens[owner], view_index, index)
-    return torch.cat((patches, row_separator, view_separator))[index]
+    index = torch.where(place == rows_end, view_index, index)
+    return _pick(torch.cat((patches, row_separator, view_separator)), index)
 
 
 def _owners(counts: Tensor) -> tuple[Tensor, Tensor]:
     """Number `counts.sum()` items: which picture each belongs to, and its place within that picture."""
     ends = counts.cumsum(0)
-    total = int(counts.sum().item())
+    total = cast("int", counts.sum().item())  # symbolic while exporting, so it must not go through int()
     torch._check(total >= 1)
     item = torch.arange(total, device=counts.device)
     owner = (item.unsqueeze(1) >= ends).sum(1)
-    return owner, item - (ends - counts)[owner]
+    return owner, item - _pick(ends - counts, owner)
+
+
+def _pick(x: Tensor, index: Tensor) -> Tensor:
+    """Entries of the first axis; `index_select` exports as one Gather, indexing with brackets does not."""
+    return x.index_select(0, index)
 
 
 def _divide(dividend: Tensor, divisor: Tensor | int) -> tuple[Tensor, Tensor]:

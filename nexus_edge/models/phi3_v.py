@@ -3,8 +3,9 @@
 Module names reproduce the checkpoint's keys, so `state_dict()` and the safetensors index name the same tensors.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,14 @@ from torch import Tensor, nn
 from nexus_edge.layers.clip_vision import ClipVisionTower
 from nexus_edge.layers.decoder import DecoderLayer, KeyValue, RMSNorm
 from nexus_edge.layers.hd_assembly import CropLayout, assemble, existing_crops, merge_patches
-from nexus_edge.layers.long_rope import LongRope
+from nexus_edge.layers.long_rope import LongRope, inverse_frequencies
+from nexus_edge.models.base import ReferenceModel
 from nexus_edge.models.phi3_v_params import Phi3VisionParams
+
+
+def build(config: Mapping[str, Any]) -> "Phi3V":
+    """The model that a checkpoint's `config.json` describes, on the default device, in eval mode."""
+    return Phi3V(Phi3VisionParams.from_json(config)).eval()
 
 
 class ImageEmbedding(nn.Module):
@@ -69,7 +76,7 @@ class Phi3Model(nn.Module):
         # Row 0 stands for "no image", so that the gather is valid for a prompt without pictures.
         nothing = image_features.new_zeros(1, image_features.shape[1])
         count = is_image.flatten().to(torch.int64).cumsum(0).view(input_ids.shape)
-        images = torch.cat((nothing, image_features))[torch.where(is_image, count, 0)]
+        images = nn.functional.embedding(torch.where(is_image, count, 0), torch.cat((nothing, image_features)))
         return torch.where(is_image.unsqueeze(-1), images, self.embed_tokens(input_ids.clamp(min=0)))
 
     def decode(
@@ -112,7 +119,7 @@ class KVCache:
         return 0 if self.inputs_embeds is None else self.inputs_embeds.shape[1]
 
 
-class Phi3V(nn.Module):
+class Phi3V(ReferenceModel):
     """The reference model: pictures and token ids in, logits out."""
 
     def __init__(self, params: Phi3VisionParams) -> None:
@@ -168,6 +175,15 @@ class Phi3V(nn.Module):
         decoder = self.params.decoder
         empty = like.new_zeros(like.shape[0], decoder.num_kv_heads, 0, decoder.head_dim)
         return [(empty, empty)] * self.params.num_hidden_layers
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens, prompt and answer together."""
+        return self.params.max_position_embeddings
+
+    def constants(self) -> dict[str, Tensor]:
+        """The LongRoPE tables."""
+        return {f"model.rope.{name}": table for name, table in inverse_frequencies(self.params.rope).items()}
 
     def _crosses_limit(self, positions: Tensor, cached: int) -> bool:
         limit = self.params.rope.original_max_position_embeddings

@@ -89,8 +89,9 @@ class Phi3VisionParams:
 
 
 def published_config(name: str) -> dict[str, Any]:
-    """The `config.json` numbers that were published for a model, from the JSON file beside this one."""
-    config: dict[str, Any] = json.loads((files("nexus_edge") / f"models/configs/{name}.json").read_text())
+    """The `config.json` numbers that were published for a model."""
+    data = json.loads((files("nexus_edge") / f"checkpoints/data/{name}.json").read_text())
+    config: dict[str, Any] = data["config"]
     return config
 
 

@@ -1,0 +1,1 @@
+"""From graphs to what a runtime loads: one folder per target."""

@@ -1,0 +1,180 @@
+"""How each custom op is written in ONNX: one function per op, in the form that `torch.onnx.export` takes.
+
+Norms and rotary embedding are operators of opset 23; attention over a cache has two forms, see `CachedAttention`.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from onnxscript import opset23
+from onnxscript.values import Opset
+
+from nexus_edge.export.onnx import schemas
+
+OPSET = 23
+_FLOAT, _INT32 = ir.DataType.FLOAT, ir.DataType.INT32
+_LARGEST_INT8 = 127
+
+Value = Any  # a value of the graph under construction
+op: Any = opset23  # its annotations describe eager tensors, not the values that are recorded here
+
+
+class CachedAttention(Enum):
+    """What attention over a KV cache becomes."""
+
+    GROUP_QUERY = "com.microsoft::GroupQueryAttention"
+    """The fastest in ONNX Runtime, which can keep the cache in one buffer that grows in place."""
+
+    STANDARD = "Attention"
+    """Of opset 23: the form that OpenVINO fuses and can save."""
+
+
+def translation_table(attention: CachedAttention) -> dict[Callable[..., Any], Callable[..., Any]]:
+    """Custom op -> the function that records its ONNX form."""
+    schemas.register()
+    nexus = torch.ops.nexus
+    cached = {
+        CachedAttention.GROUP_QUERY: _group_query_attention,
+        CachedAttention.STANDARD: _standard_attention,
+    }[attention]
+    return {
+        nexus.rms_norm.default: _rms_norm,
+        nexus.rotary.default: _rotary,
+        nexus.attention.default: _attention,
+        nexus.cached_attention.default: cached,
+        nexus.matmul_nbits.default: _matmul_nbits,
+        nexus.matmul_int8.default: _matmul_int8,
+        nexus.gather_quantized.default: _gather_quantized,
+    }
+
+
+def _contrib() -> Opset:
+    return Opset(schemas.DOMAIN, 1)
+
+
+def _rms_norm(x: Value, weight: Value, eps: float) -> Value:
+    return op.RMSNormalization(x, weight, axis=-1, epsilon=eps)
+
+
+def _rotary(x: Value, cos: Value, sin: Value, num_heads: int) -> Value:
+    return op.RotaryEmbedding(x, cos, sin, num_heads=num_heads)
+
+
+def _attention(query: Value, key: Value, value: Value, num_heads: int) -> Value:
+    return _contrib().MultiHeadAttention(query, key, value, num_heads=num_heads)
+
+
+def _group_query_attention(
+    query: Value,
+    key: Value,
+    value: Value,
+    past_key: Value,
+    past_value: Value,
+    attention_mask: Value,
+    num_heads: int,
+    num_kv_heads: int,
+    window: int,
+) -> Value:
+    # The kernel wants the index of each sequence's last token, and the length of the longest.
+    last = op.Sub(op.ReduceSum(attention_mask, op.Constant(value_ints=[1]), keepdims=0), op.Constant(value_int=1))
+    total = op.Squeeze(op.Shape(attention_mask, start=1, end=2))
+    return _contrib().GroupQueryAttention(
+        query,
+        key,
+        value,
+        past_key,
+        past_value,
+        op.Cast(last, to=_INT32),
+        op.Cast(total, to=_INT32),
+        num_heads=num_heads,
+        kv_num_heads=num_kv_heads,
+        # The kernel counts the token itself as part of its window.
+        local_window_size=window + 1 if window >= 0 else -1,
+    )
+
+
+def _standard_attention(
+    query: Value,
+    key: Value,
+    value: Value,
+    past_key: Value,
+    past_value: Value,
+    attention_mask: Value,
+    num_heads: int,
+    num_kv_heads: int,
+    window: int,
+) -> Value:
+    # attention_mask is 1 for a token and 0 for padding: [batch, total] -> bool [batch, 1, tokens, total]
+    tokens, total = op.Shape(query, start=1, end=2), op.Shape(attention_mask, start=1, end=2)
+    zero, one = op.Constant(value_int=0), op.Constant(value_int=1)
+    column = op.Range(zero, op.Squeeze(total), one)
+    row = op.Range(op.Squeeze(op.Sub(total, tokens)), op.Squeeze(total), one)
+    distance = op.Sub(op.Unsqueeze(row, op.Constant(value_ints=[1])), column)
+    visible = op.GreaterOrEqual(distance, zero)
+    if window >= 0:
+        visible = op.And(visible, op.LessOrEqual(distance, op.Constant(value_int=window)))
+    present = op.Unsqueeze(op.Cast(attention_mask, to=ir.DataType.BOOL), op.Constant(value_ints=[1, 2]))
+    mask = op.And(present, visible)
+    context, present_key, present_value, _ = op.Attention(
+        query, key, value, mask, past_key, past_value, q_num_heads=num_heads, kv_num_heads=num_kv_heads
+    )
+    return context, present_key, present_value
+
+
+def _matmul_nbits(
+    x: Value,
+    qweight: Value,
+    scales: Value,
+    zero_points: Value | None,
+    bias: Value | None,
+    bits: int,
+    group_size: int,
+    activation_bits: int,
+) -> Value:
+    return _contrib().MatMulNBits(
+        x,
+        qweight,
+        op.Cast(scales, to=_FLOAT),
+        zero_points,
+        None,  # g_idx: ONNX Runtime 1.32 ignores packed zero points beside it
+        bias,
+        K=x.shape[-1],
+        N=qweight.shape[0],
+        bits=bits,
+        block_size=group_size,
+        accuracy_level=4 if activation_bits == 8 else 1,
+    )
+
+
+def _matmul_int8(x: Value, qweight: Value, scales: Value, bias: Value | None) -> Value:
+    # One scale per token: the rows are brought to [-1, 1], so that one constant scale serves all of them.
+    peak = op.ReduceMax(op.Abs(x), op.Constant(value_ints=[-1]), keepdims=1)
+    safe = op.Where(op.Greater(peak, op.Constant(value_float=0.0)), peak, op.Constant(value_float=1.0))
+    step = op.Constant(value_float=1.0 / _LARGEST_INT8)
+    # Unsigned codes around 128, because the integer kernels of x86 want the activations unsigned.
+    middle = op.Cast(op.Constant(value_int=128), to=ir.DataType.UINT8)
+    codes = op.QuantizeLinear(op.Div(x, safe), step, middle)
+    weight = op.Transpose(qweight, perm=[1, 0])
+    product = _contrib().MatMulIntegerToFloat(codes, weight, step, op.Cast(scales, to=_FLOAT), middle, None, None)
+    y = op.Mul(product, safe)
+    return y if bias is None else op.Add(y, bias)
+
+
+def _gather_quantized(
+    ids: Value, qweight: Value, scales: Value, zero_points: Value | None, bits: int, group_size: int
+) -> Value:
+    entries = qweight.shape[0]
+    rows = op.Reshape(qweight, op.Constant(value_ints=[entries, -1]))
+    return _contrib().GatherBlockQuantized(
+        rows,
+        ids,
+        op.Cast(scales, to=_FLOAT),
+        zero_points,
+        gather_axis=0,
+        quantize_axis=1,
+        block_size=group_size,
+        bits=bits,
+    )

@@ -1,0 +1,76 @@
+"""Clean-ups of a freshly translated graph. Each pass leaves the results unchanged, works in place, needs no weights."""
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import CommonSubexpressionEliminationPass, RemoveUnusedNodesPass
+
+
+def clean(model: ir.Model) -> None:
+    """All passes in the order in which they help each other."""
+    split_without_sequences(model)
+    drop_identities(model)
+    reshape_initializers(model)
+    CommonSubexpressionEliminationPass()(model)
+    RemoveUnusedNodesPass()(model)
+
+
+def split_without_sequences(model: ir.Model) -> None:
+    """SplitToSequence followed by SequenceAt with constant positions becomes one Split.
+
+    Needs: the sequence is used by SequenceAt alone. torch's splits are translated through sequences.
+    """
+    for node in list(model.graph):
+        if node.op_type != "SplitToSequence":
+            continue
+        uses = [use.node for use in node.outputs[0].uses()]
+        sizes = _constant(node.inputs[1])
+        if sizes is None or any(use.op_type != "SequenceAt" for use in uses):
+            continue
+        split = ir.node("Split", [node.inputs[0], node.inputs[1]], {"axis": _axis(node)}, num_outputs=sizes.size)
+        model.graph.insert_before(node, split)
+        for use in uses:
+            position = _constant(use.inputs[1])
+            assert position is not None, "a sequence of torch's split is read at constant positions"
+            target, old = split.outputs[int(position)], use.outputs[0]
+            target.name, target.type, target.shape = old.name, old.type, old.shape
+            ir.convenience.replace_all_uses_with(old, target)
+            model.graph.remove(use, safe=True)
+        model.graph.remove(node, safe=True)
+
+
+def drop_identities(model: ir.Model) -> None:
+    """Identity nodes go; a graph output keeps its own value, so an identity that feeds one stays."""
+    for node in list(model.graph):
+        source = node.inputs[0] if node.op_type == "Identity" else None
+        if source is not None and not node.outputs[0].is_graph_output():
+            ir.convenience.replace_all_uses_with(node.outputs[0], source)
+            model.graph.remove(node, safe=True)
+
+
+def reshape_initializers(model: ir.Model) -> None:
+    """A Reshape of an initializer to a constant shape becomes the initializer's own shape: its bytes stay the same.
+
+    Needs: the initializer has no other use.
+    """
+    for node in list(model.graph):
+        if node.op_type != "Reshape" or node.inputs[0] is None or not node.inputs[0].is_initializer():
+            continue
+        source, shape = node.inputs[0], _constant(node.inputs[1])
+        if shape is None or source.shape is None or len(source.uses()) != 1:
+            continue
+        count = int(np.prod(source.shape.numpy()))
+        known = int(np.prod([size for size in shape.tolist() if size != -1]))
+        source.shape = ir.Shape([count // known if size == -1 else size for size in shape.tolist()])
+        ir.convenience.replace_all_uses_with(node.outputs[0], source)
+        model.graph.remove(node, safe=True)
+
+
+def _constant(value: ir.Value | None) -> "np.ndarray[tuple[int, ...], np.dtype[np.int64]] | None":
+    """What a Constant node holds, None for anything else."""
+    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
+    return None if tensor is None else tensor.numpy()
+
+
+def _axis(node: ir.Node) -> int:
+    axis = node.attributes.get("axis")
+    return 0 if axis is None else axis.as_int()

@@ -1,0 +1,135 @@
+"""Streams a checkpoint into the weights file of a bundle: read a tensor, quantize it, write it, forget it."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nexus_edge.checkpoints import Checkpoint, StreamingSafetensorsWriter, TensorInfo, check_finite
+from nexus_edge.models.loading import read_tensor, source_keys
+from nexus_edge.quant.apply import quantize_tensor
+from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
+from nexus_edge.quant.schemes import Scheme
+
+WORKERS = 2  # each holds one tensor of the checkpoint; torch lets go of the interpreter while it computes
+Progress = Callable[[int, int], None]  # (parameters done, parameters in all)
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where a tensor's bytes lie in the weights file: type by numpy's name, offset and size in bytes."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One tensor of the checkpoint, and what becomes of it: the stored tensors' names begin with `prefix`."""
+
+    key: str
+    prefix: str
+    scheme: Scheme | None  # None: stored as float32 under `prefix` itself
+    parameters: int
+
+
+def write_weights(
+    checkpoint: Checkpoint,
+    full: nn.Module,
+    quantized: nn.Module,
+    names: Collection[str],
+    path: Path,
+    progress: Progress,
+) -> dict[str, StoredTensor]:
+    """Write the tensors `names` of the quantized model.
+
+    Args:
+        checkpoint: where the full-precision tensors come from
+        full: the full-precision model on the meta device; says which keys the checkpoint must have
+        quantized: the same model with its layers replaced (`quantize_modules`), on the meta device
+        names: parameters and buffers of `quantized` that a graph uses
+        path: the safetensors file to make
+
+    Returns:
+        where each tensor lies
+
+    Raises:
+        CheckpointError: the checkpoint does not fit the model, or a weight holds NaN or Inf
+        OutputError: the file cannot be written
+    """
+    infos = {name: _info(tensor) for name, tensor in _tensors(quantized) if name in names}
+    jobs = list(_jobs(checkpoint, full, quantized, names))
+    total, done = sum(job.parameters for job in jobs), 0
+    with StreamingSafetensorsWriter(path, infos) as writer, ThreadPoolExecutor(WORKERS) as pool, _one_thread():
+        try:
+            for parameters in pool.map(lambda job: _run(job, checkpoint, writer), jobs):
+                done += parameters
+                progress(done, total)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # the others must not write into a file that is about to go
+            raise
+        return {
+            name: StoredTensor(entry.info.dtype, entry.info.shape, entry.offset, entry.info.size)
+            for name, entry in writer.entries.items()
+        }
+
+
+def _jobs(checkpoint: Checkpoint, full: nn.Module, quantized: nn.Module, names: Collection[str]) -> Iterator[_Job]:
+    keys = source_keys(checkpoint, full)
+    schemes = {
+        name: module.scheme
+        for name, module in quantized.named_modules()
+        if isinstance(module, QuantLinear | QuantEmbedding)
+    }
+    for name, parameter in full.named_parameters():
+        owner, _, leaf = name.rpartition(".")
+        if leaf == "weight" and owner in schemes:
+            if any(stored.startswith(f"{owner}.") for stored in names):
+                yield _Job(keys[name], f"{owner}.", schemes[owner], parameter.numel())
+        elif name in names:
+            yield _Job(keys[name], name, None, parameter.numel())
+
+
+def _run(job: _Job, checkpoint: Checkpoint, writer: StreamingSafetensorsWriter) -> int:
+    tensor = read_tensor(checkpoint, job.key)
+    if job.scheme is None:
+        values = tensor.float().numpy()
+        check_finite(job.key, values)
+        writer.write(job.prefix, values)
+    else:
+        for suffix, part in quantize_tensor(tensor, job.scheme, job.key).items():
+            writer.write(job.prefix + suffix, part.numpy())
+    return job.parameters
+
+
+def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from model.named_parameters()
+    yield from model.named_buffers()
+
+
+def _info(tensor: Tensor) -> TensorInfo:
+    return TensorInfo(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+
+
+class _one_thread:  # noqa: N801 - reads as a statement
+    """Inside, each torch operation runs on the thread that calls it: the workers themselves are the parallelism."""
+
+    def __enter__(self) -> None:
+        self.threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+
+    def __exit__(self, *error: object) -> None:
+        torch.set_num_threads(self.threads)
+
+
+def summary(schemes: Mapping[str, Scheme]) -> str:
+    """In words how a graph's weights are stored: "int4-g32", or "int4-g32, int8" with the most frequent first."""
+    counts: dict[str, int] = {}
+    for scheme in schemes.values():
+        counts[scheme.name] = counts.get(scheme.name, 0) + 1
+    return ", ".join(sorted(counts, key=lambda name: -counts[name])) or "float32"

@@ -1,0 +1,88 @@
+"""From a checkpoint to a reference model that computes."""
+
+import importlib
+import importlib.util
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nexus_edge.checkpoints import Checkpoint, FolderCheckpoint, check_keys
+from nexus_edge.checkpoints.base import Array
+from nexus_edge.checkpoints.phi3_v import RULES
+from nexus_edge.errors import CheckpointError
+from nexus_edge.models.base import ReferenceModel
+
+
+def build_model(checkpoint: Checkpoint) -> ReferenceModel:
+    """The model that `config.json` describes, on the default device, without the checkpoint's weights.
+
+    Raises:
+        CheckpointError: `model_type` names no model of nexus-edge, or a number is missing or impossible.
+    """
+    kind = checkpoint.config.get("model_type")
+    known = isinstance(kind, str) and re.fullmatch(r"[a-z0-9_]+", kind)
+    if not known or importlib.util.find_spec(f"nexus_edge.graphs.{kind}") is None:
+        raise CheckpointError(
+            f"{checkpoint.name}: config.json says model_type {kind!r}, which nexus-edge does not know"
+        )
+    model: ReferenceModel = importlib.import_module(f"nexus_edge.models.{kind}").build(checkpoint.config)
+    return model
+
+
+def source_keys(checkpoint: Checkpoint, model: nn.Module) -> dict[str, str]:
+    """Parameter name of the full-precision `model` -> key under which the checkpoint stores it.
+
+    Raises:
+        CheckpointError: naming what is missing, unexpected or of the wrong shape.
+    """
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    return check_keys(checkpoint.keys(), shapes, RULES)
+
+
+def read_tensor(checkpoint: Checkpoint, key: str) -> Tensor:
+    """A copy of one tensor, in the type it is stored in; the checkpoint's pages are released."""
+    tensor = to_torch(checkpoint.read(key))
+    checkpoint.release(key)
+    return tensor
+
+
+def to_torch(array: Array) -> Tensor:
+    """A copy as a torch tensor; bfloat16, which numpy itself does not know, goes through its bits."""
+    if array.dtype.name != "bfloat16":
+        return torch.from_numpy(array.copy())
+    return torch.from_numpy(array.view("int16").copy()).view(torch.bfloat16)
+
+
+def load_weights(model: ReferenceModel, checkpoint: Checkpoint, dtype: torch.dtype) -> None:
+    """Fill a model, tensor by tensor; its parameters may be on the meta device.
+
+    Raises:
+        CheckpointError: the checkpoint does not fit the model.
+    """
+    for name, key in source_keys(checkpoint, model).items():
+        owner, _, leaf = name.rpartition(".")
+        parameter = nn.Parameter(read_tensor(checkpoint, key).to(dtype), requires_grad=False)
+        setattr(model.get_submodule(owner), leaf, parameter)
+    fill_constants(model)
+
+
+def fill_constants(model: ReferenceModel) -> None:
+    """Give the tables that follow from the configuration their values, after building on the meta device."""
+    for name, table in model.constants().items():
+        owner, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(owner), leaf, table)
+
+
+def from_checkpoint(path: str | Path, dtype: torch.dtype = torch.float32) -> ReferenceModel:
+    """The reference model of a checkpoint folder, in eval mode.
+
+    Raises:
+        CheckpointError: the folder is incomplete, corrupt, or not of a known model.
+    """
+    checkpoint = FolderCheckpoint(Path(path))
+    with torch.device("meta"):
+        model = build_model(checkpoint)
+    load_weights(model, checkpoint, dtype)
+    return model
