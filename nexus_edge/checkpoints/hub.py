@@ -6,7 +6,7 @@ from pathlib import Path
 from nexus_edge.checkpoints.folder import FolderCheckpoint
 from nexus_edge.errors import CheckpointError, MissingExtraError
 
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")  # no "./folder"
 # Data only: weights, configuration, tokenizer. The repository's Python files are never fetched.
 PATTERNS = ["*.json", "*.safetensors"]
 ELSEWHERE = "use --checkpoint DIR for a folder you have, or --checkpoint tiny for the embedded model"
@@ -33,6 +33,8 @@ def open_hub(spec: str) -> FolderCheckpoint:
         raise CheckpointError(f"{name}: accept its licence on huggingface.co and log in (hf auth login)") from error
     except errors.RepositoryNotFoundError as error:
         raise CheckpointError(f"{name}: no such repository on the hub, or it is private; {ELSEWHERE}") from error
+    except errors.RevisionNotFoundError as error:
+        raise CheckpointError(f"{name}: has no revision {revision!r} on the hub") from error
     except errors.LocalEntryNotFoundError as error:
         raise CheckpointError(f"{name}: the hub cannot be reached and the cache has no copy; {ELSEWHERE}") from error
     except (errors.HfHubHTTPError, OSError) as error:

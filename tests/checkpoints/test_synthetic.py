@@ -40,20 +40,21 @@ def test_two_readers_and_any_rows_agree_bit_for_bit(synthetic: SyntheticCheckpoi
 
 
 def test_matrices_are_normal_and_of_full_rank(synthetic: SyntheticCheckpoint) -> None:
-    values = synthetic.rows(QKV, 0, 1024).astype(np.float64)
-    # 3.1 million values: the standard error of the mean is 1e-5, of the deviation 0.04 %, of the kurtosis 0.003. Blocks
-    # share a table of 2 million, so the bounds are ten of these.
+    values = synthetic.rows(QKV, 0, 512).astype(np.float64)
+    # 1.6 million values: the standard error of the mean is 1.6e-5, of the deviation 0.06 %, of the kurtosis 0.004. The
+    # bounds are several of these.
     assert abs(values.mean()) < 1e-4
     assert abs(values.std() / STD - 1) < 0.005
     assert abs((values**4).mean() / values.var() ** 2 - 3) < 0.03
-    smallest = np.linalg.svd(values, compute_uv=False)[-1]
-    # Marchenko-Pastur: about STD * (sqrt(3072) - sqrt(1024)) = 0.469 for independent rows; repeated rows give 0.
-    assert smallest > 0.3
+    smallest = np.linalg.svd(values[:256], compute_uv=False)[-1]
+    # Marchenko-Pastur: about STD * (sqrt(3072) - sqrt(256)) = 0.79 for independent rows; repeated rows give 0.
+    assert smallest > 0.5
 
 
 def test_norm_scales_lie_around_one_and_biases_around_zero(synthetic: SyntheticCheckpoint) -> None:
     # In float32: a sum of ones in bfloat16 stops at 256.
-    means = {key: synthetic.read(key).ravel()[:512].astype(np.float32).mean() for key in list(synthetic.keys())}
+    sample = {key: synthetic.rows(key, 0, 512 if len(info.shape) == 1 else 1) for key, info in synthetic.keys().items()}
+    means = {key: rows.astype(np.float32).mean() for key, rows in sample.items()}
     ones = [key for key, mean in means.items() if abs(mean - 1) < 0.1]
     clip = "model.vision_embed_tokens.img_processor.vision_model"
     expected = {f"model.layers.{i}.{n}_layernorm.weight" for i in range(32) for n in ("input", "post_attention")}

@@ -1,0 +1,69 @@
+"""What `--checkpoint` may name."""
+
+from pathlib import Path
+
+import pytest
+
+import nexus_edge.checkpoints as checkpoints
+from nexus_edge.checkpoints import FolderCheckpoint, open_checkpoint
+from nexus_edge.errors import CheckpointError
+
+DEFAULT = "microsoft/Phi-3-vision-128k-instruct"
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Hub ids that would be downloaded."""
+    ids: list[str] = []
+
+    def record(spec: str) -> FolderCheckpoint:
+        ids.append(spec)
+        raise CheckpointError("no network in this test")
+
+    monkeypatch.setattr(checkpoints, "open_hub", record)
+    return ids
+
+
+@pytest.mark.parametrize(
+    ("spec", "hub_id"),
+    [(None, DEFAULT), ("me/my-finetune", "me/my-finetune"), ("me/my.finetune@v1.0", "me/my.finetune@v1.0")],
+)
+def test_hub_ids_and_the_default_go_to_the_hub(spec: str | None, hub_id: str, asked: list[str]) -> None:
+    with pytest.raises(CheckpointError, match="no network"):
+        open_checkpoint(spec, DEFAULT)
+    assert asked == [hub_id]
+
+
+def test_a_folder_wins_over_a_hub_id_of_the_same_name(
+    folder: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent.parent)
+    spec = f"{folder.parent.name}/{folder.name}"
+    assert open_checkpoint(spec, DEFAULT).name == spec
+    assert asked == []
+
+
+@pytest.mark.parametrize("spec", ["./absent", "/absent/folder", "a/b/c", "absent", "../x", ""])
+def test_what_is_neither_folder_nor_hub_id_is_refused(spec: str, asked: list[str]) -> None:
+    with pytest.raises(CheckpointError, match=r"no such folder|cannot be read"):
+        open_checkpoint(spec, DEFAULT)
+    assert asked == []
+
+
+def test_a_file_is_not_a_checkpoint(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="is a file; give the folder"):
+        open_checkpoint(str(folder / "model.safetensors"), DEFAULT)
+
+
+def test_synthetic_takes_the_numbers_of_the_model_that_was_asked_for() -> None:
+    older, newer = (open_checkpoint("synthetic", hub_id) for hub_id in (DEFAULT, "microsoft/Phi-3.5-vision-instruct"))
+    assert older.kind == newer.kind == "synthetic"
+    assert (older.config["sliding_window"], newer.config["sliding_window"]) == (131_072, 262_144)
+    with pytest.raises(CheckpointError, match="no synthetic weights for org/other"):
+        open_checkpoint("synthetic", "org/other")
+
+
+def test_the_embedded_checkpoint_opens_and_says_what_it_is() -> None:
+    tiny = open_checkpoint("tiny", DEFAULT)
+    assert (tiny.name, tiny.kind, tiny.config["model_type"]) == ("tiny", "trained-tiny", "phi3_v")
+    assert {"tokenizer.json", "preprocessor_config.json"} <= set(tiny.processor_files())
