@@ -13,11 +13,9 @@ from torch import Tensor, nn
 from nexus_edge import __version__
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.export.onnx.lowering import OPSET, CachedAttention, translation_table
-from nexus_edge.export.onnx.passes import clean
+from nexus_edge.export.onnx.passes import PARAMETER_PREFIX, clean
 from nexus_edge.export.weights import StoredTensor
 from nexus_edge.graphs import GraphSpec
-
-_PREFIX = "part.root."  # what stands before the name of a parameter of the model
 
 
 def translate(spec: GraphSpec, attention: CachedAttention) -> ir.Model:
@@ -51,7 +49,7 @@ def translate(spec: GraphSpec, attention: CachedAttention) -> ir.Model:
 
 def tensor_names(model: ir.Model) -> list[str]:
     """The parameters and buffers that the graph uses, by their names in the model."""
-    return [name.removeprefix(_PREFIX) for name in model.graph.initializers]
+    return [name.removeprefix(PARAMETER_PREFIX) for name in model.graph.initializers]
 
 
 def attach_weights(
@@ -66,10 +64,11 @@ def attach_weights(
         weights_file: its name; it lies beside the .onnx file, because ONNX Runtime reads none from elsewhere
     """
     for name, value in list(model.graph.initializers.items()):
-        key = name.removeprefix(_PREFIX)
+        key = name.removeprefix(PARAMETER_PREFIX)
+        value.name = key
         assert value.shape is not None
         if key in constants:
-            value.const_value = ir.tensor(constants[key].numpy().reshape(value.shape.numpy()), name=name)
+            value.const_value = ir.tensor(constants[key].numpy().reshape(value.shape.numpy()), name=key)
             continue
         tensor = stored[key]
         value.const_value = ir.ExternalTensor(
@@ -78,7 +77,7 @@ def attach_weights(
             tensor.size,
             ir.DataType[_ONNX_NAMES[tensor.dtype]],
             shape=ir.Shape(value.shape.numpy()),
-            name=name,
+            name=key,
             base_dir="",
         )
 

@@ -1,8 +1,17 @@
 """Clean-ups of a freshly translated graph. Each pass leaves the results unchanged, works in place, needs no weights."""
 
+import ast
+import re
+
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import CommonSubexpressionEliminationPass, RemoveUnusedNodesPass
+
+PARAMETER_PREFIX = "part.root."
+"""What stands before the name of a module of the model, see `emit.translate`."""
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+_LAYER = re.compile(r"\.layers\.\d+$")
 
 
 def clean(model: ir.Model) -> None:
@@ -12,6 +21,8 @@ def clean(model: ir.Model) -> None:
     reshape_initializers(model)
     CommonSubexpressionEliminationPass()(model)
     RemoveUnusedNodesPass()(model)
+    name_layers(model)
+    drop_metadata(model)
 
 
 def split_without_sequences(model: ir.Model) -> None:
@@ -63,6 +74,34 @@ def reshape_initializers(model: ir.Model) -> None:
         source.shape = ir.Shape([count // known if size == -1 else size for size in shape.tolist()])
         ir.convenience.replace_all_uses_with(node.outputs[0], source)
         model.graph.remove(node, safe=True)
+
+
+def name_layers(model: ir.Model) -> None:
+    """What leaves a layer is called "<layer>.output", so that a drift can be pinned to a layer.
+
+    Needs: the scopes that torch's exporter notes at each node; the last node of a layer's scope is its residual sum.
+    """
+    last: dict[str, ir.Node] = {}
+    for node in model.graph:
+        for scope in ast.literal_eval(node.metadata_props.get(_SCOPES, "[]")):
+            if _LAYER.search(scope):
+                last[scope] = node
+    for scope, node in last.items():
+        if not node.outputs[0].is_graph_output():
+            node.outputs[0].name = f"{scope.removeprefix(PARAMETER_PREFIX)}.output"
+
+
+def drop_metadata(model: ir.Model) -> None:
+    """Forget where in the Python code each node came from: it is most of a file's size, and names folders."""
+    for node in model.graph:
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
+    for value in (*model.graph.inputs, *model.graph.initializers.values()):
+        value.metadata_props.clear()
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
 
 
 def _constant(value: ir.Value | None) -> "np.ndarray[tuple[int, ...], np.dtype[np.int64]] | None":
