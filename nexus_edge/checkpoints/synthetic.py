@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,6 @@ from numpy.typing import NDArray
 from nexus_edge.checkpoints.base import Array, TensorInfo, WeightsKind
 from nexus_edge.checkpoints.dtypes import numpy_dtype
 from nexus_edge.checkpoints.folder import processor_files
-from nexus_edge.checkpoints.phi3_v import expected_shapes
 from nexus_edge.errors import CheckpointError
 
 GENERATOR = "synthetic-1"  # the revision; changes whenever the numbers would
@@ -36,7 +36,7 @@ STRIDE = 1296111  # odd, next to TABLE / 1.618: multiples of the golden ratio ar
 
 
 class SyntheticCheckpoint:
-    """Weights of the shapes that `config` asks for, in bfloat16.
+    """Weights of the shapes that the published config.json asks for, in bfloat16.
 
     Args:
         name: a file of `data/` without its ending, `phi3_vision` or `phi3_5_vision`.
@@ -54,11 +54,21 @@ class SyntheticCheckpoint:
         self.config: dict[str, Any] = data["config"]
         self._preprocessor: dict[str, Any] = data["preprocessor_config"]
         self._tokenizer = tokenizer
-        self._infos = {key: TensorInfo("bfloat16", shape) for key, shape in expected_shapes(self.config).items()}
         self._windows: dict[float, NDArray[np.uint16]] = {}
 
     def keys(self) -> Mapping[str, TensorInfo]:
         return self._infos
+
+    @cached_property
+    def _infos(self) -> Mapping[str, TensorInfo]:
+        """The parameters of the reference model, which is built without data."""
+        import torch
+
+        from nexus_edge.models import build_model  # not above: models are loaded from checkpoints
+
+        with torch.device("meta"):
+            model = build_model(self)
+        return {key: TensorInfo("bfloat16", tuple(parameter.shape)) for key, parameter in model.named_parameters()}
 
     def read(self, key: str) -> Array:
         info = self._info(key)

@@ -1,18 +1,14 @@
 """What a model asks of a checkpoint: every key, every shape, and nothing else."""
 
-import json
-from pathlib import Path
-
 import pytest
 
-from nexus_edge.checkpoints import TensorInfo, check_keys, load_tensors
-from nexus_edge.checkpoints.phi3_v import RULES, expected_shapes
+from nexus_edge.checkpoints import TensorInfo, check_keys
+from nexus_edge.checkpoints.phi3_v import RULES
 from nexus_edge.errors import CheckpointError
 
 EXPECTED = {"model.embed_tokens.weight": (4, 3), "model.norm.weight": (3,)}
 FOUND = {key: TensorInfo("bfloat16", shape) for key, shape in EXPECTED.items()}
 ALIAS = "model.vision_embed_tokens.wte.weight"
-SHARED = Path(__file__).parents[3] / "shared"
 
 
 def test_known_extras_are_ignored() -> None:
@@ -45,29 +41,3 @@ def test_all_problems_come_in_one_line() -> None:
 def test_long_lists_are_cut_and_counted() -> None:
     with pytest.raises(CheckpointError, match=r"20 missing: k0, .*, k7, and 12 more$"):
         check_keys({}, {f"k{index}": (1,) for index in range(20)})
-
-
-def test_shapes_are_those_of_the_original_at_tiny_size() -> None:
-    golden = Path(__file__).parents[1] / "golden" / "phi3_vision_tiny"
-    if not (golden / "model.safetensors").is_file():
-        golden = SHARED / "golden" / "phi3_vision_tiny"
-    if not golden.is_dir():
-        pytest.skip("the goldens of the original implementation are not here")
-    config = json.loads((golden / "config.json").read_text())
-    original = {key: array.shape for key, array in load_tensors(golden / "model.safetensors").items()}
-    assert expected_shapes(config) == original
-
-
-def test_names_and_total_size_are_those_of_the_published_index() -> None:
-    hub = SHARED / "data" / "phi3_vision_hub_files"
-    if not hub.is_dir():
-        pytest.skip("the published files are not ours to copy; they are not here")
-    index = json.loads((hub / "model.safetensors.index.json").read_text())
-    shapes = expected_shapes(json.loads((hub / "config.json").read_text()))
-    assert set(shapes) == set(index["weight_map"])
-    assert sum(TensorInfo("bfloat16", shape).size for shape in shapes.values()) == index["metadata"]["total_size"]
-
-
-def test_config_without_a_size_is_refused() -> None:
-    with pytest.raises(CheckpointError, match=r"config\.json lacks 'vocab_size'"):
-        expected_shapes({"hidden_size": 8})

@@ -99,12 +99,13 @@ def test_rope_lists_have_the_published_sums(name: str, long: float, short: float
     assert sum(rope["short_factor"]) == pytest.approx(short, abs=1e-5)
 
 
-def test_numbers_are_those_of_the_published_config(synthetic: SyntheticCheckpoint) -> None:
+def test_numbers_and_keys_are_the_published_ones(synthetic: SyntheticCheckpoint) -> None:
     if not HUB.is_dir():
         pytest.skip("the published files are not ours to copy; they are not here")
     published = json.loads((HUB / "config.json").read_text())
     own = {key: value for key, value in synthetic.config.items() if key != "_nexus_edge_weights"}
     assert {key: published.get(key) for key in own} == own
+    assert set(json.loads((HUB / "model.safetensors.index.json").read_text())["weight_map"]) == set(synthetic.keys())
     assert set(published) - set(own) == {"_name_or_path", "auto_map", "transformers_version", "_attn_implementation"}
 
 
