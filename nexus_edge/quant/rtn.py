@@ -10,59 +10,91 @@ from nexus_edge.quant.registry import quantizer
 from nexus_edge.quant.schemes import Scheme
 from nexus_edge.quant.tensor import QuantizedTensor
 
-# Weights worked on at a time: the float32 temporaries of one piece then stay in a core's L2 cache.
-_PIECE = 1 << 17
+# Weights worked on at a time: float32 temporaries of 1 MB stay in the caches of a core; half the size costs 15 % speed.
+_PIECE = 1 << 18
+# What "rtn-mse" tries, relative to the scale that just covers the group. A finer list, 22 steps from 1.1 down to 0.68,
+# takes less than 1 % off the error that these leave (quant/README.md).
+_SHRINKS = (1.07, 1.0, 0.93, 0.86)
 
 
 @quantizer("rtn")
 def round_to_nearest(weight: Tensor, scheme: Scheme) -> QuantizedTensor:
-    """Quantize a weight [rows, columns] of float32, float16 or bfloat16.
+    """Quantize a weight [rows, columns] of float32, float16 or bfloat16; the scale just covers its group.
 
     Symmetric groups use the whole range of codes: the weight of largest magnitude is mapped to the lowest code, so the
     scale is negative where that weight is positive (as Q4_0 of llama.cpp). Asymmetric groups map [min, max], widened to
     hold 0, to all codes. Scales are rounded to the type they are stored in before the codes are chosen.
     """
+    return _in_pieces(weight, scheme, search=False)
+
+
+@quantizer("rtn-mse")
+def round_to_nearest_least_squares(weight: Tensor, scheme: Scheme) -> QuantizedTensor:
+    """As `round_to_nearest`, with the scale of each group that loses least.
+
+    For every shrink factor the codes c of the weights w are fixed; the scale with the least squared error for them is
+    then <c, w> / <c, c>, and the part of |w|^2 that it explains, <c, w>^2 / <c, c>, picks the best factor.
+    """
+    return _in_pieces(weight, scheme, search=True)
+
+
+def _in_pieces(weight: Tensor, scheme: Scheme, *, search: bool) -> QuantizedTensor:
     rows, columns = weight.shape
-    out = {
-        name: torch.empty(size, dtype=getattr(torch, dtype))
-        for name, (dtype, size) in buffer_specs((rows, columns), scheme, has_bias=False).items()
-    }
+    specs = buffer_specs((rows, columns), scheme, has_bias=False)
+    out = {name: torch.empty(size, dtype=getattr(torch, dtype)) for name, (dtype, size) in specs.items()}
     step = max(1, _PIECE // columns)
     for start in range(0, rows, step):
         part = slice(start, start + step)
-        for name, tensor in _quantize_rows(weight[part].float(), scheme).items():
+        piece = weight[part].float()
+        tensors = _quantize_channels(piece, scheme) if scheme.per_channel else _quantize_groups(piece, scheme, search)
+        for name, tensor in tensors.items():
             out[name][part] = tensor
-    return QuantizedTensor(
-        out["qweight"], out["scales"], out.get("zero_points"), scheme.bits, scheme.group_size, (rows, columns)
-    )
+    zero_points = out.get("zero_points")
+    return QuantizedTensor(out["qweight"], out["scales"], zero_points, scheme.bits, scheme.group_size, (rows, columns))
 
 
-def _quantize_rows(weight: Tensor, scheme: Scheme) -> dict[str, Tensor]:
-    """float32 [rows, columns] -> the tensors of `buffer_specs`"""
-    scale_dtype = getattr(torch, scheme.scale_dtype)
-    if scheme.per_channel:
-        scales = (weight.abs().amax(-1) / 127).to(scale_dtype)
-        return {"qweight": _steps(weight, scales).clamp_(-127, 127).to(torch.int8), "scales": scales}
+def _quantize_channels(weight: Tensor, scheme: Scheme) -> dict[str, Tensor]:
+    """float32 [rows, columns] -> int8 codes of the same shape and a scale per row"""
+    scales = (weight.abs().amax(-1) / 127).to(getattr(torch, scheme.scale_dtype))
+    return {"qweight": _steps(weight, scales).clamp_(-127, 127).to(torch.int8), "scales": scales}
 
+
+def _quantize_groups(weight: Tensor, scheme: Scheme, search: bool) -> dict[str, Tensor]:
+    """float32 [rows, columns] -> the grouped tensors of `buffer_specs`"""
     groups = -(-weight.shape[1] // scheme.group_size)
     grouped = pad(weight, (0, groups * scheme.group_size - weight.shape[1])).unflatten(-1, (groups, -1))
     low, high = grouped.amin(-1), grouped.amax(-1)
     top = (1 << scheme.bits) - 1
     if scheme.symmetric:
-        middle = (top + 1) // 2
-        scales = (torch.where(high > -low, high, low) / -middle).to(scale_dtype)
-        codes = _steps(grouped, scales).add_(middle).clamp_(0, top)
-        return {"qweight": pack(codes.to(torch.uint8), scheme.bits), "scales": scales}
+        zeros = torch.full_like(low, (top + 1) // 2)
+        scales = torch.where(high > -low, high, low) / -zeros
+    else:
+        low, high = low.clamp(max=0), high.clamp(min=0)
+        scales = (high - low) / top
+        zeros = _steps(-low.unsqueeze(-1), scales).squeeze(-1).clamp_(0, top)
+    if search:
+        scales = _least_squares(grouped, scales, zeros, top)
+    scales = scales.to(getattr(torch, scheme.scale_dtype))
 
-    low, high = low.clamp(max=0), high.clamp(min=0)
-    scales = ((high - low) / top).to(scale_dtype)
-    zeros = _steps(-low.unsqueeze(-1), scales).clamp_(0, top)
-    codes = _steps(grouped, scales).add_(zeros).clamp_(0, top)
-    return {
-        "qweight": pack(codes.to(torch.uint8), scheme.bits),
-        "scales": scales,
-        "zero_points": pack(zeros.squeeze(-1).to(torch.uint8), scheme.bits),
-    }
+    codes = _steps(grouped, scales).add_(zeros.unsqueeze(-1)).clamp_(0, top)
+    out = {"qweight": pack(codes.to(torch.uint8), scheme.bits), "scales": scales}
+    return out if scheme.symmetric else out | {"zero_points": pack(zeros.to(torch.uint8), scheme.bits)}
+
+
+def _least_squares(grouped: Tensor, scales: Tensor, zeros: Tensor, top: int) -> Tensor:
+    """The best scale of each group [rows, groups] for weights [rows, groups, group_size]."""
+    lowest, highest = -zeros.unsqueeze(-1), top - zeros.unsqueeze(-1)
+    best, most = scales, torch.zeros_like(scales)
+    for shrink in _SHRINKS:
+        codes = _steps(grouped, scales * shrink)
+        codes = torch.minimum(torch.maximum(codes, lowest, out=codes), highest, out=codes)  # 5x clamp_'s speed
+        along = (codes * grouped).sum(-1)
+        length = codes.square_().sum(-1)
+        explained = along.square() / length
+        better = explained > most  # false for a group of zeros, where 0 / 0 is NaN
+        best = torch.where(better, along / length, best)
+        most = torch.where(better, explained, most)
+    return best
 
 
 def _steps(values: Tensor, scales: Tensor) -> Tensor:
