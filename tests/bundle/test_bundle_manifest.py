@@ -1,0 +1,89 @@
+"""manifest.json: every field is checked, and no path in it leads out of the bundle."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nexus_edge.bundle import Bundle
+from nexus_edge.errors import BundleError
+
+
+def edit(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = bundle / "manifest.json"
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+def graph(value: dict[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = value["graphs"]["onnx"]["decoder"]
+    return result
+
+
+HASH = "0" * 64
+BROKEN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "field missing": (lambda m: m.pop("name"), "name is missing"),
+    "field unknown": (lambda m: m.update(model_typ="x"), "unknown key 'model_typ'; did you mean 'model_type'"),
+    "number for text": (lambda m: m.update(name=3), "name must be a string, not a int 3"),
+    "newer format": (lambda m: m.update(format_version=2), "format_version is 2, this nexus-edge reads 1"),
+    "no format": (lambda m: m.pop("format_version"), "format_version is missing"),
+    "true for a number": (lambda m: m.update(context_length=True), "context_length must be a whole number"),
+    "negative context": (lambda m: m.update(context_length=-1), "context_length must be a whole number"),
+    "source is null": (lambda m: m.update(source=None), "source: must be a table, not null"),
+    "weights unheard of": (lambda m: m["source"].update(weights="genuine"), "source: weights = 'genuine'"),
+    "targets no list": (lambda m: m.update(targets="onnx"), "targets must be a list of strings"),
+    "target without graphs": (lambda m: m.update(targets=["onnx", "coreml"]), "targets .* and graphs .* disagree"),
+    "graph not listed": (lambda m: graph(m).update(file="onnx/x"), "graphs.onnx.decoder: onnx/x is not listed"),
+    "graph lacks inputs": (lambda m: graph(m).pop("inputs"), "graphs.onnx.decoder: inputs is missing"),
+    "dtype unheard of": (lambda m: graph(m)["inputs"][0].update(dtype="int65"), r"inputs\[0\]: dtype = 'int65'"),
+    "shape of floats": (lambda m: graph(m)["outputs"][0].update(shape=[1.5]), r"outputs\[0\]: shape"),
+    "hash too short": (lambda m: m["files"]["onnx/decoder.onnx"].update(sha256="ab"), r"decoder.onnx'\]: sha256 'ab'"),
+    "size negative": (lambda m: m["files"]["onnx/decoder.onnx"].update(size=-1), r"decoder.onnx'\]: size must"),
+    "recipe no table": (lambda m: m.update(recipe=[]), "recipe: must be a table"),
+    "parity no table": (lambda m: m.update(parity="passed"), "parity: must be a table"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_manifest_names_the_field(case: str, bundle: Path) -> None:
+    change, message = BROKEN[case]
+    edit(bundle, change)
+    with pytest.raises(BundleError, match=message) as caught:
+        Bundle.open(bundle)
+    assert str(caught.value).startswith(str(bundle / "manifest.json"))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000])
+def test_manifest_that_is_no_object_is_refused(content: bytes, bundle: Path) -> None:
+    (bundle / "manifest.json").write_bytes(content)
+    with pytest.raises(BundleError, match=r"manifest\.json"):
+        Bundle.open(bundle)
+
+
+OUTSIDE = [
+    "../secret", "/etc/passwd", "onnx/../../secret", "..", "", ".", "a//b", "a/", "./a", "..\\secret", "C:\\x", "a\0b"
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", OUTSIDE)
+def test_paths_in_the_manifest_may_not_leave_the_bundle(path: str, bundle: Path) -> None:
+    (bundle.parent / "secret").write_bytes(b"")
+    edit(bundle, lambda m: m["files"].update({path: {"size": 0, "sha256": HASH}}))
+    with pytest.raises(BundleError, match="is not a plain path inside the bundle"):
+        Bundle.open(bundle, check=None)
+
+
+@pytest.mark.parametrize("path", OUTSIDE)
+def test_a_graph_may_not_lie_outside_either(path: str, bundle: Path) -> None:
+    edit(bundle, lambda m: graph(m).update(file=path))
+    with pytest.raises(BundleError, match="is not a plain path inside the bundle"):
+        Bundle.open(bundle, check=None)
+
+
+@pytest.mark.parametrize("path", OUTSIDE)
+def test_a_caller_cannot_leave_the_bundle(path: str, bundle: Path) -> None:
+    with pytest.raises(BundleError, match="is not a plain path inside the bundle"):
+        Bundle.open(bundle).file(path)
