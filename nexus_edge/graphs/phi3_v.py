@@ -35,7 +35,8 @@ class EmbedTokens(nn.Module):
 class Decoder(nn.Module):
     """Embeddings and KV cache to the next token's logits.
 
-    Positions count from the length of the cache, so a batch holds sequences of one length.
+    Positions follow from the number of ones in the mask. Its width decides about LongRoPE: a runtime that feeds a long
+    prompt piece by piece appends zeros, and all pieces use the long list.
     """
 
     def __init__(self, model: Phi3V) -> None:
@@ -46,16 +47,16 @@ class Decoder(nn.Module):
         """
         Args:
             inputs_embeds: [batch, tokens, hidden]
-            attention_mask: int64 [batch, past + tokens]
+            attention_mask: int64 [batch, past + tokens], 1 for what is there
             past: per layer a key and a value, [batch, num_kv_heads, past, head_dim]
 
         Returns:
             logits of the last token [batch, 1, vocab]; then the grown cache in the order of `past`
         """
-        total = attention_mask.shape[1]
-        positions = torch.arange(total - inputs_embeds.shape[1], total, device=inputs_embeds.device).unsqueeze(0)
+        tokens, width = inputs_embeds.shape[1], torch.full((), attention_mask.shape[1], dtype=torch.int64)
+        positions = attention_mask.sum(1, keepdim=True) - tokens + torch.arange(tokens)
         pairs = list(zip(past[0::2], past[1::2], strict=True))
-        hidden, present = self.root.model.decode(inputs_embeds, positions, attention_mask, pairs)
+        hidden, present = self.root.model.decode(inputs_embeds, positions, width, attention_mask, pairs)
         logits = self.root.lm_head(hidden[:, -1:])
         return logits, *(tensor for key_value in present for tensor in key_value)
 

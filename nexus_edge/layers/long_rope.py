@@ -47,13 +47,16 @@ class LongRope(nn.Module):
         for name, values in inverse_frequencies(params).items():
             self.register_buffer(name, values.to(torch.get_default_device()), persistent=False)
 
-    def forward(self, position_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """int64 [batch, tokens] -> cosine, sine float32 [batch, tokens, head_dim / 2]
-
-        The furthest position of the call decides for all of it which list is used.
+    def forward(self, position_ids: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """
-        is_long = position_ids.max() + 1 > self.limit
-        inv_freq = torch.where(is_long, self.long_inv_freq, self.short_inv_freq)
+        Args:
+            position_ids: int64 [batch, tokens]
+            length: int64 scalar, tokens of the longest sequence; it decides for the whole call which list is used
+
+        Returns:
+            cosine, sine, float32 [batch, tokens, head_dim / 2]
+        """
+        inv_freq = torch.where(length > self.limit, self.long_inv_freq, self.short_inv_freq)
         angles = position_ids.unsqueeze(-1).float() * inv_freq
         return angles.cos() * self.magnitude, angles.sin() * self.magnitude
 

@@ -80,20 +80,26 @@ class Phi3Model(nn.Module):
         return torch.where(is_image.unsqueeze(-1), images, self.embed_tokens(input_ids.clamp(min=0)))
 
     def decode(
-        self, inputs_embeds: Tensor, position_ids: Tensor, attention_mask: Tensor, past: Sequence[KeyValue]
+        self,
+        inputs_embeds: Tensor,
+        position_ids: Tensor,
+        length: Tensor,
+        attention_mask: Tensor,
+        past: Sequence[KeyValue],
     ) -> tuple[Tensor, list[KeyValue]]:
         """All layers and the final norm.
 
         Args:
             inputs_embeds: [batch, tokens, hidden]
             position_ids: int64 [batch, tokens]
+            length: int64 scalar, tokens of the longest sequence, for LongRoPE's choice
             attention_mask: int64 [batch, past + tokens]
             past: per layer, key and value [batch, num_kv_heads, past, head_dim]
 
         Returns:
             [batch, tokens, hidden] and the grown cache
         """
-        cos, sin = (table.to(inputs_embeds.dtype) for table in self.rope(position_ids))
+        cos, sin = (table.to(inputs_embeds.dtype) for table in self.rope(position_ids, length))
         x, present = inputs_embeds, []
         for layer, layer_past in zip(self.layers, past, strict=True):
             x, layer_present = layer(x, cos, sin, attention_mask, layer_past)
@@ -158,7 +164,11 @@ class Phi3V(ReferenceModel):
         if cache.length and self._crosses_limit(positions, cache.length):
             past, embeds = [], joined
         hidden, cache.layers = self.model.decode(
-            embeds, positions[:, -embeds.shape[1] :], attention_mask, past or self.empty_past(embeds)
+            embeds,
+            positions[:, -embeds.shape[1] :],
+            positions.max() + 1,
+            attention_mask,
+            past or self.empty_past(embeds),
         )
         cache.inputs_embeds, cache.attention_mask = joined, attention_mask
         return self.lm_head(hidden[:, -tokens:]).float()
