@@ -16,7 +16,7 @@ from nexus_edge.errors import RecipeError
 from nexus_edge.quant.schemes import available_schemes
 
 Target = Literal["onnx"]
-CacheDtype = Literal["float32", "float16", "int8"]
+CacheDtype = Literal["float32"]
 KEYS = ("extends", "name", "description", "model_type", "checkpoint", "targets", "graphs")
 GRAPH_KEYS = ("scheme", "kv_cache", "overrides")
 
