@@ -81,7 +81,7 @@ def test_every_shipped_file_is_tested_here() -> None:
 
 BAD = {
     "unknown key": ('name = "mine"', 'name = "mine"\ntarget = "onnx"', "unknown key 'target'; did you mean 'targets'"),
-    "unknown graph key": ('kv_cache = "float32"', 'kvcache = "float32"', "unknown key 'kvcache'; did you mean 'kv_cache'"),
+    "unknown graph key": ('kv_cache = "float32"', 'kvcache = "float32"', "'kvcache'; did you mean 'kv_cache'"),
     "unknown scheme": ('scheme = "int8"', 'scheme = "int9"', "vision_encoder: scheme = 'int9'; did you mean 'int8"),
     "unknown override": ('= "int8-g128"', '= "int8g128"', "overrides: lm_head = 'int8g128'; did you mean 'int8-g128'"),
     "unknown target": ('["onnx"]', '["onxx"]', "targets: 'onxx'; did you mean 'onnx'"),

@@ -1,0 +1,139 @@
+"""The rule of the layout: what Python imports lies in nexus_edge/, everything else beside it; both ways of installing.
+
+The wheel is built with hatchling directly: pip's build isolation would fetch hatchling from an index.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAX_LINES = 400
+TINY_BYTES = 6_000_000  # what the embedded checkpoint may add to a download
+# What `pip install nexus-edge` brings does not include these.
+EXPORT_ONLY = (
+    "torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "ml_dtypes", "huggingface_hub", "matplotlib", "jinja2",
+    "transformers", "openvino", "coremltools",
+)  # fmt: skip
+RUNTIME_MODULES = (
+    "nexus_edge", "nexus_edge.bundle", "nexus_edge.checkpoints", "nexus_edge.cli", "nexus_edge.errors",
+    "nexus_edge.processing", "nexus_edge.quant.schemes", "nexus_edge.recipe", "nexus_edge.runtimes",
+)  # fmt: skip
+BLOCKED_IMPORTS = """
+import importlib, importlib.abc, json, sys
+blocked = set(json.loads(sys.argv[1]))
+class Blocker(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in blocked:
+            raise ImportError(f"{name} is not part of the runtime install")
+sys.meta_path.insert(0, Blocker())
+for name in json.loads(sys.argv[2]):
+    importlib.import_module(name)
+from nexus_edge.cli.app import build_app
+build_app()
+"""
+# Finds every kind of data file that travels with the package; prints where.
+FIND_DATA = """
+import json
+import nexus_edge
+from nexus_edge._resources import recipes_dir, schemes_dir
+from nexus_edge.checkpoints import open_checkpoint, tiny_folder
+from nexus_edge.quant.schemes import available_schemes, load_scheme
+from nexus_edge.recipe import find_recipe
+recipe = find_recipe("phi3.5-vision", "int4")
+for graph in recipe.graphs.values():
+    load_scheme(graph.scheme)
+assert len(available_schemes()) >= 8
+assert open_checkpoint("synthetic", recipe.checkpoint).config["model_type"] == recipe.model_type
+assert open_checkpoint("tiny", recipe.checkpoint).config["model_type"] == recipe.model_type
+print(json.dumps([nexus_edge.__file__, str(recipes_dir()), str(schemes_dir()), str(tiny_folder())]))
+"""
+
+
+def run(script: str, *arguments: str, path: Path, cwd: Path) -> str:
+    """Run `script` with nexus_edge taken from `path` and nothing from the current folder."""
+    result = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env={**os.environ, "PYTHONPATH": str(path), "PYTHONSAFEPATH": "1"},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def sources() -> list[Path]:
+    """Everything people wrote and read, as git sees it: files that are tracked or about to be."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    names = [name for name in listed.stdout.splitlines() if Path(name).suffix in (".py", ".toml", ".md", ".txt")]
+    return [ROOT / name for name in names if (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("folder", ["export", "quant", "runtimes", "apps"])
+def test_the_outer_folders_hold_nothing_that_python_imports(folder: str) -> None:
+    assert (ROOT / folder / "README.md").is_file(), f"{folder}/README.md should say what lives there"
+    assert list((ROOT / folder).rglob("*.py")) == []
+
+
+def test_no_file_is_longer_than_anybody_reads() -> None:
+    long = {str(path.relative_to(ROOT)): lines for path in sources() if (lines := _lines(path)) > MAX_LINES}
+    assert long == {}
+
+
+def _lines(path: Path) -> int:
+    return len(path.read_text("utf-8").splitlines())
+
+
+def test_the_runtime_imports_nothing_of_the_export_extra() -> None:
+    run(BLOCKED_IMPORTS, json.dumps(EXPORT_ONLY), json.dumps(RUNTIME_MODULES), path=ROOT, cwd=ROOT)
+
+
+def test_a_checkout_finds_its_data_beside_the_package(tmp_path: Path) -> None:
+    assert not (ROOT / "nexus_edge" / "_data").exists(), "a stale copy would hide export/ and quant/"
+    places = json.loads(run(FIND_DATA, path=ROOT, cwd=tmp_path))
+    assert [Path(place) for place in places[:3]] == [
+        ROOT / "nexus_edge" / "__init__.py", ROOT / "export", ROOT / "quant" / "schemes"
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel's content, as an install would lay it out."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    result = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site-packages")
+    return folder / "site-packages"
+
+
+def test_an_installed_wheel_finds_its_data_inside_the_package(installed: Path, tmp_path: Path) -> None:
+    places = json.loads(run(FIND_DATA, path=installed, cwd=tmp_path))
+    assert all(Path(place).is_relative_to(installed / "nexus_edge") for place in places)
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(installed: Path) -> None:
+    top = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
+    assert top == {"nexus_edge"}
+    data = installed / "nexus_edge" / "_data"
+    for folder in ("export", "quant"):
+        shipped = {path.relative_to(data).as_posix() for path in (data / folder).rglob("*") if path.is_file()}
+        beside = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*") if path.is_file()}
+        assert shipped == beside
+
+
+def test_the_embedded_checkpoint_stays_small(installed: Path) -> None:
+    files = [path for path in (installed / "nexus_edge" / "assets").rglob("*") if path.is_file()]
+    assert 0 < sum(path.stat().st_size for path in files) <= TINY_BYTES
