@@ -1,0 +1,49 @@
+"""Finding the processor of a folder, and what importing it costs."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nexus_edge import processing
+from nexus_edge.errors import CheckpointError
+
+
+def test_a_checkpoint_folder_and_a_bundle_give_the_same_processor(checkpoint: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(checkpoint, bundle / "processor")
+    (bundle / "manifest.json").write_text("{}")
+    one, other = processing.from_checkpoint(checkpoint), processing.from_checkpoint(str(bundle))
+    assert isinstance(one, processing.Phi3VProcessor) and isinstance(other, processing.Phi3VProcessor)
+    assert one("the cat")["input_ids"].tolist() == other("the cat")["input_ids"].tolist()
+    assert one.apply_chat_template([{"role": "user", "content": "Hi"}]) == "<|user|>\nHi<|end|>\n<|assistant|>\n"
+    assert one.decode(one.encode("the cat")) == "the cat"
+
+
+@pytest.mark.parametrize("model_type", ["phi3_vv", "llava_next", None, ["phi3_v"]])
+def test_another_model_type_is_refused_with_what_there_is(checkpoint: Path, model_type: object) -> None:
+    (checkpoint / "config.json").write_text(json.dumps({"model_type": model_type}))
+    with pytest.raises(CheckpointError, match=r"config\.json: model_type .* has no processor.*phi3_v"):
+        processing.from_checkpoint(checkpoint)
+
+
+def test_a_folder_without_config_or_no_folder_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"config\.json is missing"):
+        processing.from_checkpoint(tmp_path)
+    with pytest.raises(CheckpointError, match="no such folder"):
+        processing.from_checkpoint(tmp_path / "gone")
+
+
+def test_every_family_meets_the_protocol(checkpoint: Path) -> None:
+    for load in processing.PROCESSORS.values():
+        names = [name for name in vars(processing.Processor) if not name.startswith("_")]
+        assert all(hasattr(load(checkpoint), name) for name in names)
+
+
+def test_importing_it_imports_no_training_library() -> None:
+    code = "import sys, nexus_edge.processing; print({'torch', 'onnx', 'safetensors'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
