@@ -1,12 +1,12 @@
 """A scheme says how one weight matrix is stored and multiplied; each is one file in quant/schemes/. Needs no torch."""
 
-import difflib
 import tomllib
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Literal, cast, get_args
 
+from nexus_edge._fields import Fields, suggest
 from nexus_edge._resources import schemes_dir
 from nexus_edge.errors import RecipeError
 
@@ -85,7 +85,7 @@ def load_scheme(name: str) -> Scheme:
         RecipeError: there is no such scheme, or its file is wrong
     """
     if name not in available_schemes():
-        raise RecipeError(f'no scheme "{name}"{_suggest(name, available_schemes())}')
+        raise RecipeError(f"no scheme {name!r}{suggest(name, available_schemes())}")
     return read_scheme(schemes_dir() / f"{name}.toml")
 
 
@@ -99,28 +99,18 @@ def read_scheme(path: Path) -> Scheme:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read as TOML: {error}") from error
-    names = tuple(field.name for field in fields(Scheme) if field.name != "name")
-    for key in table:
-        if key not in names:
-            raise RecipeError(f'{path}: unknown key "{key}"{_suggest(key, names)}')
-    for key in ("description", "method", "bits"):
-        if key not in table:
-            raise RecipeError(f'{path}: key "{key}" is missing')
-    types = get_type_hints(Scheme)
-    for key, value in table.items():
-        _check(path, key, value, types[key])
-    return Scheme(name=path.stem, **table)
-
-
-def _check(path: Path, key: str, value: Any, expected: Any) -> None:
-    """Refuse a TOML value that is not of the field's type (a bool is no int here)."""
-    choices = get_args(expected)
-    if choices and value not in choices:
-        raise RecipeError(f'{path}: {key} = "{value}" is none of {", ".join(choices)}')
-    if not choices and type(value) is not expected:
-        raise RecipeError(f"{path}: {key} must be a TOML {expected.__name__}, not {value!r}")
-
-
-def _suggest(word: str, known: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f'; did you mean "{close[0]}"?' if close else f"; known: {', '.join(known)}"
+    known = tuple(field.name for field in fields(Scheme) if field.name != "name")
+    entries = Fields.of(table, str(path), RecipeError, known)
+    symmetric = table.get("symmetric", True)
+    if not isinstance(symmetric, bool):
+        raise RecipeError(f"{path}: symmetric must be true or false, not {symmetric!r}")
+    return Scheme(
+        name=path.stem,
+        description=entries.text("description"),
+        method=entries.text("method"),
+        bits=entries.integer("bits"),
+        group_size=entries.integer("group_size") if "group_size" in table else 0,
+        symmetric=symmetric,
+        scale_dtype=cast(ScaleDtype, entries.choice("scale_dtype", get_args(ScaleDtype), "float32")),
+        activation=cast(Activation, entries.choice("activation", get_args(Activation), "none")),
+    )
