@@ -24,6 +24,9 @@ def open_hub(spec: str) -> FolderCheckpoint:
     """
     try:
         from huggingface_hub import errors, snapshot_download
+
+        # The base class of whatever HTTP library this version of the hub's client uses.
+        from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
     except ImportError as error:
         raise MissingExtraError("downloading a checkpoint needs: pip install 'nexus-edge[export]'") from error
     name, _, revision = spec.partition("@")
@@ -37,7 +40,7 @@ def open_hub(spec: str) -> FolderCheckpoint:
         raise CheckpointError(f"{name}: has no revision {revision!r} on the hub") from error
     except errors.LocalEntryNotFoundError as error:
         raise CheckpointError(f"{name}: the hub cannot be reached and the cache has no copy; {ELSEWHERE}") from error
-    except (errors.HfHubHTTPError, OSError) as error:
+    except (HTTPError, OSError, RuntimeError) as error:  # RuntimeError: of hf_xet, which moves large files
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{name}: download failed ({reason}); {ELSEWHERE}") from error
     return FolderCheckpoint(snapshot, name=name, revision=snapshot.name)

@@ -39,7 +39,7 @@ class Hub(http.server.ThreadingHTTPServer):
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.folder = folder
-        self.drop_once = False
+        self.drops = 0  # how many answers with the weights break off in the middle
         self.ranges: list[str] = []
 
 
@@ -84,8 +84,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(header, value)
         self.end_headers()
         if self.command == "GET":
-            if self.server.drop_once and path.endswith("model.safetensors"):
-                self.server.drop_once = False
+            if self.server.drops and path.endswith("model.safetensors"):
+                self.server.drops -= 1
                 self.wfile.write(body[: len(body) // 2])
                 self.close_connection = True
                 return
@@ -134,12 +134,19 @@ def test_a_named_revision_is_resolved_to_its_commit(hub: Hub, tmp_path: Path) ->
 
 
 def test_a_dropped_connection_is_resumed_where_it_broke(hub: Hub, tmp_path: Path) -> None:
-    hub.drop_once = True
+    hub.drops = 1
     # The client stores pieces of 10 MB; half of this file is more than one.
     safetensors.numpy.save_file({"w": np.zeros(30_000_000, np.uint8)}, hub.folder / "model.safetensors")
     assert download(REPOSITORY, address(hub), tmp_path / "cache")[2] == 1
     (again,) = hub.ranges
     assert int(again.removeprefix("model.safetensors bytes=").rstrip("-")) >= 10_000_000
+
+
+def test_a_connection_that_keeps_breaking_is_one_line(hub: Hub, tmp_path: Path) -> None:
+    hub.drops = 100
+    kind, message = download(REPOSITORY, address(hub), tmp_path / "cache")
+    assert kind == "CheckpointError" and str(message).startswith(f"{REPOSITORY}: download failed")
+    assert "--checkpoint DIR" in str(message) and "\n" not in str(message)
 
 
 def test_without_a_network_the_cache_is_used(hub: Hub, tmp_path: Path) -> None:
