@@ -94,12 +94,12 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
         raise ImageError(f"{name}: {width}x{height} has no pixels; give a picture with at least one")
     try:
         image.load()
+        image = _upright(image)  # first, for conversions lose the metadata
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):
             image = _narrow_grey(image, name)
         elif image.mode == "P":
             image = image.convert("RGBA")  # on the way to RGB, saves Pillow's warning about transparency
-        upright = _upright(image)
-        return upright if upright.mode == "RGB" else upright.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     except DECODER_ERRORS as error:
         raise _unreadable(error, name) from error
 

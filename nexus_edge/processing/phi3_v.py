@@ -111,13 +111,13 @@ class Phi3VProcessor:
         """
         if not isinstance(prompt, str):
             raise PromptError(f"the prompt is a {type(prompt).__name__}; give one text per call")
-        if isinstance(images, str | bytes | Image.Image):
+        if isinstance(images, str | bytes | Image.Image | np.ndarray):
             raise ImageError("images is a single picture; give a list of pictures")
-        images = images or ()
-        chunks, numbers = phi3_prompt.split_prompt(prompt, len(images))
-        if not images:
+        pictures = [] if images is None else images
+        chunks, numbers = phi3_prompt.split_prompt(prompt, len(pictures))
+        if not pictures:
             return _as_inputs(self.encode(prompt))
-        pixel_values, image_sizes, num_img_tokens = preprocess_images(images, self.num_crops, self.mean, self.std)
+        pixel_values, image_sizes, num_img_tokens = preprocess_images(pictures, self.num_crops, self.mean, self.std)
         inputs = _as_inputs(phi3_prompt.encode_prompt(chunks, numbers, num_img_tokens, self.encode))
         return {**inputs, "pixel_values": pixel_values, "image_sizes": image_sizes}
 

@@ -91,8 +91,8 @@ def split_prompt(text: str, num_images: int) -> tuple[list[str], list[int]]:
         raise PromptError(f"the prompt's image tags are numbered {distinct}; number them 1, 2, ... without gaps")
     if len(distinct) != num_images:
         raise PromptError(
-            f"{num_images} pictures were given, the prompt has tags for {len(distinct)}; "
-            "give as many pictures as there are <|image_N|> tags"
+            f"the prompt has tags for {len(distinct)} pictures, {num_images} given; "
+            "give one picture for each <|image_N|> tag"
         )
     return chunks, numbers
 

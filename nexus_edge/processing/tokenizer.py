@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tokenizers
 
-from nexus_edge.errors import CheckpointError
+from nexus_edge.errors import CheckpointError, PromptError
 from nexus_edge.processing.folder import read_json
 
 BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>")  # a byte that the vocabulary has no piece for
@@ -49,7 +49,11 @@ class Tokenizer:
         return self._core.token_to_id(token)
 
     def encode(self, text: str, add_bos: bool = True) -> list[int]:
-        """Ids of `text`, after the BOS where the tokenizer has one."""
+        """Ids of `text`, after the BOS where the tokenizer has one; raises PromptError if it is not valid Unicode."""
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # half a surrogate pair, or a byte that a terminal passed on undecoded
+            raise PromptError(f"the text is not valid Unicode at position {error.start}; give it as UTF-8") from error
         ids = self._core.encode(text, add_special_tokens=False).ids
         return [self.bos_id, *ids] if add_bos and self.bos_id is not None else list(ids)
 

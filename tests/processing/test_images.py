@@ -107,6 +107,14 @@ def test_rotated_phone_picture_stands_up() -> None:
     assert loaded.shape == (3, 2, 3) and loaded[0, 1].tolist() == [255, 0, 0]
 
 
+@pytest.mark.parametrize("mode", ["I;16", "P", "L", "1", "CMYK", "RGBA"])
+def test_turned_pictures_of_other_modes_stand_up(mode: str) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    image = Image.fromarray(np.full((2, 3), 9000, np.uint16)) if mode == "I;16" else Image.new(mode, (3, 2))
+    assert load_image(encoded(image, "TIFF", exif=exif)).size == (2, 3)
+
+
 def test_damaged_exif_does_not_lose_the_picture() -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6

@@ -112,6 +112,8 @@ def test_text_alone_has_no_pixels(processor: Phi3VProcessor, images: list | None
         (["two", "prompts"], None, PromptError),
         ("<|image_1|>", GREY, ImageError),
         ("<|image_1|>", "scan.png", ImageError),
+        ("<|image_1|>", np.zeros((9, 9), np.uint8), ImageError),
+        ("half a pair \ud83d", None, PromptError),
     ],
 )
 def test_what_does_not_fit_is_refused(
