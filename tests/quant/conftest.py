@@ -13,7 +13,6 @@ from nexus_edge.bundle import TensorSpec
 from nexus_edge.export.onnx.emit import attach_weights, translate
 from nexus_edge.export.onnx.lowering import CachedAttention
 from nexus_edge.graphs import GraphSpec
-from nexus_edge.ops import attention, norms, rotary  # noqa: F401 - the lowering table names all ops
 
 
 class _Graph(nn.Module):

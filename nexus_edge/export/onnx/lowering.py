@@ -13,6 +13,14 @@ from onnxscript import opset23
 from onnxscript.values import Opset
 
 from nexus_edge.export.onnx import schemas
+from nexus_edge.ops import (  # noqa: F401 - importing them registers the ops that the table below names
+    attention,
+    gather_quantized,
+    matmul_int8,
+    matmul_nbits,
+    norms,
+    rotary,
+)
 
 OPSET = 23
 _FLOAT, _INT32 = ir.DataType.FLOAT, ir.DataType.INT32
