@@ -1,0 +1,140 @@
+"""A vision-language model that runs: prompt and pictures in, text out piece by piece."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from nexus_edge.errors import InputError, PromptError
+from nexus_edge.processing import ModelInputs, Processor
+from nexus_edge.processing.images import Picture
+from nexus_edge.processing.prompt import IMAGE_TAG, ROLES, ImagePart, TextPart
+from nexus_edge.runtimes.chat import ChatSession
+from nexus_edge.runtimes.context import Context, Tokens
+from nexus_edge.runtimes.engine import Engine
+from nexus_edge.runtimes.generation import Finish, GenerationOptions, RunStats
+from nexus_edge.runtimes.pictures import PictureCache
+from nexus_edge.runtimes.stop_strings import StopStrings
+
+
+@dataclass(frozen=True)
+class ModelLimits:
+    """Lengths in tokens: of the context, and up to which the short list of LongRoPE serves (None: no LongRoPE)."""
+
+    context_length: int
+    rope_limit: int | None
+
+
+class VLM:
+    """One model with one KV cache: answers come one after the other, and a later prompt reuses what it shares.
+
+    Attributes:
+        last_run: counts and times of the last answer, complete when its last piece was taken
+    """
+
+    def __init__(self, engine: Engine, processor: Processor, limits: ModelLimits) -> None:
+        self.engine = engine
+        self.processor = processor
+        self.limits = limits
+        self.last_run: RunStats | None = None
+        self._context = Context(engine, limits.rope_limit)
+        self._pictures = PictureCache(engine)
+        self._running: object | None = None
+
+    def generate(
+        self,
+        prompt: str,
+        images: Sequence[Picture] = (),
+        *,
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+        stop: str | Sequence[str] = (),
+    ) -> Iterator[str]:
+        """The answer to a prompt, in pieces of whole characters.
+
+        Args:
+            prompt: a question, which is put into the chat template behind its pictures; taken as it is when it holds
+                a role's token such as <|user|>
+            images: paths, bytes or PIL images, in the order of the prompt's <|image_N|> tags if it has any
+            max_new_tokens, temperature, top_p, seed, stop: see `GenerationOptions`
+
+        Raises:
+            PromptError: prompt and pictures do not fit together, or not into the context
+            ImageError: a picture cannot be read
+            InputError: an option is out of range
+        """
+        stops = (stop,) if isinstance(stop, str) else tuple(stop)
+        options = GenerationOptions(max_new_tokens, temperature, top_p, seed, stops)
+        return self.answer(self.wrap(prompt, len(images)), images, options)
+
+    def chat(self, options: GenerationOptions | None = None, system: str | None = None) -> ChatSession:
+        """A conversation of several turns; `system` is an instruction put before them."""
+        return ChatSession(self, options or GenerationOptions(), system)
+
+    def wrap(self, prompt: str, num_images: int) -> str:
+        """The prompt in the chat template, with the pictures in front unless it tags their places itself."""
+        if any(f"<|{role}|>" in prompt for role in ROLES):
+            return prompt
+        if IMAGE_TAG.search(prompt):
+            return self.processor.apply_chat_template([{"role": "user", "content": prompt}])
+        pictures = [ImagePart(type="image")] * num_images
+        content: list[TextPart | ImagePart] = [*pictures, TextPart(type="text", text=prompt)]
+        return self.processor.apply_chat_template([{"role": "user", "content": content}])
+
+    def answer(self, prompt: str, images: Sequence[Picture], options: GenerationOptions) -> Iterator[str]:
+        """Like `generate`, for a prompt that is complete already."""
+        started = time.perf_counter()
+        inputs = self.processor(prompt, list(images))
+        tokens = inputs["input_ids"].shape[1]
+        if tokens >= self.limits.context_length:
+            raise PromptError(
+                f"the prompt has {tokens} tokens with its pictures, the model's context {self.limits.context_length}, "
+                "and the answer needs room; shorten the prompt or use fewer pictures"
+            )
+        return self._stream(inputs, options, time.perf_counter() - started)
+
+    def _stream(self, inputs: ModelInputs, options: GenerationOptions, prepare_s: float) -> Iterator[str]:
+        """The pieces of an answer; a newer answer ends an older one, because they share the cache."""
+        me = self._running = object()
+        ids = inputs["input_ids"][0]
+        stats = RunStats(len(ids), int((ids < 0).sum()), 0, 0, prepare_s, 0.0, 0.0, 0.0, 0, "interrupted")
+        room = self.limits.context_length - len(ids)
+        sampler, stops, decoder = options.sampler(), StopStrings(options.stop), self.processor.stream_decoder()
+        finish: Finish | None = None
+        try:
+            clock = time.perf_counter()
+            pictures = (
+                self._pictures.encode(inputs["pixel_values"], inputs["image_sizes"]) if "pixel_values" in inputs else []
+            )
+            stats, clock = replace(stats, vision_s=time.perf_counter() - clock), time.perf_counter()
+            logits, reused = self._context.load(Tokens.of_prompt(ids, pictures))
+            stats = replace(stats, reused_tokens=reused, prefill_s=time.perf_counter() - clock)
+            while finish is None:
+                token = sampler.pick(logits)
+                if token in self.processor.stop_ids:
+                    finish = "stop"
+                    break
+                stats = replace(stats, new_tokens=stats.new_tokens + 1)
+                if piece := stops.push(decoder.push(token)):
+                    yield piece
+                    if self._running is not me:
+                        raise InputError(
+                            "a newer answer was started; take all pieces of one before asking for the next"
+                        )
+                if stops.stopped:
+                    finish = "stop"
+                elif stats.new_tokens == options.max_new_tokens:
+                    finish = "length"
+                elif stats.new_tokens == room:
+                    finish = "context"
+                else:
+                    clock = time.perf_counter()
+                    logits = self._context.append(token)
+                    spent = stats.decode_s + time.perf_counter() - clock
+                    stats = replace(stats, decode_s=spent, decode_steps=stats.decode_steps + 1)
+            if not stops.stopped and (rest := stops.push(decoder.flush()) + stops.flush()):
+                yield rest
+        finally:
+            if self._running is me:
+                self.last_run = replace(stats, finish=finish or "interrupted")
