@@ -12,15 +12,14 @@ import torch
 from onnxscript import opset23
 from onnxscript.values import Opset
 
+# Importing these registers the ops that the table below names.
+import nexus_edge.ops.attention
+import nexus_edge.ops.gather_quantized
+import nexus_edge.ops.matmul_int8
+import nexus_edge.ops.matmul_nbits
+import nexus_edge.ops.norms
+import nexus_edge.ops.rotary  # noqa: F401
 from nexus_edge.export.onnx import schemas
-from nexus_edge.ops import (  # noqa: F401 - importing them registers the ops that the table below names
-    attention,
-    gather_quantized,
-    matmul_int8,
-    matmul_nbits,
-    norms,
-    rotary,
-)
 
 OPSET = 23
 _FLOAT, _INT32 = ir.DataType.FLOAT, ir.DataType.INT32
