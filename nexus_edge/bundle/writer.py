@@ -14,8 +14,9 @@ from nexus_edge.bundle.manifest import FileInfo, Manifest
 from nexus_edge.bundle.reader import MANIFEST
 from nexus_edge.errors import OutputError
 
-# What a disk says when it cannot take the result, as opposed to mistakes of ours.
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
+# What a disk says when it cannot take the result. A missing permission is not among them: inside the block it may as
+# well be that of a file that was read.
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EEXIST, errno.ENOTEMPTY}
 
 
 class BundleWriter:
