@@ -24,6 +24,7 @@ from nexus_edge.export.onnx import schemas
 OPSET = 23
 _FLOAT, _INT32 = ir.DataType.FLOAT, ir.DataType.INT32
 _LARGEST_INT8 = 127
+_TINY = 1e-30  # in place of the peak of a token that is all zeros
 
 Value = Any  # a value of the graph under construction
 op: Any = opset23  # its annotations describe eager tensors, not the values that are recorded here
@@ -55,6 +56,7 @@ def translation_table(attention: CachedAttention) -> dict[Callable[..., Any], Ca
         nexus.matmul_nbits.default: _matmul_nbits,
         nexus.matmul_int8.default: _matmul_int8,
         nexus.gather_quantized.default: _gather_quantized,
+        torch.ops.aten.linear.default: _linear,
     }
 
 
@@ -159,14 +161,26 @@ def _matmul_nbits(
 def _matmul_int8(x: Value, qweight: Value, scales: Value, bias: Value | None) -> Value:
     # One scale per token: the rows are brought to [-1, 1], so that one constant scale serves all of them.
     peak = op.ReduceMax(op.Abs(x), op.Constant(value_ints=[-1]), keepdims=1)
-    safe = op.Where(op.Greater(peak, op.Constant(value_float=0.0)), peak, op.Constant(value_float=1.0))
+    safe = op.Max(peak, op.Constant(value_float=_TINY))
     step = op.Constant(value_float=1.0 / _LARGEST_INT8)
     # Unsigned codes around 128, because the integer kernels of x86 want the activations unsigned.
     middle = op.Cast(op.Constant(value_int=128), to=ir.DataType.UINT8)
     codes = op.QuantizeLinear(op.Div(x, safe), step, middle)
-    weight = op.Transpose(qweight, perm=[1, 0])
-    product = _contrib().MatMulIntegerToFloat(codes, weight, step, op.Cast(scales, to=_FLOAT), middle, None, None)
-    y = op.Mul(product, safe)
+    rows, columns = qweight.shape
+    flat = op.Reshape(codes, op.Constant(value_ints=[-1, columns]))
+    zeros = op.Cast(op.Constant(value_ints=[0] * rows), to=ir.DataType.INT8)
+    # QGemm reads the weight as it is stored; the other integer products want it transposed, a second copy at load.
+    product = _contrib().QGemm(
+        flat, step, middle, qweight, op.Cast(scales, to=_FLOAT), zeros, None, None, None, transB=1
+    )
+    shape = op.Concat(op.Shape(x, end=-1), op.Constant(value_ints=[rows]), axis=0)
+    y = op.Mul(op.Reshape(product, shape), safe)
+    return y if bias is None else op.Add(y, bias)
+
+
+def _linear(x: Value, weight: Value, bias: Value | None = None) -> Value:
+    # MatMul wants the weight transposed: a second copy of it at load, and four times the load time.
+    y = _contrib().FusedMatMul(x, weight, transB=1)
     return y if bias is None else op.Add(y, bias)
 
 
