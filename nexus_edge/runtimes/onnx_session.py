@@ -19,10 +19,11 @@ ERRORS = (
     ort_errors.NoSuchFile,
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
+    RuntimeError,  # with IO binding
 )
-"""Everything that ONNX Runtime raises; each derives from Exception directly."""
+"""Everything that ONNX Runtime raises."""
 
-ONLY_ERRORS = 3  # log severity: warnings about unused initializers help nobody here
+ONLY_FATAL = 4  # log severity: errors are raised as well, and warnings about unused initializers help nobody here
 
 
 def open_session(path: Path, threads: int | None = None) -> Any:
@@ -35,7 +36,7 @@ def open_session(path: Path, threads: int | None = None) -> Any:
         BundleError: the file is missing, is no valid graph, or does not fit its weights.
     """
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = ONLY_ERRORS
+    options.log_severity_level = ONLY_FATAL
     if threads is not None:
         options.intra_op_num_threads = threads
     # Waiting threads sleep instead of spinning: no slower on an idle machine, twice as fast beside other work, and a

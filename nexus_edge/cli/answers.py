@@ -1,0 +1,45 @@
+"""What `run` and `chat` share: the options of an answer, and what is said beside it on stderr."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from nexus_edge.bundle import Manifest
+    from nexus_edge.runtimes import RunStats
+
+BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder that nexus-edge export made.")]
+Images = Annotated[
+    list[Path] | None, typer.Option("--image", "-i", metavar="FILE", help="A picture; repeat it for several.")
+]
+MaxNewTokens = Annotated[int, typer.Option(metavar="N", help="Most tokens of an answer.")]
+Temperature = Annotated[float, typer.Option(help="0 takes the likeliest token; higher draws more freely.")]
+TopP = Annotated[float, typer.Option(help="Draw among the likeliest tokens with this share of the probability.")]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="Makes drawn answers repeatable.")]
+Stop = Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Ends the answer; repeat it for several.")]
+Threads = Annotated[int | None, typer.Option(metavar="N", help="Threads; default: one per core.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the answer.")]
+
+
+def say(text: str, style: str = "dim") -> None:
+    """One line on stderr, so that stdout holds nothing but answers."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text, style=style, markup=False)
+
+
+def warn_of_weights(manifest: "Manifest") -> None:
+    """Say it where the weights are not those of the published model."""
+    if manifest.source.weights != "real":
+        say(f"{manifest.name}: the weights are {manifest.source.weights}, not the published model's")
+
+
+def describe_run(run: "RunStats") -> str:
+    """Counts and speed in one line."""
+    reused = f", {run.reused_tokens} reused" if run.reused_tokens else ""
+    vision = f", vision {run.vision_s:.2f} s" if run.image_tokens else ""
+    return (
+        f"prompt {run.prompt_tokens} tokens ({run.image_tokens} of pictures{reused}), "
+        f"first token after {run.first_token_s:.2f} s{vision}, prefill {run.prefill_tokens_per_s:.0f} tokens/s, "
+        f"{run.new_tokens} new at {run.decode_tokens_per_s:.1f} tokens/s ({run.finish})"
+    )

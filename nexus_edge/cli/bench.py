@@ -1,0 +1,94 @@
+"""`nexus-edge bench`: how fast a bundle runs here, and how much memory it takes."""
+
+import json
+from collections.abc import Mapping
+from statistics import median
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nexus_edge.cli.answers import BundleFolder, Images, Quiet, Threads, say
+from nexus_edge.errors import InputError
+
+if TYPE_CHECKING:
+    from nexus_edge.runtimes.benchmark import Measurement
+
+
+def bench(
+    bundle: BundleFolder,
+    prompt_tokens: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Prompt length with pictures; default: 512, or as the pictures need."),
+    ] = None,
+    new_tokens: Annotated[int, typer.Option(metavar="N", help="Tokens to generate.")] = 64,
+    image: Images = None,
+    runs: Annotated[int, typer.Option(metavar="N", help="Runs; the median counts.")] = 3,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers, run by run, as JSON.")] = False,
+) -> None:
+    """Measure load time, vision time, time to first token, prefill and decode speed, and peak memory."""
+    import time
+
+    from nexus_edge.bundle import Bundle
+    from nexus_edge.runtimes import EngineOptions, load
+    from nexus_edge.runtimes.benchmark import default_prompt_tokens, machine, measure, peak_rss_bytes
+
+    if runs < 1:
+        raise InputError(f"runs is {runs}; it must be 1 or more")
+    opened, started = Bundle.open(bundle), time.perf_counter()
+    vlm = load(opened, EngineOptions(threads))
+    load_s = time.perf_counter() - started
+    images = [*(image or ())]
+    length = prompt_tokens or default_prompt_tokens(vlm, images)
+    measured = []
+    for index in range(runs):
+        if not (quiet or as_json):
+            say(f"run {index + 1} of {runs}: {length} prompt tokens, {new_tokens} new")
+        measured.append(measure(vlm, length, new_tokens, images))
+    result = {
+        "model": opened.manifest.name,
+        "weights": opened.manifest.source.weights,
+        "machine": machine(),
+        "threads": threads,
+        "pictures": len(images),
+        "prompt_tokens": length,
+        "new_tokens": new_tokens,
+        "runs": runs,
+        "load_s": load_s,
+        **{name: median(values) for name, values in _columns(measured).items()},
+        "peak_rss_bytes": peak_rss_bytes(),
+    }
+    if as_json:
+        typer.echo(json.dumps({**result, "each_run": _columns(measured)}))
+    else:
+        _print_table(result)
+
+
+def _columns(measured: "list[Measurement]") -> dict[str, list[float]]:
+    return {
+        "vision_s": [run.vision_s for run in measured],
+        "first_token_s": [run.first_token_s for run in measured],
+        "prefill_tokens_per_s": [run.prefill_tokens_per_s for run in measured],
+        "decode_tokens_per_s": [run.decode_tokens_per_s for run in measured],
+    }
+
+
+def _print_table(result: Mapping[str, object]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    peak = result["peak_rss_bytes"]
+    table = Table(title=f"{result['model']} ({result['weights']} weights) on {result['machine']}", title_justify="left")
+    table.add_column("measured")
+    table.add_column(f"median of {result['runs']}", justify="right")
+    for name, key, unit, digits in (
+        ("load", "load_s", "s", 2),
+        ("vision encoder", "vision_s", "s", 2),
+        (f"first token ({result['prompt_tokens']} prompt tokens)", "first_token_s", "s", 2),
+        ("prefill", "prefill_tokens_per_s", "tokens/s", 1),
+        (f"decode ({result['new_tokens']} new tokens)", "decode_tokens_per_s", "tokens/s", 1),
+    ):
+        table.add_row(name, f"{result[key]:.{digits}f} {unit}")
+    table.add_row("peak memory", f"{peak / 1e9:.2f} GB" if isinstance(peak, int) else "unknown here")
+    Console().print(table)

@@ -1,0 +1,117 @@
+"""`nexus-edge chat`: a conversation in the terminal, or from a pipe with one turn a line."""
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nexus_edge.cli.answers import (
+    BundleFolder,
+    Images,
+    MaxNewTokens,
+    Quiet,
+    Seed,
+    Temperature,
+    Threads,
+    TopP,
+    describe_run,
+    say,
+    warn_of_weights,
+)
+from nexus_edge.errors import InputError, NexusEdgeError
+
+if TYPE_CHECKING:
+    from nexus_edge.processing.images import Picture
+    from nexus_edge.runtimes import VLM, ChatSession
+
+HELP = "/image FILE adds a picture to the next turn, /reset forgets everything, /quit ends"
+
+
+def chat(
+    bundle: BundleFolder,
+    image: Images = None,
+    system: Annotated[str | None, typer.Option(help="An instruction that stands before all turns.")] = None,
+    max_new_tokens: MaxNewTokens = 512,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    seed: Seed = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Talk about pictures; later turns reuse what earlier ones computed. Ctrl-C stops an answer."""
+    from nexus_edge.bundle import Bundle
+    from nexus_edge.runtimes import EngineOptions, GenerationOptions, load
+
+    opened = Bundle.open(bundle)
+    if not quiet:
+        warn_of_weights(opened.manifest)
+    vlm = load(opened, EngineOptions(threads))
+    session = vlm.chat(GenerationOptions(max_new_tokens, temperature, top_p, seed), system)
+    terminal = Terminal(vlm, session, interactive=sys.stdin.isatty(), quiet=quiet)
+    for path in image or ():
+        terminal.command(f"/image {path}")
+    terminal.run()
+
+
+class Terminal:
+    """Reads turns and commands, prints answers. Not interactive, the first error ends it; else it is only shown."""
+
+    def __init__(self, vlm: "VLM", session: "ChatSession", *, interactive: bool, quiet: bool) -> None:
+        self._vlm = vlm
+        self._session = session
+        self._interactive = interactive
+        self._quiet = quiet
+        self._images: list[Picture] = []
+
+    def run(self) -> None:
+        """Until /quit or the end of the input."""
+        if self._interactive:
+            say(HELP)
+        for line in self._lines():
+            try:
+                if line == "/quit":
+                    return
+                if line.startswith("/"):
+                    self.command(line)
+                elif line:
+                    self.turn(line)
+            except NexusEdgeError as error:
+                if not self._interactive:
+                    raise
+                say(f"error: {error}", style="red")
+
+    def command(self, line: str) -> None:
+        """Follow /image or /reset; raises ImageError, and InputError for anything else."""
+        from nexus_edge.processing.images import load_image
+
+        name, _, argument = line.partition(" ")
+        if name == "/image" and argument.strip():
+            self._images.append(load_image(argument.strip()))
+        elif name == "/reset":
+            self._session.reset()
+            self._images.clear()
+        else:
+            raise InputError(f"{line.split()[0]}: no such command; {HELP}")
+
+    def turn(self, text: str) -> None:
+        """Print the answer to one turn, with the pictures added since the last."""
+        pieces = self._session.send(text, self._images)
+        self._images = []
+        try:
+            for piece in pieces:
+                typer.echo(piece, nl=False)
+        except KeyboardInterrupt:
+            if not self._interactive:
+                raise
+            typer.echo(" [stopped]", nl=False)
+        typer.echo()
+        if not self._quiet and self._vlm.last_run:
+            say(describe_run(self._vlm.last_run))
+
+    def _lines(self) -> Iterator[str]:
+        while True:
+            try:
+                yield input("> " if self._interactive else "").strip()
+            except EOFError:
+                return

@@ -1,0 +1,66 @@
+"""`nexus-edge run`: one question, one answer."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from nexus_edge.cli.answers import (
+    BundleFolder,
+    Images,
+    MaxNewTokens,
+    Quiet,
+    Seed,
+    Stop,
+    Temperature,
+    Threads,
+    TopP,
+    describe_run,
+    say,
+    warn_of_weights,
+)
+
+
+def run(
+    bundle: BundleFolder,
+    prompt: Annotated[str, typer.Option("--prompt", "-p", help="A question, or a whole prompt with its role tokens.")],
+    image: Images = None,
+    max_new_tokens: MaxNewTokens = 256,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    seed: Seed = None,
+    stop: Stop = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print answer, counts and times as JSON at the end.")] = False,
+) -> None:
+    """Answer a question about pictures with an exported bundle."""
+    from nexus_edge.bundle import Bundle
+    from nexus_edge.runtimes import EngineOptions, load
+
+    opened = Bundle.open(bundle)
+    if not (quiet or as_json):
+        warn_of_weights(opened.manifest)
+    vlm = load(opened, EngineOptions(threads))
+    answer = ""
+    for piece in vlm.generate(
+        prompt,
+        [*(image or ())],
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        stop=stop or (),
+    ):
+        answer += piece
+        if not as_json:
+            typer.echo(piece, nl=False)
+    assert vlm.last_run is not None  # it is set once all pieces are taken
+    if as_json:
+        source = {"model": opened.manifest.name, "weights": opened.manifest.source.weights}
+        typer.echo(json.dumps({"answer": answer, **source, "run": asdict(vlm.last_run)}, ensure_ascii=False))
+        return
+    typer.echo()
+    if not quiet:
+        say(describe_run(vlm.last_run))
