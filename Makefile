@@ -1,0 +1,45 @@
+# Needs make and Python 3.11 or newer; everything else goes into .venv.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+JOBS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+BUNDLE := out/phi3-vision-int4-tiny
+PICTURE := nexus_edge/assets/tiny_phi3_v/heldout/000.png
+QUESTION := What is shown in this picture?
+
+.PHONY: help demo test clean
+
+help:
+	@echo "make demo    export the embedded checkpoint to INT4, prove it, ask it about a picture"
+	@echo "make test    lint, types, tests"
+	@echo "make clean   remove .venv, out and caches"
+
+demo: $(VENV)/.export-installed
+	$(BIN)/nexus-edge export phi3-vision --int4 --checkpoint tiny --out $(BUNDLE) --force
+	$(BIN)/nexus-edge run $(BUNDLE) --image $(PICTURE) --prompt "$(QUESTION)"
+
+# One thread per worker: the workers already share the cores.
+test: export OMP_NUM_THREADS := 1
+test: $(VENV)/.dev-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n $(JOBS)
+
+clean:
+	rm -rf $(VENV) out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# pip comes last into a new environment: if it is there, the environment is complete.
+$(BIN)/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.export-installed: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) -e '.[export]'
+	@touch $@
+
+$(VENV)/.dev-installed: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) -e '.[dev]'
+	@touch $@ $(VENV)/.export-installed
