@@ -1,0 +1,75 @@
+"""Everything that an export leaves in a bundle's `parity/` folder, and how a report is written anywhere else."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+from nexus_edge.bundle import Bundle
+from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.errors import OutputError
+from nexus_edge.parity.goldens import write_goldens
+from nexus_edge.parity.html import to_html
+from nexus_edge.parity.lab import NotRunError
+from nexus_edge.parity.ladder import Progress, climb, make_lab
+from nexus_edge.parity.markdown import to_junit, to_markdown
+from nexus_edge.parity.report import Report
+
+FOLDER = "parity"
+WRITERS: dict[str, Callable[[Report], str]] = {
+    ".json": Report.to_json,
+    ".md": to_markdown,
+    ".html": to_html,
+    ".xml": to_junit,
+}
+"""File ending -> writer of a report."""
+
+
+def write(report: Report, folder: Path) -> None:
+    """Write report.json, report.md and report.html.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    for ending in (".json", ".md", ".html"):
+        write_file(report, folder / f"report{ending}", ending)
+
+
+def write_file(report: Report, path: Path, ending: str) -> None:
+    """Write one file in the format of `ending` (a key of `WRITERS`), whatever the file itself is called.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    text = WRITERS[ending](report)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise OutputError(f"{path}: the report cannot be written: {error.strerror}") from error
+
+
+def certify(
+    bundle: Bundle,
+    checkpoint: Checkpoint,
+    *,
+    max_memory: int | None = None,
+    progress: Progress = lambda step, share: None,
+) -> Report:
+    """Climb the ladder, and write the report and the goldens for `nexus-edge verify` into the bundle's `parity/`.
+
+    The manifest is the caller's: store `report.summary` there, and the new files with their hashes.
+
+    Args:
+        bundle: complete but for its parity
+        checkpoint: what it was made from
+        max_memory: bytes that models may fill; None: half of the machine's memory
+        progress: called with a step's name and the share of the ladder that is done
+    """
+    lab = make_lab(bundle, checkpoint, max_memory=max_memory)
+    report = climb(lab, progress=progress)
+    progress("parity goldens", 1.0)
+    write(report, bundle.root / FOLDER)
+    # Where the quantized model does not fit into memory there are no goldens; the report says so at P3.
+    with contextlib.suppress(NotRunError):
+        write_goldens(lab, bundle.root / FOLDER)
+    return report

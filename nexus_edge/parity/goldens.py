@@ -1,0 +1,60 @@
+"""The goldens inside a bundle: what its graphs should compute, for `nexus-edge verify` to replay on a device.
+
+Recorded from the *quantized* PyTorch model with the bundle's own weights, so that a replay measures the device and not
+the scheme; the logits of full precision lie beside them for information. Pictures and prompts are stored, not pixels:
+so the device's own processing is replayed too. Long tensors are sampled, which keeps the file at some hundred kB.
+
+    {case}.prompt                   uint8, UTF-8            {case}.picture.{i}   uint8 [height, width, 3]
+    {case}.input_ids                int64 [1, tokens]       {case}.{value}       float32, sampled by `sample`
+    {case}.greedy_ids, .greedy_margins                      {case}.full_precision_logits   float32 [1, vocab]
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from nexus_edge.checkpoints import write_tensors
+from nexus_edge.graphs import split_of
+from nexus_edge.parity.answers import torch_answer
+from nexus_edge.parity.cases import Case, walk
+from nexus_edge.parity.lab import Lab, NotRunError
+from nexus_edge.parity.metrics import Array
+from nexus_edge.parity.sampling import FILE, sample
+
+
+def write_goldens(lab: Lab, folder: Path) -> Path:
+    """Record the cases into `folder`/goldens.safetensors.
+
+    Raises:
+        NotRunError: the quantized PyTorch model does not fit into the memory that is allowed.
+    """
+    tensors: dict[str, Array] = {}
+    for case in lab.cases:
+        if case.prompt:
+            tensors |= {f"{case.name}.{name}": array for name, array in _record(lab, case)}
+    folder.mkdir(exist_ok=True)
+    write_tensors(folder / FILE, tensors)
+    return folder / FILE
+
+
+def _record(lab: Lab, case: Case) -> Iterator[tuple[str, Array]]:
+    yield "prompt", np.frombuffer(case.prompt.encode(), np.uint8)
+    for i, picture in enumerate(case.pictures):
+        yield f"picture.{i}", np.asarray(picture, np.uint8)
+    yield "input_ids", case.inputs["input_ids"]
+    if "pixel_values" in case.inputs:
+        yield "pixel_values", sample("pixel_values", case.inputs["pixel_values"])
+    model = lab.quantized
+    for step in walk(model, split_of(lab.manifest.model_type).graphs(model), [case]):
+        if step.case != case.name:  # the step after the prompt is in the greedy tokens
+            continue
+        for name in (name for name in step.expected if not name.endswith(".output")):
+            yield name, sample(name, step.expected[name])
+    answer = torch_answer(model, case.inputs, lab.processor.stop_ids)
+    yield "greedy_ids", np.array(answer.ids, np.int64)
+    yield "greedy_margins", np.array(answer.margins, np.float32)
+    try:
+        yield "full_precision_logits", torch_answer(lab.full, case.inputs, ()).first_logits[None]
+    except NotRunError:
+        return

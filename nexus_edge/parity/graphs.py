@@ -1,0 +1,81 @@
+"""P2 and P3 ask one question, of two pairs: does this .onnx file compute what this PyTorch model computes?"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nexus_edge.errors import ParityError
+from nexus_edge.graphs import split_of
+from nexus_edge.parity.cases import Case, Step, walk
+from nexus_edge.parity.report import Check
+from nexus_edge.parity.stages import Judge, OnnxStage
+
+if TYPE_CHECKING:
+    from nexus_edge.models.base import ReferenceModel
+
+CARRIED = ", carried"  # ends the stage's name of checks whose input is not the reference's
+
+
+def compare_graphs(
+    model: "ReferenceModel",
+    model_type: str,
+    files: Mapping[str, Path],
+    cases: list[Case],
+    judge: Callable[[str], Judge],
+) -> list[Check]:
+    """Every graph on the inputs that the PyTorch model gave it, so that one graph's error is not blamed on the next.
+
+    Args:
+        model: with data
+        files: graph -> .onnx file
+        judge: from a graph's name
+
+    Returns:
+        checks, graph by graph as a prompt runs through them
+    """
+    specs = split_of(model_type).graphs(model)
+    steps: dict[str, list[Step]] = defaultdict(list)
+    for step in walk(model, specs, cases):
+        steps[step.graph].append(step)
+    checks: list[Check] = []
+    for spec in specs:
+        checks += _isolated(spec.name, files[spec.name], steps[spec.name], judge(spec.name))
+    for spec in specs:
+        checks += _carried(spec.name, files[spec.name], steps[spec.name])
+    return checks
+
+
+def _isolated(graph: str, file: Path, steps: list[Step], judge: Judge) -> list[Check]:
+    """Each layer on the reference's residual stream: gated."""
+    try:
+        stage = OnnxStage(file, "cut")
+    except ParityError as error:
+        return [Check(graph, "graph", "load", problem=str(error))]
+    checks: list[Check] = []
+    for step in steps:
+        try:
+            actual = stage.run({**step.expected, **step.inputs})
+        except ParityError as error:
+            checks.append(Check(graph, "graph", step.case, problem=str(error)))
+        else:
+            checks += judge.check(graph, step.case, actual, step.expected)
+    return checks
+
+
+def _carried(graph: str, file: Path, steps: list[Step]) -> list[Check]:
+    """Each layer on what the layer before it made: shows how errors add up, and is reported only.
+
+    What it says is gated elsewhere: single layers above, the whole way in P5.
+    """
+    judge = Judge(lambda stage: None, near_tie=0.0)
+    checks: list[Check] = []
+    try:
+        stage = OnnxStage(file, "visible")
+        for step in steps:
+            actual = stage.run(step.inputs)
+            expected = {name: step.expected[name] for name in actual if name in step.expected}
+            checks += judge.check(graph + CARRIED, step.case, actual, expected)
+    except ParityError:
+        return []  # a graph that does not run has failed above
+    return checks

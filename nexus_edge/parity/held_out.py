@@ -1,0 +1,110 @@
+"""Questions about pictures that a checkpoint was never trained on; a checkpoint brings them in `heldout/`, or does not.
+
+heldout/questions.json is a list of {"picture": file, "questions": [{"kind", "question", "answer"}]}.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nexus_edge.parity.metrics import Array
+from nexus_edge.processing import Processor
+from nexus_edge.processing.images import load_image
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nexus_edge.models.base import ReferenceModel
+
+FILE = "heldout/questions.json"
+PICTURES = 20  # 100 questions of the embedded checkpoint: one wrong answer is 1 %, and both models take some seconds
+
+
+@dataclass(frozen=True)
+class Questions:
+    """One picture with the token ids of its questions and answers.
+
+    Attributes:
+        inputs: of the picture, with the ids up to and including its places in the prompt
+        tails: for each question the ids behind the picture, the answer and its end token included
+        answers: how many of each tail's last ids are the answer
+    """
+
+    inputs: dict[str, Any]
+    tails: list[NDArray[np.int64]]
+    answers: list[int]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model predicts where answers stand: logits [answer tokens of all questions, vocab], the true ids there,
+    and for each question whether every token is the model's own first choice.
+
+    That is exact match of greedy decoding: up to its first wrong token a greedy answer is the true one.
+    """
+
+    logits: Array
+    targets: NDArray[np.int64]
+    exact: list[bool]
+
+
+def read_questions(folder: Path, processor: Processor, pictures: int = PICTURES) -> list[Questions]:
+    """The first `pictures` of a checkpoint's held-out set; empty where it has none."""
+    if not (folder / FILE).is_file():
+        return []
+    entries = json.loads((folder / FILE).read_text("utf-8"))[:pictures]
+    return [_questions((folder / FILE).parent / entry["picture"], entry["questions"], processor) for entry in entries]
+
+
+def _questions(picture: Path, asked: Sequence[dict[str, str]], processor: Processor) -> Questions:
+    image = load_image(picture)
+    prompts = [f"<|user|>\n<|image_1|>\n{entry['question']}<|end|>\n<|assistant|>\n" for entry in asked]
+    inputs: dict[str, Any] = dict(processor(prompts[0], [image]))
+    first = inputs["input_ids"]
+    behind = int(np.flatnonzero(first[0] < 0)[-1]) + 1
+    answers = [np.array(processor.encode(f"{entry['answer']}<|end|>", add_bos=False)) for entry in asked]
+    questions = [processor.encode(prompt.partition("<|image_1|>")[2]) for prompt in prompts]
+    tails = [np.concatenate((question, answer)) for question, answer in zip(questions, answers, strict=True)]
+    inputs = {name: inputs[name] for name in ("pixel_values", "image_sizes")} | {"input_ids": first[:, :behind]}
+    return Questions(inputs, tails, [len(answer) for answer in answers])
+
+
+def answer_all(model: "ReferenceModel", held_out: Sequence[Questions]) -> Answers:
+    """Run every question once with its true answer behind it; the picture's part is computed once for its questions."""
+    logits, targets, exact = [], [], []
+    for questions in held_out:
+        for tail, count, predicted in zip(
+            questions.tails, questions.answers, _predictions(model, questions), strict=True
+        ):
+            rows = predicted[len(tail) - count - 1 : len(tail) - 1].numpy()
+            logits.append(rows)
+            targets.append(tail[-count:])
+            exact.append(bool((rows.argmax(-1) == tail[-count:]).all()))
+    return Answers(np.concatenate(logits), np.concatenate(targets), exact)
+
+
+def _predictions(model: "ReferenceModel", questions: Questions) -> "Tensor":
+    """Logits [questions, longest tail, vocab] behind the picture; tails are padded on the right, where none looks."""
+    import torch
+
+    from nexus_edge.models.phi3_v import KVCache
+
+    module: Any = model
+    count, longest = len(questions.tails), max(len(tail) for tail in questions.tails)
+    ids, mask = (torch.zeros(count, longest, dtype=torch.int64) for _ in range(2))
+    for row, tail in enumerate(questions.tails):
+        ids[row, : len(tail)], mask[row, : len(tail)] = torch.from_numpy(tail), 1
+    cache = KVCache()
+    with torch.inference_mode():
+        module(**{name: torch.from_numpy(np.array(value)) for name, value in questions.inputs.items()}, cache=cache)
+        assert cache.inputs_embeds is not None and cache.attention_mask is not None
+        cache.layers = [(key.expand(count, -1, -1, -1), value.expand(count, -1, -1, -1)) for key, value in cache.layers]
+        cache.inputs_embeds = cache.inputs_embeds.expand(count, -1, -1)
+        seen = cache.attention_mask.expand(count, -1)
+        predicted: Tensor = module(ids, attention_mask=torch.cat((seen, mask), dim=1), cache=cache)
+    return predicted

@@ -1,0 +1,110 @@
+"""Climbs the rungs in their order and makes the report of what they found."""
+
+import time
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from nexus_edge.bundle import Bundle
+from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.errors import CheckpointError, InputError
+from nexus_edge.parity import tolerances
+from nexus_edge.parity.lab import Lab, NotRunError, half_of_memory
+from nexus_edge.parity.report import Check, Report, Rung
+from nexus_edge.parity.sources import checkpoint_of, report_of
+
+RUNGS = {
+    "P0": "p0_structure",
+    "P1": "p1_original",
+    "P2": "p2_graph",
+    "P3": "p3_exporter",
+    "P4": "p4_scheme",
+    "P5": "p5_end_to_end",
+}
+"""Name -> module beside this one with `TITLE` and `run(lab) -> list[Check]`."""
+
+Progress = Callable[[str, float], None]
+
+
+def run(
+    bundle: Bundle,
+    checkpoint: Checkpoint | str | None = None,
+    *,
+    rungs: Sequence[str] = tuple(RUNGS),
+    goldens: Path | None = None,
+    max_memory: int | None = None,
+    progress: Progress = lambda step, share: None,
+) -> Report:
+    """Judge a bundle.
+
+    A rung that cannot be climbed here (no checkpoint, too little memory, no goldens) is reported as "not run" with the
+    reason, never as passed.
+
+    Args:
+        bundle: see `Bundle.open`
+        checkpoint: what it was made from, or how to find that (see `open_checkpoint`); None asks the manifest
+        rungs: which of `RUNGS` to climb
+        goldens: folder with goldens of the original implementation; None looks into the checkout's tests
+        max_memory: bytes that models may fill; None: half of the machine's memory
+        progress: called with a rung's name and the share of the ladder that is done
+
+    Raises:
+        InputError: an unknown rung, or a goldens folder that is not there
+        CheckpointError: a checkpoint was asked for and cannot be opened
+    """
+    return climb(make_lab(bundle, checkpoint, goldens=goldens, max_memory=max_memory), rungs, progress)
+
+
+def make_lab(
+    bundle: Bundle,
+    checkpoint: Checkpoint | str | None,
+    *,
+    goldens: Path | None = None,
+    max_memory: int | None = None,
+) -> Lab:
+    """What `climb` needs; arguments as in `run`."""
+    return Lab(bundle, _open(bundle, checkpoint), tolerances.load(), goldens, max_memory or half_of_memory())
+
+
+def climb(lab: Lab, rungs: Sequence[str] = tuple(RUNGS), progress: Progress = lambda step, share: None) -> Report:
+    """Climb the rungs in a lab that is set up."""
+    unknown = [name for name in rungs if name not in RUNGS]
+    if unknown:
+        raise InputError(f"no rung {', '.join(unknown)}; there are {', '.join(RUNGS)}")
+    found: list[Rung] = []
+    for done, name in enumerate(rungs):
+        progress(f"parity {name}", done / len(rungs))
+        found.append(_climb(lab, name, broken=_broken_graphs(found)))
+    return report_of(lab.manifest, tuple(found), lab.target)
+
+
+def _open(bundle: Bundle, checkpoint: Checkpoint | str | None) -> Checkpoint | str:
+    """The checkpoint, or why there is none: a bundle whose checkpoint is elsewhere can still be judged in part."""
+    if checkpoint is not None:
+        return checkpoint_of(bundle.manifest, checkpoint) if isinstance(checkpoint, str) else checkpoint
+    try:
+        return checkpoint_of(bundle.manifest)
+    except CheckpointError as error:
+        return f"no checkpoint: {error}"
+
+
+def _climb(lab: Lab, name: str, broken: str | None) -> Rung:
+    module = import_module(f"nexus_edge.parity.{RUNGS[name]}")
+    started = time.perf_counter()
+    checks: list[Check] = []
+    reason = broken
+    lab.notes.clear()
+    if broken is None:
+        try:
+            checks = module.run(lab)
+        except NotRunError as error:
+            reason = str(error)
+    seconds = round(time.perf_counter() - started, 3)
+    return Rung(name, module.TITLE, tuple(checks), reason, tuple(lab.notes), seconds)
+
+
+def _broken_graphs(found: Sequence[Rung]) -> str | None:
+    """Why nothing above P0 can be measured: graphs that do not load, or are not those of the manifest."""
+    failed = [check for rung in found if rung.name == "P0" for check in rung.checks if check.status == "failed"]
+    graphs = [check.stage for check in failed if check.stage != "files"]
+    return f"P0 failed for {', '.join(graphs)}" if graphs else None

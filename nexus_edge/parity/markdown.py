@@ -1,0 +1,95 @@
+"""The report as Markdown and as JUnit XML: for a pull request, and for the CI that turns red."""
+
+from xml.etree import ElementTree
+
+from nexus_edge.parity.metrics import METRICS
+from nexus_edge.parity.report import Check, Report, Rung, utilisation
+
+WEIGHTS_NOTE = {
+    "real": "Weights: the original checkpoint.",
+    "trained-tiny": "Weights: a small checkpoint trained in this repository. No figure here is one of the real model.",
+    "synthetic": "Weights: synthesized numbers of the full model's shape. No figure here is one of the real model.",
+}
+
+
+def gate_text(check: Check) -> str:
+    """`relative L2 1.2e-06 <= 1e-05`, or a dash for a check without a gate."""
+    if check.gate is None or check.value is None:
+        return "-"
+    metric = METRICS[check.gate.metric]
+    return f"{metric.label} {check.value:.3g} {'>=' if metric.higher_is_better else '<='} {check.gate.limit:.3g}"
+
+
+def rung_line(rung: Rung) -> str:
+    """What decided a rung, in one line: the reason it was not run, its first failure, or its tightest gate."""
+    if rung.reason is not None and not rung.checks:
+        return rung.reason
+    if rung.first_failure is not None:
+        return rung.first_failure.finding
+    tightest = rung.tightest
+    return "reported only" if tightest is None else f"{gate_text(tightest)} at {tightest.place}"
+
+
+def to_markdown(report: Report) -> str:
+    """A page with the verdict, the ladder, and for each rung every check with its gate and its measures."""
+    lines = [
+        f"# Parity of {report.bundle}: {report.verdict}",
+        "",
+        f"Checkpoint {report.checkpoint}, recipe {report.recipe}, target {report.target}, "
+        f"tolerances for {report.scheme}, nexus-edge {report.toolkit_version}, {report.created}.",
+        WEIGHTS_NOTE.get(report.weights, f"Weights: {report.weights}."),
+        "",
+        "| rung | compares | verdict | what decided | s |",
+        "|---|---|---|---|---|",
+    ]
+    for rung in report.rungs:
+        lines.append(f"| {rung.name} | {rung.title} | {rung.status} | {_cell(rung_line(rung))} | {rung.seconds:.1f} |")
+    for rung in report.rungs:
+        lines += ["", f"## {rung.name} {rung.title}", ""]
+        lines += [f"Not run: {rung.reason}"] if not rung.checks and rung.reason else _table(rung)
+        lines += [f"\n{note}" for note in rung.notes]
+    return "\n".join(lines) + "\n"
+
+
+def _table(rung: Rung) -> list[str]:
+    lines = ["| case | stage | verdict | gate | measures |", "|---|---|---|---|---|"]
+    for check in rung.checks:
+        measures = ", ".join(f"{METRICS[name].label} {value:.3g}" for name, value in check.measures.items())
+        cells = (check.case, check.place, check.status, gate_text(check), check.problem or measures)
+        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+    return lines
+
+
+def _cell(text: str) -> str:
+    """A bar inside a table cell would end the cell."""
+    return text.replace("|", "\\|")
+
+
+def to_junit(report: Report) -> str:
+    """JUnit XML: a suite for each rung, a case for each check; a rung that was not run is one skipped case."""
+    suites = ElementTree.Element("testsuites", name=f"parity of {report.bundle}", time=f"{report.seconds:.3f}")
+    for rung in report.rungs:
+        failures = sum(check.status == "failed" for check in rung.checks)
+        suite = ElementTree.SubElement(
+            suites,
+            "testsuite",
+            name=f"{rung.name} {rung.title}",
+            tests=str(len(rung.checks) or 1),
+            failures=str(failures),
+            skipped=str(int(not rung.checks)),
+            time=f"{rung.seconds:.3f}",
+        )
+        for check in rung.checks:
+            case = ElementTree.SubElement(suite, "testcase", classname=f"{rung.name}.{check.stage}", name=_case(check))
+            if check.status == "failed":
+                ElementTree.SubElement(case, "failure", message=check.finding)
+            ElementTree.SubElement(case, "system-out").text = f"{gate_text(check)}; used {utilisation(check):.3g}"
+        if not rung.checks:
+            case = ElementTree.SubElement(suite, "testcase", classname=rung.name, name="not run")
+            ElementTree.SubElement(case, "skipped", message=rung.reason or "")
+    ElementTree.indent(suites)
+    return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _case(check: Check) -> str:
+    return f"{check.place} ({check.case})"

@@ -1,0 +1,20 @@
+"""P3: the quantized artefact against the quantized PyTorch model with the very same codes and scales.
+
+The price of the scheme is in both, so what remains is the exporter's error and the kernels' rounding.
+"""
+
+from nexus_edge.parity.graphs import compare_graphs
+from nexus_edge.parity.lab import Lab
+from nexus_edge.parity.report import Check
+from nexus_edge.parity.sources import weight_bytes
+
+TITLE = "exporter: the artefact against quantized PyTorch, same weights"
+
+
+def run(lab: Lab) -> list[Check]:
+    """Every graph of the bundle on the inputs that the quantized PyTorch model gave it."""
+    # The PyTorch model, and ONNX Runtime's prepacked copy of the largest graph.
+    lab.require_memory(2 * weight_bytes(lab.bundle), "the quantized model in PyTorch and in ONNX Runtime")
+    manifest = lab.manifest
+    files = {name: lab.bundle.file(info.file) for name, info in manifest.graphs[lab.target].items()}
+    return compare_graphs(lab.quantized, manifest.model_type, files, lab.cases, lambda graph: lab.judge("P3", graph))

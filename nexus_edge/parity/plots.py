@@ -1,0 +1,136 @@
+"""The two plots of the HTML report, as inline SVG.
+
+`stage_bars`: how much of its tolerance each stage uses, one bar for each stage of each rung.
+`layer_drift`: relative L2 error layer by layer, one line for each rung, one panel for each tower.
+"""
+
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nexus_edge.parity.report import Check, Report, utilisation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED, GRID, FAILED = "#1c2733", "#66727f", "#e3e7eb", "#c8372d"
+RUNG_COLOURS = {"P1": "#7d8b99", "P2": "#2a78b5", "P3": "#1b9e77", "P4": "#d98a00", "P5": "#8457b8"}
+# Where an exact stage used nothing of its tolerance a logarithmic bar would have no length at all.
+SHORTEST, LONGEST = 1e-4, 1e3
+
+
+def _svg(figure: "Figure") -> str:
+    from matplotlib import rc_context
+
+    buffer = io.StringIO()
+    # Text stays text: smaller, searchable, and in the font of the page. A fixed salt keeps the ids, so files compare.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "nexus-edge", "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _clean(axes: "Axes") -> None:
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(GRID)
+    axes.tick_params(colors=MUTED, length=0, labelsize=9)
+
+
+def worst_by_stage(report: Report) -> dict[tuple[str, str], Check]:
+    """The check nearest to, or furthest beyond, its limit for each (rung, stage) that is gated."""
+    worst: dict[tuple[str, str], Check] = {}
+    for rung in report.rungs:
+        for check in rung.checks:
+            key = (rung.name, check.stage)
+            if check.value is not None and (key not in worst or utilisation(check) > utilisation(worst[key])):
+                worst[key] = check
+    return worst
+
+
+def stage_bars(report: Report) -> str | None:
+    """SVG, or None when no rung above P0 has a gated stage. P0 is exact and has nothing to plot."""
+    worst = {key: check for key, check in worst_by_stage(report).items() if key[0] in RUNG_COLOURS}
+    if not worst:
+        return None
+    figure = _figure(9.6, 0.9 + 0.3 * len(worst))
+    axes = figure.subplots()
+    for row, ((rung, stage), check) in enumerate(worst.items()):
+        used = min(max(utilisation(check), SHORTEST), LONGEST)
+        colour = FAILED if check.status == "failed" else RUNG_COLOURS[rung]
+        axes.barh(row, used - SHORTEST / 2, left=SHORTEST / 2, height=0.62, color=colour, alpha=0.9)
+        text = f"{check.value:.2g}" + (
+            f"   {check.place.removeprefix(stage + ', ')}" if check.status == "failed" else ""
+        )
+        axes.text(used * 1.18, row, text, va="center", fontsize=9, color=colour)
+    axes.set_yticks(range(len(worst)), [f"{rung}  {stage}" for rung, stage in worst])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    right = max(30.0, max(min(utilisation(check), LONGEST) for check in worst.values()) * 40)
+    axes.set_xlim(SHORTEST / 2, right)
+    axes.axvline(1.0, color=INK, linewidth=1.1)
+    axes.text(1.0, -0.72, "limit", ha="center", va="bottom", fontsize=9, color=INK)
+    ticks = [tick for tick in (1e-4, 1e-3, 1e-2, 1e-1, 1, 10, 100, 1000) if tick < right]
+    axes.set_xticks(ticks, [f"{tick:g}x" if tick >= 1 else f"{100 * tick:g} %" for tick in ticks])
+    axes.minorticks_off()
+    axes.grid(axis="x", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("share of the tolerance that is used (number: the measured value)", fontsize=9, color=MUTED)
+    _clean(axes)
+    axes.tick_params(axis="y", labelsize=10, labelcolor=INK)
+    return _svg(figure)
+
+
+def drift(report: Report) -> Mapping[str, Mapping[str, Mapping[int, Check]]]:
+    """Stage -> rung -> layer -> the check with the largest relative L2 error over cases and tensors."""
+    lines: dict[str, dict[str, dict[int, Check]]] = {}
+    for rung in report.rungs:
+        for check in rung.checks:
+            if check.layer is None or "relative_l2" not in check.measures or check.stage == "weights":
+                continue
+            layers = lines.setdefault(check.stage, {}).setdefault(rung.name, {})
+            seen = layers.get(check.layer)
+            if seen is None or check.measures["relative_l2"] > seen.measures["relative_l2"]:
+                layers[check.layer] = check
+    return lines
+
+
+def layer_drift(report: Report) -> str | None:
+    """SVG, or None when nothing was measured layer by layer."""
+    panels = drift(report)
+    if not panels:
+        return None
+    figure = _figure(9.6, 3.6)
+    grid: Any = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (stage, rungs) in zip(grid, panels.items(), strict=True):
+        for rung, layers in rungs.items():
+            _line(axes, rung, layers)
+        axes.set_title(stage, fontsize=11, color=INK, loc="left", fontweight="bold")
+        axes.set_yscale("log")
+        axes.minorticks_off()
+        axes.set_xlabel("layer", fontsize=9, color=MUTED)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(axis="y", color=GRID, linewidth=0.8)
+        axes.margins(x=0.08, y=0.12)
+        _clean(axes)
+    grid[0].set_ylabel("relative L2 error (worst case)", fontsize=9, color=MUTED)
+    return _svg(figure)
+
+
+def _line(axes: "Axes", rung: str, layers: Mapping[int, Check]) -> None:
+    xs = sorted(layers)
+    # A logarithmic axis has no zero: an exact layer is drawn at float32's rounding, which is what it is equal to.
+    ys = [min(max(layers[x].measures["relative_l2"], 6e-8), 1e3) for x in xs]
+    colour = RUNG_COLOURS.get(rung, MUTED)
+    axes.plot(xs, ys, color=colour, linewidth=2, marker="o", markersize=5, solid_capstyle="round")
+    axes.annotate(rung, (xs[-1], ys[-1]), (7, 0), textcoords="offset points", va="center", color=colour, fontsize=10)
+    failed = [(x, y) for x, y in zip(xs, ys, strict=True) if layers[x].status == "failed"]
+    if failed:
+        axes.plot(*zip(*failed, strict=True), "o", markersize=10, markerfacecolor="none", markeredgecolor=FAILED, mew=2)

@@ -1,0 +1,216 @@
+"""What the ladder found: checks in the order of the tensor's way, rungs of checks, and a verdict.
+
+    Report -> Rung P0..P5 -> Check (one stage, perhaps one layer, of one case) -> measures + gate
+
+Plain frozen dataclasses; `to_json` and `from_json` are inverse to each other. The writers (markdown, html,
+terminal) read these and nothing else.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from nexus_edge.errors import BundleError
+from nexus_edge.parity.metrics import METRICS
+from nexus_edge.parity.tolerances import Gate
+
+Status = Literal["passed", "failed", "ambiguous", "reported", "not run"]
+Verdict = Literal["passed", "rejected", "not run"]
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison: a stage (and layer) of one case, everything measured there, and the gate if it has one.
+
+    `problem` is set where there is nothing to measure because something is missing or of the wrong shape: that fails.
+    """
+
+    stage: str
+    tensor: str
+    case: str
+    measures: Mapping[str, float] = field(default_factory=dict)
+    gate: Gate | None = None
+    layer: int | None = None
+    problem: str | None = None
+
+    @property
+    def value(self) -> float | None:
+        """The measured value of the gating metric."""
+        return None if self.gate is None else self.measures.get(self.gate.metric)
+
+    @property
+    def status(self) -> Status:
+        """`reported` without a gate; `ambiguous` when it holds only because near ties were set aside."""
+        if self.problem is not None:
+            return "failed"
+        if self.gate is None:
+            return "reported"
+        value = self.value
+        if value is None or not self.gate.holds(value):
+            return "failed"
+        near_tied = self.gate.metric in ("greedy_agreement", "top1_agreement") and self.measures.get("ambiguous", 0) > 0
+        return "ambiguous" if near_tied else "passed"
+
+    @property
+    def place(self) -> str:
+        """Where this is, in words: `decoder, layer 3, present.3.key`."""
+        layer = [] if self.layer is None else [f"layer {self.layer}"]
+        return ", ".join(dict.fromkeys([self.stage, *layer, self.tensor]))
+
+    @property
+    def finding(self) -> str:
+        """One line that says what was measured against which limit."""
+        if self.problem is not None:
+            return f"{self.place} ({self.case}): {self.problem}"
+        if self.gate is None or self.value is None:
+            return f"{self.place} ({self.case}): not gated"
+        sign = ">=" if METRICS[self.gate.metric].higher_is_better else "<="
+        label = METRICS[self.gate.metric].label
+        return f"{self.place} ({self.case}): {label} {self.value:.3g}, needs {sign} {self.gate.limit:.3g}"
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One step of the ladder. `reason` says why it was not run; a rung that was not run never counts as passed."""
+
+    name: str
+    title: str
+    checks: tuple[Check, ...] = ()
+    reason: str | None = None
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def status(self) -> Status:
+        statuses = {check.status for check in self.checks}
+        if not statuses:
+            return "not run"
+        return next((s for s in ("failed", "ambiguous", "passed") if s in statuses), "reported")
+
+    @property
+    def first_failure(self) -> Check | None:
+        """The first stage (and layer) that diverges: checks stand in the order in which the tensor flows."""
+        return next((check for check in self.checks if check.status == "failed"), None)
+
+    @property
+    def tightest(self) -> Check | None:
+        """The gated check that is nearest to its limit, or furthest beyond it."""
+        gated = [check for check in self.checks if check.gate is not None and check.value is not None]
+        return max(gated, key=utilisation, default=None)
+
+
+def utilisation(check: Check) -> float:
+    """Share of the tolerance that is used: 1 is exactly at the limit, above 1 has failed."""
+    if check.gate is None or check.value is None or math.isnan(check.value):
+        return math.inf
+    value, limit = check.value, check.gate.limit
+    if METRICS[check.gate.metric].higher_is_better:
+        value, limit = 1.0 - value, 1.0 - limit
+    if limit <= 0:
+        return 0.0 if value <= 0 else math.inf
+    return value / limit
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole ladder for one bundle and target.
+
+    `weights` is the manifest's kind of weights (real, trained-tiny, synthetic), so that no figure is read as one of
+    another kind; `scheme` is the scheme class that chose the tolerances; `recipe` is the recipe's name.
+    """
+
+    bundle: str
+    model_type: str
+    checkpoint: str
+    weights: str
+    recipe: str
+    scheme: str
+    target: str
+    toolkit_version: str
+    created: str
+    rungs: tuple[Rung, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> Verdict:
+        """`rejected` when any gate failed, `not run` when nothing was gated at all."""
+        statuses = {rung.status for rung in self.rungs}
+        if "failed" in statuses:
+            return "rejected"
+        return "passed" if statuses & {"passed", "ambiguous"} else "not run"
+
+    @property
+    def seconds(self) -> float:
+        return sum(rung.seconds for rung in self.rungs)
+
+    @property
+    def first_failure(self) -> tuple[Rung, Check] | None:
+        """The lowest rung that failed, with the first check that diverges there."""
+        for rung in self.rungs:
+            if (check := rung.first_failure) is not None:
+                return rung, check
+        return None
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What the manifest keeps: the verdict, each rung's status, in words what diverged first ("" if nothing)."""
+        failure = self.first_failure
+        return {
+            "verdict": self.verdict,
+            "rungs": {rung.name: rung.status for rung in self.rungs},
+            "reason": "" if failure is None else f"{failure[0].name}: {failure[1].finding}",
+        }
+
+    def to_json(self) -> str:
+        """Indented JSON with the derived verdict and statuses; numbers that are not finite become strings."""
+        document = {"format_version": FORMAT_VERSION, "summary": self.summary, **asdict(self)}
+        return json.dumps(_finite(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinity and no NaN: `inf` and `nan` travel as strings."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def from_json(text: str) -> Report:
+    """Read what `to_json` wrote.
+
+    Raises:
+        BundleError: not such a document.
+    """
+    try:
+        document = json.loads(text)
+        if document["format_version"] != FORMAT_VERSION:
+            raise BundleError(
+                f"report.json has format {document['format_version']}; this version reads {FORMAT_VERSION}"
+            )
+        rungs = tuple(_rung(raw) for raw in document["rungs"])
+        names = ("bundle", "model_type", "checkpoint", "weights", "recipe", "scheme", "target", "toolkit_version")
+        fields = {name: str(document[name]) for name in (*names, "created")}
+        return Report(**fields, rungs=rungs, environment=document["environment"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"report.json is not a parity report ({error}); run `nexus-edge parity` again") from error
+
+
+def _rung(raw: Mapping[str, Any]) -> Rung:
+    checks = tuple(
+        Check(
+            stage=check["stage"],
+            tensor=check["tensor"],
+            case=check["case"],
+            measures={name: float(value) for name, value in check["measures"].items()},
+            gate=None if check["gate"] is None else Gate(**check["gate"]),
+            layer=check["layer"],
+            problem=check["problem"],
+        )
+        for check in raw["checks"]
+    )
+    return Rung(raw["name"], raw["title"], checks, raw["reason"], tuple(raw["notes"]), raw["seconds"])

@@ -1,0 +1,183 @@
+"""The models that the ladder compares: full precision from the checkpoint, quantized from the bundle's own weights."""
+
+import json
+import os
+import platform
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nexus_edge import __version__
+from nexus_edge.bundle import Bundle, Manifest
+from nexus_edge.checkpoints import Checkpoint, SafetensorsFile, open_checkpoint
+from nexus_edge.errors import BundleError, CheckpointError
+from nexus_edge.parity.report import Report, Rung
+from nexus_edge.recipe import GraphRecipe, Recipe
+
+if TYPE_CHECKING:
+    from nexus_edge.models.base import ReferenceModel
+
+FLOAT_BYTES = 4  # reference models compute in float32
+WEIGHTS = "onnx/weights.safetensors"
+
+
+def recipe_of(manifest: Manifest) -> Recipe:
+    """The recipe that a bundle was made with.
+
+    Raises:
+        BundleError: the manifest's recipe is not one of this version.
+    """
+    try:
+        table: dict[str, Any] = dict(manifest.recipe)
+        graphs = {name: GraphRecipe(**graph) for name, graph in table.pop("graphs").items()}
+        return Recipe(**table | {"graphs": graphs, "targets": tuple(table["targets"])})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"manifest.json: recipe is not one of this nexus-edge ({error}); export again") from error
+
+
+def full_precision(recipe: Recipe) -> Recipe:
+    """The same graphs with every weight and the cache in float32."""
+    graphs = {name: GraphRecipe("float32", {}, graph.kv_cache and "float32") for name, graph in recipe.graphs.items()}
+    return replace(recipe, name=f"{recipe.name}-full-precision", graphs=graphs)
+
+
+def scheme_class(manifest: Manifest, graph: str | None = None, target: str = "onnx") -> str:
+    """float32, float16, int8 or int4, or `mixed` where weights of different classes meet.
+
+    Args:
+        graph: only this graph; None for the whole bundle
+    """
+    from nexus_edge.quant.schemes import load_scheme
+
+    graphs = manifest.graphs[target]
+    chosen = graphs.values() if graph is None else [graphs[graph]]
+    schemes = {load_scheme(name) for info in chosen for name in info.scheme.split(", ")}
+    classes = {f"{'float' if scheme.is_float else 'int'}{scheme.bits}" for scheme in schemes}
+    return classes.pop() if len(classes) == 1 else "mixed"
+
+
+def checkpoint_of(manifest: Manifest, spec: str | None = None) -> Checkpoint:
+    """The checkpoint that `spec` names, else the one that the bundle was made from.
+
+    Raises:
+        CheckpointError: it is not there, or it is of another revision than the bundle.
+    """
+    source = manifest.source
+    checkpoint = open_checkpoint(spec or _spec(manifest), recipe_of(manifest).checkpoint)
+    if spec is None and source.revision is not None and checkpoint.revision != source.revision:
+        raise CheckpointError(
+            f"{source.checkpoint}: is at revision {checkpoint.revision}, the bundle was made from {source.revision}; "
+            "give the checkpoint with --checkpoint"
+        )
+    return checkpoint
+
+
+def _spec(manifest: Manifest) -> str:
+    source = manifest.source
+    pinned = source.weights == "real" and source.revision is not None
+    return f"{source.checkpoint}@{source.revision}" if pinned else source.checkpoint
+
+
+def parameter_bytes(checkpoint: Checkpoint) -> int:
+    """Memory that the full-precision reference takes, in bytes."""
+    return sum(int(np.prod(info.shape)) for info in checkpoint.keys().values()) * FLOAT_BYTES
+
+
+def weight_bytes(bundle: Bundle) -> int:
+    """Memory that the quantized model takes, in bytes."""
+    return bundle.file(WEIGHTS).stat().st_size
+
+
+def load_full_precision(checkpoint: Checkpoint) -> "ReferenceModel":
+    """The reference model with the checkpoint's weights in float32."""
+    import torch
+
+    from nexus_edge.models import build_model, load_weights
+
+    with torch.device("meta"):
+        model = build_model(checkpoint)
+    load_weights(model, checkpoint, torch.float32)
+    return model.eval()
+
+
+def build_quantized(bundle: Bundle) -> "ReferenceModel":
+    """The quantized model on the meta device: layers replaced as the bundle's recipe says, no weights."""
+    import torch
+
+    from nexus_edge.graphs import split_of
+    from nexus_edge.quant.apply import quantize_modules
+    from nexus_edge.quant.schemes import load_scheme
+
+    recipe = recipe_of(bundle.manifest)
+    config = json.loads(bundle.file("processor/config.json").read_text("utf-8"))
+    with torch.device("meta"):
+        model: ReferenceModel = import_module(f"nexus_edge.models.{recipe.model_type}").build(config)
+    owner = split_of(recipe.model_type).owner
+    quantize_modules(model, lambda module: load_scheme(recipe.scheme_for(owner(module), module)))
+    return model.eval()
+
+
+def load_quantized(bundle: Bundle) -> "ReferenceModel":
+    """The quantized PyTorch model with the weights that the bundle ships.
+
+    Tensors that no graph uses (the tower's last layer) are not in a bundle; they stay on the meta device.
+
+    Raises:
+        BundleError: a tensor has another shape than the model's.
+    """
+    from nexus_edge.models.loading import fill_constants
+
+    model = build_quantized(bundle)
+    file = SafetensorsFile(bundle.file(WEIGHTS))
+    fill(model, file, file.infos)
+    fill_constants(model)
+    return model
+
+
+def fill(model: "ReferenceModel", file: SafetensorsFile, names: Any) -> None:
+    """Give parameters and buffers of a model on the meta device the tensors of the same names.
+
+    Raises:
+        BundleError: a name is not the model's, or a shape is another.
+    """
+    from torch import nn
+
+    from nexus_edge.models.loading import to_torch
+
+    known = dict(model.named_parameters()) | dict(model.named_buffers())
+    for name in names:
+        tensor = to_torch(file.read(name))
+        if name not in known or known[name].shape != tensor.shape:
+            raise BundleError(f"{file.path}: {name} {list(tensor.shape)} is not of the recipe's model; export again")
+        owner, _, leaf = name.rpartition(".")
+        is_parameter = isinstance(known[name], nn.Parameter)
+        value = nn.Parameter(tensor, requires_grad=False) if is_parameter else tensor
+        setattr(model.get_submodule(owner), leaf, value)
+
+
+def report_of(manifest: Manifest, rungs: tuple[Rung, ...], target: str) -> Report:
+    """A report on the bundle of `manifest`, made here and now."""
+    source = manifest.source
+    versions = {"Python": platform.python_version()}
+    for package in ("onnxruntime", "torch", "onnx", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return Report(
+        bundle=manifest.name,
+        model_type=manifest.model_type,
+        checkpoint=source.checkpoint + (f" at {source.revision}" if source.revision else ""),
+        weights=source.weights,
+        recipe=recipe_of(manifest).name,
+        scheme=scheme_class(manifest, target=target),
+        target=target,
+        toolkit_version=__version__,
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        rungs=rungs,
+        environment=versions | {"machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"},
+    )

@@ -1,0 +1,35 @@
+"""The report as a table for the terminal."""
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from nexus_edge.parity.markdown import WEIGHTS_NOTE, rung_line
+from nexus_edge.parity.report import Report
+
+STYLES = {
+    "passed": "green",
+    "failed": "bold red",
+    "rejected": "bold red",
+    "ambiguous": "yellow",
+    "reported": "cyan",
+    "not run": "dim",
+}
+
+
+def table(report: Report) -> RenderableType:
+    """The ladder, one row for each rung, and under it the verdict with the first stage that diverges."""
+    ladder = Table(title=f"parity of {report.bundle}", title_justify="left", title_style="bold", expand=False)
+    for heading in ("rung", "compares", "verdict", "what decided"):
+        ladder.add_column(heading)
+    ladder.add_column("s", justify="right")
+    for rung in report.rungs:
+        verdict = Text(rung.status, style=STYLES[rung.status])
+        ladder.add_row(rung.name, rung.title, verdict, Text(rung_line(rung)), f"{rung.seconds:.1f}")
+    lines: list[RenderableType] = [ladder]
+    failure = report.first_failure
+    if failure is not None:
+        lines.append(Text(f"first divergence: {failure[0].name}: {failure[1].finding}", style=STYLES["failed"]))
+    lines.append(Text(f"verdict: {report.verdict}", style=STYLES[report.verdict]))
+    lines.append(Text(WEIGHTS_NOTE.get(report.weights, report.weights), style="dim"))
+    return Group(*lines)

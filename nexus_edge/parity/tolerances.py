@@ -1,0 +1,112 @@
+"""Reads `tolerances.toml`, the only home of a tolerance: which metric gates what, at which limit, and why.
+
+A gate is looked up by rung, stage, target, scheme class and kind of weights (real, trained-tiny, synthetic). Entries
+are fnmatch patterns; like in recipes the last match wins, so the file goes from general to special. A stage without an
+entry is measured and reported, never gated.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from nexus_edge.errors import NexusEdgeError
+from nexus_edge.parity.metrics import METRICS
+
+FILE = Path(__file__).with_name("tolerances.toml")
+SCHEME_CLASSES = ("float32", "float16", "int8", "int4", "mixed")
+
+_PATTERNS = ("rung", "stage", "target", "scheme", "weights")  # what is not given matches everything
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One metric, its limit, and why the limit is what it is."""
+
+    metric: str
+    limit: float
+    reason: str
+
+    def holds(self, value: float) -> bool:
+        """True when `value` of this gate's metric is within the limit; NaN never is."""
+        return METRICS[self.metric].holds(value, self.limit)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    patterns: tuple[str, ...]  # in the order of _PATTERNS
+    gate: Gate
+
+    def matches(self, *values: str) -> bool:
+        return all(fnmatchcase(value, pattern) for value, pattern in zip(values, self.patterns, strict=True))
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """All gates and near-tie margins of one file."""
+
+    entries: tuple[_Entry, ...]
+    near_ties: tuple[tuple[str, float], ...]
+
+    def gate(self, rung: str, stage: str, target: str, scheme: str, weights: str) -> Gate | None:
+        """The last entry that matches, or None where a stage is only reported."""
+        return next((e.gate for e in reversed(self.entries) if e.matches(rung, stage, target, scheme, weights)), None)
+
+    def near_tie(self, scheme: str) -> float:
+        """Margin (see `top2_margin`) below which two different greedy tokens are ambiguous."""
+        return next((margin for pattern, margin in reversed(self.near_ties) if fnmatchcase(scheme, pattern)), 0.0)
+
+
+class TolerancesError(NexusEdgeError):
+    """`tolerances.toml` is wrong: a defect of this package, or of the copy that was passed."""
+
+
+def _table(entry: object, needed: set[str], optional: set[str], where: str) -> Mapping[str, Any]:
+    if not isinstance(entry, dict) or not needed <= set(entry) <= needed | optional:
+        raise TolerancesError(
+            f"{where}: an entry has the keys {', '.join(sorted(needed))}, and may have {', '.join(sorted(optional))}"
+        )
+    if not str(entry["reason"]).strip():
+        raise TolerancesError(f"{where}: a tolerance needs a reason")
+    return entry
+
+
+def _number(entry: Mapping[str, Any], key: str, where: str) -> float:
+    value = entry[key]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise TolerancesError(f"{where}: {key} is {value!r}; a number >= 0 is needed")
+    return float(value)
+
+
+def parse(document: Mapping[str, Any], origin: str) -> Tolerances:
+    """Validate the tables `[[gate]]` and `[[near_tie]]` of a TOML document.
+
+    Raises:
+        TolerancesError: a key is missing or unknown, a reason is empty, or a metric or limit cannot be used.
+    """
+    if set(document) - {"gate", "near_tie"}:
+        raise TolerancesError(f"{origin}: only [[gate]] and [[near_tie]] are known here")
+    entries = []
+    for i, raw in enumerate(document.get("gate", ())):
+        where = f"{origin}, gate {i + 1}"
+        entry = _table(raw, {"rung", "metric", "limit", "reason"}, set(_PATTERNS), where)
+        if entry["metric"] not in METRICS:
+            raise TolerancesError(f"{where}: unknown metric {entry['metric']!r}; known: {', '.join(METRICS)}")
+        gate = Gate(entry["metric"], _number(entry, "limit", where), " ".join(entry["reason"].split()))
+        patterns = tuple(str(entry.get(key, "*")) for key in _PATTERNS)
+        entries.append(_Entry(patterns, gate))
+    near_ties = []
+    for i, raw in enumerate(document.get("near_tie", ())):
+        where = f"{origin}, near_tie {i + 1}"
+        entry = _table(raw, {"scheme", "margin", "reason"}, set(), where)
+        near_ties.append((entry["scheme"], _number(entry, "margin", where)))
+    return Tolerances(tuple(entries), tuple(near_ties))
+
+
+@cache
+def load(path: Path = FILE) -> Tolerances:
+    """Read and validate a tolerances file (once per path)."""
+    return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)

@@ -1,0 +1,91 @@
+"""Compares stored weights with the checkpoint's, tensor by tensor: what no run on a few prompts would find.
+
+The unit is the quantization step: how far the stored weight is from the original, in multiples of the distance between
+two neighbouring codes (or two neighbouring floats). Rounding to nearest stays within half a step unless it clips.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from nexus_edge.checkpoints import Checkpoint, SafetensorsFile
+from nexus_edge.models.loading import read_tensor, source_keys, to_torch
+from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
+from nexus_edge.quant.tensor import QuantizedTensor
+
+if TYPE_CHECKING:
+    from nexus_edge.models.base import ReferenceModel
+
+# Weights that are compared at a time: a whole lm_head in float32, several times over, would take 2 GB.
+_PIECE = 1 << 22
+
+
+def compare_weights(
+    checkpoint: Checkpoint, full: "ReferenceModel", quantized: "ReferenceModel", file: SafetensorsFile
+) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """Name, storage (`int4`, `int8`, `float`) and measures of every weight that the bundle has, in the model's order.
+
+    Args:
+        checkpoint: the original weights; one tensor of it is read at a time
+        full: the full-precision model; may be on the meta device
+        quantized: the same with its layers replaced; may be on the meta device
+        file: the bundle's weights
+    """
+    keys = source_keys(checkpoint, full)
+    for name in dict(full.named_parameters()):
+        owner, _, leaf = name.rpartition(".")
+        module = quantized.get_submodule(owner)
+        pieces: Iterator[tuple[Tensor, Tensor]]
+        if leaf == "weight" and isinstance(module, QuantLinear | QuantEmbedding) and not module.scheme.is_float:
+            stored, kind, pieces = f"{owner}.qweight", f"int{module.scheme.bits}", _packed(module, owner, file)
+        else:
+            stored, kind, pieces = name, "float", _floats(name, file)
+        if stored in file.infos:
+            original = read_tensor(checkpoint, keys[name])
+            yield name, kind, _measures(original.reshape(len(original), -1), pieces)
+
+
+def _packed(module: QuantLinear | QuantEmbedding, owner: str, file: SafetensorsFile) -> Iterator[tuple[Tensor, Tensor]]:
+    """Dequantized rows, and the size of a step at each of their entries."""
+    scheme, (rows, columns) = module.scheme, module.shape
+    qweight, scales = (to_torch(file.read(f"{owner}.{suffix}")) for suffix in ("qweight", "scales"))
+    zeros = to_torch(file.read(f"{owner}.zero_points")) if f"{owner}.zero_points" in file.infos else None
+    count = max(1, _PIECE // columns)
+    for start in range(0, rows, count):
+        part = slice(start, start + count)
+        codes, steps = qweight[part], scales[part].float().abs()
+        points = None if zeros is None else zeros[part]
+        shape = (len(codes), columns)
+        packed = QuantizedTensor(codes, scales[part], points, scheme.bits, scheme.group_size, shape)
+        wide = steps[:, None] if scheme.per_channel else steps.repeat_interleave(scheme.group_size, dim=1)[:, :columns]
+        yield packed.dequantize(), wide
+    for suffix in ("qweight", "scales"):
+        file.release(f"{owner}.{suffix}")
+
+
+def _floats(name: str, file: SafetensorsFile) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows of a weight that is stored as a float, and the distance to the next float (at most |x| * eps)."""
+    stored = to_torch(file.read(name))
+    numbers = torch.finfo(stored.dtype)
+    wide = stored.float().reshape(len(stored), -1)
+    count = max(1, _PIECE // wide.shape[1])
+    for piece in wide.split(count):
+        yield piece, piece.abs().clamp(min=numbers.tiny) * numbers.eps
+    file.release(name)
+
+
+def _measures(original: Tensor, pieces: Iterator[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    """Worst step, worst error, and relative L2 error of [rows, columns] given in pieces of rows."""
+    start, steps, worst, squares, norm = 0, 0.0, 0.0, 0.0, 0.0
+    for weight, step in pieces:
+        expected = original[start : start + len(weight)].float()
+        start += len(weight)
+        error = (weight - expected).abs_()
+        # A group of zeros has a scale of 0 and no error; an error there is out of every bound.
+        steps = max(steps, float(torch.where(error > 0, error / step, 0.0).max()))
+        worst = max(worst, float(error.max()))
+        squares += float(error.square_().sum(dtype=torch.float64))
+        norm += float(expected.square().sum(dtype=torch.float64))
+    return {"steps": steps, "max_abs": worst, "relative_l2": (squares / norm) ** 0.5 if norm else worst}
