@@ -22,13 +22,19 @@ def build_model(checkpoint: Checkpoint) -> ReferenceModel:
         CheckpointError: `model_type` names no model of nexus-edge, or a number is missing or impossible.
     """
     kind = checkpoint.config.get("model_type")
-    known = isinstance(kind, str) and re.fullmatch(r"[a-z0-9_]+", kind)
-    if not known or importlib.util.find_spec(f"nexus_edge.graphs.{kind}") is None:
+    if not isinstance(kind, str) or not _is_family(kind):
         raise CheckpointError(
             f"{checkpoint.name}: config.json says model_type {kind!r}, which nexus-edge does not know"
         )
     model: ReferenceModel = importlib.import_module(f"nexus_edge.models.{kind}").build(checkpoint.config)
     return model
+
+
+def _is_family(kind: str) -> bool:
+    """A family has a model and graphs, in files of its name; what is in one of the folders only is something else."""
+    folders = ("nexus_edge.models", "nexus_edge.graphs")
+    named = re.fullmatch(r"[a-z][a-z0-9_]*", kind) is not None
+    return named and all(importlib.util.find_spec(f"{folder}.{kind}") is not None for folder in folders)
 
 
 def source_keys(checkpoint: Checkpoint, model: nn.Module) -> dict[str, str]:

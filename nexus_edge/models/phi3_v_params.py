@@ -50,23 +50,24 @@ class Phi3VisionParams:
     def _from_json(cls, config: Mapping[str, Any]) -> "Phi3VisionParams":
         if config.get("model_type") != MODEL_TYPE:
             raise CheckpointError(f"config.json: model_type is {config.get('model_type')!r}, expected {MODEL_TYPE!r}")
-        hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
-        if heads < 1 or hidden % heads:
-            raise ValueError(f"hidden_size {hidden} is not a multiple of num_attention_heads {heads}")
-        context = int(config["max_position_embeddings"])
-        window = config.get("sliding_window")
+        hidden, heads = _count(config, "hidden_size"), _count(config, "num_attention_heads")
+        kv_heads = _count(config, "num_key_value_heads", heads)
+        _check_multiple("hidden_size", hidden, "num_attention_heads", heads)
+        _check_multiple("num_attention_heads", heads, "num_key_value_heads", kv_heads)
+        context = _count(config, "max_position_embeddings")
+        window = _count(config, "sliding_window", context)
         return cls(
-            vocab_size=int(config["vocab_size"]),
-            num_hidden_layers=int(config["num_hidden_layers"]),
+            vocab_size=_count(config, "vocab_size"),
+            num_hidden_layers=_count(config, "num_hidden_layers"),
             max_position_embeddings=context,
             decoder=DecoderParams(
                 hidden_size=hidden,
-                intermediate_size=int(config["intermediate_size"]),
+                intermediate_size=_count(config, "intermediate_size"),
                 num_heads=heads,
-                num_kv_heads=int(config.get("num_key_value_heads") or heads),
+                num_kv_heads=kv_heads,
                 rms_norm_eps=float(config["rms_norm_eps"]),
                 # A window as long as the context hides nothing; the fused kernels are spared it.
-                window=-1 if window is None or int(window) >= context else int(window),
+                window=-1 if window >= context else window,
             ),
             rope=_rope_params(config, hidden // heads, context),
             vision=_vision_params(config),
@@ -96,9 +97,9 @@ def published_config(name: str) -> dict[str, Any]:
 
 
 def _rope_params(config: Mapping[str, Any], head_dim: int, context: int) -> LongRopeParams:
-    original = int(config.get("original_max_position_embeddings") or context)
-    scaling = config.get("rope_scaling")
-    if scaling is None:
+    original = _count(config, "original_max_position_embeddings", context)
+    scaling = _object(config, "rope_scaling")
+    if not scaling:
         ones = (1.0,) * (head_dim // 2)
         return LongRopeParams(float(config["rope_theta"]), ones, ones, context, context)
     lists = {}
@@ -119,17 +120,41 @@ def _rope_params(config: Mapping[str, Any], head_dim: int, context: int) -> Long
 
 
 def _vision_params(config: Mapping[str, Any]) -> ClipVisionParams:
-    vision = config.get("img_processor", {}).get("vision_config") or config.get("_golden_clip_vision_config") or {}
+    vision = _object(_object(config, "img_processor"), "vision_config") or _object(config, "_golden_clip_vision_config")
     default = ClipVisionParams()
     params = ClipVisionParams(
-        hidden_size=int(vision.get("hidden_size", default.hidden_size)),
-        intermediate_size=int(vision.get("intermediate_size", default.intermediate_size)),
-        num_hidden_layers=int(vision.get("num_hidden_layers", default.num_hidden_layers)),
-        num_attention_heads=int(vision.get("num_attention_heads", default.num_attention_heads)),
-        image_size=int(vision.get("image_size", default.image_size)),
-        patch_size=int(vision.get("patch_size", default.patch_size)),
+        hidden_size=_count(vision, "hidden_size", default.hidden_size),
+        intermediate_size=_count(vision, "intermediate_size", default.intermediate_size),
+        num_hidden_layers=_count(vision, "num_hidden_layers", default.num_hidden_layers),
+        num_attention_heads=_count(vision, "num_attention_heads", default.num_attention_heads),
+        image_size=_count(vision, "image_size", default.image_size),
+        patch_size=_count(vision, "patch_size", default.patch_size),
         layer_norm_eps=float(vision.get("layer_norm_eps", default.layer_norm_eps)),
     )
-    if params.image_size != default.image_size or params.grid != default.grid:
-        raise ValueError("the HD layout needs crops of 336 pixels and a grid of 24 x 24 patches")
+    _check_multiple("vision hidden_size", params.hidden_size, "num_attention_heads", params.num_attention_heads)
+    if params.image_size != default.image_size or params.patch_size != default.patch_size:
+        raise ValueError("the HD layout needs crops of 336 pixels and patches of 14")
     return params
+
+
+def _count(table: Mapping[str, Any], key: str, default: int | None = None) -> int:
+    """A whole number above 0; absent or null means the default, where there is one."""
+    value = table[key] if default is None else table.get(key)
+    if value is None and default is not None:
+        return default
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{key} is {value!r:.40}, expected a whole number above 0")
+    return value
+
+
+def _object(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """An object; empty where it is absent or null."""
+    value = table.get(key) or {}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{key} is {value!r:.40}, expected an object")
+    return value
+
+
+def _check_multiple(name: str, value: int, of: str, unit: int) -> None:
+    if value % unit:
+        raise ValueError(f"{name} {value} is not a multiple of {of} {unit}")
