@@ -4,8 +4,8 @@ Recipes are TOML files in export/<model>/<name>.toml, or the user's own; `extend
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -76,6 +76,14 @@ class Recipe:
                     unused.append(f"{graph}: {pattern}")
         return unused
 
+    def with_targets(self, targets: Sequence[str]) -> "Recipe":
+        """The same recipe for these targets only.
+
+        Raises:
+            RecipeError: an unknown target, or one twice.
+        """
+        return replace(self, targets=_targets(targets, self.name))
+
     def to_json(self) -> dict[str, Any]:
         """Plain data for the manifest and for `--dry-run`."""
         return asdict(self)
@@ -103,12 +111,7 @@ def read_recipe(path: Path) -> Recipe:
         RecipeError: the file cannot be read, or a key, type, scheme, target or `extends` is wrong.
     """
     table = Fields.of(_resolve(path, ()), str(path), RecipeError, KEYS)
-    targets = table.texts("targets")
-    for target in targets:
-        if target not in get_args(Target):
-            raise RecipeError(f"{path}: targets: {target!r}{suggest(target, get_args(Target))}")
-    if not targets or len(set(targets)) != len(targets):
-        raise RecipeError(f"{path}: targets must name each target once")
+    targets = _targets(table.texts("targets"), str(path))
     graphs = {name: _graph(table.sub("graphs").sub(name, GRAPH_KEYS)) for name in table.sub("graphs").table}
     if not graphs:
         raise RecipeError(f"{path}: graphs is missing; copy a recipe of {recipes_dir()} and change it")
@@ -117,9 +120,18 @@ def read_recipe(path: Path) -> Recipe:
         description=table.text("description"),
         model_type=table.text("model_type"),
         checkpoint=table.text("checkpoint"),
-        targets=cast(tuple[Target, ...], targets),
+        targets=targets,
         graphs=graphs,
     )
+
+
+def _targets(names: Sequence[str], where: str) -> tuple[Target, ...]:
+    for name in names:
+        if name not in get_args(Target):
+            raise RecipeError(f"{where}: targets: {name!r}{suggest(name, get_args(Target))}")
+    if not names or len(set(names)) != len(names):
+        raise RecipeError(f"{where}: targets must name each target once")
+    return cast(tuple[Target, ...], tuple(names))
 
 
 def _graph(table: Fields) -> GraphRecipe:

@@ -1,14 +1,14 @@
 """`nexus-edge parity`: climb the ladder for a bundle; exit code 3 when a gate fails."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from nexus_edge._extras import needs_extra
 from nexus_edge.bundle import Bundle
+from nexus_edge.cli.progress import step_bar
 from nexus_edge.errors import ParityError
 
 if TYPE_CHECKING:
@@ -45,16 +45,8 @@ def parity(
         from nexus_edge.parity import certify, ladder, terminal
     chosen = tuple(rungs.upper().split(",")) if rungs else tuple(ladder.RUNGS)
     limit = None if max_memory is None else int(max_memory * GB)
-    with _progress(quiet=quiet or as_json) as bar:
-        task: Any = bar.add_task("parity", total=1.0)
-        report = ladder.run(
-            opened,
-            checkpoint,
-            rungs=chosen,
-            goldens=goldens,
-            max_memory=limit,
-            progress=lambda step, share: bar.update(task, description=step, completed=share),
-        )
+    with step_bar(quiet=quiet or as_json) as progress:
+        report = ladder.run(opened, checkpoint, rungs=chosen, goldens=goldens, max_memory=limit, progress=progress)
     for path, ending in ((junit, ".xml"), (html, ".html"), (markdown, ".md")):
         if path is not None:
             certify.write_file(report, path, ending)
@@ -69,8 +61,3 @@ def require_passed(report: "Report", bundle: Path) -> None:
     """Raise ParityError, which becomes exit code 3, if a gate failed."""
     if report.verdict == "rejected":
         raise ParityError(f"{bundle}: {report.summary['reason']}")
-
-
-def _progress(*, quiet: bool) -> Progress:
-    columns = (TextColumn("{task.description:<24}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    return Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=quiet, transient=True)

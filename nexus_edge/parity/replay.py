@@ -4,9 +4,11 @@ Needs the base install only: no torch, no onnx, no safetensors. Every stage work
 the stored picture to greedy tokens; the first stage that drifts is named.
 """
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,28 @@ class Golden:
     prompt: str
     pictures: list[Image.Image]
     values: Values
+
+
+def verify(bundle: str | os.PathLike[str] | Bundle) -> Report:
+    """Compare every file of a bundle with its hash, then run every recorded case here.
+
+    The report's `verdict` is "passed" or "rejected", and its `first_failure` names the stage that drifts.
+
+    Raises:
+        BundleError: no bundle, a changed file, or no goldens.
+        ParityError: a graph does not load or run here.
+    """
+    return replay(Bundle.open(bundle.root if isinstance(bundle, Bundle) else bundle, check="sha256"))
+
+
+def verify(bundle: str | PathLike[str] | Bundle) -> Report:
+    """Check the hash of every file of a bundle, then replay its goldens on this machine.
+
+    Raises:
+        BundleError: no bundle, a file that is missing or changed since export, or no goldens.
+        ParityError: a graph does not load or run here. A drift is no error but the report's verdict "rejected".
+    """
+    return replay(Bundle.open(bundle.root if isinstance(bundle, Bundle) else bundle, check="sha256"))
 
 
 def replay(bundle: Bundle, target: str = "onnx") -> Report:

@@ -1,0 +1,77 @@
+"""What other people's code may rely on: the names of `nexus_edge`, and the console script."""
+
+import inspect
+import pkgutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import nexus_edge
+from nexus_edge.errors import BundleError, MissingExtraError, RecipeError
+
+ROOT = Path(__file__).parents[1]
+
+
+def in_new_python(script: str) -> str:
+    """What `script` prints in a process that has imported nothing yet."""
+    return subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(nexus_edge.__all__) == ["__version__", "export", "load", "verify"]
+    assert set(nexus_edge.__all__) <= set(dir(nexus_edge))
+    assert list(inspect.signature(nexus_edge.load).parameters)[:1] == ["bundle"]
+    assert list(inspect.signature(nexus_edge.verify).parameters)[:1] == ["bundle"]
+    with pytest.raises(AttributeError, match="no attribute 'exprot'"):
+        _ = nexus_edge.exprot
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    script = "import sys, nexus_edge; print(sorted({'torch', 'onnx', 'onnxruntime', 'numpy'} & sys.modules.keys()))"
+    assert in_new_python(script) == "[]"
+
+
+@pytest.mark.parametrize("first", ["nexus_edge", "nexus_edge.export.onnx", "nexus_edge.export"])
+def test_export_is_a_function_whatever_was_imported_before(first: str) -> None:
+    script = f"import {first}, nexus_edge; print(callable(nexus_edge.export), nexus_edge.export.__name__)"
+    assert in_new_python(script) == "True nexus_edge.export"
+
+
+def test_the_functions_refuse_what_they_cannot_use(tmp_path: Path) -> None:
+    for function in (nexus_edge.load, nexus_edge.verify):
+        with pytest.raises(BundleError, match="is no bundle"):
+            function(tmp_path)
+    with pytest.raises(RecipeError, match="did you mean 'phi3-vision'"):
+        nexus_edge.export("phi3-vison")
+
+
+def test_every_console_script_loads() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
+    assert set(scripts) == {"nexus-edge"}
+    for place in scripts.values():
+        assert callable(pkgutil.resolve_name(place))
+
+
+def test_without_the_extra_an_export_names_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # Python's way to say: not installed
+    monkeypatch.delitem(sys.modules, "nexus_edge.pipeline", raising=False)
+    with pytest.raises(MissingExtraError, match=r"export needs torch: pip install 'nexus-edge\[export\]'"):
+        nexus_edge.export("phi3-vision", checkpoint="tiny", out=tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_missing_module_of_our_own_is_no_missing_extra() -> None:
+    from nexus_edge._extras import needs_extra
+
+    with pytest.raises(ModuleNotFoundError), needs_extra("export"):
+        import nexus_edge.absent  # noqa: F401
+
+
+def test_the_package_is_a_module_still() -> None:
+    assert isinstance(nexus_edge.export, ModuleType)
