@@ -109,6 +109,14 @@ def test_zero_weights_stay_zero(scheme) -> None:
     assert torch.equal(restored[2, :128], weight[2, :128])
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_group_on_one_side_of_zero_is_not_cut_off(sign) -> None:
+    """Its zero point would lie outside the codes, so the range must be widened to hold zero."""
+    weight = sign * (1 + _weight(4, 32).abs())
+    quantized = round_to_nearest(weight, _grouped(4, 32, False))
+    assert ((quantized.dequantize() - weight).abs() <= 0.5001 * quantized.scales).all()
+
+
 @pytest.mark.parametrize("shape", [(48, 256), (33, 80), (5, 24)])
 @pytest.mark.parametrize("name", available_schemes())
 def test_buffers_are_announced_without_data(name, shape) -> None:
