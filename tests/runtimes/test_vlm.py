@@ -12,6 +12,7 @@ from PIL import Image
 from nexus_edge.bundle import Bundle
 from nexus_edge.errors import ImageError, InputError, PromptError
 from nexus_edge.runtimes import VLM, EngineOptions, load
+from nexus_edge.runtimes.onnx_session import open_session
 
 RED, BLUE = (Image.new("RGB", (40, 30), color) for color in ("red", "blue"))
 
@@ -96,6 +97,28 @@ def test_a_picture_is_encoded_once(vlm: VLM, monkeypatch: pytest.MonkeyPatch) ->
     list(vlm.generate("one", [RED], max_new_tokens=1))
     list(vlm.generate("two", [BLUE, RED.copy()], max_new_tokens=1))
     assert len(calls) == 2
+
+
+def test_features_do_not_keep_the_vision_encoder_alive(vlm: VLM) -> None:
+    """An array that ONNX Runtime returns holds on to the arena of its session; one that owns its data does not."""
+    inputs = vlm.processor(vlm.wrap("Hi", 1), [RED])
+    assert vlm.engine.encode_picture(inputs["pixel_values"], inputs["image_sizes"]).flags.owndata
+
+
+@pytest.mark.parametrize(("keep", "loads"), [(False, 2), (True, 1)])
+def test_the_vision_encoder_is_loaded_for_each_picture_or_kept(
+    toy_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, keep: bool, loads: int
+) -> None:
+    opened: list[Path] = []
+
+    def counted(path: Path, threads: int | None) -> object:
+        opened.append(path)
+        return open_session(path, threads)
+
+    monkeypatch.setattr("nexus_edge.runtimes.onnx_engine.open_session", counted)
+    vlm = load(toy_bundle, EngineOptions(threads=1, keep_vision=keep))
+    list(vlm.generate("one", [RED, BLUE], max_new_tokens=1))
+    assert sum(path.stem == "vision_encoder" for path in opened) == loads
 
 
 def test_a_stop_string_ends_the_answer_and_is_not_shown(vlm: VLM) -> None:
