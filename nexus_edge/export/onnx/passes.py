@@ -28,14 +28,14 @@ def clean(model: ir.Model) -> None:
 def split_without_sequences(model: ir.Model) -> None:
     """SplitToSequence followed by SequenceAt with constant positions becomes one Split.
 
-    Needs: the sequence is used by SequenceAt alone. torch's splits are translated through sequences.
+    Needs: a list of sizes, and a sequence that SequenceAt alone uses. torch's splits are translated through sequences.
     """
     for node in list(model.graph):
         if node.op_type != "SplitToSequence":
             continue
         uses = [use.node for use in node.outputs[0].uses()]
         sizes = _constant(node.inputs[1])
-        if sizes is None or any(use.op_type != "SequenceAt" for use in uses):
+        if sizes is None or sizes.ndim == 0 or any(use.op_type != "SequenceAt" for use in uses):
             continue
         split = ir.node("Split", [node.inputs[0], node.inputs[1]], {"axis": _axis(node)}, num_outputs=sizes.size)
         model.graph.insert_before(node, split)
@@ -44,7 +44,7 @@ def split_without_sequences(model: ir.Model) -> None:
             assert position is not None, "a sequence of torch's split is read at constant positions"
             target, old = split.outputs[int(position)], use.outputs[0]
             target.name, target.type, target.shape = old.name, old.type, old.shape
-            ir.convenience.replace_all_uses_with(old, target)
+            ir.convenience.replace_all_uses_with(old, target, replace_graph_outputs=True)
             model.graph.remove(use, safe=True)
         model.graph.remove(node, safe=True)
 
@@ -61,13 +61,16 @@ def drop_identities(model: ir.Model) -> None:
 def reshape_initializers(model: ir.Model) -> None:
     """A Reshape of an initializer to a constant shape becomes the initializer's own shape: its bytes stay the same.
 
-    Needs: the initializer has no other use.
+    Needs: the initializer has no other use, the shape no 0 (it would copy a dimension), and the result is no output of
+    the graph.
     """
     for node in list(model.graph):
         if node.op_type != "Reshape" or node.inputs[0] is None or not node.inputs[0].is_initializer():
             continue
         source, shape = node.inputs[0], _constant(node.inputs[1])
-        if shape is None or source.shape is None or len(source.uses()) != 1:
+        if shape is None or 0 in shape or source.shape is None or len(source.uses()) != 1:
+            continue
+        if node.outputs[0].is_graph_output():
             continue
         count = int(np.prod(source.shape.numpy()))
         known = int(np.prod([size for size in shape.tolist() if size != -1]))

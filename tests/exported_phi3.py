@@ -1,0 +1,103 @@
+"""A bundle beside the same quantized model in torch, so that one can be held against the other."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import golden_phi3
+import onnxruntime
+import torch
+from torch import Tensor
+
+from nexus_edge.graphs import GraphSpec, split_of
+from nexus_edge.models.phi3_v import Phi3V
+from nexus_edge.quant.apply import quantize_modules
+from nexus_edge.quant.linear import QuantLinear
+from nexus_edge.quant.schemes import load_scheme
+from nexus_edge.quant.tensor import QuantizedTensor
+from nexus_edge.recipe import Recipe
+
+
+def session_of(model: Path | bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(
+        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def run_module(spec: GraphSpec, tensors: Sequence[Tensor]) -> list[Tensor]:
+    with torch.inference_mode():
+        result = spec.module(*tensors)
+    return list(result) if isinstance(result, tuple) else [result]
+
+
+def rms(x: Tensor) -> float:
+    return x.square().mean().sqrt().item()
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle, and the same quantized model in torch."""
+
+    recipe: Recipe
+    root: Path
+
+    @cached_property
+    def model(self) -> Phi3V:
+        """The golden weights, quantized layer by layer without the exporter."""
+        model, split = copy.deepcopy(golden_phi3.model()), split_of("phi3_v")
+        quantize_modules(model, lambda name: load_scheme(self.recipe.scheme_for(split.owner(name), name)))
+        return model
+
+    @cached_property
+    def specs(self) -> dict[str, GraphSpec]:
+        """The graphs of `model`."""
+        return {spec.name: spec for spec in split_of("phi3_v").graphs(self.model)}
+
+    @cached_property
+    def sessions(self) -> dict[str, onnxruntime.InferenceSession]:
+        return {name: session_of(self.root / "onnx" / f"{name}.onnx") for name in self.specs}
+
+    @cached_property
+    def weights_only(self) -> Phi3V:
+        """The same quantized weights, but products of float32 activations instead of rounded ones."""
+        model = copy.deepcopy(golden_phi3.model())
+        for name, layer in self.model.named_modules():
+            if isinstance(layer, QuantLinear):
+                codes = QuantizedTensor(
+                    layer.qweight,
+                    layer.scales,
+                    layer.zero_points,
+                    layer.scheme.bits,
+                    layer.scheme.group_size,
+                    layer.shape,
+                )
+                model.get_submodule(name).weight.data = codes.dequantize()
+        return model
+
+    def torch(self, graph: str, *tensors: Tensor) -> list[Tensor]:
+        """What the graph's module computes."""
+        return run_module(self.specs[graph], tensors)
+
+    def noise(self, graph: str, *tensors: Tensor) -> float:
+        """How far apart the first outputs of two right computations may be, as root mean square.
+
+        Rounding activations to int8 turns a difference of 1e-7, from the order of a sum, into one of 1/127 wherever a
+        value lies next to a rounding boundary; layer by layer more values do, and after a few layers two runs have
+        independent rounding errors. So the measure is what rounding costs at all: sqrt(2) times the distance between
+        this model and the one that rounds nothing. Without quantization: float32 noise, see the tests of the model.
+        """
+        expected = self.torch(graph, *tensors)[0]
+        if all(scheme.scheme == "float32" for scheme in self.recipe.graphs.values()):
+            return 1e-5 * expected.abs().max().item()
+        specs = {spec.name: spec for spec in split_of("phi3_v").graphs(self.weights_only)}
+        return 2**0.5 * rms(expected - run_module(specs[graph], tensors)[0])
+
+    def onnx(self, graph: str, *tensors: Tensor) -> list[Tensor]:
+        """What ONNX Runtime computes from the exported file."""
+        names = [spec.name for spec in self.specs[graph].inputs]
+        feed = {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True)}
+        return [torch.from_numpy(array) for array in self.sessions[graph].run(None, feed)]
