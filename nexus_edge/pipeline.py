@@ -16,6 +16,7 @@ from nexus_edge.export.weights import StoredTensor, summary, write_weights
 from nexus_edge.graphs import GraphSpec, split_of
 from nexus_edge.models import build_model
 from nexus_edge.models.base import ReferenceModel
+from nexus_edge.models.loading import source_keys
 from nexus_edge.models.phi3_v import Phi3V
 from nexus_edge.parity.certify import certify
 from nexus_edge.processing.phi3_v import Phi3VProcessor
@@ -83,6 +84,7 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
     """Build the model twice without data, and replace the layers of the second as the recipe says."""
     with torch.device("meta"):
         full, quantized = build_model(checkpoint), build_model(checkpoint)
+    source_keys(checkpoint, full)  # what is missing is said now, not after the graphs were translated
     split = split_of(recipe.model_type)
     if set(recipe.graphs) != set(split.names):
         raise RecipeError(

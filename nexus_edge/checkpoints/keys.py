@@ -29,7 +29,10 @@ def require_model_type(checkpoint: Checkpoint, model_type: str) -> None:
 
 
 def check_keys(
-    found: Mapping[str, TensorInfo], expected: Mapping[str, tuple[int, ...]], rules: KeyRules | None = None
+    found: Mapping[str, TensorInfo],
+    expected: Mapping[str, tuple[int, ...]],
+    rules: KeyRules | None = None,
+    name: str = "the checkpoint",
 ) -> dict[str, str]:
     """Map every key the model expects to the key under which the checkpoint stores it.
 
@@ -37,6 +40,7 @@ def check_keys(
         found: the checkpoint's tensors.
         expected: the model's keys and shapes.
         rules: what else may be there.
+        name: of the checkpoint, for the message.
 
     Raises:
         CheckpointError: naming what is missing, unexpected, of the wrong shape, or no float.
@@ -65,7 +69,7 @@ def check_keys(
         _listed("not floating point (quantized checkpoint?)", not_float),
     ]
     if any(problems):
-        raise CheckpointError("the checkpoint does not fit the model: " + "; ".join(filter(None, problems)))
+        raise CheckpointError(f"{name} does not fit the model: " + "; ".join(filter(None, problems)))
     return stored
 
 

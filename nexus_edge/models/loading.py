@@ -44,7 +44,7 @@ def source_keys(checkpoint: Checkpoint, model: nn.Module) -> dict[str, str]:
         CheckpointError: naming what is missing, unexpected or of the wrong shape.
     """
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    return check_keys(checkpoint.keys(), shapes, RULES)
+    return check_keys(checkpoint.keys(), shapes, RULES, checkpoint.name)
 
 
 def read_tensor(checkpoint: Checkpoint, key: str) -> Tensor:

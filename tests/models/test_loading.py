@@ -128,10 +128,11 @@ def test_the_alias_stands_in_for_the_embedding(tensors: Tensors, write: Callable
 def test_what_does_not_fit_is_named(tensors: Tensors, write: Callable[[Tensors], Path]) -> None:
     damaged = {**tensors, "model.norm.weight": torch.ones(95), "model.layers.3.extra": torch.ones(1)}
     del damaged["model.layers.1.mlp.down_proj.weight"]
+    folder = write(damaged)
     with pytest.raises(CheckpointError) as caught:
-        from_checkpoint(write(damaged))
+        from_checkpoint(folder)
     assert str(caught.value) == (
-        "the checkpoint does not fit the model: 1 missing: model.layers.1.mlp.down_proj.weight; "
+        f"{folder} does not fit the model: 1 missing: model.layers.1.mlp.down_proj.weight; "
         "1 unexpected: model.layers.3.extra; 1 of the wrong shape: model.norm.weight [95] instead of [96]"
     )
 
