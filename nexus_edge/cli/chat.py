@@ -96,16 +96,17 @@ class Terminal:
 
     def turn(self, text: str) -> None:
         """Print the answer to one turn, with the pictures added since the last."""
-        pieces = self._session.send(text, self._images)
-        self._images = []
+        turns = len(self._session.messages)
         try:
-            for piece in pieces:
+            for piece in self._session.send(text, self._images):
                 typer.echo(piece, nl=False)
         except KeyboardInterrupt:
             if not self._interactive:
                 raise
             typer.echo(" [stopped]", nl=False)
         typer.echo()
+        if len(self._session.messages) > turns:
+            self._images = []
         if not self._quiet and self._vlm.last_run:
             say(describe_run(self._vlm.last_run))
 

@@ -40,9 +40,9 @@ class GenerationOptions:
         return Sampler(self.temperature, self.top_p, self.seed)
 
 
-@dataclass(frozen=True)
+@dataclass
 class RunStats:
-    """Counts and times (seconds) of one answer.
+    """Counts and times (seconds) of one answer, which grow with it.
 
     Attributes:
         prompt_tokens: with those of pictures, of which there are `image_tokens`
@@ -54,19 +54,19 @@ class RunStats:
         decode_s: all decode steps; the first new token needs none
         decode_steps: how many those were
         finish: "stop" at a stop token or text, "length" at max_new_tokens, "context" when the model's context was full,
-            "interrupted" when nobody took the rest
+            "interrupted" while it grows, and when nobody took the rest
     """
 
     prompt_tokens: int
     image_tokens: int
-    reused_tokens: int
-    new_tokens: int
-    prepare_s: float
-    vision_s: float
-    prefill_s: float
-    decode_s: float
-    decode_steps: int
-    finish: Finish
+    reused_tokens: int = 0
+    new_tokens: int = 0
+    prepare_s: float = 0.0
+    vision_s: float = 0.0
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
+    decode_steps: int = 0
+    finish: Finish = "interrupted"
 
     @property
     def first_token_s(self) -> float:

@@ -1,6 +1,5 @@
 """The ONNX Runtime engine: vision encoder, token embedding and decoder of a bundle on the CPU."""
 
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from nexus_edge.runtimes.kv_cache import CacheSpec, KVCache
 from nexus_edge.runtimes.onnx_session import fixed_size, open_session, reported_as_bundle_error
 
 TARGET = "onnx"
+VISION, EMBED, DECODER = "vision_encoder", "embed_tokens", "decoder"
 MANY_TOKENS = 1024  # a call with more frees its scratch memory afterwards: about 0.3 MB a token at Phi-3's size
 
 
@@ -25,15 +25,14 @@ class OnnxEngine:
     """See `nexus_edge.runtimes.engine.Engine`. The vision encoder is loaded when the first picture comes."""
 
     def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
-        self._bundle = bundle
+        self._paths = {name: bundle.graph(TARGET, name) for name in (VISION, EMBED, DECODER)}
         self._options = options
         self._vision: Any = None
-        self._embed = self._open("embed_tokens")
-        self._decoder = self._open("decoder")
-        embed_path, decoder_path = bundle.graph(TARGET, "embed_tokens"), bundle.graph(TARGET, "decoder")
-        hidden = fixed_size(self._embed.get_inputs(), "image_features", 1, embed_path)
-        vocab = fixed_size(self._decoder.get_outputs(), "logits", 2, decoder_path)
-        self._cache = KVCache(CacheSpec.of_graph(self._decoder.get_inputs(), str(decoder_path)))
+        self._embed = self._open(EMBED)
+        self._decoder = self._open(DECODER)
+        hidden = fixed_size(self._embed.get_inputs(), "image_features", 1, self._paths[EMBED])
+        vocab = fixed_size(self._decoder.get_outputs(), "logits", 2, self._paths[DECODER])
+        self._cache = KVCache(CacheSpec.of_graph(self._decoder.get_inputs(), str(self._paths[DECODER])))
         self._embed_binding = self._embed.io_binding()
         self._decoder_binding = self._decoder.io_binding()
         self._tidy = onnxruntime.RunOptions()
@@ -51,9 +50,9 @@ class OnnxEngine:
 
     def encode_picture(self, pixel_values: Floats, image_sizes: Ids) -> Floats:
         """See `Engine.encode_picture`."""
-        session = self._vision or self._open("vision_encoder")
+        session = self._vision or self._open(VISION)
         self._vision = session if self._options.keep_vision else None
-        with self._reported("vision_encoder"):
+        with reported_as_bundle_error(self._paths[VISION]):
             features = session.run(None, {"pixel_values": pixel_values, "image_sizes": image_sizes})[0]
         # A copy, because an output keeps the memory of its whole session alive: 1.3 GB for Phi-3-Vision.
         return np.array(features)
@@ -66,14 +65,14 @@ class OnnxEngine:
         """See `Engine.extend`."""
         total = past + len(ids)
         self._reserve(total, used=past)
-        with self._reported("embed_tokens"):
+        with reported_as_bundle_error(self._paths[EMBED]):
             embeds = self._run_embed(ids, self._no_features if features is None else features)
         binding = self._decoder_binding
         mask = _share(self._ones[:, :total])
         binding.bind_ortvalue_input("inputs_embeds", embeds)
         binding.bind_ortvalue_input("attention_mask", mask)
         self._cache.bind(binding)
-        with self._reported("decoder"):
+        with reported_as_bundle_error(self._paths[DECODER]):
             self._decoder.run_with_iobinding(binding, self._tidy if len(ids) > MANY_TOKENS else None)
         logits: Floats = self._logits[0, 0]
         return logits
@@ -94,10 +93,7 @@ class OnnxEngine:
             self._ones = np.ones((1, self._cache.capacity), np.int64)
 
     def _open(self, graph: str) -> Any:
-        return open_session(self._bundle.graph(TARGET, graph), self._options.threads)
-
-    def _reported(self, graph: str) -> AbstractContextManager[None]:
-        return reported_as_bundle_error(self._bundle.graph(TARGET, graph))
+        return open_session(self._paths[graph], self._options.threads)
 
 
 def _share(array: NDArray[Any]) -> Any:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nexus_edge.errors import InputError, PromptError
 from nexus_edge.processing import ModelInputs, Processor
@@ -10,8 +10,8 @@ from nexus_edge.processing.images import Picture
 from nexus_edge.processing.prompt import IMAGE_TAG, ROLES, ImagePart, TextPart
 from nexus_edge.runtimes.chat import ChatSession
 from nexus_edge.runtimes.context import Context, Tokens
-from nexus_edge.runtimes.engine import Engine
-from nexus_edge.runtimes.generation import Finish, GenerationOptions, RunStats
+from nexus_edge.runtimes.engine import Engine, Floats
+from nexus_edge.runtimes.generation import GenerationOptions, RunStats
 from nexus_edge.runtimes.pictures import PictureCache
 from nexus_edge.runtimes.stop_strings import StopStrings
 
@@ -28,7 +28,7 @@ class VLM:
     """One model with one KV cache: answers come one after the other, and a later prompt reuses what it shares.
 
     Attributes:
-        last_run: counts and times of the last answer, complete when its last piece was taken
+        last_run: counts and times of the newest answer, from its first piece on; complete once its last was taken
     """
 
     def __init__(self, engine: Engine, processor: Processor, limits: ModelLimits) -> None:
@@ -38,7 +38,6 @@ class VLM:
         self.last_run: RunStats | None = None
         self._context = Context(engine, limits.rope_limit)
         self._pictures = PictureCache(engine)
-        self._running: object | None = None
 
     def generate(
         self,
@@ -92,49 +91,55 @@ class VLM:
                 f"the prompt has {tokens} tokens with its pictures, the model's context {self.limits.context_length}, "
                 "and the answer needs room; shorten the prompt or use fewer pictures"
             )
-        return self._stream(inputs, options, time.perf_counter() - started)
+        image_tokens = int((inputs["input_ids"] < 0).sum())
+        run = RunStats(tokens, image_tokens, prepare_s=time.perf_counter() - started)
+        return self._stream(run, inputs, options)
 
-    def _stream(self, inputs: ModelInputs, options: GenerationOptions, prepare_s: float) -> Iterator[str]:
-        """The pieces of an answer; a newer answer ends an older one, because they share the cache."""
-        me = self._running = object()
-        ids = inputs["input_ids"][0]
-        stats = RunStats(len(ids), int((ids < 0).sum()), 0, 0, prepare_s, 0.0, 0.0, 0.0, 0, "interrupted")
-        room = self.limits.context_length - len(ids)
-        sampler, stops, decoder = options.sampler(), StopStrings(options.stop), self.processor.stream_decoder()
-        finish: Finish | None = None
-        try:
-            clock = time.perf_counter()
-            pictures = (
-                self._pictures.encode(inputs["pixel_values"], inputs["image_sizes"]) if "pixel_values" in inputs else []
-            )
-            stats, clock = replace(stats, vision_s=time.perf_counter() - clock), time.perf_counter()
-            logits, reused = self._context.load(Tokens.of_prompt(ids, pictures))
-            stats = replace(stats, reused_tokens=reused, prefill_s=time.perf_counter() - clock)
-            while finish is None:
-                token = sampler.pick(logits)
-                if token in self.processor.stop_ids:
-                    finish = "stop"
-                    break
-                stats = replace(stats, new_tokens=stats.new_tokens + 1)
-                if piece := stops.push(decoder.push(token)):
-                    yield piece
-                    if self._running is not me:
-                        raise InputError(
-                            "a newer answer was started; take all pieces of one before asking for the next"
-                        )
-                if stops.stopped:
-                    finish = "stop"
-                elif stats.new_tokens == options.max_new_tokens:
-                    finish = "length"
-                elif stats.new_tokens == room:
-                    finish = "context"
-                else:
-                    clock = time.perf_counter()
-                    logits = self._context.append(token)
-                    spent = stats.decode_s + time.perf_counter() - clock
-                    stats = replace(stats, decode_s=spent, decode_steps=stats.decode_steps + 1)
-            if not stops.stopped and (rest := stops.push(decoder.flush()) + stops.flush()):
-                yield rest
-        finally:
-            if self._running is me:
-                self.last_run = replace(stats, finish=finish or "interrupted")
+    def _stream(self, run: RunStats, inputs: ModelInputs, options: GenerationOptions) -> Iterator[str]:
+        """Tokens to text, of which only whole characters and nothing of a stop string get out."""
+        stops, decoder = StopStrings(options.stop), self.processor.stream_decoder()
+        for token in self._tokens(run, inputs, options):
+            if piece := stops.push(decoder.push(token)):
+                yield piece
+            if stops.stopped:
+                run.finish = "stop"
+                return
+        if rest := stops.push(decoder.flush()) + stops.flush():
+            yield rest
+
+    def _tokens(self, run: RunStats, inputs: ModelInputs, options: GenerationOptions) -> Iterator[int]:
+        """Ids of the answer. A newer answer ends an older one, because they share the cache."""
+        self.last_run = run
+        sampler = options.sampler()
+        room = self.limits.context_length - run.prompt_tokens
+        logits = self._prefill(run, inputs)
+        while True:
+            token = sampler.pick(logits)
+            if token in self.processor.stop_ids:
+                run.finish = "stop"
+                return
+            run.new_tokens += 1
+            yield token
+            if self.last_run is not run:
+                raise InputError("a newer answer was started; take all pieces of one before asking for the next")
+            if run.new_tokens == options.max_new_tokens:
+                run.finish = "length"
+                return
+            if run.new_tokens == room:
+                run.finish = "context"
+                return
+            started = time.perf_counter()
+            logits = self._context.append(token)
+            run.decode_s += time.perf_counter() - started
+            run.decode_steps += 1
+
+    def _prefill(self, run: RunStats, inputs: ModelInputs) -> Floats:
+        """The prompt into the cache: logits [vocab] after it."""
+        started = time.perf_counter()
+        pictures = []
+        if "pixel_values" in inputs:
+            pictures = self._pictures.encode(inputs["pixel_values"], inputs["image_sizes"])
+        encoded = time.perf_counter()
+        logits, run.reused_tokens = self._context.load(Tokens.of_prompt(inputs["input_ids"][0], pictures))
+        run.vision_s, run.prefill_s = encoded - started, time.perf_counter() - encoded
+        return logits
