@@ -32,12 +32,16 @@ LONGEST_CALL = 1100
 
 @dataclass(frozen=True)
 class Case:
-    """One prompt with its pictures, and what the processor made of them. No prompt: the ids were made otherwise."""
+    """One prompt with its pictures, and what the processor made of them.
+
+    No prompt: the ids were made otherwise. `num_crops` is what the processor was told for these pictures.
+    """
 
     name: str
     prompt: str
     pictures: tuple[Image.Image, ...]
     inputs: ModelInputs
+    num_crops: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,9 @@ def picture(width: int, height: int) -> Image.Image:
     return Image.fromarray(canvas.astype(np.uint8))
 
 
-def few_crops(processor: Processor) -> Processor:
-    """The same processor with at most `MOST_CROPS` crops for a picture."""
-    if isinstance(processor, Phi3VProcessor):
-        return replace(processor, num_crops=min(MOST_CROPS, processor.num_crops))
-    return processor
+def with_crops(processor: Processor, num_crops: int) -> Processor:
+    """The same processor with another number of crops; the graphs take any."""
+    return replace(processor, num_crops=num_crops) if isinstance(processor, Phi3VProcessor) else processor
 
 
 def make_cases(processor: Processor, long_after: int | None) -> list[Case]:
@@ -73,11 +75,12 @@ def make_cases(processor: Processor, long_after: int | None) -> list[Case]:
         processor: the bundle's
         long_after: tokens after which the model takes the long list; None, or too many of them: no such case
     """
-    small = few_crops(processor)
+    own = min(MOST_CROPS, processor.num_crops) if isinstance(processor, Phi3VProcessor) else MOST_CROPS
     cases = [
-        _case("one picture", small, QUESTION, picture(448, 224)),
-        _case("two pictures", small, COMPARISON, picture(150, 300), picture(80, 80)),
-        _case("text", small, TEXT),
+        _case("one picture", processor, own, QUESTION, picture(448, 224)),
+        # Always a grid of crops, also for a model that was trained on single crops: its order must be right.
+        _case("two pictures", processor, MOST_CROPS, COMPARISON, picture(150, 300), picture(80, 80)),
+        _case("text", processor, own, TEXT),
     ]
     if long_after is not None and long_after < LONGEST_CALL:
         ids = cases[-1].inputs["input_ids"]
@@ -87,8 +90,8 @@ def make_cases(processor: Processor, long_after: int | None) -> list[Case]:
     return cases
 
 
-def _case(name: str, processor: Processor, prompt: str, *pictures: Image.Image) -> Case:
-    return Case(name, prompt, pictures, processor(prompt, list(pictures)))
+def _case(name: str, processor: Processor, num_crops: int, prompt: str, *pictures: Image.Image) -> Case:
+    return Case(name, prompt, pictures, with_crops(processor, num_crops)(prompt, list(pictures)), num_crops)
 
 
 def walk(model: "ReferenceModel", specs: "tuple[GraphSpec, ...]", cases: list[Case]) -> Iterator[Step]:

@@ -5,7 +5,8 @@ the scheme; the logits of full precision lie beside them for information. Pictur
 so the device's own processing is replayed too. Long tensors are sampled, which keeps the file at some hundred kB.
 
     {case}.prompt                   uint8, UTF-8            {case}.picture.{i}   uint8 [height, width, 3]
-    {case}.input_ids                int64 [1, tokens]       {case}.{value}       float32, sampled by `sample`
+    {case}.input_ids                int64 [1, tokens]       {case}.num_crops     int64 [1]
+    {case}.{value}                  float32, sampled by `sample`
     {case}.greedy_ids, .greedy_margins                      {case}.full_precision_logits   float32 [1, vocab]
 """
 
@@ -14,35 +15,56 @@ from pathlib import Path
 
 import numpy as np
 
-from nexus_edge.checkpoints import write_tensors
+from nexus_edge.checkpoints import SafetensorsFile, write_tensors
 from nexus_edge.graphs import split_of
 from nexus_edge.parity.answers import torch_answer
 from nexus_edge.parity.cases import Case, walk
 from nexus_edge.parity.lab import Lab, NotRunError
-from nexus_edge.parity.metrics import Array
+from nexus_edge.parity.metrics import Array, top2_margin
 from nexus_edge.parity.sampling import FILE, sample
+from nexus_edge.parity.sources import WEIGHTS, build_quantized
 
 
 def write_goldens(lab: Lab, folder: Path) -> Path:
     """Record the cases into `folder`/goldens.safetensors.
 
-    Raises:
-        NotRunError: the quantized PyTorch model does not fit into the memory that is allowed.
+    Where the quantized PyTorch model does not fit into memory only the text is recorded, layer by layer.
     """
-    tensors: dict[str, Array] = {}
-    for case in lab.cases:
-        if case.prompt:
-            tensors |= {f"{case.name}.{name}": array for name, array in _record(lab, case)}
+    try:
+        recorded = [(case, _record(lab, case)) for case in lab.cases if case.prompt and lab.quantized]
+    except NotRunError:
+        recorded = [(lab.text_case, _record_streamed(lab))]
+    tensors = {f"{case.name}.{name}": array for case, values in recorded for name, array in values}
     folder.mkdir(exist_ok=True)
     write_tensors(folder / FILE, tensors)
     return folder / FILE
 
 
-def _record(lab: Lab, case: Case) -> Iterator[tuple[str, Array]]:
+def _prompt(case: Case) -> Iterator[tuple[str, Array]]:
     yield "prompt", np.frombuffer(case.prompt.encode(), np.uint8)
+    yield "num_crops", np.array([case.num_crops])
+    yield "input_ids", case.inputs["input_ids"]
+
+
+def _record_streamed(lab: Lab) -> Iterator[tuple[str, Array]]:
+    from nexus_edge.parity.streamed import bundle_reader, capture_streamed
+
+    yield from _prompt(lab.text_case)
+    read = bundle_reader(SafetensorsFile(lab.bundle.file(WEIGHTS)))
+    values = dict(capture_streamed(build_quantized(lab.bundle), read, lab.text_case))
+    logits = values.pop("logits")[-1]
+    for name, array in values.items():
+        if not name.endswith(".output"):
+            yield name, sample(name, array)
+    yield "logits", logits[None, None]
+    yield "greedy_ids", np.array([logits.argmax()])
+    yield "greedy_margins", np.array([top2_margin(logits)], np.float32)
+
+
+def _record(lab: Lab, case: Case) -> Iterator[tuple[str, Array]]:
+    yield from _prompt(case)
     for i, picture in enumerate(case.pictures):
         yield f"picture.{i}", np.asarray(picture, np.uint8)
-    yield "input_ids", case.inputs["input_ids"]
     if "pixel_values" in case.inputs:
         yield "pixel_values", sample("pixel_values", case.inputs["pixel_values"])
     model = lab.quantized

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from nexus_edge.models.base import ReferenceModel
 
 FILE = "heldout/questions.json"
-PICTURES = 20  # 100 questions of the embedded checkpoint: one wrong answer is 1 %, and both models take some seconds
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Answers:
     exact: list[bool]
 
 
-def read_questions(folder: Path, processor: Processor, pictures: int = PICTURES) -> list[Questions]:
+def read_questions(folder: Path, processor: Processor, pictures: int) -> list[Questions]:
     """The first `pictures` of a checkpoint's held-out set; empty where it has none."""
     if not (folder / FILE).is_file():
         return []

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nexus_edge.models.base import ReferenceModel
 
 GB = 1e9
+HELD_OUT_PICTURES = 20  # 100 questions of the embedded checkpoint: one wrong answer is 1 %; takes some seconds
 
 
 class NotRunError(Exception):
@@ -49,6 +50,7 @@ class Lab:
         tolerances: all gates
         goldens: folder with goldens of the original implementation, if there is one
         max_memory: bytes that models may fill
+        held_out_pictures: how many of the checkpoint's held-out set, if it brings one, are asked about
         notes: what the rung in progress leaves for the report
     """
 
@@ -58,6 +60,7 @@ class Lab:
     goldens: Path | None
     max_memory: int
     target: str = "onnx"
+    held_out_pictures: int = HELD_OUT_PICTURES
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
@@ -83,6 +86,11 @@ class Lab:
     @cached_property
     def cases(self) -> list[Case]:
         return make_cases(self.processor, self.long_after)
+
+    @property
+    def text_case(self) -> Case:
+        """The case that needs no picture and no long context."""
+        return next(case for case in self.cases if case.prompt and not case.pictures)
 
     @cached_property
     def long_after(self) -> int | None:

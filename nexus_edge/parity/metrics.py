@@ -107,7 +107,7 @@ def top2_margin(logits: Array) -> Floats:
     top = np.partition(wide, -2, axis=-1)[..., -2:]
     with np.errstate(invalid="ignore", divide="ignore"):
         margin = (top[..., 1] - top[..., 0]) / wide.std(axis=-1)
-    return np.nan_to_num(margin)  # all logits equal: nothing but ties
+    return np.asarray(np.nan_to_num(margin), dtype=np.float64)  # all logits equal: nothing but ties
 
 
 def compare_logits(actual: Array, expected: Array, near_tie: float) -> dict[str, float]:
@@ -177,7 +177,7 @@ def compare_greedy(
     return GreedyComparison(first, length, first, ambiguous=False)
 
 
-def perplexity(logits: Array, targets: Sequence[int]) -> float:
+def perplexity(logits: Array, targets: Sequence[int] | NDArray[np.int64]) -> float:
     """exp of the mean negative log-likelihood of `targets` [tokens] under `logits` [tokens, vocab].
 
     Raises:

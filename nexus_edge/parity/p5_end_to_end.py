@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nexus_edge.parity.answers import NEW_TOKENS, Answer, greedy_check, torch_answer
-from nexus_edge.parity.cases import Case, few_crops
+from nexus_edge.parity.cases import Case, with_crops
 from nexus_edge.parity.lab import Lab, NotRunError
 from nexus_edge.parity.metrics import Array, top2_margin
 from nexus_edge.parity.report import Check
@@ -84,9 +84,9 @@ def _logits(answer: Answer) -> dict[str, Array]:
 def _original_crops(lab: Lab, case: Case) -> Array:
     from nexus_edge.parity.original_crops import crops_of
 
-    processor = few_crops(lab.processor)
+    processor = lab.processor
     assert isinstance(processor, Phi3VProcessor)
-    crops: Array = crops_of(case.pictures, processor.num_crops, processor.mean, processor.std).numpy()
+    crops: Array = crops_of(case.pictures, case.num_crops, processor.mean, processor.std).numpy()
     return crops
 
 
@@ -95,11 +95,13 @@ def _tokens(lab: Lab, case: Case) -> Check:
     gate = lab.gate("P5", "*")("tokens")
     ids = case.inputs["input_ids"][0]
     if not case.prompt or lab.source.folder is None:
-        return Check("tokens", f"{len(ids)} ids", case.name)
-    expected = few_crops(from_checkpoint(lab.source.folder))(case.prompt, list(case.pictures))["input_ids"][0]
+        return Check("tokens", "input_ids", case.name)
+    expected = with_crops(from_checkpoint(lab.source.folder), case.num_crops)(case.prompt, list(case.pictures))[
+        "input_ids"
+    ][0]
     same_length = len(ids) == len(expected)
     mismatches = float((ids != expected).sum()) if same_length else float(max(len(ids), len(expected)))
-    return Check("tokens", f"{len(ids)} ids", case.name, {"mismatches": mismatches}, gate)
+    return Check("tokens", "input_ids", case.name, {"mismatches": mismatches}, gate)
 
 
 def _features(model: "ReferenceModel", inputs: dict[str, Any]) -> Array:

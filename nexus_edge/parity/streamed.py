@@ -1,0 +1,92 @@
+"""Carries one text through a decoder of any size, one layer in memory at a time.
+
+For models whose full-precision weights do not fit: hidden states wait while a layer's tensors are read, used and
+forgotten, so the peak is one layer (or the language head) in float32, 0.5 GB for Phi-3-Vision, not the whole model.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from nexus_edge.checkpoints import Checkpoint, SafetensorsFile
+from nexus_edge.models.loading import fill_constants, read_tensor, source_keys, to_torch
+from nexus_edge.parity.cases import Case
+from nexus_edge.parity.stages import Values
+
+if TYPE_CHECKING:
+    from nexus_edge.models.base import ReferenceModel
+
+Read = Callable[[str], Tensor]
+
+
+def checkpoint_reader(checkpoint: Checkpoint, model: "ReferenceModel") -> Read:
+    """Reads the tensors of the full-precision `model` in float32."""
+    keys = source_keys(checkpoint, model)
+    return lambda name: read_tensor(checkpoint, keys[name]).float()
+
+
+def bundle_reader(file: SafetensorsFile) -> Read:
+    """Reads the tensors of the quantized model as they are stored."""
+
+    def read(name: str) -> Tensor:
+        tensor = to_torch(file.read(name))
+        file.release(name)
+        return tensor
+
+    return read
+
+
+def capture_streamed(model: "ReferenceModel", read: Read, case: Case) -> Values:
+    """What `p4_scheme.capture` gives for a case without pictures, and the cache of every layer.
+
+    Args:
+        model: on the meta device
+        read: from a parameter's or buffer's name to its tensor
+        case: a prompt without pictures
+
+    Returns:
+        `inputs_embeds`, `<layer>.output` and `present.{i}.key`, `.value` by name, and logits [tokens, vocab]
+    """
+    fill_constants(model)
+    root: Any = model
+    ids = torch.from_numpy(case.inputs["input_ids"])
+    positions, mask = torch.arange(ids.shape[1])[None], torch.ones_like(ids)
+    values: dict[str, Tensor] = {}
+    with torch.inference_mode():
+        with loaded(model, "model.embed_tokens", read) as embed_tokens:
+            values["inputs_embeds"] = x = embed_tokens(ids)
+        cos, sin = root.model.rope(positions, torch.tensor(ids.shape[1]))
+        past = root.empty_past(x)
+        for i in range(len(root.model.layers)):
+            with loaded(model, f"model.layers.{i}", read) as layer:
+                x, (key, value) = layer(x, cos, sin, mask, past[i])
+            values |= {f"present.{i}.key": key, f"present.{i}.value": value, f"model.layers.{i}.output": x}
+        with loaded(model, "model.norm", read) as norm:
+            x = norm(x)
+        with loaded(model, "lm_head", read) as lm_head:
+            values["logits"] = lm_head(x)[0]
+    return {name: tensor.float().numpy() for name, tensor in values.items()}
+
+
+@contextmanager
+def loaded(model: nn.Module, name: str, read: Read) -> Iterator[nn.Module]:
+    """The submodule `name` of a model on the meta device, with its tensors while the block lasts."""
+    module = model.get_submodule(name)
+    empty = [
+        (owner, leaf, tensor)
+        for path, owner in module.named_modules(prefix=name)
+        for leaf, tensor in (*owner.named_parameters(path, recurse=False), *owner.named_buffers(path, recurse=False))
+    ]
+    try:
+        for owner, full_name, tensor in empty:
+            value = read(full_name)
+            is_parameter = isinstance(tensor, nn.Parameter)
+            leaf = full_name.rpartition(".")[2]
+            setattr(owner, leaf, nn.Parameter(value, requires_grad=False) if is_parameter else value)
+        yield module
+    finally:
+        for owner, full_name, tensor in empty:
+            setattr(owner, full_name.rpartition(".")[2], tensor)

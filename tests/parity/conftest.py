@@ -1,0 +1,56 @@
+"""A small bundle of the embedded checkpoint, made once, and copies of it that tests damage."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nexus_edge.bundle import Bundle
+from nexus_edge.checkpoints import Checkpoint, open_checkpoint
+from nexus_edge.parity.certify import certify
+from nexus_edge.parity.ladder import make_lab
+from nexus_edge.parity.p2_graph import export_full_precision
+from nexus_edge.pipeline import export
+from nexus_edge.recipe import find_recipe
+
+
+@pytest.fixture(scope="session")
+def checkpoint() -> Checkpoint:
+    return open_checkpoint("tiny", "microsoft/Phi-3-vision-128k-instruct")
+
+
+@pytest.fixture(scope="session")
+def healthy(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """An int4 bundle without parity; read-only."""
+    root = tmp_path_factory.mktemp("parity") / "int4"
+    export(checkpoint, find_recipe("phi3-vision", "int4"), root, parity=False)
+    return Bundle.open(root)
+
+
+@pytest.fixture(scope="session")
+def certified(healthy: Bundle, checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The bundle with its report and goldens; read-only."""
+    root = tmp_path_factory.mktemp("parity") / "certified"
+    shutil.copytree(healthy.root, root)
+    bundle = Bundle.open(root)
+    return bundle.with_parity(certify(bundle, checkpoint).summary)
+
+
+@pytest.fixture(scope="session")
+def full_precision_files(
+    healthy: Bundle, checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """The graphs that P2 judges, by name; read-only."""
+    return export_full_precision(make_lab(healthy, checkpoint), tmp_path_factory.mktemp("full-precision"))
+
+
+@pytest.fixture
+def copy_of(tmp_path: Path) -> Callable[[Bundle], Bundle]:
+    """A bundle's copy that a test may damage."""
+
+    def make(bundle: Bundle) -> Bundle:
+        shutil.copytree(bundle.root, tmp_path / bundle.root.name)
+        return Bundle.open(tmp_path / bundle.root.name)
+
+    return make
