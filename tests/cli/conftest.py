@@ -14,6 +14,14 @@ class Result:
     stdout: str
     stderr: str
 
+    def assert_error(self, code: int, *parts: str) -> None:
+        """It ended with this code, printed nothing, and said one line that contains `parts`."""
+        assert self.exit_code == code, self.stderr
+        assert self.stderr.startswith("error: ") and self.stderr.count("\n") == 1, self.stderr
+        assert self.stdout == ""
+        for part in parts:
+            assert part in self.stderr
+
 
 @pytest.fixture
 def run_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
