@@ -85,6 +85,15 @@ def test_the_outer_folders_hold_nothing_that_python_imports(folder: str) -> None
     assert list((ROOT / folder).rglob("*.py")) == []
 
 
+def test_the_map_in_the_readme_names_every_folder() -> None:
+    tracked = {path.relative_to(ROOT).parts for path in sources()}
+    folders = {parts[0] for parts in tracked if len(parts) > 1 and not parts[0].startswith(".")}
+    inner = {parts[1] for parts in tracked if len(parts) > 2 and parts[0] == "nexus_edge"}
+    readme = (ROOT / "README.md").read_text("utf-8")
+    layout = readme[readme.index("## Layout") :].split()
+    assert [name for name in sorted(folders | inner) if f"{name}/" not in layout] == []
+
+
 def test_no_file_is_longer_than_anybody_reads() -> None:
     long = {str(path.relative_to(ROOT)): lines for path in sources() if (lines := _lines(path)) > MAX_LINES}
     assert long == {}
