@@ -142,13 +142,16 @@ def test_places_and_features_must_match() -> None:
         Tokens.of_prompt(np.full(626, -1), [(b"12345678", np.zeros((313, 4), np.float32))])
 
 
-def test_an_interrupt_costs_only_the_unfinished_call(engine: OnnxEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("interrupted_call", [1, 2])
+def test_an_interrupt_costs_only_the_unfinished_call(
+    engine: OnnxEngine, monkeypatch: pytest.MonkeyPatch, interrupted_call: int
+) -> None:
     context, extend, calls = Context(engine, ROPE_LIMIT), engine.extend, []
 
     def interrupted(*args: object, **named: object) -> np.ndarray:
         calls.append(args)
         logits = extend(*args, **named)
-        if len(calls) == 2:  # the decoder has already written its keys
+        if len(calls) == interrupted_call:  # the decoder has already written its keys
             raise KeyboardInterrupt
         return logits
 
@@ -157,8 +160,26 @@ def test_an_interrupt_costs_only_the_unfinished_call(engine: OnnxEngine, monkeyp
     with pytest.raises(KeyboardInterrupt):
         context.load(text(ids(600)))
     logits, reused = context.load(text(ids(600)))
-    assert reused == CHUNK
+    assert reused == (interrupted_call - 1) * CHUNK
     np.testing.assert_allclose(logits, reference_logits(ids(600)), **CLOSE)
+
+
+def test_after_an_interrupt_the_overwritten_prompt_is_not_taken_for_cached(
+    engine: OnnxEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, extend = Context(engine, ROPE_LIMIT), engine.extend
+
+    def interrupted(*args: object, **named: object) -> np.ndarray:
+        extend(*args, **named)
+        raise KeyboardInterrupt
+
+    old = ids(60, seed=3)
+    context.load(text(old))
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "extend", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            context.load(text(ids(100)))
+    np.testing.assert_allclose(context.load(text(old))[0], reference_logits(old), **CLOSE)
 
 
 def test_an_int8_cache_holds_rounded_keys_and_values(tmp_path: Path) -> None:

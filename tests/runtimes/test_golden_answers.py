@@ -1,20 +1,12 @@
 """The exported model gives the answers that were recorded of the original, pictures and LongRoPE included."""
 
-import json
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
-import golden_phi3
 import numpy as np
 import pytest
-import toy_vlm
 from golden_phi3 import CASES, Case
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.checkpoints import FolderCheckpoint
-from nexus_edge.pipeline import export
-from nexus_edge.recipe import find_recipe
 from nexus_edge.runtimes import VLM, EngineOptions, load
 from nexus_edge.runtimes.context import Context, Tokens
 from nexus_edge.runtimes.pictures import PictureCache
@@ -28,33 +20,9 @@ GREEDY = [
 
 
 @pytest.fixture(scope="module")
-def golden_vlm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], VLM]:
+def golden_vlm(golden_bundle: Callable[..., Bundle]) -> Callable[[str], VLM]:
     """Golden config file -> the golden weights, exported in float32 and loaded."""
-    done: dict[str, VLM] = {}
-
-    def make(config: str) -> VLM:
-        if config not in done:
-            folder = tmp_path_factory.mktemp("golden")
-            checkpoint = _checkpoint(folder / "checkpoint", config)
-            export(checkpoint, find_recipe("phi3-vision", "fp32"), folder / "bundle", parity=False)
-            done[config] = load(Bundle.open(folder / "bundle"), EngineOptions(threads=1))
-        return done[config]
-
-    return make
-
-
-def _checkpoint(folder: Path, config: str) -> FolderCheckpoint:
-    """With the toy tokenizer, because the goldens' own is not this project's; ids come from the goldens."""
-    folder.mkdir()
-    shutil.copy(golden_phi3.FOLDER / "model.safetensors", folder)
-    toy_vlm.tokenizer().save(str(folder / "tokenizer.json"))
-    for name, content in {
-        "config.json": golden_phi3.config(config) | {"_nexus_edge_weights": "synthetic"},
-        "tokenizer_config.json": {"bos_token": "<s>", "tokenizer_class": "LlamaTokenizer"},
-        "preprocessor_config.json": {"num_crops": 16, "num_img_tokens": 144},
-    }.items():
-        (folder / name).write_text(json.dumps(content), encoding="utf-8")
-    return FolderCheckpoint(folder)
+    return lambda config: load(golden_bundle("fp32", config), EngineOptions(threads=1))
 
 
 def prompt_of(vlm: VLM, case: Case) -> Tokens:

@@ -87,6 +87,8 @@ def test_growth_that_was_interrupted_is_finished_by_the_next_call(monkeypatch: p
     with pytest.raises(KeyboardInterrupt):
         cache.reserve(BLOCK + 1, used=1)
     assert cache.capacity == BLOCK, "the smallest buffer counts"
+    cache.bind(binding)
+    assert binding.inputs["past_key_values.0.key"].shape() == [1, 2, 2 * BLOCK, 8], "the old buffer is gone"
     cache.reserve(BLOCK + 1, used=1)
     cache.bind(binding)
     assert all(value.shape() == [1, 2, 2 * BLOCK, 8] for value in binding.inputs.values())
