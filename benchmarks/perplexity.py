@@ -103,11 +103,12 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=4)
     options = parser.parse_args()
     reader = gguf.GGUFReader(options.file)
-    text, full = windows(reader, options.windows), Decoder(reader)
-    exact = [full(ids).log_softmax(-1) for ids in text]
+    text, model = windows(reader, options.windows), Decoder(reader)
+    exact = [model(ids).log_softmax(-1) for ids in text]
     print("| scheme | perplexity | KL to full precision, nats | top-1 agreement |\n|---|---|---|---|")
     for name in options.schemes:
-        scheme, model = load_scheme(name), Decoder(reader)
+        del model  # two of them would take 1.3 GB
+        model, scheme = Decoder(reader), load_scheme(name)
         quantize_modules(model, lambda _, scheme=scheme: scheme)
         loss = divergence = agreement = 0.0
         for ids, reference in zip(text, exact, strict=True):
