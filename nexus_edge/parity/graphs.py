@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 from nexus_edge.errors import ParityError
 from nexus_edge.graphs import split_of
 from nexus_edge.parity.cases import Case, Step, walk
-from nexus_edge.parity.report import Check
+from nexus_edge.parity.report import CARRIED, Check
 from nexus_edge.parity.stages import Judge, OnnxStage
 
 if TYPE_CHECKING:
     from nexus_edge.models.base import ReferenceModel
-
-CARRIED = ", carried"  # ends the stage's name of checks whose input is not the reference's
 
 
 def compare_graphs(

@@ -1,14 +1,17 @@
 """The two plots of the HTML report, as inline SVG.
 
 `stage_bars`: how much of its tolerance each stage uses, one bar for each stage of each rung.
-`layer_drift`: relative L2 error layer by layer, one line for each rung, one panel for each tower.
+`layer_drift`: relative L2 error layer by layer, one panel for each tower; a solid line for what adds up on the way, a
+dashed one for each layer alone.
 """
 
 import io
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nexus_edge.parity.report import Check, Report, utilisation
+from nexus_edge.parity.report import CARRIED, Check, Report, utilisation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 INK, MUTED, GRID, FAILED = "#1c2733", "#66727f", "#e3e7eb", "#c8372d"
 RUNG_COLOURS = {"P1": "#7d8b99", "P2": "#2a78b5", "P3": "#1b9e77", "P4": "#d98a00", "P5": "#8457b8"}
+PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}  # behind text that a line would cross
+TOWERS = ("vision_encoder", "decoder")
 # Where an exact stage used nothing of its tolerance a logarithmic bar would have no length at all.
 SHORTEST, LONGEST = 1e-4, 1e3
 
@@ -69,14 +74,14 @@ def stage_bars(report: Report) -> str | None:
         text = f"{check.value:.2g}" + (
             f"   {check.place.removeprefix(stage + ', ')}" if check.status == "failed" else ""
         )
-        axes.text(used * 1.18, row, text, va="center", fontsize=9, color=colour)
+        axes.text(used * 1.2, row, text, va="center", fontsize=9, color=colour, bbox=PAPER)
     axes.set_yticks(range(len(worst)), [f"{rung}  {stage}" for rung, stage in worst])
     axes.invert_yaxis()
     axes.set_xscale("log")
     right = max(30.0, max(min(utilisation(check), LONGEST) for check in worst.values()) * 40)
     axes.set_xlim(SHORTEST / 2, right)
     axes.axvline(1.0, color=INK, linewidth=1.1)
-    axes.text(1.0, -0.72, "limit", ha="center", va="bottom", fontsize=9, color=INK)
+    axes.text(1.0, -0.72, "limit", ha="center", va="bottom", fontsize=9, color=INK, bbox=PAPER)
     ticks = [tick for tick in (1e-4, 1e-3, 1e-2, 1e-1, 1, 10, 100, 1000) if tick < right]
     axes.set_xticks(ticks, [f"{tick:g}x" if tick >= 1 else f"{100 * tick:g} %" for tick in ticks])
     axes.minorticks_off()
@@ -88,18 +93,39 @@ def stage_bars(report: Report) -> str | None:
     return _svg(figure)
 
 
-def drift(report: Report) -> Mapping[str, Mapping[str, Mapping[int, Check]]]:
-    """Stage -> rung -> layer -> the check with the largest relative L2 error over cases and tensors."""
-    lines: dict[str, dict[str, dict[int, Check]]] = {}
+@dataclass(frozen=True)
+class Line:
+    """Relative L2 error by layer for one rung, the worst over cases and tensors.
+
+    `carried`: every layer worked on what the layer before it made, and errors add up; else on the reference's values.
+    """
+
+    rung: str
+    carried: bool
+    errors: Mapping[int, float]
+    failed: frozenset[int]
+
+
+def drift(report: Report) -> Mapping[str, list[Line]]:
+    """Lines by tower, in the order in which a prompt passes through the towers."""
+    errors: dict[str, dict[tuple[str, bool], dict[int, float]]] = {stage: {} for stage in TOWERS}
+    failed: dict[str, dict[tuple[str, bool], set[int]]] = {stage: {} for stage in TOWERS}
     for rung in report.rungs:
         for check in rung.checks:
-            if check.layer is None or "relative_l2" not in check.measures or check.stage == "weights":
+            tower = check.stage.removesuffix(CARRIED)
+            if check.layer is None or tower not in TOWERS or "relative_l2" not in check.measures:
                 continue
-            layers = lines.setdefault(check.stage, {}).setdefault(rung.name, {})
-            seen = layers.get(check.layer)
-            if seen is None or check.measures["relative_l2"] > seen.measures["relative_l2"]:
-                layers[check.layer] = check
-    return lines
+            # P1 and P4 let both models run freely, so their layers are always carried.
+            key = (rung.name, check.stage != tower or rung.name in ("P1", "P4"))
+            layers = errors[tower].setdefault(key, {})
+            layers[check.layer] = max(layers.get(check.layer, 0.0), check.measures["relative_l2"])
+            if check.status == "failed":
+                failed[tower].setdefault(key, set()).add(check.layer)
+    return {
+        tower: [Line(*key, layers, frozenset(failed[tower].get(key, ()))) for key, layers in lines.items()]
+        for tower, lines in errors.items()
+        if lines
+    }
 
 
 def layer_drift(report: Report) -> str | None:
@@ -107,30 +133,59 @@ def layer_drift(report: Report) -> str | None:
     panels = drift(report)
     if not panels:
         return None
-    figure = _figure(9.6, 3.6)
+    figure = _figure(9.6, 3.8)
     grid: Any = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (stage, rungs) in zip(grid, panels.items(), strict=True):
-        for rung, layers in rungs.items():
-            _line(axes, rung, layers)
-        axes.set_title(stage, fontsize=11, color=INK, loc="left", fontweight="bold")
+    for axes, (tower, lines) in zip(grid, panels.items(), strict=True):
+        for line in lines:
+            _draw(axes, line)
+        _name_lines(axes, [line for line in lines if line.carried])
+        axes.set_title(tower, fontsize=11, color=INK, loc="left", fontweight="bold")
         axes.set_yscale("log")
         axes.minorticks_off()
         axes.set_xlabel("layer", fontsize=9, color=MUTED)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(axis="y", color=GRID, linewidth=0.8)
-        axes.margins(x=0.08, y=0.12)
+        axes.margins(x=0.1, y=0.12)
         _clean(axes)
     grid[0].set_ylabel("relative L2 error (worst case)", fontsize=9, color=MUTED)
     return _svg(figure)
 
 
-def _line(axes: "Axes", rung: str, layers: Mapping[int, Check]) -> None:
-    xs = sorted(layers)
-    # A logarithmic axis has no zero: an exact layer is drawn at float32's rounding, which is what it is equal to.
-    ys = [min(max(layers[x].measures["relative_l2"], 6e-8), 1e3) for x in xs]
-    colour = RUNG_COLOURS.get(rung, MUTED)
-    axes.plot(xs, ys, color=colour, linewidth=2, marker="o", markersize=5, solid_capstyle="round")
-    axes.annotate(rung, (xs[-1], ys[-1]), (7, 0), textcoords="offset points", va="center", color=colour, fontsize=10)
-    failed = [(x, y) for x, y in zip(xs, ys, strict=True) if layers[x].status == "failed"]
-    if failed:
-        axes.plot(*zip(*failed, strict=True), "o", markersize=10, markerfacecolor="none", markeredgecolor=FAILED, mew=2)
+def _height(error: float) -> float:
+    """A logarithmic axis has no zero: an exact layer is drawn at float32's rounding, which is what it is equal to."""
+    return min(max(error, 6e-8), 1e3)
+
+
+def _draw(axes: "Axes", line: Line) -> None:
+    xs = sorted(line.errors)
+    ys = [_height(line.errors[x]) for x in xs]
+    colour = RUNG_COLOURS.get(line.rung, MUTED)
+    if line.carried:
+        axes.plot(xs, ys, color=colour, linewidth=2, marker="o", markersize=5, solid_capstyle="round")
+    else:
+        axes.plot(xs, ys, color=colour, linewidth=1, linestyle=(0, (4, 3)), marker="o", markersize=2.5, alpha=0.75)
+    rings = [(x, _height(line.errors[x])) for x in sorted(line.failed)]
+    if rings:
+        axes.plot(*zip(*rings, strict=True), "o", markersize=11, markerfacecolor="none", markeredgecolor=FAILED, mew=2)
+
+
+def _name_lines(axes: "Axes", lines: list[Line]) -> None:
+    """The rung's name at the end of each line, pushed apart where lines end close together."""
+    lowest = -math.inf
+    for line in sorted(lines, key=lambda line: line.errors[max(line.errors)]):
+        last = max(line.errors)
+        exponent = math.log10(_height(line.errors[last]))
+        place = max(exponent, lowest + 0.42)
+        lowest = place
+        colour = RUNG_COLOURS.get(line.rung, MUTED)
+        right = max(max(other.errors) for other in lines)
+        axes.annotate(
+            line.rung,
+            (right, 10**place),
+            (9, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            fontsize=10,
+            fontweight="bold",
+        )

@@ -20,6 +20,8 @@ Status = Literal["passed", "failed", "ambiguous", "reported", "not run"]
 Verdict = Literal["passed", "rejected", "not run"]
 
 FORMAT_VERSION = 1
+CARRIED = ", carried"
+"""Ends the stage's name of checks in which each layer got what the layer before it made, not the reference's values."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,6 @@ from nexus_edge.checkpoints import Checkpoint, open_checkpoint
 from nexus_edge.parity.certify import certify
 from nexus_edge.parity.ladder import make_lab
 from nexus_edge.parity.p2_graph import export_full_precision
-from nexus_edge.pipeline import export
-from nexus_edge.recipe import find_recipe
 
 
 @pytest.fixture(scope="session")
@@ -21,11 +19,9 @@ def checkpoint() -> Checkpoint:
 
 
 @pytest.fixture(scope="session")
-def healthy(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def healthy(tiny_bundle: Bundle) -> Bundle:
     """An int4 bundle without parity; read-only."""
-    root = tmp_path_factory.mktemp("parity") / "int4"
-    export(checkpoint, find_recipe("phi3-vision", "int4"), root, parity=False)
-    return Bundle.open(root)
+    return tiny_bundle
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,115 @@
+"""`parity` and `verify`: exit codes, what goes where, and what is written. What they find is tested in tests/parity."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from nexus_edge.bundle import Bundle
+from nexus_edge.parity import ladder, replay
+from nexus_edge.parity.report import Check, Report, Rung, from_json
+from nexus_edge.parity.tolerances import Gate
+
+GATE = Gate("relative_l2", 1e-3, "a reason")
+HEAD = ("toy", "phi3_v", "tiny", "synthetic", "int4", "mixed", "onnx", "0.1.0", "2026-11-23")
+Run = Callable[..., Any]
+
+
+def report_with(error: float) -> Report:
+    check = Check("decoder", "output", "text", {"relative_l2": error}, GATE, layer=2)
+    return Report(*HEAD, (Rung("P3", "exporter", (check,)), Rung("P4", "scheme", reason="no checkpoint")))
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The arguments that `parity` hands to the ladder; "report" is what it gets back."""
+    seen: dict[str, Any] = {"report": report_with(1e-4)}
+
+    def run(bundle: Bundle, checkpoint: str | None, **options: Any) -> Report:
+        seen.update(options, checkpoint=checkpoint)
+        return seen["report"]
+
+    monkeypatch.setattr(ladder, "run", run)
+    return seen
+
+
+def test_a_bundle_that_passes(run_command: Run, asked: dict[str, Any], toy_path: Path) -> None:
+    done = run_command("parity", toy_path)
+    assert done.exit_code == 0, done.stderr
+    assert "verdict: passed" in done.stdout
+    assert asked["rungs"] == tuple(ladder.RUNGS)
+    assert asked["checkpoint"] is None
+
+
+def test_a_failed_gate_is_exit_code_3(run_command: Run, asked: dict[str, Any], toy_path: Path) -> None:
+    asked["report"] = report_with(0.5)
+    done = run_command("parity", toy_path)
+    assert done.exit_code == 3
+    assert "first divergence" in done.stdout
+    assert done.stderr.count("\n") == 1
+    assert "P3: decoder, layer 2, output (text): relative L2 0.5" in done.stderr
+
+
+def test_options_reach_the_ladder(run_command: Run, asked: dict[str, Any], toy_path: Path, tmp_path: Path) -> None:
+    options = ("--checkpoint", "tiny", "--rungs", "p0,P3", "--goldens", tmp_path, "--max-memory", "1.5")
+    assert run_command("parity", toy_path, *options).exit_code == 0
+    assert asked["rungs"] == ("P0", "P3")
+    assert (asked["checkpoint"], asked["goldens"], asked["max_memory"]) == ("tiny", tmp_path, 1_500_000_000)
+
+
+def test_files_and_json_are_written_for_a_failed_gate_too(
+    run_command: Run, asked: dict[str, Any], toy_path: Path, tmp_path: Path
+) -> None:
+    asked["report"] = report_with(0.5)
+    files = [tmp_path / "ci" / name for name in ("report.xml", "report.html", "report.md")]
+    names = ("--junit", files[0], "--html", files[1], "--markdown", files[2])
+    done = run_command("parity", toy_path, "--json", *names)
+    assert done.exit_code == 3
+    assert from_json(done.stdout) == asked["report"]
+    assert len(list(ElementTree.parse(files[0]).iter("failure"))) == 1
+    assert "First divergence in P3" in files[1].read_text("utf-8")
+    assert files[2].read_text("utf-8").startswith("# Parity of toy: rejected")
+
+
+def test_a_report_that_cannot_be_written(
+    run_command: Run, asked: dict[str, Any], toy_path: Path, tmp_path: Path
+) -> None:
+    done = run_command("parity", toy_path, "--html", tmp_path)
+    assert done.exit_code == 2
+    assert "cannot be written" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["parity", "verify"])
+def test_what_is_no_bundle(run_command: Run, tmp_path: Path, command: str) -> None:
+    run_command(command, tmp_path / "nowhere").assert_error(2, "is no bundle")
+
+
+def test_verify_without_goldens(run_command: Run, toy_path: Path) -> None:
+    run_command("verify", toy_path).assert_error(2, "no goldens", "nexus-edge parity")
+
+
+def test_verify_passes_and_drifts(run_command: Run, toy_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "replay", lambda bundle: report_with(1e-4))
+    done = run_command("verify", toy_path, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["summary"]["verdict"] == "passed"
+    monkeypatch.setattr(replay, "replay", lambda bundle: report_with(0.5))
+    done = run_command("verify", toy_path)
+    assert done.exit_code == 3
+    assert "decoder, layer 2" in done.stderr
+
+
+def test_verify_does_not_hide_a_rejected_export(
+    run_command: Run, toy_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs here as it was exported, and what was exported was wrong."""
+    rejected = replace(toy_bundle.manifest, parity={"verdict": "rejected", "reason": "P4: logits"})
+    monkeypatch.setattr(replay, "replay", lambda bundle: report_with(1e-4))
+    monkeypatch.setattr(Bundle, "open", lambda path, check: Bundle(toy_bundle.root, rejected))
+    done = run_command("verify", toy_bundle.root)
+    assert done.exit_code == 3
+    assert "P4: logits" in done.stderr

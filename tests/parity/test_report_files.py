@@ -1,0 +1,148 @@
+"""A report and what is written from it."""
+
+import json
+import math
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+
+from nexus_edge.errors import BundleError
+from nexus_edge.parity.html import tiles, to_html
+from nexus_edge.parity.markdown import to_junit, to_markdown
+from nexus_edge.parity.plots import drift, layer_drift, stage_bars
+from nexus_edge.parity.report import CARRIED, Check, Report, Rung, from_json, utilisation
+from nexus_edge.parity.tolerances import Gate
+
+TIGHT = Gate("relative_l2", 1e-3, "a reason with <angle> brackets")
+
+
+def layer_check(layer: int, error: float, stage: str = "decoder", gate: Gate | None = TIGHT) -> Check:
+    return Check(stage, "output", "text | bar", {"relative_l2": error}, gate, layer)
+
+
+@pytest.fixture
+def report() -> Report:
+    """P0 passed, P1 not run, P3 failed in layer 1 of 3, P5 ambiguous."""
+    errors = (1e-4, 0.5, 2e-4)
+    layers = [layer_check(i, error) for i, error in enumerate(errors)]
+    layers += [layer_check(i, error, "decoder" + CARRIED, None) for i, error in enumerate((1e-4, 0.5, 0.6))]
+    greedy = Check(
+        "greedy tokens",
+        "12 tokens",
+        "text",
+        {"greedy_agreement": 1.0, "ambiguous": 1.0},
+        Gate("greedy_agreement", 1, "r"),
+    )
+    logits = Check("logits", "logits", "text", {"kl": math.inf, "top1_agreement": 0.9})
+    rungs = (
+        Rung("P0", "structure", (Check("files", "3 files", "onnx", {"mismatches": 0.0}, Gate("mismatches", 0, "r")),)),
+        Rung("P1", "original", reason="no goldens"),
+        Rung("P3", "exporter", tuple(layers), notes=("a note",), seconds=1.5),
+        Rung("P4", "scheme", (logits,)),
+        Rung("P5", "end to end", (greedy,)),
+    )
+    head = ("phi3-vision-int4", "phi3_v", "tiny", "trained-tiny", "int4", "mixed", "onnx", "0.1.0", "2026-11-23")
+    return Report(*head, rungs)
+
+
+def test_statuses(report: Report) -> None:
+    assert [rung.status for rung in report.rungs] == ["passed", "not run", "failed", "reported", "ambiguous"]
+    assert report.verdict == "rejected"
+    assert report.summary["reason"] == "P3: decoder, layer 1, output (text | bar): relative L2 0.5, needs <= 0.001"
+
+
+def test_only_what_ran_can_pass(report: Report) -> None:
+    def verdict(*numbers: int) -> str:
+        return replace(report, rungs=tuple(report.rungs[i] for i in numbers)).verdict
+
+    assert verdict(1) == "not run"
+    assert verdict(1, 3) == "not run", "measured and not gated is no verdict"
+    assert verdict(0, 1, 4) == "passed"
+
+
+def test_a_missing_measure_fails() -> None:
+    assert Check("decoder", "logits", "text", {}, TIGHT).status == "failed"
+    assert Check("decoder", "logits", "text", {"relative_l2": math.nan}, TIGHT).status == "failed"
+    assert Check("decoder", "logits", "text", problem="missing in the artefact").status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("value", "gate", "used"),
+    [
+        (5e-4, TIGHT, 0.5),
+        (0.96, Gate("cosine", 0.98, "r"), 2.0),
+        (1.0, Gate("greedy_agreement", 1.0, "r"), 0.0),
+        (0.9, Gate("greedy_agreement", 1.0, "r"), math.inf),
+        (1.0, Gate("mismatches", 0, "r"), math.inf),
+    ],
+)
+def test_used_share_of_a_tolerance(value: float, gate: Gate, used: float) -> None:
+    assert utilisation(Check("s", "t", "c", {gate.metric: value}, gate)) == pytest.approx(used)
+
+
+def test_json_goes_both_ways_and_is_strict_json(report: Report) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    text = report.to_json()
+    document = json.loads(text, parse_constant=refuse)
+    assert document["summary"]["verdict"] == "rejected"
+    assert from_json(text) == report
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format_version": 99}', '{"format_version": 1, "rungs": 3}'])
+def test_json_that_is_no_report(text: str) -> None:
+    with pytest.raises(BundleError, match=r"report\.json"):
+        from_json(text)
+
+
+def test_markdown_names_the_first_divergence_and_keeps_its_tables(report: Report) -> None:
+    text = to_markdown(report)
+    assert text.startswith("# Parity of phi3-vision-int4: rejected\n")
+    assert "No figure here is one of the real model." in text
+    assert (
+        "| P3 | exporter | failed | decoder, layer 1, output (text \\| bar): relative L2 0.5, needs <= 0.001 | 1.5 |"
+        in text
+    )
+    assert "Not run: no goldens" in text
+
+
+def test_junit_counts_and_names_failures(report: Report) -> None:
+    suites = {suite.get("name"): suite for suite in ElementTree.fromstring(to_junit(report))}
+    exporter, original = suites["P3 exporter"], suites["P1 original"]
+    assert (exporter.get("tests"), exporter.get("failures")) == ("6", "1")
+    (failure,) = exporter.iter("failure")
+    assert failure.get("message") == "decoder, layer 1, output (text | bar): relative L2 0.5, needs <= 0.001"
+    assert original.get("skipped") == "1"
+    assert next(original.iter("skipped")).get("message") == "no goldens"
+
+
+def test_html_is_one_page_with_both_plots(report: Report) -> None:
+    page = to_html(report)
+    assert page.count("<svg") == 2
+    assert "First divergence in P3." in page
+    assert "a reason with &lt;angle&gt; brackets" in page, "text of a bundle is no HTML"
+    for outside in ("src=", "href=", "<script", "@import", "url("):
+        assert outside not in page.replace('xlink:href="#', "").replace("url(#", ""), "a report loads nothing"
+
+
+def test_drift_has_each_layer_carried_and_alone(report: Report) -> None:
+    carried, alone = sorted(drift(report)["decoder"], key=lambda line: not line.carried)
+    assert carried.errors == {0: 1e-4, 1: 0.5, 2: 0.6}
+    assert alone.errors == {0: 1e-4, 1: 0.5, 2: 2e-4}
+    assert alone.failed == {1}
+
+
+def test_nothing_to_plot(report: Report) -> None:
+    empty = replace(report, rungs=report.rungs[:2])
+    assert stage_bars(empty) is None
+    assert layer_drift(empty) is None
+    assert "<svg" not in to_html(empty)
+
+
+def test_tiles_show_the_worst(report: Report) -> None:
+    assert [(tile.label, tile.value) for tile in tiles(report)] == [
+        ("top-1 agreement", "90.0%"),
+        ("KL, mean (nat)", "inf"),
+    ]

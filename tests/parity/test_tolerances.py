@@ -1,0 +1,77 @@
+"""The tolerances file and its reader."""
+
+import tomllib
+
+import pytest
+
+from nexus_edge.parity import tolerances
+from nexus_edge.parity.ladder import RUNGS
+from nexus_edge.parity.metrics import METRICS
+from nexus_edge.parity.tolerances import SCHEME_CLASSES, TolerancesError, parse
+
+GATE = {"rung": "P3", "metric": "kl", "limit": 0.1, "reason": "because"}
+STAGES = {
+    "P0": ("files", "decoder"),
+    "P1": ("vision_encoder", "decoder"),
+    "P2": ("vision_encoder", "embed_tokens", "decoder"),
+    "P3": ("vision_encoder", "embed_tokens", "decoder"),
+    "P4": ("logits", "held-out questions"),
+    "P5": ("crops", "tokens", "image features", "logits", "greedy tokens"),
+    "verify": ("crops", "tokens", "vision_encoder", "embed_tokens", "decoder", "greedy tokens"),
+}
+
+
+def test_every_entry_of_the_file_has_a_reason_of_its_own_words() -> None:
+    document = tomllib.loads(tolerances.FILE.read_text("utf-8"))
+    for entry in (*document["gate"], *document["near_tie"]):
+        assert len(entry["reason"].split()) >= 3, entry
+
+
+@pytest.mark.parametrize("scheme", SCHEME_CLASSES)
+@pytest.mark.parametrize("weights", ["real", "trained-tiny", "synthetic"])
+def test_every_stage_has_a_gate_for_every_scheme(scheme: str, weights: str) -> None:
+    assert set(STAGES) == {*RUNGS, "verify"}
+    loaded = tolerances.load()
+    for rung, stages in STAGES.items():
+        for stage in stages:
+            assert loaded.gate(rung, stage, "onnx", scheme, weights) is not None, (rung, stage)
+
+
+def test_coarser_schemes_never_have_tighter_gates() -> None:
+    loaded = tolerances.load()
+    order = ("float32", "int8", "int4")
+    for rung, stage in (("P3", "decoder"), ("P4", "logits"), ("P5", "logits"), ("verify", "decoder")):
+        gates = [loaded.gate(rung, stage, "onnx", scheme, "real") for scheme in order]
+        limits = [gate.limit for gate in gates if gate is not None]
+        assert limits == sorted(limits), (rung, stage)
+        assert len({gate.metric for gate in gates if gate is not None}) == 1, "one metric gates a stage"
+
+
+def test_the_last_match_wins() -> None:
+    found = parse({"gate": [GATE, {**GATE, "stage": "dec*", "limit": 0.2}]}, "test")
+    assert found.gate("P3", "decoder", "onnx", "int4", "real").limit == 0.2
+    assert found.gate("P3", "logits", "onnx", "int4", "real").limit == 0.1
+    assert found.gate("P4", "decoder", "onnx", "int4", "real") is None
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"gates": []}, "only"),
+        ({"gate": [{**GATE, "reason": "  "}]}, "needs a reason"),
+        ({"gate": [{**GATE, "metric": "cosinus"}]}, "unknown metric 'cosinus'"),
+        ({"gate": [{**GATE, "limit": -1}]}, "limit is -1"),
+        ({"gate": [{**GATE, "limit": float("nan")}]}, "limit is nan"),
+        ({"gate": [{**GATE, "limit": True}]}, "limit is True"),
+        ({"gate": [{**GATE, "stages": "x"}]}, "may have"),
+        ({"gate": [{key: GATE[key] for key in ("rung", "metric", "limit")}]}, "has the keys"),
+        ({"near_tie": [{"scheme": "*", "reason": "x"}]}, "margin"),
+    ],
+)
+def test_a_wrong_file_is_explained(document: dict[str, object], message: str) -> None:
+    with pytest.raises(TolerancesError, match=message):
+        parse(document, "test")
+
+
+def test_metrics_that_gate_are_known() -> None:
+    assert {entry.gate.metric for entry in tolerances.load().entries} <= set(METRICS)
