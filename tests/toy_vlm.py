@@ -205,7 +205,8 @@ def _decoder(cache: str) -> onnx.ModelProto:
     lengths = [g.node("Cast", length, to=TensorProto.INT32) for length in (last, total)]
     is_long = g.node("Greater", total, g.constant(ROPE_LIMIT))
     frequencies = g.node("Where", is_long, g.constant(LONG, np.float32), g.constant(SHORT, np.float32))
-    positions = g.node("Cast", g.node("Range", g.node("Sub", total, tokens), total, one), to=TensorProto.FLOAT)
+    used = g.node("Squeeze", g.node("ReduceSum", "attention_mask", axis, keepdims=0))
+    positions = g.node("Cast", g.node("Range", g.node("Sub", used, tokens), used, one), to=TensorProto.FLOAT)
     angles = g.node("Unsqueeze", g.node("Mul", g.node("Unsqueeze", positions, axis), frequencies), g.constant([0]))
     cos, sin = g.node("Cos", angles), g.node("Sin", angles)
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(cache))

@@ -112,10 +112,10 @@ class Context:
         logits: Floats | None = None
         while start < len(tokens):
             stop = min(start + CHUNK, len(tokens))
-            if is_long and self._rope_limit is not None:
-                # The graph picks its list by the length so far: the first call has to reach beyond the limit.
-                stop = max(stop, self._rope_limit + 1)
-            logits = self._engine.extend(tokens.ids[start:stop], tokens.features_of(start, stop), past=start)
+            features = tokens.features_of(start, stop)
+            # All pieces of a long sequence take the long list, also the first, which for themselves would be short.
+            shortest = self._rope_limit + 1 if is_long and self._rope_limit is not None else 0
+            logits = self._engine.extend(tokens.ids[start:stop], features, past=start, rope_length=max(stop, shortest))
             start = stop
             self._cached = _Cached(tokens, start, is_long)
         assert logits is not None

@@ -40,7 +40,7 @@ class Engine(Protocol):
     def reserve(self, tokens: int) -> None:
         """Make room in the cache for a sequence of this length; what is cached stays."""
 
-    def extend(self, ids: Ids, features: Floats | None, past: int) -> Floats:
+    def extend(self, ids: Ids, features: Floats | None, past: int, rope_length: int) -> Floats:
         """Run tokens through the decoder, behind the first `past` tokens of the cache.
 
         What the cache held after those is overwritten, so going back to a prefix costs nothing.
@@ -49,6 +49,7 @@ class Engine(Protocol):
             ids: int64 [tokens], negative where the next row of `features` goes
             features: [negative ids, hidden], or None if there are none
             past: cached tokens that stay, at most as many as earlier calls left there
+            rope_length: at least past + tokens; the length of sequence for which LongRoPE's factors are chosen
 
         Returns:
             logits of the last token, [vocab]; valid until the next call

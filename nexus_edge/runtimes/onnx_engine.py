@@ -13,7 +13,6 @@ from nexus_edge.runtimes.onnx_session import fixed_size, open_session, reported_
 
 TARGET = "onnx"
 VISION, EMBED, DECODER = "vision_encoder", "embed_tokens", "decoder"
-MANY_TOKENS = 1024  # a call with more frees its scratch memory afterwards: about 0.3 MB a token at Phi-3's size
 
 
 def open_engine(bundle: Bundle, options: EngineOptions) -> "OnnxEngine":
@@ -35,10 +34,7 @@ class OnnxEngine:
         self._cache = KVCache(CacheSpec.of_graph(self._decoder.get_inputs(), str(self._paths[DECODER])))
         self._embed_binding = self._embed.io_binding()
         self._decoder_binding = self._decoder.io_binding()
-        self._tidy = onnxruntime.RunOptions()
-        self._tidy.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._no_features = np.zeros((0, hidden), np.float32)
-        self._ones = np.ones((1, 0), np.int64)
         self._logits = np.zeros((1, 1, vocab), np.float32)
         self._logits_value = _share(self._logits)
         self._decoder_binding.bind_ortvalue_output("logits", self._logits_value)
@@ -59,21 +55,23 @@ class OnnxEngine:
 
     def reserve(self, tokens: int) -> None:
         """See `Engine.reserve`."""
-        self._reserve(tokens, used=self._cache.capacity)
+        self._cache.reserve(tokens, used=self._cache.capacity)
 
-    def extend(self, ids: Ids, features: Floats | None, past: int) -> Floats:
+    def extend(self, ids: Ids, features: Floats | None, past: int, rope_length: int) -> Floats:
         """See `Engine.extend`."""
         total = past + len(ids)
-        self._reserve(total, used=past)
+        self._cache.reserve(rope_length, used=past)
         with reported_as_bundle_error(self._paths[EMBED]):
             embeds = self._run_embed(ids, self._no_features if features is None else features)
         binding = self._decoder_binding
-        mask = _share(self._ones[:, :total])
+        # The graph counts the ones for its positions, and chooses LongRoPE's list by the width.
+        mask = np.zeros((1, rope_length), np.int64)
+        mask[:, :total] = 1
         binding.bind_ortvalue_input("inputs_embeds", embeds)
-        binding.bind_ortvalue_input("attention_mask", mask)
+        binding.bind_ortvalue_input("attention_mask", _share(mask))
         self._cache.bind(binding)
         with reported_as_bundle_error(self._paths[DECODER]):
-            self._decoder.run_with_iobinding(binding, self._tidy if len(ids) > MANY_TOKENS else None)
+            self._decoder.run_with_iobinding(binding)
         logits: Floats = self._logits[0, 0]
         return logits
 
@@ -86,11 +84,6 @@ class OnnxEngine:
         binding.bind_output("inputs_embeds", "cpu")
         self._embed.run_with_iobinding(binding)
         return binding.get_outputs()[0]
-
-    def _reserve(self, tokens: int, used: int) -> None:
-        self._cache.reserve(tokens, used)
-        if self._ones.shape[1] < tokens:
-            self._ones = np.ones((1, self._cache.capacity), np.int64)
 
     def _open(self, graph: str) -> Any:
         return open_session(self._paths[graph], self._options.threads)

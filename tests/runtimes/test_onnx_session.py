@@ -56,4 +56,4 @@ def test_threads_are_those_asked_for(toy_path: Path) -> None:
 def test_an_error_while_running_names_the_graph(toy_bundle: Bundle) -> None:
     engine = OnnxEngine(toy_bundle, EngineOptions())
     with pytest.raises(BundleError, match=r"embed_tokens.onnx: fails when it runs .*; export the bundle again"):
-        engine.extend(np.array([10**6]), None, past=0)  # no such token
+        engine.extend(np.array([10**6]), None, past=0, rope_length=1)  # no such token
