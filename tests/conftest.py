@@ -1,11 +1,15 @@
 """Fixtures for tests of more than one folder."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import golden_phi3
 import pytest
 import toy_vlm
 
 from nexus_edge.bundle import Bundle
+from nexus_edge.checkpoints import open_checkpoint
+from nexus_edge.recipe import find_recipe
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +22,32 @@ def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def toy_path(toy_bundle: Bundle) -> Path:
     """The toy bundle's folder."""
     return toy_bundle.root
+
+
+@pytest.fixture(scope="session")
+def golden_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Bundle]:
+    """(recipe, golden config file, by default "config.json") -> a bundle of the golden weights; read-only."""
+    done: dict[tuple[str, str], Bundle] = {}
+
+    def make(recipe: str, config: str = "config.json") -> Bundle:
+        from nexus_edge.pipeline import export  # heavy, and most tests export nothing
+
+        if (recipe, config) not in done:
+            folder = tmp_path_factory.mktemp("golden")
+            checkpoint = golden_phi3.write_checkpoint(folder / "checkpoint", config)
+            export(checkpoint, find_recipe("phi3-vision", recipe), folder / recipe, parity=False)
+            done[recipe, config] = Bundle.open(folder / recipe)
+        return done[recipe, config]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The embedded checkpoint in int4, without parity; read-only."""
+    from nexus_edge.pipeline import export
+
+    root = tmp_path_factory.mktemp("tiny") / "int4"
+    recipe = find_recipe("phi3-vision", "int4")
+    export(open_checkpoint("tiny", recipe.checkpoint), recipe, root, parity=False)
+    return Bundle.open(root)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
+import toy_vlm
 from torch import Tensor
 
 from nexus_edge.checkpoints import FolderCheckpoint
@@ -45,6 +47,24 @@ def model(file: str = "config.json", dtype: torch.dtype = torch.float32) -> Phi3
         made = Phi3V(Phi3VisionParams.from_json(config(file))).eval()
     load_weights(made, FolderCheckpoint(FOLDER), dtype)
     return made
+
+
+def write_checkpoint(folder: Path, file: str = "config.json") -> FolderCheckpoint:
+    """A folder with the golden weights and all that processing needs.
+
+    The tokenizer is the toy's, because the goldens' own is not this project's (ids come from the goldens); 16 crops are
+    what ONNX Runtime GenAI makes.
+    """
+    folder.mkdir()
+    shutil.copy(FOLDER / "model.safetensors", folder)
+    toy_vlm.tokenizer().save(str(folder / "tokenizer.json"))
+    for name, content in {
+        "config.json": config(file) | {"_nexus_edge_weights": "synthetic"},
+        "tokenizer_config.json": {"bos_token": "<s>", "tokenizer_class": "LlamaTokenizer"},
+        "preprocessor_config.json": {"num_crops": 16, "num_img_tokens": 144},
+    }.items():
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    return FolderCheckpoint(folder)
 
 
 @cache
