@@ -215,7 +215,9 @@ def test_no_space_left(out: Path, run_command: Run, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
 def test_an_interrupted_export_leaves_nothing(out: Path) -> None:
-    export = [sys.executable, "-c", MAIN, "export", "phi3-vision", "--checkpoint", "tiny", "--out", str(out)]
+    # A shell starts background jobs, perhaps this test run, with Ctrl-C ignored; an export in a terminal listens to it.
+    listening = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {MAIN}"
+    export = [sys.executable, "-c", listening, "export", "phi3-vision", "--checkpoint", "tiny", "--out", str(out)]
     with subprocess.Popen(export, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + PATIENCE
         while not list(out.parent.glob(".bundle.new-*")):

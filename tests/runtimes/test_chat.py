@@ -29,14 +29,14 @@ def test_turns_with_pictures_equal_one_prompt(vlm: VLM, toy_bundle: Bundle) -> N
     assert [message["role"] for message in chat.messages] == ["system", "user", "assistant", "user", "assistant"]
 
 
-def test_a_second_turn_reuses_the_first(vlm: VLM) -> None:
+def test_a_second_turn_reuses_the_first(vlm: VLM, monkeypatch: pytest.MonkeyPatch) -> None:
     chat = vlm.chat(OPTIONS)
     list(chat.send("What is it?", [RED]))
     assert vlm.last_run is not None
     prompt_tokens = vlm.last_run.prompt_tokens
+    monkeypatch.setattr(vlm.engine, "encode_picture", None)  # the picture is not encoded again
     list(chat.send("Why?"))
     assert vlm.last_run.reused_tokens >= prompt_tokens - 1
-    assert vlm.last_run.vision_s < 0.05, "hashing the pixels is all that is left"
 
 
 def test_reset_forgets_turns_and_pictures_but_not_the_system_message(vlm: VLM) -> None:
