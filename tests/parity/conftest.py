@@ -8,9 +8,9 @@ import pytest
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint, open_checkpoint
+from nexus_edge.parity import p2_graph
 from nexus_edge.parity.certify import certify
 from nexus_edge.parity.ladder import make_lab
-from nexus_edge.parity.p2_graph import export_full_precision
 
 
 @pytest.fixture(scope="session")
@@ -25,20 +25,29 @@ def healthy(tiny_bundle: Bundle) -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def certified(healthy: Bundle, checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The bundle with its report and goldens; read-only."""
-    root = tmp_path_factory.mktemp("parity") / "certified"
-    shutil.copytree(healthy.root, root)
-    bundle = Bundle.open(root)
-    return bundle.with_parity(certify(bundle, checkpoint).summary)
-
-
-@pytest.fixture(scope="session")
 def full_precision_files(
     healthy: Bundle, checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """The graphs that P2 judges, by name; read-only."""
-    return export_full_precision(make_lab(healthy, checkpoint), tmp_path_factory.mktemp("full-precision"))
+    return p2_graph.export_full_precision(make_lab(healthy, checkpoint), tmp_path_factory.mktemp("full-precision"))
+
+
+@pytest.fixture(scope="session")
+def certified(
+    healthy: Bundle,
+    checkpoint: Checkpoint,
+    full_precision_files: dict[str, Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Bundle:
+    """The bundle with its report and goldens; read-only."""
+    root = tmp_path_factory.mktemp("parity") / "certified"
+    shutil.copytree(healthy.root, root)
+    bundle = Bundle.open(root)
+    with pytest.MonkeyPatch.context() as patch:
+        # P2's own export takes as long as all the rest of the ladder, and it is here already.
+        patch.setattr(p2_graph, "export_full_precision", lambda lab, folder: full_precision_files)
+        report = certify(bundle, checkpoint)
+    return bundle.with_parity(report.summary)
 
 
 @pytest.fixture
