@@ -9,11 +9,10 @@ from nexus_edge.ops.matmul_int8 import matmul_int8
 from nexus_edge.ops.matmul_nbits import matmul_nbits
 from nexus_edge.quant.buffers import buffer_specs
 from nexus_edge.quant.schemes import Scheme
-from nexus_edge.quant.tensor import QuantizedTensor
 
 
 class _QuantModule(nn.Module):
-    """Holds what `buffer_specs` lists as buffers of the same names; forward computes in float32.
+    """Holds what `buffer_specs` lists as buffers of the same names, on the meta device until they are filled.
 
     `weight` is there in a float scheme, `qweight`, `scales` and, with an asymmetric scheme, `zero_points` otherwise.
     """
@@ -24,19 +23,18 @@ class _QuantModule(nn.Module):
     zero_points: Tensor | None
     bias: Tensor | None
 
-    def __init__(self, shape: tuple[int, int], scheme: Scheme, *, bias: bool, device: torch.device | str) -> None:
+    def __init__(self, shape: tuple[int, int], scheme: Scheme, *, bias: bool = False) -> None:
         super().__init__()
         self.shape = shape
         self.scheme = scheme
         for name in ("zero_points", "bias"):
             self.register_buffer(name, None)
         for name, (dtype, size) in buffer_specs(shape, scheme, has_bias=bias).items():
-            self.register_buffer(name, torch.empty(size, dtype=getattr(torch, dtype), device=device))
+            self.register_buffer(name, torch.empty(size, dtype=getattr(torch, dtype), device="meta"))
 
     def fill(self, buffers: dict[str, Tensor]) -> None:
-        """Take over tensors by buffer name, as `quantize_tensor` gives them."""
-        for name, tensor in buffers.items():
-            setattr(self, name, tensor)
+        """Take over tensors by buffer name, as `quantize_tensor` or `QuantizedTensor.buffers` gives them."""
+        self.load_state_dict(self.state_dict() | buffers, assign=True)
 
     def extra_repr(self) -> str:
         """Shown by print(model)."""
@@ -45,18 +43,6 @@ class _QuantModule(nn.Module):
 
 class QuantLinear(_QuantModule):
     """y = x @ weight.T + bias with a weight of `shape` = (out, in) stored as `scheme` says."""
-
-    def __init__(
-        self, shape: tuple[int, int], scheme: Scheme, *, bias: bool = False, device: torch.device | str = "meta"
-    ) -> None:
-        super().__init__(shape, scheme, bias=bias, device=device)
-
-    @classmethod
-    def from_quantized(cls, quantized: QuantizedTensor, scheme: Scheme, bias: Tensor | None = None) -> "QuantLinear":
-        """A layer around codes that exist already."""
-        layer = cls(quantized.shape, scheme, bias=bias is not None)
-        layer.fill(quantized.buffers() if bias is None else quantized.buffers() | {"bias": bias.float()})
-        return layer
 
     def forward(self, x: Tensor) -> Tensor:
         """x: float32 [..., in] -> float32 [..., out]"""
@@ -75,16 +61,6 @@ class QuantLinear(_QuantModule):
 
 class QuantEmbedding(_QuantModule):
     """Rows of a table of `shape` = (entries, width) stored as `scheme` says."""
-
-    def __init__(self, shape: tuple[int, int], scheme: Scheme, *, device: torch.device | str = "meta") -> None:
-        super().__init__(shape, scheme, bias=False, device=device)
-
-    @classmethod
-    def from_quantized(cls, quantized: QuantizedTensor, scheme: Scheme) -> "QuantEmbedding":
-        """A table around codes that exist already."""
-        layer = cls(quantized.shape, scheme)
-        layer.fill(quantized.buffers())
-        return layer
 
     def forward(self, ids: Tensor) -> Tensor:
         """ids: int64 [...] -> float32 [..., width]"""

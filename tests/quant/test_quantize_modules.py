@@ -62,20 +62,23 @@ def test_state_dict_is_what_the_exporter_writes(name: str) -> None:
     assert found == expected
 
 
-def test_layers_from_codes_that_exist_already() -> None:
+def test_layers_take_codes_that_exist_already() -> None:
     scheme = load_scheme("int4-g32-asym")
     torch.manual_seed(0)
-    weight, bias, x = torch.randn(8, 64), torch.randn(8, dtype=torch.float16), torch.randn(3, 64)
+    weight, bias, x = torch.randn(8, 64), torch.randn(8), torch.randn(3, 64)
     quantized = find_quantizer("rtn")(weight, scheme)
-    torch.testing.assert_close(
-        QuantLinear.from_quantized(quantized, scheme, bias)(x),
-        x @ quantized.dequantize().T + bias.float(),
-        # the activation's 127 steps: errors of 0.005 rms times weights of about 1, 64 of them, five sigma
-        rtol=0,
-        atol=0.2,
-    )
-    table = QuantEmbedding.from_quantized(quantized, scheme)
+    layer, table = QuantLinear((8, 64), scheme, bias=True), QuantEmbedding((8, 64), scheme)
+    layer.fill(quantized.buffers() | {"bias": bias})
+    table.fill(quantized.buffers())
+    # The activation's 127 steps: errors of 0.005 rms times weights of about 1, 64 of them, five sigma.
+    torch.testing.assert_close(layer(x), x @ quantized.dequantize().T + bias, rtol=0, atol=0.2)
     torch.testing.assert_close(table(torch.tensor([[3, 0]])), quantized.dequantize()[[3, 0]].unsqueeze(0))
+
+
+@pytest.mark.parametrize("buffers", [{"scale": torch.ones(8, 2)}, {"scales": torch.ones(8, 3)}])
+def test_a_layer_refuses_buffers_that_are_not_its_own(buffers) -> None:
+    with pytest.raises(RuntimeError, match="scale"):
+        QuantLinear((8, 64), load_scheme("int4-g32")).fill(buffers)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
