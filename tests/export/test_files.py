@@ -122,7 +122,7 @@ def test_the_manifest_describes_the_graphs(recipe: str, exported: Exports) -> No
                 for value in values
             }
             assert {spec.name: spec.shape for spec in described} == declared
-    assert graphs["decoder"].scheme == {"fp32": "float32", "int4": "int4-g64"}[recipe]
+    assert graphs["decoder"].scheme == {"fp32": "float32", "int4": "int4-g64-asym, int8-g128"}[recipe]
 
 
 def test_genai_files_are_complete(exported: Exports) -> None:
