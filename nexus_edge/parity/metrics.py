@@ -187,14 +187,3 @@ def perplexity(logits: Array, targets: Sequence[int] | NDArray[np.int64]) -> flo
     if not len(ids) or len(ids) != len(logits):
         raise ValueError(f"{len(logits)} rows of logits for {len(ids)} targets")
     return float(np.exp(-log_softmax(logits)[np.arange(len(ids)), ids].mean()))
-
-
-def exact_match(actual: Sequence[str], expected: Sequence[str]) -> float:
-    """Share of answers that are the expected ones, character for character after stripping white space.
-
-    Raises:
-        ValueError: the lists differ in length or are empty.
-    """
-    if not expected or len(actual) != len(expected):
-        raise ValueError(f"{len(actual)} answers for {len(expected)} expected ones")
-    return sum(a.strip() == e.strip() for a, e in zip(actual, expected, strict=True)) / len(expected)
