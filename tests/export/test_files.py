@@ -103,7 +103,7 @@ def test_int4_stores_int4(exported: Exports) -> None:
     stored = safetensors.torch.load_file(exported("int4").root / "onnx" / "weights.safetensors")
     gate_up = stored["model.layers.0.mlp.gate_up_proj.qweight"]
     assert (gate_up.dtype, tuple(gate_up.shape)) == (torch.uint8, (320, 2, 32))  # 96 columns in 2 groups of 64, padded
-    assert stored["model.embed_tokens.qweight"].shape == (512, 3, 16)
+    assert stored["model.embed_tokens.qweight"].shape == (512, 1, 128)  # 8 bits, 96 columns in a group of 128, padded
     fc1 = stored["model.vision_embed_tokens.img_processor.vision_model.encoder.layers.0.mlp.fc1.qweight"]
     assert (fc1.dtype, tuple(fc1.shape)) == (torch.int8, (144, 64))
 
