@@ -9,7 +9,7 @@ from rich.console import Console
 from nexus_edge._extras import needs_extra
 from nexus_edge.bundle import Bundle
 from nexus_edge.cli.progress import step_bar
-from nexus_edge.errors import ParityError
+from nexus_edge.errors import InputError, ParityError
 
 if TYPE_CHECKING:
     from nexus_edge.parity.report import Report
@@ -34,6 +34,9 @@ def parity(
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as HTML, with plots.")] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as Markdown.")] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Keep report, goldens and verdict in the bundle, instead of the export's.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
     """Compare a bundle with its original, rung by rung; exit with 3 if it is not that model any more."""
@@ -43,10 +46,16 @@ def parity(
         import torch  # noqa: F401  the rungs import it late
 
         from nexus_edge.parity import certify, ladder, terminal
+    if update and rungs:
+        raise InputError("--update keeps the verdict of the whole ladder; leave out --rungs")
     chosen = tuple(rungs.upper().split(",")) if rungs else tuple(ladder.RUNGS)
     limit = None if max_memory is None else int(max_memory * GB)
     with step_bar(quiet=quiet or as_json) as progress:
-        report = ladder.run(opened, checkpoint, rungs=chosen, goldens=goldens, max_memory=limit, progress=progress)
+        lab = ladder.make_lab(opened, checkpoint, goldens=goldens, max_memory=limit)
+        report = ladder.climb(lab, chosen, progress)
+    if update:
+        certify.store(lab, report)
+        opened.with_parity(report.summary)
     for path, ending in ((junit, ".xml"), (html, ".html"), (markdown, ".md")):
         if path is not None:
             certify.write_file(report, path, ending)

@@ -8,6 +8,7 @@ from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import OutputError
 from nexus_edge.parity.goldens import write_goldens
 from nexus_edge.parity.html import to_html
+from nexus_edge.parity.lab import Lab
 from nexus_edge.parity.ladder import Progress, climb, make_lab
 from nexus_edge.parity.markdown import to_junit, to_markdown
 from nexus_edge.parity.report import Report
@@ -66,6 +67,11 @@ def certify(
     lab = make_lab(bundle, checkpoint, max_memory=max_memory)
     report = climb(lab, progress=progress)
     progress("parity goldens", 1.0)
-    write(report, bundle.root / FOLDER)
-    write_goldens(lab, bundle.root / FOLDER)
+    store(lab, report)
     return report
+
+
+def store(lab: Lab, report: Report) -> None:
+    """Write a report on the lab's bundle, and its goldens, into the bundle's `parity/`; the manifest stays as it is."""
+    write(report, lab.bundle.root / FOLDER)
+    write_goldens(lab, lab.bundle.root / FOLDER)

@@ -17,7 +17,7 @@ from nexus_edge.parity.held_out import answer_all, read_questions
 from nexus_edge.parity.lab import Lab, NotRunError
 from nexus_edge.parity.metrics import compare_logits, perplexity
 from nexus_edge.parity.report import Check, utilisation
-from nexus_edge.parity.sources import WEIGHTS, build_quantized
+from nexus_edge.parity.sources import WEIGHTS, build_quantized, parameter_bytes, weight_bytes
 from nexus_edge.parity.stages import Values, in_order, layer_outputs
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def run(lab: Lab) -> list[Check]:
     """Weights, then layers and logits for each case, then the held-out questions."""
     checks = check_weights(lab)
     try:
+        lab.require_memory(parameter_bytes(lab.source) + weight_bytes(lab.bundle), "both models in PyTorch")
         full, quantized = lab.full, lab.quantized
     except NotRunError as error:
         lab.note(f"only weights, and one text carried layer by layer: {error}")

@@ -94,11 +94,11 @@ def _tokens(lab: Lab, case: Case) -> Check:
     """The bundle's ids against those of the checkpoint's own processor files."""
     gate = lab.gate("P5", "*")("tokens")
     ids = case.inputs["input_ids"][0]
-    if not case.prompt or lab.source.folder is None:
+    folder = None if isinstance(lab.checkpoint, str) else lab.checkpoint.folder
+    if not case.prompt or folder is None:
         return Check("tokens", "input_ids", case.name)
-    expected = with_crops(from_checkpoint(lab.source.folder), case.num_crops)(case.prompt, list(case.pictures))[
-        "input_ids"
-    ][0]
+    original = with_crops(from_checkpoint(folder), case.num_crops)
+    expected = original(case.prompt, list(case.pictures))["input_ids"][0]
     same_length = len(ids) == len(expected)
     mismatches = float((ids != expected).sum()) if same_length else float(max(len(ids), len(expected)))
     return Check("tokens", "input_ids", case.name, {"mismatches": mismatches}, gate)

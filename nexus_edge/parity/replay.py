@@ -81,7 +81,7 @@ def read_goldens(bundle: Bundle) -> list[Golden]:
         BundleError: there are none: the bundle was exported without the parity ladder.
     """
     if GOLDENS not in bundle.manifest.files:
-        raise BundleError(f"{bundle.root}: holds no goldens; run `nexus-edge parity` on it where the checkpoint is")
+        raise BundleError(f"{bundle.root}: holds no goldens; run `nexus-edge parity --update` where its checkpoint is")
     file = SafetensorsFile(bundle.file(GOLDENS))
     cases: dict[str, dict[str, Array]] = {}
     for key in sorted(file.infos):

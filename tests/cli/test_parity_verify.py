@@ -1,6 +1,7 @@
 """`parity` and `verify`: exit codes, what goes where, and what is written. What they find is tested in tests/parity."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.parity import ladder, replay
+from nexus_edge.parity import certify, ladder, replay
 from nexus_edge.parity.report import Check, Report, Rung, from_json
 from nexus_edge.parity.tolerances import Gate
 
@@ -29,11 +30,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The arguments that `parity` hands to the ladder; "report" is what it gets back."""
     seen: dict[str, Any] = {"report": report_with(1e-4)}
 
-    def run(bundle: Bundle, checkpoint: str | None, **options: Any) -> Report:
+    def make_lab(bundle: Bundle, checkpoint: str | None, **options: Any) -> str:
         seen.update(options, checkpoint=checkpoint)
+        return "lab"
+
+    def climb(lab: str, rungs: tuple[str, ...], progress: object) -> Report:
+        seen["rungs"] = rungs
         return seen["report"]
 
-    monkeypatch.setattr(ladder, "run", run)
+    monkeypatch.setattr(ladder, "make_lab", make_lab)
+    monkeypatch.setattr(ladder, "climb", climb)
     return seen
 
 
@@ -83,13 +89,27 @@ def test_a_report_that_cannot_be_written(
     assert "cannot be written" in done.stderr
 
 
+def test_update_keeps_the_verdict_in_the_bundle(
+    run_command: Run, asked: dict[str, Any], toy_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = shutil.copytree(toy_path, tmp_path / "toy")
+    monkeypatch.setattr(certify, "store", lambda lab, report: certify.write(report, root / "parity"))
+    asked["report"] = report_with(0.5)
+    assert run_command("parity", root, "--update").exit_code == 3, "a failed gate is kept and still fails"
+    kept = Bundle.open(root, check="sha256").manifest
+    assert kept.parity is not None
+    assert kept.parity["verdict"] == "rejected"
+    assert "parity/report.html" in kept.files
+    run_command("parity", root, "--update", "--rungs", "P0").assert_error(2, "--rungs")
+
+
 @pytest.mark.parametrize("command", ["parity", "verify"])
 def test_what_is_no_bundle(run_command: Run, tmp_path: Path, command: str) -> None:
     run_command(command, tmp_path / "nowhere").assert_error(2, "is no bundle")
 
 
 def test_verify_without_goldens(run_command: Run, toy_path: Path) -> None:
-    run_command("verify", toy_path).assert_error(2, "no goldens", "nexus-edge parity")
+    run_command("verify", toy_path).assert_error(2, "no goldens", "nexus-edge parity --update")
 
 
 def test_verify_passes_and_drifts(run_command: Run, toy_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

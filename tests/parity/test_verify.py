@@ -69,7 +69,7 @@ def test_shifted_crops_are_found_in_the_vision_encoder(certified: Bundle, copy_o
 
 
 def test_a_bundle_without_goldens_says_what_to_do(healthy: Bundle) -> None:
-    with pytest.raises(BundleError, match="nexus-edge parity"):
+    with pytest.raises(BundleError, match="nexus-edge parity --update"):
         nexus_edge.verify(healthy)
 
 
