@@ -82,19 +82,20 @@ class Exported:
         """What the graph's module computes."""
         return run_module(self.specs[graph], tensors)
 
+    @property
+    def is_quantized(self) -> bool:
+        return any(graph.scheme != "float32" for graph in self.recipe.graphs.values())
+
     def noise(self, graph: str, *tensors: Tensor) -> float:
-        """How far apart the first outputs of two right computations may be, as root mean square.
+        """How far apart the first outputs of two right computations of a quantized graph may be, as root mean square.
 
         Rounding activations to int8 turns a difference of 1e-7, from the order of a sum, into one of 1/127 wherever a
         value lies next to a rounding boundary; layer by layer more values do, and after a few layers two runs have
         independent rounding errors. So the measure is what rounding costs at all: sqrt(2) times the distance between
-        this model and the one that rounds nothing. Without quantization: float32 noise, see the tests of the model.
+        this model and the one that rounds nothing.
         """
-        expected = self.torch(graph, *tensors)[0]
-        if all(scheme.scheme == "float32" for scheme in self.recipe.graphs.values()):
-            return 1e-5 * expected.abs().max().item()
         specs = {spec.name: spec for spec in split_of("phi3_v").graphs(self.weights_only)}
-        return 2**0.5 * rms(expected - run_module(specs[graph], tensors)[0])
+        return 2**0.5 * rms(self.torch(graph, *tensors)[0] - run_module(specs[graph], tensors)[0])
 
     def onnx(self, graph: str, *tensors: Tensor) -> list[Tensor]:
         """What ONNX Runtime computes from the exported file."""

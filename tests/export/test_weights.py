@@ -85,8 +85,8 @@ def test_memory_does_not_grow_with_the_model(tmp_path: Path) -> None:
     before = _reset_peak()
     write_weights(_Matrices(full), full, quantized, names, path, lambda done, total: None)
     assert path.stat().st_size > 70_000_000
-    # Two float16 matrices and their codes are 13 MB; the rest is room for the allocator.
-    assert _status("VmHWM") - before < 60_000_000
+    # Two float16 matrices with their temporaries are 30 MB; the rest is room for the allocator.
+    assert _status("VmHWM") - before < 100_000_000
 
 
 def _reset_peak() -> int:
