@@ -21,18 +21,21 @@ class Tile:
 
 
 def tiles(report: Report) -> list[Tile]:
-    """The worst value of each headline metric over the ungated and gated final checks of P4 (not its layers)."""
-    rung = next((rung for rung in report.rungs if rung.name == "P4"), None)
+    """The worst value of each headline metric at the end of P4.
+
+    From the held-out questions alone where there are some: they are what the checkpoint was trained to read, and the
+    ladder's own prompts may not be.
+    """
+    checks = [check for rung in report.rungs if rung.name == "P4" for check in rung.checks]
+    ends = [check for check in checks if check.stage == "held-out questions"]
+    ends = ends or [check for check in checks if check.stage == "logits"]
     found = []
     for name in HEADLINES:
-        checks = [c for c in rung.checks if name in c.measures and c.layer is None] if rung else []
-        if name == "cosine":
-            checks = [check for check in checks if check.stage == "logits"]
-        if not checks:
-            continue
-        pick = min if METRICS[name].higher_is_better else max
-        worst = pick(checks, key=lambda check: check.measures[name])
-        found.append(Tile(METRICS[name].label, _number(name, worst.measures[name]), worst.case))
+        measured = [check for check in ends if name in check.measures]
+        if measured:
+            pick = min if METRICS[name].higher_is_better else max
+            worst = pick(measured, key=lambda check: check.measures[name])
+            found.append(Tile(METRICS[name].label, _number(name, worst.measures[name]), worst.case))
     return found
 
 

@@ -146,3 +146,11 @@ def test_tiles_show_the_worst(report: Report) -> None:
         ("top-1 agreement", "90.0%"),
         ("KL, mean (nat)", "inf"),
     ]
+
+
+def test_tiles_prefer_what_the_checkpoint_was_trained_to_read(report: Report) -> None:
+    answers = Check("held-out questions", "answers", "100 held-out questions", {"exact_match": 0.5, "kl": 0.25})
+    scheme = report.rungs[3]
+    rungs = (*report.rungs[:3], replace(scheme, checks=(*scheme.checks, answers)), report.rungs[4])
+    shown = [(tile.label, tile.value) for tile in tiles(replace(report, rungs=rungs))]
+    assert shown == [("exact match", "50.0%"), ("KL, mean (nat)", "0.25")]
