@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def write_weights(
     infos = {name: _info(tensor) for name, tensor in _tensors(quantized) if name in names}
     jobs = list(_jobs(checkpoint, full, quantized, names))
     total, done = sum(job.parameters for job in jobs), 0
-    with StreamingSafetensorsWriter(path, infos) as writer, ThreadPoolExecutor(WORKERS) as pool, _one_thread():
+    with StreamingSafetensorsWriter(path, infos) as writer, ThreadPoolExecutor(WORKERS) as pool, one_thread():
         try:
             for parameters in pool.map(lambda job: _run(job, checkpoint, writer), jobs):
                 done += parameters
@@ -116,15 +117,15 @@ def _info(tensor: Tensor) -> TensorInfo:
     return TensorInfo(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
 
 
-class _one_thread:  # noqa: N801 - reads as a statement
+@contextmanager
+def one_thread() -> Iterator[None]:
     """Inside, each torch operation runs on the thread that calls it: the workers themselves are the parallelism."""
-
-    def __enter__(self) -> None:
-        self.threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-
-    def __exit__(self, *error: object) -> None:
-        torch.set_num_threads(self.threads)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def summary(schemes: Mapping[str, Scheme]) -> str:

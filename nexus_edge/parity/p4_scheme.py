@@ -5,6 +5,7 @@ logits of every text token, and last the answers to the held-out questions where
 """
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -76,15 +77,21 @@ def check_streamed(lab: Lab) -> list[Check]:
     """The text case through both models with one layer of one of them in memory."""
     import torch
 
+    from nexus_edge.export.weights import one_thread
     from nexus_edge.models import build_model
     from nexus_edge.parity.streamed import bundle_reader, capture_streamed, checkpoint_reader
 
     case = lab.text_case
     with torch.device("meta"):
         full = build_model(lab.source)
-    reference = capture_streamed(full, checkpoint_reader(lab.source, full), case)
     file = SafetensorsFile(lab.bundle.file(WEIGHTS))
-    quantized = capture_streamed(build_quantized(lab.bundle), bundle_reader(file), case)
+    walks = (
+        (full, checkpoint_reader(lab.source, full)),
+        (build_quantized(lab.bundle), bundle_reader(file)),
+    )
+    # Side by side, one core each: both spend their time on reading and unpacking weights.
+    with ThreadPoolExecutor(len(walks)) as pool, one_thread():
+        reference, quantized = pool.map(lambda walk: capture_streamed(walk[0], walk[1], case), walks)
     names = [name for name in reference if name.endswith(".output") or name == "logits"]
     return compare_case(lab, case, *({name: values[name] for name in names} for values in (reference, quantized)))
 

@@ -5,12 +5,14 @@ two neighbouring codes (or two neighbouring floats). Rounding to nearest stays w
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from nexus_edge.checkpoints import Checkpoint, SafetensorsFile
+from nexus_edge.export.weights import one_thread
 from nexus_edge.models.loading import read_tensor, source_keys, to_torch
 from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
 from nexus_edge.quant.tensor import QuantizedTensor
@@ -18,8 +20,9 @@ from nexus_edge.quant.tensor import QuantizedTensor
 if TYPE_CHECKING:
     from nexus_edge.models.base import ReferenceModel
 
-# Weights that are compared at a time: a whole lm_head in float32, several times over, would take 2 GB.
-_PIECE = 1 << 22
+# Weights that are compared at a time: their float32 temporaries stay in a core's L2 cache.
+_PIECE = 1 << 17
+_WORKERS = 2  # each holds one tensor of the checkpoint; torch lets go of the interpreter while it computes
 
 
 def compare_weights(
@@ -34,7 +37,8 @@ def compare_weights(
         file: the bundle's weights
     """
     keys = source_keys(checkpoint, full)
-    for name in dict(full.named_parameters()):
+
+    def compare(name: str) -> tuple[str, str, dict[str, float]] | None:
         owner, _, leaf = name.rpartition(".")
         module = quantized.get_submodule(owner)
         pieces: Iterator[tuple[Tensor, Tensor]]
@@ -42,9 +46,15 @@ def compare_weights(
             stored, kind, pieces = f"{owner}.qweight", f"int{module.scheme.bits}", _packed(module, owner, file)
         else:
             stored, kind, pieces = name, "float", _floats(name, file)
-        if stored in file.infos:
-            original = read_tensor(checkpoint, keys[name])
-            yield name, kind, _measures(original.reshape(len(original), -1), pieces)
+        if stored not in file.infos:
+            return None
+        original = read_tensor(checkpoint, keys[name])
+        return name, kind, _measures(original.reshape(len(original), -1), pieces)
+
+    with ThreadPoolExecutor(_WORKERS) as pool, one_thread():
+        for found in pool.map(compare, dict(full.named_parameters())):
+            if found is not None:
+                yield found
 
 
 def _packed(module: QuantLinear | QuantEmbedding, owner: str, file: SafetensorsFile) -> Iterator[tuple[Tensor, Tensor]]:
