@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 BUNDLE := out/phi3-vision-int4-tiny
-PICTURE := nexus_edge/assets/tiny_phi3_v/heldout/000.png
+PICTURE := nexus_edge/assets/tiny_phi3_v/heldout/004.png
 QUESTION := What is shown in this picture?
 
 .PHONY: help demo test clean
@@ -17,6 +17,8 @@ help:
 	@echo "make test    lint, types, tests"
 	@echo "make clean   remove .venv, out and caches"
 
+# The embedded model is so small that a second thread costs more than it brings.
+demo: export OMP_NUM_THREADS := 1
 demo: $(VENV)/.export-installed
 	$(BIN)/nexus-edge export phi3-vision --int4 --checkpoint tiny --out $(BUNDLE) --force
 	$(BIN)/nexus-edge run $(BUNDLE) --image $(PICTURE) --prompt "$(QUESTION)"
