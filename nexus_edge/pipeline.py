@@ -70,6 +70,7 @@ def export(
         plan = make_plan(checkpoint, recipe)
         target = translate_graphs(plan, progress)
         stored = stream_weights(checkpoint, plan, target, writer.root, progress)
+        writer.flush_early(writer.root / FOLDER / WEIGHTS)
         graphs = write_target(checkpoint, plan, target, stored, writer.root)
         manifest = describe(checkpoint, recipe, graphs, plan)
         if parity:

@@ -40,6 +40,7 @@ class BundleWriter:
     def __init__(self, out: Path, force: bool = False) -> None:
         self.out = out.resolve()
         self._force = force
+        self._early = ThreadPoolExecutor(1)
         self._hashed: dict[tuple[str, int, int], FileInfo] = {}
         # A name that says whose it is: processes of another machine may share the disk.
         self._owner = f"{socket.gethostname()}-{os.getpid()}"
@@ -59,6 +60,7 @@ class BundleWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._early.shutdown(cancel_futures=True)
         if self.root != self.out:
             shutil.rmtree(self.root, ignore_errors=True)
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
@@ -80,6 +82,10 @@ class BundleWriter:
         (self.root / MANIFEST).write_text(sealed.to_json(), "utf-8")
         return sealed
 
+    def flush_early(self, path: Path) -> None:
+        """Start to write a finished file to the disk while other work goes on, so that `commit` waits less."""
+        self._early.submit(_flush, path)
+
     def commit(self, manifest: Manifest) -> Manifest:
         """Seal, flush everything to disk, and move the bundle to its place in one step.
 
@@ -87,6 +93,7 @@ class BundleWriter:
             OutputError: something appeared at `out` in the meantime.
         """
         sealed = self.seal(manifest)
+        self._early.shutdown()
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(_flush, [path for path in self.root.rglob("*") if path.is_file()]))
         self._check_free()

@@ -15,14 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from nexus_edge.checkpoints import SafetensorsFile, write_tensors
+from nexus_edge.checkpoints import write_tensors
 from nexus_edge.graphs import split_of
 from nexus_edge.parity.answers import torch_answer
 from nexus_edge.parity.cases import Case, walk
 from nexus_edge.parity.lab import Lab, NotRunError
 from nexus_edge.parity.metrics import Array, top2_margin
 from nexus_edge.parity.sampling import FILE, sample
-from nexus_edge.parity.sources import WEIGHTS, build_quantized
 
 
 def write_goldens(lab: Lab, folder: Path) -> Path:
@@ -47,11 +46,8 @@ def _prompt(case: Case) -> Iterator[tuple[str, Array]]:
 
 
 def _record_streamed(lab: Lab) -> Iterator[tuple[str, Array]]:
-    from nexus_edge.parity.streamed import bundle_reader, capture_streamed
-
     yield from _prompt(lab.text_case)
-    read = bundle_reader(SafetensorsFile(lab.bundle.file(WEIGHTS)))
-    values = dict(capture_streamed(build_quantized(lab.bundle), read, lab.text_case))
+    values = dict(lab.streamed_text)
     logits = values.pop("logits")[-1]
     for name, array in values.items():
         if not name.endswith(".output"):

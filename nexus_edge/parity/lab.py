@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 
 from nexus_edge import processing
 from nexus_edge.bundle import Bundle, Manifest
-from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.checkpoints import Checkpoint, SafetensorsFile
 from nexus_edge.parity.cases import Case, make_cases
 from nexus_edge.parity.sources import (
+    WEIGHTS,
+    build_quantized,
     load_full_precision,
     load_quantized,
     parameter_bytes,
     scheme_class,
     weight_bytes,
 )
-from nexus_edge.parity.stages import Judge
+from nexus_edge.parity.stages import Judge, Values
 from nexus_edge.parity.tolerances import Gate, Tolerances
 from nexus_edge.processing import Processor
 
@@ -112,6 +114,14 @@ class Lab:
         """The quantized PyTorch model; raises NotRunError where it would not fit."""
         self.require_memory(weight_bytes(self.bundle), "the quantized PyTorch model")
         return load_quantized(self.bundle)
+
+    @cached_property
+    def streamed_text(self) -> Values:
+        """What the quantized model makes of the text case, computed with one layer in memory."""
+        from nexus_edge.parity.streamed import bundle_reader, capture_streamed
+
+        read = bundle_reader(SafetensorsFile(self.bundle.file(WEIGHTS)))
+        return capture_streamed(build_quantized(self.bundle), read, self.text_case)
 
     def require_memory(self, needed: int, what: str) -> None:
         """Raise NotRunError unless `needed` bytes are allowed."""
