@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
@@ -41,6 +41,7 @@ class BundleWriter:
         self.out = out.resolve()
         self._force = force
         self._early = ThreadPoolExecutor(1)
+        self._flushing: list[Future[None]] = []
         self._hashed: dict[tuple[str, int, int], FileInfo] = {}
         # A name that says whose it is: processes of another machine may share the disk.
         self._owner = f"{socket.gethostname()}-{os.getpid()}"
@@ -84,7 +85,7 @@ class BundleWriter:
 
     def flush_early(self, path: Path) -> None:
         """Start to write a finished file to the disk while other work goes on, so that `commit` waits less."""
-        self._early.submit(_flush, path)
+        self._flushing.append(self._early.submit(_flush, path))
 
     def commit(self, manifest: Manifest) -> Manifest:
         """Seal, flush everything to disk, and move the bundle to its place in one step.
@@ -93,7 +94,9 @@ class BundleWriter:
             OutputError: something appeared at `out` in the meantime.
         """
         sealed = self.seal(manifest)
-        self._early.shutdown()
+        # The disk reports an error to one flush only, so that of an early one must not be lost.
+        for flushing in self._flushing:
+            flushing.result()
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(_flush, [path for path in self.root.rglob("*") if path.is_file()]))
         self._check_free()

@@ -130,6 +130,24 @@ def test_a_full_or_read_only_disk_is_an_output_error_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_error_that_an_early_flush_saw_is_not_lost(
+    tmp_path: Path, fill: Callable[..., None], manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))]  # the system reports it once
+
+    def fsync(_descriptor: int) -> None:
+        if errors:
+            raise errors.pop()
+
+    monkeypatch.setattr(writer_module.os, "fsync", fsync)
+    with pytest.raises(OutputError, match="cannot be written"), BundleWriter(tmp_path / "bundle") as writer:
+        fill(writer)
+        writer.flush_early(writer.root / "onnx" / "weights.safetensors")
+        writer._early.shutdown()  # it meets the error before commit flushes again
+        writer.commit(manifest)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_other_errors_of_the_system_stay_what_they_are(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), BundleWriter(tmp_path / "bundle") as writer:
         (writer.root / "absent").read_bytes()
