@@ -74,10 +74,10 @@ def _save_layers(name: str, weight: Tensor, copies: int, folder: Path) -> None:
         for i in range(copies):
             for suffix, tensor in tensors.items():
                 array, offset = tensor.numpy(), file.seek(-file.tell() % 64, 1)
-                stored[f"{i}.{suffix}"] = StoredTensor(str(array.dtype), array.shape, offset, array.nbytes)
+                stored[f"{i}.{suffix}"] = StoredTensor("weights", str(array.dtype), array.shape, offset, array.nbytes)
                 # Rolled, because ONNX Runtime keeps equal weights once.
                 file.write(np.roll(array, i, axis=0).tobytes())
-    attach_weights(model, stored, {}, "weights")
+    attach_weights(model, stored, {})
     save(model, folder / "model.onnx")
 
 

@@ -59,6 +59,13 @@ class Fields:
             raise self._wrong(key, "a whole number >= 0", value)
         return value
 
+    def number(self, key: str) -> float:
+        """A number; true and false are none."""
+        value = self._get(key, None)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._wrong(key, "a number", value)
+        return float(value)
+
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of strings."""
         value = self._get(key, None)

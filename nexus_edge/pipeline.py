@@ -2,24 +2,23 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from nexus_edge import __version__
-from nexus_edge.bundle import Bundle, BundleWriter, GraphInfo, Manifest, Source
+from nexus_edge.bundle import Bundle, BundleWriter, DualEncoderInfo, GraphInfo, Manifest, Source
+from nexus_edge.bundle.hashing import hash_together
 from nexus_edge.checkpoints import Checkpoint, require_model_type
 from nexus_edge.errors import ParityError, RecipeError
-from nexus_edge.export.onnx.genai import phi3v_model, write_genai
-from nexus_edge.export.onnx.target import FOLDER, WEIGHTS, OnnxTarget
+from nexus_edge.export.target import Ingredients, Target, make_target
 from nexus_edge.export.weights import StoredTensor, summary, write_weights
 from nexus_edge.graphs import GraphSpec, split_of
 from nexus_edge.models import build_model
-from nexus_edge.models.base import ReferenceModel
-from nexus_edge.models.loading import source_keys
-from nexus_edge.models.phi3_v import Phi3V
+from nexus_edge.models.base import DualEncoder, ReferenceModel
+from nexus_edge.models.loading import read_tensor, source_keys
 from nexus_edge.parity.certify import certify
-from nexus_edge.processing.phi3_v import Phi3VProcessor
 from nexus_edge.quant.apply import quantize_modules
 from nexus_edge.quant.schemes import Scheme, load_scheme
 from nexus_edge.recipe import Recipe
@@ -68,11 +67,10 @@ def export(
     require_model_type(checkpoint, recipe.model_type)
     with BundleWriter(out, force) as writer:
         plan = make_plan(checkpoint, recipe)
-        target = translate_graphs(plan, progress)
-        stored = stream_weights(checkpoint, plan, target, writer.root, progress)
-        writer.flush_early(writer.root / FOLDER / WEIGHTS)
-        graphs = write_target(checkpoint, plan, target, stored, writer.root)
-        manifest = describe(checkpoint, recipe, graphs, plan)
+        targets = translate_graphs(plan, recipe, progress)
+        stored = stream_weights(checkpoint, plan, targets, writer, progress)
+        graphs = write_targets(checkpoint, plan, targets, stored, writer.root)
+        manifest = describe(checkpoint, recipe, graphs, plan, writer.root)
         if parity:
             manifest = replace(manifest, parity=climb_ladder(manifest, writer, checkpoint, progress))
         manifest = writer.commit(manifest)
@@ -105,47 +103,58 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
     return Plan(full, quantized, split.graphs(quantized), schemes)
 
 
-def translate_graphs(plan: Plan, progress: Progress) -> OnnxTarget:
-    """Export every graph from the meta device and write it in the target's operators."""
-    target = OnnxTarget(plan.specs)
-    for done, spec in enumerate(plan.specs):
-        progress(f"graph {spec.name}", done / len(plan.specs))
+def translate_graphs(plan: Plan, recipe: Recipe, progress: Progress) -> dict[str, Target]:
+    """Export every graph from the meta device and write it in the operators of each of the recipe's targets."""
+    targets = {name: make_target(name, recipe.model_type, plan.specs) for name in recipe.targets}
+    steps = [(target, spec) for target in targets.values() for spec in plan.specs]
+    for done, (target, spec) in enumerate(steps):
+        progress(f"graph {spec.name}", done / len(steps))
         target.translate(spec)
-    return target
+    return targets
 
 
 def stream_weights(
-    checkpoint: Checkpoint, plan: Plan, target: OnnxTarget, root: Path, progress: Progress
+    checkpoint: Checkpoint, plan: Plan, targets: Mapping[str, Target], writer: BundleWriter, progress: Progress
 ) -> dict[str, StoredTensor]:
-    """Quantize the checkpoint, tensor by tensor, into the bundle's weights file."""
-    (root / FOLDER).mkdir()
-    names = target.tensor_names() - plan.quantized.constants().keys()
-    return write_weights(
-        checkpoint,
-        plan.full,
-        plan.quantized,
-        names,
-        root / FOLDER / WEIGHTS,
-        lambda done, total: progress("weights", done / total),
-    )
+    """Quantize the checkpoint, tensor by tensor, into one weights file per graph, where the first target wants it.
+
+    A tensor that several graphs use lies with the first of them.
+    """
+    first = next(iter(targets.values()))
+    stored: dict[str, StoredTensor] = {}
+    for spec in plan.specs:
+        used = {name for target in targets.values() for name in target.tensor_names(spec.name)}
+        names = used - stored.keys() - plan.quantized.constants().keys()
+        if not names:
+            continue
+        path = writer.root / first.weights_file(spec.name)
+        path.parent.mkdir(exist_ok=True)
+        report = partial(_report, progress, f"weights {spec.name}")
+        stored |= write_weights(checkpoint, plan.full, plan.quantized, names, path, report)
+        writer.flush_early(path)
+    return stored
 
 
-def write_target(
-    checkpoint: Checkpoint, plan: Plan, target: OnnxTarget, stored: Mapping[str, StoredTensor], root: Path
-) -> dict[str, GraphInfo]:
-    """Write the graphs, the processor's files, and what other runtimes read beside them."""
+def _report(progress: Progress, step: str, done: int, total: int) -> None:
+    progress(step, done / total)
+
+
+def write_targets(
+    checkpoint: Checkpoint, plan: Plan, targets: Mapping[str, Target], stored: Mapping[str, StoredTensor], root: Path
+) -> dict[str, dict[str, GraphInfo]]:
+    """Write the processor's files, and for each target its graphs and what other runtimes read beside them."""
     files = checkpoint.processor_files()
     (root / "processor").mkdir()
     for name, content in files.items():
         (root / "processor" / name).write_bytes(content)
-    if isinstance(plan.quantized, Phi3V):
-        processor = Phi3VProcessor.from_folder(root / "processor")
-        write_genai(root / FOLDER, phi3v_model(plan.quantized.params, processor), files)
     schemes = {name: summary(schemes) for name, schemes in plan.schemes.items()}
-    return target.write(root, stored, plan.quantized.constants(), schemes)
+    ingredients = Ingredients(plan.quantized, stored, plan.quantized.constants(), schemes, files)
+    return {name: target.write(root, ingredients) for name, target in targets.items()}
 
 
-def describe(checkpoint: Checkpoint, recipe: Recipe, graphs: Mapping[str, GraphInfo], plan: Plan) -> Manifest:
+def describe(
+    checkpoint: Checkpoint, recipe: Recipe, graphs: Mapping[str, Mapping[str, GraphInfo]], plan: Plan, root: Path
+) -> Manifest:
     """The manifest, still without files and parity."""
     return Manifest(
         model_type=recipe.model_type,
@@ -154,9 +163,20 @@ def describe(checkpoint: Checkpoint, recipe: Recipe, graphs: Mapping[str, GraphI
         source=Source(checkpoint.name, checkpoint.revision, checkpoint.kind),
         recipe=recipe.to_json(),
         targets=recipe.targets,
-        graphs={"onnx": dict(graphs)},
+        graphs=graphs,
         context_length=plan.quantized.context_length,
+        dual_encoder=_dual_encoder(checkpoint, plan.full, next(iter(graphs.values())), root),
     )
+
+
+def _dual_encoder(
+    checkpoint: Checkpoint, model: ReferenceModel, graphs: Mapping[str, GraphInfo], root: Path
+) -> DualEncoderInfo | None:
+    if not isinstance(model, DualEncoder):
+        return None
+    scale = read_tensor(checkpoint, source_keys(checkpoint, model)["logit_scale"])
+    image, text = (hash_together(root / file for file in graphs[f"{name}_encoder"].files) for name in ("image", "text"))
+    return DualEncoderInfo(float(scale.double().exp()), model.embed_dim, image, text)
 
 
 def climb_ladder(

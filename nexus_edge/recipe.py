@@ -14,8 +14,8 @@ from nexus_edge._fields import Fields, suggest
 from nexus_edge._resources import recipes_dir
 from nexus_edge.errors import RecipeError
 from nexus_edge.quant.schemes import available_schemes
+from nexus_edge.targets import TARGETS
 
-Target = Literal["onnx"]
 CacheDtype = Literal["float32"]
 KEYS = ("extends", "name", "description", "model_type", "checkpoint", "targets", "graphs")
 GRAPH_KEYS = ("scheme", "kv_cache", "overrides")
@@ -53,7 +53,7 @@ class Recipe:
     description: str
     model_type: str
     checkpoint: str
-    targets: tuple[Target, ...]
+    targets: tuple[str, ...]
     graphs: Mapping[str, GraphRecipe]
 
     def scheme_for(self, graph: str, fqn: str) -> str:
@@ -125,13 +125,13 @@ def read_recipe(path: Path) -> Recipe:
     )
 
 
-def _targets(names: Sequence[str], where: str) -> tuple[Target, ...]:
+def _targets(names: Sequence[str], where: str) -> tuple[str, ...]:
     for name in names:
-        if name not in get_args(Target):
-            raise RecipeError(f"{where}: targets: {name!r}{suggest(name, get_args(Target))}")
+        if name not in TARGETS:
+            raise RecipeError(f"{where}: targets: {name!r}{suggest(name, TARGETS)}")
     if not names or len(set(names)) != len(names):
         raise RecipeError(f"{where}: targets must name each target once")
-    return cast(tuple[Target, ...], tuple(names))
+    return tuple(names)
 
 
 def _graph(table: Fields) -> GraphRecipe:

@@ -3,14 +3,25 @@
 `Bundle` opens one, `BundleWriter` makes one, `Manifest` is what manifest.json says.
 """
 
-from nexus_edge.bundle.manifest import FORMAT_VERSION, FileInfo, GraphInfo, Manifest, Source, TensorSpec
+from nexus_edge.bundle.manifest import (
+    FORMAT_VERSION,
+    DualEncoderInfo,
+    FileInfo,
+    GraphInfo,
+    Manifest,
+    Source,
+    TensorSpec,
+)
 from nexus_edge.bundle.reader import Bundle
+from nexus_edge.bundle.weights import BundleWeights
 from nexus_edge.bundle.writer import BundleWriter
 
 __all__ = [
     "FORMAT_VERSION",
     "Bundle",
+    "BundleWeights",
     "BundleWriter",
+    "DualEncoderInfo",
     "FileInfo",
     "GraphInfo",
     "Manifest",

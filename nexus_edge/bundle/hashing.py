@@ -17,6 +17,11 @@ def hash_file(path: Path) -> FileInfo:
         return FileInfo(file.tell(), digest)
 
 
+def hash_together(paths: Iterable[Path]) -> str:
+    """One SHA-256 (hex) for the contents of several files in their order: that of their hashes in a row."""
+    return hashlib.sha256("".join(info.sha256 for info in hash_files(paths)).encode()).hexdigest()
+
+
 def hash_files(paths: Iterable[Path]) -> list[FileInfo]:
     """The same for many, in their order."""
     with ThreadPoolExecutor(WORKERS) as pool:

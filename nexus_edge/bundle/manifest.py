@@ -1,6 +1,7 @@
 """manifest.json: what a bundle is, where it comes from, what its graphs take and give, and the hash of every file."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, cast, get_args
@@ -9,7 +10,7 @@ from nexus_edge._fields import Fields
 from nexus_edge.bundle.paths import check_relative
 from nexus_edge.errors import BundleError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: each graph names its weights file
 SHA256_DIGITS = 64
 DTYPES = (
     "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64", "bool"
@@ -36,12 +37,20 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class GraphInfo:
-    """One graph: its file (relative to the bundle), its interface, and in words how its weights are stored."""
+    """One graph.
+
+    Attributes:
+        file: of the graph, relative to the bundle
+        inputs, outputs: its interface
+        scheme: in words, how its weights are stored
+        weights: the safetensors file of its weights, relative to the bundle; None for a graph that has none
+    """
 
     file: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     scheme: str
+    weights: str | None = None
 
     @classmethod
     def from_json(cls, value: Any, where: str) -> "GraphInfo":
@@ -52,7 +61,19 @@ class GraphInfo:
                 TensorSpec.from_json(item, f"{where}: {key}[{index}]") for index, item in enumerate(table.items(key))
             )
 
-        return cls(check_relative(table.text("file"), where), specs("inputs"), specs("outputs"), table.text("scheme"))
+        weights = table.optional_text("weights")
+        return cls(
+            file=check_relative(table.text("file"), where),
+            inputs=specs("inputs"),
+            outputs=specs("outputs"),
+            scheme=table.text("scheme"),
+            weights=None if weights is None else check_relative(weights, where),
+        )
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The graph's file, and that of its weights if it has one."""
+        return (self.file,) if self.weights is None else (self.file, self.weights)
 
 
 @dataclass(frozen=True)
@@ -66,8 +87,7 @@ class FileInfo:
     def from_json(cls, value: Any, where: str) -> "FileInfo":
         table = Fields.of(value, where, BundleError, _names(cls))
         digest = table.text("sha256")
-        if len(digest) != SHA256_DIGITS or not set(digest) <= set("0123456789abcdef"):
-            raise BundleError(f"{where}: sha256 {digest!r:.80} is not {SHA256_DIGITS} lower-case hex digits")
+        _check_digest(digest, f"{where}: sha256")
         return cls(table.integer("size"), digest)
 
 
@@ -87,6 +107,35 @@ class Source:
 
 
 @dataclass(frozen=True)
+class DualEncoderInfo:
+    """What a model of two towers needs beside their graphs.
+
+    Attributes:
+        logit_scale: factor of the cosine similarities before the softmax over labels (not its logarithm)
+        embed_dim: length of an embedding
+        image_tower, text_tower: SHA-256 (hex) of a tower's graph and weights. An index or a label bank carries the one
+            it was made with. Both stay when a bundle is shipped without one of its towers.
+    """
+
+    logit_scale: float
+    embed_dim: int
+    image_tower: str
+    text_tower: str
+
+    @classmethod
+    def from_json(cls, value: Any, where: str) -> "DualEncoderInfo":
+        table = Fields.of(value, where, BundleError, _names(cls))
+        towers = {}
+        for name in ("image_tower", "text_tower"):
+            towers[name] = table.text(name)
+            _check_digest(towers[name], f"{where}: {name}")
+        scale, dim = table.number("logit_scale"), table.integer("embed_dim")
+        if not 0 < scale < math.inf or dim < 1:
+            raise BundleError(f"{where}: logit_scale {scale!r} and embed_dim {dim!r} must be positive")
+        return cls(scale, dim, **towers)
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The whole of manifest.json.
 
@@ -96,6 +145,7 @@ class Manifest:
         files: every file of the bundle but manifest.json, by its path; `BundleWriter` fills it
         parity: the verdict of the parity ladder ("verdict": "passed" | "rejected" | "not run", and the rungs), or None
         context_length: most tokens, prompt and answer together
+        dual_encoder: of a model with an image and a text tower, None for others
     """
 
     model_type: str
@@ -108,6 +158,7 @@ class Manifest:
     context_length: int
     files: Mapping[str, FileInfo] = field(default_factory=dict)
     parity: Mapping[str, Any] | None = None
+    dual_encoder: DualEncoderInfo | None = None
     format_version: int = FORMAT_VERSION
 
     def to_json(self) -> str:
@@ -156,6 +207,9 @@ class Manifest:
                 for path, info in table.sub("files").table.items()
             },
             parity=None if table.table.get("parity") is None else table.sub("parity").table,
+            dual_encoder=None
+            if table.table.get("dual_encoder") is None
+            else DualEncoderInfo.from_json(table.table["dual_encoder"], f"{where}: dual_encoder"),
         )
         manifest._check_references(where)
         return manifest
@@ -165,8 +219,14 @@ class Manifest:
             raise BundleError(f"{where}: targets {list(self.targets)} and graphs {list(self.graphs)} disagree")
         for target, graphs in self.graphs.items():
             for name, graph in graphs.items():
-                if graph.file not in self.files:
-                    raise BundleError(f"{where}: graphs.{target}.{name}: {graph.file} is not listed in files")
+                for file in graph.files:
+                    if file not in self.files:
+                        raise BundleError(f"{where}: graphs.{target}.{name}: {file} is not listed in files")
+
+
+def _check_digest(digest: str, where: str) -> None:
+    if len(digest) != SHA256_DIGITS or not set(digest) <= set("0123456789abcdef"):
+        raise BundleError(f"{where} {digest!r:.80} is not {SHA256_DIGITS} lower-case hex digits")
 
 
 def _names(kind: type[Any]) -> tuple[str, ...]:

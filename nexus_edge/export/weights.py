@@ -1,4 +1,4 @@
-"""Streams a checkpoint into the weights file of a bundle: read a tensor, quantize it, write it, forget it."""
+"""Streams a checkpoint into a weights file of a bundle: read a tensor, quantize it, write it, forget it."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +21,9 @@ Progress = Callable[[int, int], None]  # (parameters done, parameters in all)
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor's bytes lie in the weights file: type by numpy's name, offset and size in bytes."""
+    """Where a tensor's bytes lie: the file's name, type by numpy's name, offset and size in bytes."""
 
+    file: str
     dtype: str
     shape: tuple[int, ...]
     offset: int
@@ -75,7 +76,7 @@ def write_weights(
             pool.shutdown(cancel_futures=True)  # the others must not write into a file that is about to go
             raise
         return {
-            name: StoredTensor(entry.info.dtype, entry.info.shape, entry.offset, entry.info.size)
+            name: StoredTensor(path.name, entry.info.dtype, entry.info.shape, entry.offset, entry.info.size)
             for name, entry in writer.entries.items()
         }
 

@@ -16,3 +16,15 @@ class ReferenceModel(nn.Module, ABC):
     @abstractmethod
     def constants(self) -> dict[str, Tensor]:
         """Tensors that follow from the configuration alone, by name; on the meta device they have no data."""
+
+
+class DualEncoder(ReferenceModel):
+    """A model with an image and a text tower, whose embeddings are compared by their cosine."""
+
+    logit_scale: nn.Parameter
+    """Logarithm of the factor of the cosines, as CLIP trains it; a scalar that no graph uses."""
+
+    @property
+    @abstractmethod
+    def embed_dim(self) -> int:
+        """Length of an embedding."""

@@ -4,13 +4,13 @@ import importlib
 import importlib.util
 import re
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
-from nexus_edge.checkpoints import Checkpoint, FolderCheckpoint, check_keys
+from nexus_edge.checkpoints import Checkpoint, FolderCheckpoint, KeyRules, check_keys
 from nexus_edge.checkpoints.base import Array
-from nexus_edge.checkpoints.phi3_v import RULES
 from nexus_edge.errors import CheckpointError
 from nexus_edge.models.base import ReferenceModel
 
@@ -21,13 +21,18 @@ def build_model(checkpoint: Checkpoint) -> ReferenceModel:
     Raises:
         CheckpointError: `model_type` names no model of nexus-edge, or a number is missing or impossible.
     """
+    model: ReferenceModel = _family(checkpoint).build(checkpoint.config)
+    return model
+
+
+def _family(checkpoint: Checkpoint) -> ModuleType:
+    """The family's module: `build` and `RULES`, what its checkpoints carry beyond the model's tensors."""
     kind = checkpoint.config.get("model_type")
     if not isinstance(kind, str) or not _is_family(kind):
         raise CheckpointError(
             f"{checkpoint.name}: config.json says model_type {kind!r}, which nexus-edge does not know"
         )
-    model: ReferenceModel = importlib.import_module(f"nexus_edge.models.{kind}").build(checkpoint.config)
-    return model
+    return importlib.import_module(f"nexus_edge.models.{kind}")
 
 
 def _is_family(kind: str) -> bool:
@@ -44,7 +49,8 @@ def source_keys(checkpoint: Checkpoint, model: nn.Module) -> dict[str, str]:
         CheckpointError: naming what is missing, unexpected or of the wrong shape.
     """
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    return check_keys(checkpoint.keys(), shapes, RULES, checkpoint.name)
+    rules: KeyRules = _family(checkpoint).RULES
+    return check_keys(checkpoint.keys(), shapes, rules, checkpoint.name)
 
 
 def read_tensor(checkpoint: Checkpoint, key: str) -> Tensor:

@@ -10,6 +10,7 @@ from nexus_edge.errors import CheckpointError
 from nexus_edge.layers.clip_vision import ClipVisionParams
 from nexus_edge.layers.decoder import DecoderParams
 from nexus_edge.layers.long_rope import LongRopeParams
+from nexus_edge.models.config_values import check_multiple, count, table
 
 MODEL_TYPE = "phi3_v"
 
@@ -50,19 +51,19 @@ class Phi3VisionParams:
     def _from_json(cls, config: Mapping[str, Any]) -> "Phi3VisionParams":
         if config.get("model_type") != MODEL_TYPE:
             raise CheckpointError(f"config.json: model_type is {config.get('model_type')!r}, expected {MODEL_TYPE!r}")
-        hidden, heads = _count(config, "hidden_size"), _count(config, "num_attention_heads")
-        kv_heads = _count(config, "num_key_value_heads", heads)
-        _check_multiple("hidden_size", hidden, "num_attention_heads", heads)
-        _check_multiple("num_attention_heads", heads, "num_key_value_heads", kv_heads)
-        context = _count(config, "max_position_embeddings")
-        window = _count(config, "sliding_window", context)
+        hidden, heads = count(config, "hidden_size"), count(config, "num_attention_heads")
+        kv_heads = count(config, "num_key_value_heads", heads)
+        check_multiple("hidden_size", hidden, "num_attention_heads", heads)
+        check_multiple("num_attention_heads", heads, "num_key_value_heads", kv_heads)
+        context = count(config, "max_position_embeddings")
+        window = count(config, "sliding_window", context)
         return cls(
-            vocab_size=_count(config, "vocab_size"),
-            num_hidden_layers=_count(config, "num_hidden_layers"),
+            vocab_size=count(config, "vocab_size"),
+            num_hidden_layers=count(config, "num_hidden_layers"),
             max_position_embeddings=context,
             decoder=DecoderParams(
                 hidden_size=hidden,
-                intermediate_size=_count(config, "intermediate_size"),
+                intermediate_size=count(config, "intermediate_size"),
                 num_heads=heads,
                 num_kv_heads=kv_heads,
                 rms_norm_eps=float(config["rms_norm_eps"]),
@@ -97,8 +98,8 @@ def published_config(name: str) -> dict[str, Any]:
 
 
 def _rope_params(config: Mapping[str, Any], head_dim: int, context: int) -> LongRopeParams:
-    original = _count(config, "original_max_position_embeddings", context)
-    scaling = _object(config, "rope_scaling")
+    original = count(config, "original_max_position_embeddings", context)
+    scaling = table(config, "rope_scaling")
     if not scaling:
         ones = (1.0,) * (head_dim // 2)
         return LongRopeParams(float(config["rope_theta"]), ones, ones, context, context)
@@ -120,41 +121,18 @@ def _rope_params(config: Mapping[str, Any], head_dim: int, context: int) -> Long
 
 
 def _vision_params(config: Mapping[str, Any]) -> ClipVisionParams:
-    vision = _object(_object(config, "img_processor"), "vision_config") or _object(config, "_golden_clip_vision_config")
+    vision = table(table(config, "img_processor"), "vision_config") or table(config, "_golden_clip_vision_config")
     default = ClipVisionParams()
     params = ClipVisionParams(
-        hidden_size=_count(vision, "hidden_size", default.hidden_size),
-        intermediate_size=_count(vision, "intermediate_size", default.intermediate_size),
-        num_hidden_layers=_count(vision, "num_hidden_layers", default.num_hidden_layers),
-        num_attention_heads=_count(vision, "num_attention_heads", default.num_attention_heads),
-        image_size=_count(vision, "image_size", default.image_size),
-        patch_size=_count(vision, "patch_size", default.patch_size),
+        hidden_size=count(vision, "hidden_size", default.hidden_size),
+        intermediate_size=count(vision, "intermediate_size", default.intermediate_size),
+        num_hidden_layers=count(vision, "num_hidden_layers", default.num_hidden_layers),
+        num_attention_heads=count(vision, "num_attention_heads", default.num_attention_heads),
+        image_size=count(vision, "image_size", default.image_size),
+        patch_size=count(vision, "patch_size", default.patch_size),
         layer_norm_eps=float(vision.get("layer_norm_eps", default.layer_norm_eps)),
     )
-    _check_multiple("vision hidden_size", params.hidden_size, "num_attention_heads", params.num_attention_heads)
+    check_multiple("vision hidden_size", params.hidden_size, "num_attention_heads", params.num_attention_heads)
     if params.image_size != default.image_size or params.patch_size != default.patch_size:
         raise ValueError("the HD layout needs crops of 336 pixels and patches of 14")
     return params
-
-
-def _count(table: Mapping[str, Any], key: str, default: int | None = None) -> int:
-    """A whole number above 0; absent or null means the default, where there is one."""
-    value = table[key] if default is None else table.get(key)
-    if value is None and default is not None:
-        return default
-    if type(value) is not int or value < 1:
-        raise ValueError(f"{key} is {value!r:.40}, expected a whole number above 0")
-    return value
-
-
-def _object(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """An object; empty where it is absent or null."""
-    value = table.get(key) or {}
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{key} is {value!r:.40}, expected an object")
-    return value
-
-
-def _check_multiple(name: str, value: int, of: str, unit: int) -> None:
-    if value % unit:
-        raise ValueError(f"{name} {value} is not a multiple of {of} {unit}")

@@ -17,21 +17,24 @@ def _merge_heads(x: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("nexus::attention", mutates_args=())
-def attention(query: Tensor, key: Tensor, value: Tensor, num_heads: int) -> Tensor:
-    """Every token attends to every token (an image encoder's attention).
+def attention(query: Tensor, key: Tensor, value: Tensor, num_heads: int, visible: Tensor | None = None) -> Tensor:
+    """Every token attends to every visible token (an encoder's attention).
 
     Args:
         query, key, value: [batch, tokens, num_heads * head_dim]
+        visible: bool [batch, tokens], False where a token is padding that none may attend to; None: no padding.
+            At least one token of a sequence is visible
 
     Returns:
         [batch, tokens, num_heads * head_dim]
     """
     query, key, value = (_split_heads(x, num_heads) for x in (query, key, value))
-    return _merge_heads(scaled_dot_product_attention(query, key, value)).contiguous()
+    mask = None if visible is None else visible[:, None, None, :]
+    return _merge_heads(scaled_dot_product_attention(query, key, value, attn_mask=mask)).contiguous()
 
 
 @attention.register_fake
-def _(query: Tensor, key: Tensor, value: Tensor, num_heads: int) -> Tensor:
+def _(query: Tensor, key: Tensor, value: Tensor, num_heads: int, visible: Tensor | None = None) -> Tensor:
     return torch.empty_like(query)
 
 

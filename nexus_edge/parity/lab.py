@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nexus_edge import processing
-from nexus_edge.bundle import Bundle, Manifest
-from nexus_edge.checkpoints import Checkpoint, SafetensorsFile
+from nexus_edge.bundle import Bundle, BundleWeights, Manifest
+from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.parity.cases import Case, make_cases
 from nexus_edge.parity.sources import (
-    WEIGHTS,
     build_quantized,
     load_full_precision,
     load_quantized,
@@ -120,7 +119,7 @@ class Lab:
         """What the quantized model makes of the text case, computed with one layer in memory."""
         from nexus_edge.parity.streamed import bundle_reader, capture_streamed
 
-        read = bundle_reader(SafetensorsFile(self.bundle.file(WEIGHTS)))
+        read = bundle_reader(BundleWeights(self.bundle))
         return capture_streamed(build_quantized(self.bundle), read, self.text_case)
 
     def require_memory(self, needed: int, what: str) -> None:

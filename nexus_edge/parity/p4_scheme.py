@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nexus_edge.checkpoints import SafetensorsFile
+from nexus_edge.bundle import BundleWeights
 from nexus_edge.graphs import split_of
 from nexus_edge.parity.cases import Case
 from nexus_edge.parity.held_out import answer_all, read_questions
 from nexus_edge.parity.lab import Lab, NotRunError
 from nexus_edge.parity.metrics import compare_logits, perplexity
 from nexus_edge.parity.report import Check, utilisation
-from nexus_edge.parity.sources import WEIGHTS, build_quantized, parameter_bytes, weight_bytes
+from nexus_edge.parity.sources import build_quantized, parameter_bytes, weight_bytes
 from nexus_edge.parity.stages import Values, in_order, layer_outputs
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ def check_weights(lab: Lab) -> list[Check]:
     with torch.device("meta"):
         full = build_model(lab.source)
     split = split_of(lab.manifest.model_type)
-    file = SafetensorsFile(lab.bundle.file(WEIGHTS))
+    weights = BundleWeights(lab.bundle)
     worst: dict[tuple[str, int], Check] = {}
-    for name, scheme, measures in compare_weights(lab.source, full, build_quantized(lab.bundle), file):
+    for name, scheme, measures in compare_weights(lab.source, full, build_quantized(lab.bundle), weights):
         module, _, leaf = name.rpartition(".")
         # A bare parameter (a separator, the class token) has no module of its own to ask for.
         graph = split.owner(module if leaf in ("weight", "bias") else name)

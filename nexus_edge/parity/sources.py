@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nexus_edge import __version__
-from nexus_edge.bundle import Bundle, Manifest
-from nexus_edge.checkpoints import Checkpoint, SafetensorsFile, open_checkpoint
+from nexus_edge.bundle import Bundle, BundleWeights, Manifest
+from nexus_edge.checkpoints import Checkpoint, open_checkpoint
 from nexus_edge.errors import BundleError, CheckpointError
 from nexus_edge.parity.report import Report, Rung
 from nexus_edge.recipe import GraphRecipe, Recipe
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from nexus_edge.models.base import ReferenceModel
 
 FLOAT_BYTES = 4  # reference models compute in float32
-WEIGHTS = "onnx/weights.safetensors"
 
 
 def recipe_of(manifest: Manifest) -> Recipe:
@@ -89,7 +88,7 @@ def parameter_bytes(checkpoint: Checkpoint) -> int:
 
 def weight_bytes(bundle: Bundle) -> int:
     """Memory that the quantized model takes, in bytes."""
-    return bundle.file(WEIGHTS).stat().st_size
+    return BundleWeights(bundle).size
 
 
 def load_full_precision(checkpoint: Checkpoint) -> "ReferenceModel":
@@ -132,13 +131,12 @@ def load_quantized(bundle: Bundle) -> "ReferenceModel":
     from nexus_edge.models.loading import fill_constants
 
     model = build_quantized(bundle)
-    file = SafetensorsFile(bundle.file(WEIGHTS))
-    fill(model, file, file.infos)
+    fill(model, BundleWeights(bundle))
     fill_constants(model)
     return model
 
 
-def fill(model: "ReferenceModel", file: SafetensorsFile, names: Any) -> None:
+def fill(model: "ReferenceModel", weights: BundleWeights) -> None:
     """Give parameters and buffers of a model on the meta device the tensors of the same names.
 
     Raises:
@@ -149,10 +147,10 @@ def fill(model: "ReferenceModel", file: SafetensorsFile, names: Any) -> None:
     from nexus_edge.models.loading import to_torch
 
     known = dict(model.named_parameters()) | dict(model.named_buffers())
-    for name in names:
-        tensor = to_torch(file.read(name))
+    for name in weights.infos:
+        tensor = to_torch(weights.read(name))
         if name not in known or known[name].shape != tensor.shape:
-            raise BundleError(f"{file.path}: {name} {list(tensor.shape)} is not of the recipe's model; export again")
+            raise BundleError(f"the bundle's {name} {list(tensor.shape)} is not of the recipe's model; export again")
         owner, _, leaf = name.rpartition(".")
         is_parameter = isinstance(known[name], nn.Parameter)
         value = nn.Parameter(tensor, requires_grad=False) if is_parameter else tensor

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from nexus_edge.checkpoints import Checkpoint, SafetensorsFile
+from nexus_edge.bundle import BundleWeights
+from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.models.loading import fill_constants, read_tensor, source_keys, to_torch
 from nexus_edge.parity.cases import Case
 from nexus_edge.parity.stages import Values
@@ -28,12 +29,12 @@ def checkpoint_reader(checkpoint: Checkpoint, model: "ReferenceModel") -> Read:
     return lambda name: read_tensor(checkpoint, keys[name]).float()
 
 
-def bundle_reader(file: SafetensorsFile) -> Read:
+def bundle_reader(weights: BundleWeights) -> Read:
     """Reads the tensors of the quantized model as they are stored."""
 
     def read(name: str) -> Tensor:
-        tensor = to_torch(file.read(name))
-        file.release(name)
+        tensor = to_torch(weights.read(name))
+        weights.release(name)
         return tensor
 
     return read

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from nexus_edge.checkpoints import Checkpoint, SafetensorsFile
+from nexus_edge.bundle import BundleWeights
+from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.export.weights import one_thread
 from nexus_edge.models.loading import read_tensor, source_keys, to_torch
 from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
@@ -26,7 +27,7 @@ _WORKERS = 2  # each holds one tensor of the checkpoint; torch lets go of the in
 
 
 def compare_weights(
-    checkpoint: Checkpoint, full: "ReferenceModel", quantized: "ReferenceModel", file: SafetensorsFile
+    checkpoint: Checkpoint, full: "ReferenceModel", quantized: "ReferenceModel", weights: BundleWeights
 ) -> Iterator[tuple[str, str, dict[str, float]]]:
     """Name, storage (`int4`, `int8`, `float`) and measures of every weight that the bundle has, in the model's order.
 
@@ -34,7 +35,7 @@ def compare_weights(
         checkpoint: the original weights; one tensor of it is read at a time
         full: the full-precision model; may be on the meta device
         quantized: the same with its layers replaced; may be on the meta device
-        file: the bundle's weights
+        weights: the bundle's
     """
     keys = source_keys(checkpoint, full)
 
@@ -43,10 +44,10 @@ def compare_weights(
         module = quantized.get_submodule(owner)
         pieces: Iterator[tuple[Tensor, Tensor]]
         if leaf == "weight" and isinstance(module, QuantLinear | QuantEmbedding) and not module.scheme.is_float:
-            stored, kind, pieces = f"{owner}.qweight", f"int{module.scheme.bits}", _packed(module, owner, file)
+            stored, kind, pieces = f"{owner}.qweight", f"int{module.scheme.bits}", _packed(module, owner, weights)
         else:
-            stored, kind, pieces = name, "float", _floats(name, file)
-        if stored not in file.infos:
+            stored, kind, pieces = name, "float", _floats(name, weights)
+        if stored not in weights.infos:
             return None
         original = read_tensor(checkpoint, keys[name])
         return name, kind, _measures(original.reshape(len(original), -1), pieces)
@@ -57,11 +58,13 @@ def compare_weights(
                 yield found
 
 
-def _packed(module: QuantLinear | QuantEmbedding, owner: str, file: SafetensorsFile) -> Iterator[tuple[Tensor, Tensor]]:
+def _packed(
+    module: QuantLinear | QuantEmbedding, owner: str, weights: BundleWeights
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Dequantized rows, and the size of a step at each of their entries."""
     scheme, (rows, columns) = module.scheme, module.shape
-    qweight, scales = (to_torch(file.read(f"{owner}.{suffix}")) for suffix in ("qweight", "scales"))
-    zeros = to_torch(file.read(f"{owner}.zero_points")) if f"{owner}.zero_points" in file.infos else None
+    qweight, scales = (to_torch(weights.read(f"{owner}.{suffix}")) for suffix in ("qweight", "scales"))
+    zeros = to_torch(weights.read(f"{owner}.zero_points")) if f"{owner}.zero_points" in weights.infos else None
     count = max(1, _PIECE // columns)
     for start in range(0, rows, count):
         part = slice(start, start + count)
@@ -72,18 +75,18 @@ def _packed(module: QuantLinear | QuantEmbedding, owner: str, file: SafetensorsF
         wide = steps[:, None] if scheme.per_channel else steps.repeat_interleave(scheme.group_size, dim=1)[:, :columns]
         yield packed.dequantize(), wide
     for suffix in ("qweight", "scales"):
-        file.release(f"{owner}.{suffix}")
+        weights.release(f"{owner}.{suffix}")
 
 
-def _floats(name: str, file: SafetensorsFile) -> Iterator[tuple[Tensor, Tensor]]:
+def _floats(name: str, weights: BundleWeights) -> Iterator[tuple[Tensor, Tensor]]:
     """Rows of a weight that is stored as a float, and the distance to the next float (at most |x| * eps)."""
-    stored = to_torch(file.read(name))
+    stored = to_torch(weights.read(name))
     numbers = torch.finfo(stored.dtype)
     wide = stored.float().reshape(len(stored), -1)
     count = max(1, _PIECE // wide.shape[1])
     for piece in wide.split(count):
         yield piece, piece.abs().clamp(min=numbers.tiny) * numbers.eps
-    file.release(name)
+    weights.release(name)
 
 
 def _measures(original: Tensor, pieces: Iterator[tuple[Tensor, Tensor]]) -> dict[str, float]:

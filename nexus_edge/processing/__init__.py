@@ -9,29 +9,59 @@ from pathlib import Path
 
 from nexus_edge._fields import suggest
 from nexus_edge.errors import CheckpointError
-from nexus_edge.processing.base import ModelInputs, Processor
+from nexus_edge.processing.base import DualProcessor, ModelInputs, Processor
+from nexus_edge.processing.biomedclip import OPEN_CLIP_CONFIG, BiomedClipProcessor
 from nexus_edge.processing.folder import read_json
 from nexus_edge.processing.phi3_v import Phi3VProcessor
 
-__all__ = ["PROCESSORS", "ModelInputs", "Phi3VProcessor", "Processor", "from_checkpoint"]
+__all__ = [
+    "DUAL_PROCESSORS",
+    "PROCESSORS",
+    "BiomedClipProcessor",
+    "DualProcessor",
+    "ModelInputs",
+    "Phi3VProcessor",
+    "Processor",
+    "dual_from_checkpoint",
+    "from_checkpoint",
+]
 
 PROCESSORS: dict[str, Callable[[Path], Processor]] = {
     "phi3_v": Phi3VProcessor.from_folder,
+}
+DUAL_PROCESSORS: dict[str, Callable[[Path], DualProcessor]] = {
+    "biomedclip": BiomedClipProcessor.from_folder,
 }
 
 
 def from_checkpoint(path: str | PathLike[str]) -> Processor:
     """The processor of a checkpoint folder, or of a bundle (then its `processor/` folder is read).
 
-    Raises CheckpointError if a file is missing or wrong, or if no family here has the folder's `model_type`.
+    Raises CheckpointError if a file is missing or wrong, or if no family here has the folder's `model_type`; of a dual
+    encoder too, for which there is `dual_from_checkpoint`.
     """
-    folder = Path(path)
+    return _load(Path(path), PROCESSORS)
+
+
+def dual_from_checkpoint(path: str | PathLike[str]) -> DualProcessor:
+    """As `from_checkpoint`, for the models that embed pictures and texts apart."""
+    return _load(Path(path), DUAL_PROCESSORS)
+
+
+def model_type_of(folder: Path) -> str:
+    """The `model_type` of a checkpoint or processor folder; open_clip's own config has none. Raises CheckpointError."""
+    if (folder / OPEN_CLIP_CONFIG).is_file():
+        return "biomedclip"
+    return str(read_json(folder, "config.json").get("model_type"))
+
+
+def _load[T](folder: Path, families: Mapping[str, Callable[[Path], T]]) -> T:
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no such folder; give a checkpoint folder or a bundle")
     if (folder / "manifest.json").is_file():
         folder = folder / "processor"
-    model_type = read_json(folder, "config.json").get("model_type")
-    if not isinstance(model_type, str) or model_type not in PROCESSORS:
-        hint = suggest(str(model_type), PROCESSORS)
+    model_type = model_type_of(folder)
+    if model_type not in families:
+        hint = suggest(model_type, families)
         raise CheckpointError(f"{folder / 'config.json'}: model_type {model_type!r} has no processor{hint}")
-    return PROCESSORS[model_type](folder)
+    return families[model_type](folder)

@@ -52,6 +52,14 @@ def load_image(source: Picture, name: str = "picture") -> Image.Image:
 
     `name` stands for the picture in messages; a path names itself. Raises ImageError.
     """
+    return to_rgb(open_image(source, name), name)
+
+
+def open_image(source: Picture, name: str = "picture") -> Image.Image:
+    """As `load_image`, still in the mode of the file: for originals that resize before they convert to RGB.
+
+    Only grey of 16 bits is no longer what it was: it is 8 bits here. Raises ImageError.
+    """
     if isinstance(source, Image.Image):
         return _decode(source, name)
     if isinstance(source, np.ndarray):
@@ -97,9 +105,18 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
         image = _upright(image)  # first, for conversions lose the metadata
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):
             image = _narrow_grey(image, name)
-        elif image.mode == "P":
-            image = image.convert("RGBA")  # on the way to RGB, saves Pillow's warning about transparency
-        return image if image.mode == "RGB" else image.convert("RGB")
+        return image
+    except DECODER_ERRORS as error:
+        raise _unreadable(error, name) from error
+
+
+def to_rgb(image: Image.Image, name: str = "picture") -> Image.Image:
+    """An opened picture as RGB; raises ImageError."""
+    if image.mode == "RGB":
+        return image
+    try:
+        # The detour saves Pillow's warning about the transparency of palettes.
+        return (image.convert("RGBA") if image.mode == "P" else image).convert("RGB")
     except DECODER_ERRORS as error:
         raise _unreadable(error, name) from error
 

@@ -1,10 +1,8 @@
 """Phi-3-Vision and Phi-3.5-Vision: pictures to crops, prompts to ids with the places of the pictures."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +14,9 @@ from nexus_edge.processing.base import ModelInputs
 from nexus_edge.processing.folder import read_json
 from nexus_edge.processing.hd_transform import CROP, TOKENS_PER_SIDE, HdGeometry, hd_geometry, hd_transform
 from nexus_edge.processing.images import Picture, load_image
+from nexus_edge.processing.normalise import CLIP_MEAN, CLIP_STD, Rgb, normalisation_table, read_mean_std
 from nexus_edge.processing.resize import resize_bicubic
 from nexus_edge.processing.tokenizer import StreamDecoder, Tokenizer
-
-Rgb = tuple[float, float, float]
-
-CLIP_MEAN: Rgb = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD: Rgb = (0.26862954, 0.26130258, 0.27577711)
 
 
 def preprocess_images(
@@ -36,7 +30,7 @@ def preprocess_images(
     """
     if num_crops < 1:
         raise InputError(f"num_crops is {num_crops}; it must be at least 1")
-    table = _normalisation_table(mean, std)
+    table = normalisation_table(mean, std)
     pixel_values = np.zeros((len(images), num_crops + 1, 3, CROP, CROP), dtype=np.float32)
     geometries = []
     for index, (picture, views) in enumerate(zip(images, pixel_values, strict=True)):
@@ -47,15 +41,6 @@ def preprocess_images(
         geometries.append(geometry)
     sizes = np.array([geometry.image_size for geometry in geometries], dtype=np.int64).reshape(-1, 2)
     return pixel_values, sizes, [geometry.num_tokens for geometry in geometries]
-
-
-def _normalisation_table(mean: Rgb, std: Rgb) -> NDArray[np.float32]:
-    """[3, 256]: each 8-bit value, scaled to 0..1 and normalised, in the original's order and in float32 throughout.
-
-    A value has only 256 outcomes, so the table gives the same bits as the arithmetic on every pixel would.
-    """
-    scaled = np.arange(256, dtype=np.float32) / np.float32(255)
-    return (scaled - np.array(mean, dtype=np.float32)[:, None]) / np.array(std, dtype=np.float32)[:, None]
 
 
 def _fill_views(
@@ -98,10 +83,7 @@ class Phi3VProcessor:
         num_crops = config.get("num_crops")
         if type(num_crops) is not int or num_crops < 1:
             raise CheckpointError(f"{source}: num_crops is {num_crops!r}; it must be a whole number above 0")
-        mean = _rgb(config.get("image_mean", CLIP_MEAN), "image_mean", source)
-        std = _rgb(config.get("image_std", CLIP_STD), "image_std", source)
-        if min(std) <= 0:
-            raise CheckpointError(f"{source}: image_std is {list(std)}; it must be above 0")
+        mean, std = read_mean_std(config, ("image_mean", "image_std"), source)
         return cls(tokenizer, tuple(id_ for id_ in stops if id_ is not None), num_crops, mean, std)
 
     def __call__(self, prompt: str, images: Sequence[Picture] | None = None) -> ModelInputs:
@@ -145,11 +127,3 @@ class Phi3VProcessor:
 def _as_inputs(ids: list[int]) -> ModelInputs:
     input_ids = np.array([ids], dtype=np.int64)
     return {"input_ids": input_ids, "attention_mask": np.ones_like(input_ids)}
-
-
-def _rgb(value: Any, key: str, source: str) -> Rgb:
-    """Three finite numbers from a JSON file; raises CheckpointError."""
-    numbers = value if isinstance(value, list | tuple) else ()
-    if len(numbers) != 3 or not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
-        raise CheckpointError(f"{source}: {key} is {value!r}; it must be three numbers, for red, green and blue")
-    return (float(numbers[0]), float(numbers[1]), float(numbers[2]))

@@ -12,6 +12,7 @@ DECODER = GraphInfo(
     inputs=(TensorSpec("attention_mask", "int64", ("batch", "total")),),
     outputs=(TensorSpec("logits", "float32", ("batch", 1, 512)),),
     scheme="int4-g32",
+    weights="onnx/weights.safetensors",
 )
 
 

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nexus_edge.bundle import Bundle
+from nexus_edge.bundle import Bundle, DualEncoderInfo, FileInfo, Manifest
 from nexus_edge.errors import BundleError
 
 
@@ -24,11 +25,18 @@ def graph(value: dict[str, Any]) -> dict[str, Any]:
 
 
 HASH = "0" * 64
+DECODER_FILES = ("onnx/decoder.onnx", "onnx/weights.safetensors")
+
+
+def towers(**changes: object) -> dict[str, object]:
+    return {"logit_scale": 100.0, "embed_dim": 8, "image_tower": HASH, "text_tower": HASH, **changes}
+
+
 BROKEN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "field missing": (lambda m: m.pop("name"), "name is missing"),
     "field unknown": (lambda m: m.update(model_typ="x"), "unknown key 'model_typ'; did you mean 'model_type'"),
     "number for text": (lambda m: m.update(name=3), "name must be a string, not a int 3"),
-    "newer format": (lambda m: m.update(format_version=2), "format_version is 2, this nexus-edge reads 1"),
+    "newer format": (lambda m: m.update(format_version=3), "format_version is 3, this nexus-edge reads 2"),
     "no format": (lambda m: m.pop("format_version"), "format_version is missing"),
     "true for a number": (lambda m: m.update(context_length=True), "context_length must be a whole number"),
     "negative context": (lambda m: m.update(context_length=-1), "context_length must be a whole number"),
@@ -37,6 +45,11 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "targets no list": (lambda m: m.update(targets="onnx"), "targets must be a list of strings"),
     "target without graphs": (lambda m: m.update(targets=["onnx", "coreml"]), "targets .* and graphs .* disagree"),
     "graph not listed": (lambda m: graph(m).update(file="onnx/x"), "graphs.onnx.decoder: onnx/x is not listed"),
+    "weights not listed": (lambda m: graph(m).update(weights="onnx/x"), "graphs.onnx.decoder: onnx/x is not listed"),
+    "weights outside": (lambda m: graph(m).update(weights="../x"), "decoder.*'../x'"),
+    "towers without a scale": (lambda m: m.update(dual_encoder=towers(logit_scale=0)), "dual_encoder: logit_scale"),
+    "scale is true": (lambda m: m.update(dual_encoder=towers(logit_scale=True)), "logit_scale must be a number"),
+    "tower without a hash": (lambda m: m.update(dual_encoder=towers(text_tower="x")), "dual_encoder: text_tower 'x'"),
     "graph lacks inputs": (lambda m: graph(m).pop("inputs"), "graphs.onnx.decoder: inputs is missing"),
     "dtype unheard of": (lambda m: graph(m)["inputs"][0].update(dtype="int65"), r"inputs\[0\]: dtype = 'int65'"),
     "shape of floats": (lambda m: graph(m)["outputs"][0].update(shape=[1.5]), r"outputs\[0\]: shape"),
@@ -87,3 +100,10 @@ def test_a_graph_may_not_lie_outside_either(path: str, bundle: Path) -> None:
 def test_a_caller_cannot_leave_the_bundle(path: str, bundle: Path) -> None:
     with pytest.raises(BundleError, match="is not a plain path inside the bundle"):
         Bundle.open(bundle).file(path)
+
+
+def test_towers_survive_the_way_through_json(manifest: Manifest) -> None:
+    info = DualEncoderInfo(85.5, 512, "a" * 64, "b" * 64)
+    files = {name: FileInfo(1, HASH) for name in DECODER_FILES}
+    text = replace(manifest, dual_encoder=info).with_files(files).to_json()
+    assert Manifest.from_json(text).dual_encoder == info

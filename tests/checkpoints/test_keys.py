@@ -3,8 +3,8 @@
 import pytest
 
 from nexus_edge.checkpoints import TensorInfo, check_keys
-from nexus_edge.checkpoints.phi3_v import RULES
 from nexus_edge.errors import CheckpointError
+from nexus_edge.models.phi3_v import RULES
 
 EXPECTED = {"model.embed_tokens.weight": (4, 3), "model.norm.weight": (3,)}
 FOUND = {key: TensorInfo("bfloat16", shape) for key, shape in EXPECTED.items()}

@@ -43,7 +43,7 @@ def decoder_session() -> Callable[[str, CachedAttention], onnxruntime.InferenceS
                 meta = Phi3V(Phi3VisionParams.from_json(golden_phi3.config(file))).eval()
             decoder = {spec.name: spec for spec in split_of("phi3_v").graphs(meta)}["decoder"]
             model, loaded = translate(decoder, attention), golden_phi3.model(file)
-            attach_weights(model, {}, loaded.state_dict() | loaded.constants(), "none")
+            attach_weights(model, {}, loaded.state_dict() | loaded.constants())
             done[file, attention] = session_of(ir.to_proto(model).SerializeToString())
         return done[file, attention]
 

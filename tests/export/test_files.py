@@ -28,6 +28,14 @@ def graph_files(bundle: Exported) -> dict[str, onnx.ModelProto]:
     return {path.stem: onnx.load(path, load_external_data=False) for path in files}
 
 
+def all_weights(bundle: Exported) -> dict[str, torch.Tensor]:
+    """Every stored tensor; no graph stores what another one has."""
+    files = [safetensors.torch.load_file(path) for path in (bundle.root / "onnx").glob("*.safetensors")]
+    stored = {name: tensor for file in files for name, tensor in file.items()}
+    assert len(stored) == sum(map(len, files))
+    return stored
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_nothing_tells_where_an_export_was_made(recipe: str, exported: Exports) -> None:
     root = exported(recipe).root
@@ -58,20 +66,20 @@ def test_graphs_hold_no_weights(recipe: str, exported: Exports) -> None:
 def test_graphs_point_at_the_bytes_of_their_tensors(recipe: str, exported: Exports) -> None:
     bundle = exported(recipe)
     folder = bundle.root / "onnx"
-    content = (folder / "weights.safetensors").read_bytes()
-    tensors, used = safetensors.numpy.load(content), set()
-    for model in graph_files(bundle).values():
+    for name, model in graph_files(bundle).items():
+        content = (folder / f"{name}.safetensors").read_bytes()
+        tensors, used = safetensors.numpy.load(content), set()
         for tensor in model.graph.initializer:
             place = {entry.key: entry.value for entry in tensor.external_data}
             if not place:
                 continue
             offset, size = int(place["offset"]), int(place["length"])
-            assert place["location"] == "weights.safetensors"
+            assert place["location"] == f"{name}.safetensors"
             assert content[offset : offset + size] == tensors[tensor.name].tobytes()
             assert np.prod(tensor.dims) == tensors[tensor.name].size
             assert size % 64 or offset % 64 == 0  # aligned data is mapped, the rest is copied at load
             used.add(tensor.name)
-    assert used == set(tensors)
+        assert used == set(tensors)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -92,7 +100,7 @@ def test_stored_tensors_are_the_quantized_checkpoint(
             expected |= {f"{module}.{suffix}": part for suffix, part in quantize_tensor(tensor, scheme, key).items()}
         else:
             expected[key] = tensor
-    stored = safetensors.torch.load_file(bundle.root / "onnx" / "weights.safetensors")
+    stored = all_weights(bundle)
     assert stored.keys() == expected.keys()
     for key, tensor in stored.items():
         assert tensor.dtype == expected[key].dtype, key
@@ -100,7 +108,7 @@ def test_stored_tensors_are_the_quantized_checkpoint(
 
 
 def test_int4_stores_int4(exported: Exports) -> None:
-    stored = safetensors.torch.load_file(exported("int4").root / "onnx" / "weights.safetensors")
+    stored = all_weights(exported("int4"))
     gate_up = stored["model.layers.0.mlp.gate_up_proj.qweight"]
     assert (gate_up.dtype, tuple(gate_up.shape)) == (torch.uint8, (320, 2, 32))  # 96 columns in 2 groups of 64, padded
     assert stored["model.embed_tokens.qweight"].shape == (512, 1, 128)  # 8 bits, 96 columns in a group of 128, padded
@@ -129,7 +137,8 @@ def test_genai_files_are_complete(exported: Exports) -> None:
     folder = exported("int4").root / "onnx"
     config = json.loads((folder / "genai_config.json").read_text())
     assert {path.name for path in folder.iterdir()} == {
-        "vision_encoder.onnx", "embed_tokens.onnx", "decoder.onnx", "weights.safetensors",
+        "vision_encoder.onnx", "embed_tokens.onnx", "decoder.onnx",
+        "vision_encoder.safetensors", "embed_tokens.safetensors", "decoder.safetensors",
         "genai_config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip
     assert config["search"]["max_length"] == 4096  # its whole cache is allocated at the start

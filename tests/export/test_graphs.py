@@ -199,6 +199,6 @@ def session_with(folder: Path, graph: str, names: list[str], tmp_path: Path) -> 
     """A session of the graph whose inner values `names` are outputs too."""
     model = onnx.load(folder / f"{graph}.onnx", load_external_data=False)
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-    shutil.copy(folder / "weights.safetensors", tmp_path)
+    shutil.copy(folder / f"{graph}.safetensors", tmp_path)
     onnx.save(model, tmp_path / f"{graph}.onnx")
     return session_of(tmp_path / f"{graph}.onnx")

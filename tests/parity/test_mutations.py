@@ -19,7 +19,7 @@ from nexus_edge.parity.report import Check, Report
 from nexus_edge.processing import phi3_v as processing_phi3_v
 
 CopyOf = Callable[[Bundle], Bundle]
-WEIGHTS = "onnx/weights.safetensors"
+WEIGHTS = "onnx/decoder.safetensors"
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def run_exported() -> Callable[[nn.Module, nn.Module, Tensor], np.ndarray]:
             outputs=(TensorSpec("y", "float32", ("batch", "tokens", layer.shape[0 if x.ndim == 3 else 1])),),
         )
         model = translate(spec, CachedAttention.GROUP_QUERY)
-        attach_weights(model, {}, dict(layer.named_buffers()), "none")
+        attach_weights(model, {}, dict(layer.named_buffers()))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         file = ir.to_proto(model).SerializeToString()

@@ -52,16 +52,14 @@ def tensor_names(model: ir.Model) -> list[str]:
     return [name.removeprefix(PARAMETER_PREFIX) for name in model.graph.initializers]
 
 
-def attach_weights(
-    model: ir.Model, stored: Mapping[str, StoredTensor], constants: Mapping[str, Tensor], weights_file: str
-) -> None:
-    """Point every initializer at its bytes in the weights file, or embed it where it is a constant of the model.
+def attach_weights(model: ir.Model, stored: Mapping[str, StoredTensor], constants: Mapping[str, Tensor]) -> None:
+    """Point every initializer at its bytes in a weights file, or embed it where it is a constant of the model.
 
     Args:
         model: as `translate` returns it
-        stored: tensors of the weights file, by name in the model
+        stored: tensors of weights files, by name in the model; these files lie beside the .onnx file, because ONNX
+            Runtime reads none from elsewhere
         constants: small tensors that are no weights (tables computed from the configuration), by name in the model
-        weights_file: its name; it lies beside the .onnx file, because ONNX Runtime reads none from elsewhere
     """
     for name, value in list(model.graph.initializers.items()):
         key = name.removeprefix(PARAMETER_PREFIX)
@@ -72,7 +70,7 @@ def attach_weights(
             continue
         tensor = stored[key]
         value.const_value = ir.ExternalTensor(
-            weights_file,
+            tensor.file,
             tensor.offset,
             tensor.size,
             ir.DataType[_ONNX_NAMES[tensor.dtype]],

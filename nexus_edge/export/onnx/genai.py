@@ -4,11 +4,13 @@ Its parser refuses unknown keys, so nothing of our own is written here.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nexus_edge.export.target import Ingredients
+from nexus_edge.models.phi3_v import Phi3V
 from nexus_edge.models.phi3_v_params import Phi3VisionParams
 from nexus_edge.processing.phi3_v import Phi3VProcessor
 
@@ -51,12 +53,15 @@ def phi3v_model(params: Phi3VisionParams, processor: Phi3VProcessor) -> GenAIMod
     )
 
 
-def write_genai(folder: Path, model: GenAIModel, processor_files: Mapping[str, bytes]) -> None:
+def write_phi3v(folder: Path, ingredients: Ingredients) -> None:
     """Add to the graphs' folder what ONNX Runtime GenAI reads beside them."""
+    assert isinstance(ingredients.model, Phi3V)
+    files = ingredients.processor_files
+    model = phi3v_model(ingredients.model.params, Phi3VProcessor.from_folder(folder.parent / "processor"))
     for name, config in (("genai_config.json", genai_config(model)), ("processor_config.json", processor_config())):
         (folder / name).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     for name in ("tokenizer.json", "tokenizer_config.json"):
-        (folder / name).write_bytes(processor_files[name])
+        (folder / name).write_bytes(files[name])
 
 
 def genai_config(model: GenAIModel) -> dict[str, Any]:

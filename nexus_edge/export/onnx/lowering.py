@@ -72,8 +72,9 @@ def _rotary(x: Value, cos: Value, sin: Value, num_heads: int) -> Value:
     return op.RotaryEmbedding(x, cos, sin, num_heads=num_heads)
 
 
-def _attention(query: Value, key: Value, value: Value, num_heads: int) -> Value:
-    return _contrib().MultiHeadAttention(query, key, value, num_heads=num_heads)
+def _attention(query: Value, key: Value, value: Value, num_heads: int, visible: Value | None = None) -> Value:
+    padding = None if visible is None else op.Cast(visible, to=_INT32)
+    return _contrib().MultiHeadAttention(query, key, value, None, padding, num_heads=num_heads)
 
 
 def _group_query_attention(

@@ -32,7 +32,7 @@ _OPERATORS = (
     _Operator("GatherBlockQuantized", 3, 1, 1, ("gather_axis", "quantize_axis", "block_size", "bits")),
     _Operator("QGemm", 6, 3, 1, ("transA", "transB")),
     _Operator("FusedMatMul", 2, 0, 1, ("transA", "transB")),
-    _Operator("MultiHeadAttention", 3, 0, 1, ("num_heads",)),
+    _Operator("MultiHeadAttention", 3, 2, 1, ("num_heads",)),
     _Operator("GroupQueryAttention", 7, 0, 3, ("num_heads", "kv_num_heads", "local_window_size")),
 )
 

@@ -1,58 +1,53 @@
-"""The graphs of a bundle's `onnx/` folder, with one weights file beside them."""
+"""The graphs of a bundle's `onnx/` folder, each with its weights file beside it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx_ir as ir
-from torch import Tensor
 
 from nexus_edge.bundle import GraphInfo
+from nexus_edge.export.onnx.companions import COMPANIONS
 from nexus_edge.export.onnx.emit import attach_weights, save, tensor_names, translate
 from nexus_edge.export.onnx.lowering import CachedAttention
-from nexus_edge.export.weights import StoredTensor
+from nexus_edge.export.target import Ingredients
 from nexus_edge.graphs import GraphSpec
 
 FOLDER = "onnx"
-# Beside the graphs and not at the bundle's root, because ONNX Runtime reads no external data from outside the folder
-# of the .onnx file, not even through a link.
-WEIGHTS = "weights.safetensors"
+
+
+def make(model_type: str, specs: Sequence[GraphSpec]) -> "OnnxTarget":
+    """See `nexus_edge.export.target.make_target`."""
+    return OnnxTarget(model_type, specs)
 
 
 class OnnxTarget:
-    """Translated graphs that wait for their weights."""
+    """Translated graphs that wait for their weights; see `nexus_edge.export.target.Target`."""
 
-    def __init__(self, specs: Sequence[GraphSpec]) -> None:
-        self._specs = specs
+    def __init__(self, model_type: str, specs: Sequence[GraphSpec]) -> None:
+        self._model_type, self._specs = model_type, specs
         self._models: dict[str, ir.Model] = {}
 
     def translate(self, spec: GraphSpec) -> None:
-        """Write one graph in ONNX operators; takes seconds per graph and no weights."""
         self._models[spec.name] = translate(spec, CachedAttention.GROUP_QUERY)
 
-    def tensor_names(self) -> set[str]:
-        """Parameters and buffers of the model that any graph uses."""
-        return {name for model in self._models.values() for name in tensor_names(model)}
+    def tensor_names(self, graph: str) -> set[str]:
+        return set(tensor_names(self._models[graph]))
 
-    def write(
-        self,
-        root: Path,
-        stored: Mapping[str, StoredTensor],
-        constants: Mapping[str, Tensor],
-        schemes: Mapping[str, str],
-    ) -> dict[str, GraphInfo]:
-        """Write the .onnx files beside the weights file and describe them for the manifest.
+    def weights_file(self, graph: str) -> str:
+        """Beside the graph and not at the bundle's root: ONNX Runtime reads no external data from outside the folder of
+        the .onnx file, not even through a link."""
+        return f"{FOLDER}/{graph}.safetensors"
 
-        Args:
-            root: of the bundle
-            stored: the tensors of the weights file
-            constants: small tensors that are no weights
-            schemes: per graph, in words how its weights are stored
-        """
+    def write(self, root: Path, ingredients: Ingredients) -> dict[str, GraphInfo]:
         infos = {}
         for spec in self._specs:
             model = self._models[spec.name]
-            attach_weights(model, stored, constants, WEIGHTS)
-            file = f"{FOLDER}/{spec.name}.onnx"
+            attach_weights(model, ingredients.stored, ingredients.constants)
+            file, weights = f"{FOLDER}/{spec.name}.onnx", self.weights_file(spec.name)
             save(model, root / file)
-            infos[spec.name] = GraphInfo(file, spec.inputs, spec.outputs, schemes[spec.name])
+            has_weights = (root / weights).is_file()
+            scheme = ingredients.schemes[spec.name]
+            infos[spec.name] = GraphInfo(file, spec.inputs, spec.outputs, scheme, weights if has_weights else None)
+        for write in COMPANIONS.get(self._model_type, ()):
+            write(root / FOLDER, ingredients)
         return infos

@@ -1,0 +1,40 @@
+"""The weights of a bundle as one set of tensors, wherever its graphs keep them."""
+
+from collections.abc import Mapping
+
+from nexus_edge.bundle.reader import Bundle
+from nexus_edge.checkpoints.base import Array, TensorInfo
+from nexus_edge.checkpoints.safetensors import SafetensorsFile
+
+
+class BundleWeights:
+    """The quantized weights of one target's graphs; read-only views of mapped files.
+
+    Args:
+        bundle: see `Bundle.open`
+        target: whose weights; None takes the first target, and all of them hold the same numbers
+
+    Raises:
+        BundleError: the bundle has no such target, or a file is missing
+        CheckpointError: a weights file is damaged
+    """
+
+    def __init__(self, bundle: Bundle, target: str | None = None) -> None:
+        graphs = bundle.manifest.graphs[target or bundle.manifest.targets[0]].values()
+        self.paths = [bundle.file(name) for name in dict.fromkeys(graph.weights for graph in graphs) if name]
+        files = [SafetensorsFile(path) for path in self.paths]
+        self._file_of = {key: file for file in files for key in file.infos}
+        self.infos: Mapping[str, TensorInfo] = {key: file.infos[key] for key, file in self._file_of.items()}
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(path.stat().st_size for path in self.paths)
+
+    def read(self, key: str) -> Array:
+        """The whole tensor, a view of its file."""
+        return self._file_of[key].read(key)
+
+    def release(self, key: str) -> None:
+        """Drop the tensor's pages from resident memory; see `SafetensorsFile.release`."""
+        self._file_of[key].release(key)

@@ -1,0 +1,55 @@
+"""What the writer of a format offers to the pipeline."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+from torch import Tensor
+
+from nexus_edge.bundle import GraphInfo
+from nexus_edge.export.weights import StoredTensor
+from nexus_edge.graphs import GraphSpec
+from nexus_edge.models.base import ReferenceModel
+from nexus_edge.targets import TARGETS
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What the graphs of a bundle are written with.
+
+    Attributes:
+        model: the quantized model, on the meta device
+        stored: where each tensor lies, by its name in the model
+        constants: small tensors that are no weights, by name in the model
+        schemes: per graph, in words how its weights are stored
+        processor_files: of the checkpoint, by name
+    """
+
+    model: ReferenceModel
+    stored: Mapping[str, StoredTensor]
+    constants: Mapping[str, Tensor]
+    schemes: Mapping[str, str]
+    processor_files: Mapping[str, bytes]
+
+
+class Target(Protocol):
+    """The graphs of one model in one format: first translated, without weights, then written."""
+
+    def translate(self, spec: GraphSpec) -> None:
+        """Write one graph in the format's operators; takes seconds per graph and no weights."""
+
+    def tensor_names(self, graph: str) -> set[str]:
+        """Parameters and buffers of the model that a translated graph uses."""
+
+    def weights_file(self, graph: str) -> str:
+        """Where this format wants the weights of a graph, relative to the bundle's root."""
+
+    def write(self, root: Path, ingredients: Ingredients) -> dict[str, GraphInfo]:
+        """Write the graphs and what other runtimes read beside them; the weights files are there already."""
+
+
+def make_target(name: str, model_type: str, specs: Sequence[GraphSpec]) -> Target:
+    """The writer of a format of `TARGETS`."""
+    return cast(Target, import_module(TARGETS[name]).make(model_type, specs))

@@ -1,0 +1,114 @@
+"""Every number of a BiomedCLIP, read from open_clip's configuration and the one of its BERT."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nexus_edge.errors import CheckpointError
+from nexus_edge.layers.bert import PAD, BertParams
+from nexus_edge.layers.vit import VitParams
+from nexus_edge.models.config_values import check_multiple, count, require, table
+
+MODEL_TYPE = "biomedclip"
+
+# timm's plain vision transformers: vit_<size>_patch<pixels>_<pixels>[.<weights>]
+_TIMM_NAME = re.compile(r"vit_(tiny|small|base|large)_patch(\d+)_(\d+)(?:\.\w+)?")
+_TIMM_SIZES = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16)}
+"""Width, layers, heads."""
+_MLP_RATIO = 4
+
+
+@dataclass(frozen=True)
+class BiomedClipParams:
+    """The numbers of both towers, the width of the space they share, and the most tokens of a text."""
+
+    vision: VitParams
+    text: BertParams
+    embed_dim: int
+    context_length: int
+
+    @classmethod
+    def from_json(cls, config: Mapping[str, Any]) -> "BiomedClipParams":
+        """From `open_clip_config.json` with `model_type` and the BERT's `text_config` added, see `FolderCheckpoint`.
+
+        Raises:
+            CheckpointError: a key is missing, or holds what this model cannot be built from.
+        """
+        if config.get("model_type") != MODEL_TYPE:
+            raise CheckpointError(f"config.json: model_type is {config.get('model_type')!r}, expected {MODEL_TYPE!r}")
+        try:
+            model = table(config, "model_cfg")
+            text = table(model, "text_cfg")
+            bert = _text_params(text, table(config, "text_config"))
+            context = count(text, "context_length")
+            if context > bert.max_position_embeddings:
+                raise ValueError(f"context_length {context} exceeds BERT's {bert.max_position_embeddings} positions")
+            return cls(_vision_params(table(model, "vision_cfg")), bert, count(model, "embed_dim"), context)
+        except KeyError as error:
+            raise CheckpointError(f"open_clip_config.json: missing key {error.args[0]!r}") from error
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"open_clip_config.json: {error}") from error
+
+
+def _vision_params(vision: Mapping[str, Any]) -> VitParams:
+    """From `vision_cfg`: numbers in `timm_kwargs` (there is no such key in open_clip itself), else timm's name."""
+    require(vision, "timm_pool", ("", "token"))
+    require(vision, "timm_proj", ("linear",))
+    require(vision, "timm_proj_bias", (None, False))
+    numbers = table(vision, "timm_kwargs") or table(vision, "_golden_timm_kwargs")
+    params = _explicit(numbers, count(vision, "image_size")) if numbers else _by_name(vision["timm_model_name"])
+    if count(vision, "image_size") != params.image_size:
+        raise ValueError(f"image_size {vision['image_size']} is not that of {vision['timm_model_name']}")
+    check_multiple("image_size", params.image_size, "the patch size", params.patch_size)
+    check_multiple("vision width", params.hidden_size, "the number of heads", params.num_attention_heads)
+    return params
+
+
+def _by_name(name: object) -> VitParams:
+    match = _TIMM_NAME.fullmatch(name) if isinstance(name, str) else None
+    if match is None:
+        known = "vit_{tiny,small,base,large}_patch<P>_<S>"
+        raise ValueError(f"timm_model_name is {name!r:.60}, known are {known}, or give timm_kwargs beside it")
+    width, layers, heads = _TIMM_SIZES[match[1]]
+    return VitParams(width, _MLP_RATIO * width, layers, heads, image_size=int(match[3]), patch_size=int(match[2]))
+
+
+def _explicit(numbers: Mapping[str, Any], image_size: int) -> VitParams:
+    width, ratio = count(numbers, "embed_dim"), numbers.get("mlp_ratio", _MLP_RATIO)
+    unknown = numbers.keys() - {"patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio"}
+    if unknown:
+        raise ValueError(f"timm_kwargs has {', '.join(sorted(unknown))}, which this model does not know")
+    if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio <= 1024:
+        raise ValueError(f"mlp_ratio is {ratio!r:.40}, expected a number above 0")
+    return VitParams(
+        hidden_size=width,
+        intermediate_size=int(width * ratio),
+        num_hidden_layers=count(numbers, "depth"),
+        num_attention_heads=count(numbers, "num_heads"),
+        image_size=image_size,
+        patch_size=count(numbers, "patch_size"),
+    )
+
+
+def _text_params(text: Mapping[str, Any], bert: Mapping[str, Any]) -> BertParams:
+    """From `text_cfg` and the BERT's own configuration, where an absent number is BERT-base's."""
+    require(text, "hf_proj_type", ("mlp",))
+    require(text, "hf_pooler_type", ("cls_last_hidden_state_pooler",))
+    require(bert, "model_type", ("bert",))
+    require(bert, "hidden_act", (None, "gelu"))
+    require(bert, "position_embedding_type", (None, "absolute"))
+    require(bert, "pad_token_id", (None, PAD))
+    default = BertParams()
+    params = BertParams(
+        vocab_size=count(bert, "vocab_size", default.vocab_size),
+        hidden_size=count(bert, "hidden_size", default.hidden_size),
+        intermediate_size=count(bert, "intermediate_size", default.intermediate_size),
+        num_hidden_layers=count(bert, "num_hidden_layers", default.num_hidden_layers),
+        num_attention_heads=count(bert, "num_attention_heads", default.num_attention_heads),
+        max_position_embeddings=count(bert, "max_position_embeddings", default.max_position_embeddings),
+        type_vocab_size=count(bert, "type_vocab_size", default.type_vocab_size),
+        layer_norm_eps=float(bert.get("layer_norm_eps", default.layer_norm_eps)),
+    )
+    check_multiple("BERT's hidden_size", params.hidden_size, "num_attention_heads", params.num_attention_heads)
+    return params

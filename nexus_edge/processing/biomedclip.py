@@ -1,0 +1,133 @@
+"""BiomedCLIP and other open_clip models of its shape: pictures and texts, each for its own tower."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nexus_edge.errors import CheckpointError, ImageError, PromptError
+from nexus_edge.processing.centre_crop import centre_crop
+from nexus_edge.processing.folder import read_json
+from nexus_edge.processing.images import Picture, open_image, to_rgb
+from nexus_edge.processing.normalise import CLIP_MEAN, CLIP_STD, Rgb, normalisation_table, read_mean_std
+from nexus_edge.processing.word_pieces import WordPieceTokenizer
+
+OPEN_CLIP_CONFIG = "open_clip_config.json"
+RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+# What open_clip takes where the file is silent (CLIPVisionCfg, DEFAULT_CONTEXT_LENGTH).
+IMAGE_SIZE, CONTEXT_LENGTH = 224, 77
+# Settings of open_clip that change pixels or ids, and the only value of each that is computed here.
+FIXED = {
+    ("preprocess_cfg", "mode"): "RGB",
+    ("preprocess_cfg", "resize_mode"): "shortest",
+    ("text_cfg.tokenizer_kwargs", "clean"): "whitespace",
+    ("text_cfg.tokenizer_kwargs", "strip_sep_token"): False,
+    ("text_cfg", "tokenizer_mode"): "",
+}
+
+
+@dataclass(frozen=True)
+class BiomedClipProcessor:
+    """What open_clip's `image_transform` and `HFTokenizer` do, on numpy arrays."""
+
+    tokenizer: WordPieceTokenizer
+    image_size: int
+    context_length: int
+    mean: Rgb = CLIP_MEAN
+    std: Rgb = CLIP_STD
+    resample: Image.Resampling = Image.Resampling.BICUBIC
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "BiomedClipProcessor":
+        """Reads an open_clip checkpoint, or a bundle's processor folder with its config.json; raises CheckpointError."""
+        name = OPEN_CLIP_CONFIG if (folder / OPEN_CLIP_CONFIG).is_file() else "config.json"
+        source, config = str(folder / name), read_json(folder, name)
+        model = _section(config, "model_cfg", source)
+        text, preprocess = _section(model, "text_cfg", source), _section(config, "preprocess_cfg", source)
+        sections = {
+            "preprocess_cfg": preprocess,
+            "text_cfg": text,
+            "text_cfg.tokenizer_kwargs": _section(text, "tokenizer_kwargs", source),
+        }
+        for (section, key), wanted in FIXED.items():
+            if (value := sections[section].get(key) or wanted) != wanted:
+                raise CheckpointError(f"{source}: {section}.{key} is {value!r}; only {wanted!r} is known here")
+        interpolation = preprocess.get("interpolation") or "bicubic"
+        if interpolation not in RESAMPLING:
+            raise CheckpointError(f"{source}: interpolation is {interpolation!r}; use one of {', '.join(RESAMPLING)}")
+        mean, std = read_mean_std(preprocess, ("mean", "std"), source)
+        return cls(
+            WordPieceTokenizer.from_folder(tokenizer_folder(folder, config)),
+            _size(_section(model, "vision_cfg", source).get("image_size", IMAGE_SIZE), "image_size", source),
+            _size(text.get("context_length", CONTEXT_LENGTH), "context_length", source),
+            mean,
+            std,
+            RESAMPLING[interpolation],
+        )
+
+    def images(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
+        """Pixels for the image tower: [pictures, 3, image_size, image_size]; raises ImageError.
+
+        Bit for bit open_clip's transform of the same Pillow image, with two exceptions where that would show the model
+        another picture than the one a person sees: EXIF orientation is applied, and 16-bit grey keeps its high byte
+        instead of turning white.
+        """
+        if isinstance(pictures, str | bytes | Path | Image.Image | np.ndarray):
+            raise ImageError("pictures is a single picture; give a list of pictures")
+        table = normalisation_table(self.mean, self.std)
+        pixels = np.empty((len(pictures), 3, self.image_size, self.image_size), dtype=np.float32)
+        for index, picture in enumerate(pictures):
+            name = str(picture) if isinstance(picture, str | Path) else f"picture {index + 1}"
+            cropped = centre_crop(open_image(picture, name), self.image_size, self.resample, name)
+            values = np.asarray(to_rgb(cropped, name))
+            for channel in range(3):
+                np.take(table[channel], values[:, :, channel], out=pixels[index, channel])
+        return pixels
+
+    def texts(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """Ids for the text tower: [texts, context_length], padded with 0; longer texts are cut, see `count_tokens`.
+
+        The ids are those of open_clip's HFTokenizer. Raises PromptError.
+        """
+        if isinstance(texts, str):
+            raise PromptError("texts is a single text; give a list of texts")
+        return self.tokenizer.encode(texts, self.context_length)
+
+    def count_tokens(self, text: str) -> int:
+        """How many ids the whole text has; it is cut if they are more than `context_length`. Raises PromptError."""
+        return self.tokenizer.count(text)
+
+
+def tokenizer_folder(folder: Path, config: Mapping[str, Any]) -> Path:
+    """Where a checkpoint keeps its tokenizer.json or vocab.txt: `folder` itself, or the one inside it that it names.
+
+    `config` is the content of open_clip_config.json. Files that are missing are for the reader to report.
+    """
+    if any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
+        return folder
+    source = str(folder / OPEN_CLIP_CONFIG)
+    text = _section(_section(config, "model_cfg", source), "text_cfg", source)
+    named = folder / str(text.get("hf_tokenizer_name", ""))
+    inside = named.resolve().is_relative_to(folder.resolve())  # a name from the hub is no path in here
+    return named if inside and named.is_dir() else folder
+
+
+def _section(config: Mapping[str, Any], key: str, source: str) -> Mapping[str, Any]:
+    """The JSON object under `key`, empty if it is absent; raises CheckpointError."""
+    value = config.get(key) or {}
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{source}: {key} is a {type(value).__name__}, expected an object; download it again")
+    return value
+
+
+def _size(value: Any, key: str, source: str) -> int:
+    """A whole number above 0, or the same one twice (height and width); raises CheckpointError."""
+    if isinstance(value, list) and len(value) == 2 and value[0] == value[1]:
+        value = value[0]
+    if type(value) is not int or value < 3:
+        raise CheckpointError(f"{source}: {key} is {value!r}; it must be one whole number above 2")
+    return value

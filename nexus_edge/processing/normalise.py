@@ -1,0 +1,41 @@
+"""8-bit pixels to the normalised floats that a vision encoder reads."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nexus_edge.errors import CheckpointError
+
+Rgb = tuple[float, float, float]
+
+CLIP_MEAN: Rgb = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD: Rgb = (0.26862954, 0.26130258, 0.27577711)
+
+
+def normalisation_table(mean: Rgb, std: Rgb) -> NDArray[np.float32]:
+    """[3, 256]: each 8-bit value, scaled to 0..1 and normalised, in the originals' order and in float32 throughout.
+
+    A value has only 256 outcomes, so the table gives the same bits as the arithmetic on every pixel would.
+    """
+    scaled = np.arange(256, dtype=np.float32) / np.float32(255)
+    return (scaled - np.array(mean, dtype=np.float32)[:, None]) / np.array(std, dtype=np.float32)[:, None]
+
+
+def read_mean_std(config: Mapping[str, Any], keys: tuple[str, str], source: str) -> tuple[Rgb, Rgb]:
+    """Mean and deviation of RGB in 0..1 under these keys of a JSON file, by default CLIP's; raises CheckpointError."""
+    mean = _rgb(config.get(keys[0], CLIP_MEAN), keys[0], source)
+    std = _rgb(config.get(keys[1], CLIP_STD), keys[1], source)
+    if min(std) <= 0:
+        raise CheckpointError(f"{source}: {keys[1]} is {list(std)}; it must be above 0")
+    return mean, std
+
+
+def _rgb(value: Any, key: str, source: str) -> Rgb:
+    """Three finite numbers; raises CheckpointError."""
+    numbers = value if isinstance(value, list | tuple) else ()
+    if len(numbers) != 3 or not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+        raise CheckpointError(f"{source}: {key} is {value!r}; it must be three numbers, for red, green and blue")
+    return (float(numbers[0]), float(numbers[1]), float(numbers[2]))
