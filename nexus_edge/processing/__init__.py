@@ -3,9 +3,10 @@
 A family is one file here, named after the checkpoint's `model_type`, with one line in `PROCESSORS`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
+from typing import TypeVar
 
 from nexus_edge._fields import suggest
 from nexus_edge.errors import CheckpointError
@@ -24,7 +25,10 @@ __all__ = [
     "Processor",
     "dual_from_checkpoint",
     "from_checkpoint",
+    "model_type_of",
 ]
+
+T = TypeVar("T")
 
 PROCESSORS: dict[str, Callable[[Path], Processor]] = {
     "phi3_v": Phi3VProcessor.from_folder,
@@ -55,7 +59,7 @@ def model_type_of(folder: Path) -> str:
     return str(read_json(folder, "config.json").get("model_type"))
 
 
-def _load[T](folder: Path, families: Mapping[str, Callable[[Path], T]]) -> T:
+def _load(folder: Path, families: Mapping[str, Callable[[Path], T]]) -> T:
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no such folder; give a checkpoint folder or a bundle")
     if (folder / "manifest.json").is_file():

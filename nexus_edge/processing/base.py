@@ -1,4 +1,4 @@
-"""What every family's processor offers; runtimes and parity are written against this."""
+"""What every family's processor offers; runtimes and parity are written against these two protocols."""
 
 from collections.abc import Iterable, Sequence
 from typing import NotRequired, Protocol, TypedDict
@@ -44,3 +44,24 @@ class Processor(Protocol):
 
     def stream_decoder(self) -> StreamDecoder:
         """A decoder for ids that arrive one at a time."""
+
+
+class DualProcessor(Protocol):
+    """Turns pictures and texts into the inputs of two towers that know nothing of each other."""
+
+    @property
+    def image_size(self) -> int:
+        """Pixels per side of what the image tower reads."""
+
+    @property
+    def context_length(self) -> int:
+        """Ids per text, special tokens included."""
+
+    def images(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
+        """[pictures, 3, image_size, image_size]; raises ImageError."""
+
+    def texts(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """[texts, context_length], padded with 0; texts with more ids are cut. Raises PromptError."""
+
+    def count_tokens(self, text: str) -> int:
+        """How many ids the whole text has, special tokens included; raises PromptError."""

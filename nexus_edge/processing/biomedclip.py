@@ -43,7 +43,7 @@ class BiomedClipProcessor:
 
     @classmethod
     def from_folder(cls, folder: Path) -> "BiomedClipProcessor":
-        """Reads an open_clip checkpoint, or a bundle's processor folder with its config.json; raises CheckpointError."""
+        """Reads an open_clip checkpoint, or a bundle's processor folder (config.json); raises CheckpointError."""
         name = OPEN_CLIP_CONFIG if (folder / OPEN_CLIP_CONFIG).is_file() else "config.json"
         source, config = str(folder / name), read_json(folder, name)
         model = _section(config, "model_cfg", source)

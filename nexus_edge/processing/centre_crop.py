@@ -16,11 +16,9 @@ def centre_crop(
     Raises ImageError if the picture is so narrow that the resize would not fit into memory.
     """
     width, height = image.size
-    if width <= height:
-        resized = (size, int(size * height / width))  # truncated, as torchvision does
-    else:
-        resized = (int(size * width / height), size)
-    if resized[0] * resized[1] > MAX_PIXELS:
+    long = int(size * max(width, height) / min(width, height))  # truncated, as in torchvision
+    resized = (size, long) if width <= height else (long, size)
+    if size * long > MAX_PIXELS:
         raise ImageError(
             f"{name}: {width}x{height} is too narrow, it would be resized to {resized[0]}x{resized[1]}; crop or pad it"
         )

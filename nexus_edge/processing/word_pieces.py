@@ -46,7 +46,7 @@ class WordPieceTokenizer:
         ids = self._core.encode("").ids
         if len(ids) != 2 or PAD_ID in ids:
             raise CheckpointError(
-                f"{path} makes {ids} of an empty text; a BERT text tower needs [CLS] and [SEP], and {PAD_ID} for padding"
+                f"{path} makes {ids} of an empty text; a BERT tower needs [CLS] and [SEP], and {PAD_ID} for padding"
             )
 
     def encode(self, texts: Sequence[str], length: int) -> NDArray[np.int64]:
@@ -71,7 +71,9 @@ def _checked(text: Any, index: int) -> str:
     try:
         cleaned.encode()
     except UnicodeEncodeError as error:  # half a surrogate pair, or a byte that a terminal passed on undecoded
-        raise PromptError(f"text {index + 1} is not valid Unicode at position {error.start}; give it as UTF-8") from error
+        raise PromptError(
+            f"text {index + 1} is not valid Unicode at position {error.start}; give it as UTF-8"
+        ) from error
     return cleaned
 
 
@@ -84,7 +86,9 @@ def _from_vocabulary(path: Path) -> tokenizers.Tokenizer:
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); download it again") from error
     vocabulary = {line: index for index, line in enumerate(lines)}
-    config = read_json(path.parent, "tokenizer_config.json") if (path.parent / "tokenizer_config.json").is_file() else {}
+    config = (
+        read_json(path.parent, "tokenizer_config.json") if (path.parent / "tokenizer_config.json").is_file() else {}
+    )
     special = {key: config.get(key) or token for key, token in SPECIAL.items()}
     for key, token in special.items():
         if not isinstance(token, str) or token not in vocabulary:
