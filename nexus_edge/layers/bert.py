@@ -45,7 +45,9 @@ class BertEmbeddings(nn.Module):
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """int64 [batch, tokens] -> [batch, tokens, hidden]"""
-        positions = self.position_embeddings.weight[: input_ids.shape[1]]
+        # A gather and not a slice: a slice would fix the most tokens in the exported graph's shapes.
+        index = torch.arange(input_ids.shape[1], device=input_ids.device)
+        positions = nn.functional.embedding(index, self.position_embeddings.weight)
         segment = self.token_type_embeddings.weight[0]
         return self.LayerNorm(self.word_embeddings(input_ids) + segment + positions)
 
