@@ -1,15 +1,34 @@
 """Fixtures for tests of more than one folder."""
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import golden_phi3
 import pytest
+import torch
 import toy_vlm
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import open_checkpoint
 from nexus_edge.recipe import find_recipe
+
+
+@pytest.fixture(scope="session")
+def open_clip() -> Iterator[ModuleType]:
+    """The original of BiomedCLIP.
+
+    It imports torchvision, whose published build registers no operators beside a torch without CUDA and then stops at
+    their absence. Nothing here calls them, so their names are enough.
+    """
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError:
+        library = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    yield importlib.import_module("open_clip")  # not a return: the library takes its names along when it is collected
 
 
 @pytest.fixture(scope="session")
