@@ -55,4 +55,4 @@ def _owner(module: str) -> str:
     return "image_encoder" if module.startswith("visual.") else "text_encoder"
 
 
-SPLIT = ModelSplit(("image_encoder", "text_encoder"), _owner, graphs, separate_weights=True)
+SPLIT = ModelSplit(("image_encoder", "text_encoder"), _owner, graphs)

@@ -54,10 +54,8 @@ class ModelSplit:
         names: of the graphs, in the order in which a prompt runs through them
         owner: from a module's name in the model to the graph that its weights go into
         graphs: the parts of a model, in the order of `names`
-        separate_weights: each graph has a weights file of its own, so that one can be shipped without the others
     """
 
     names: tuple[str, ...]
     owner: Callable[[str], str]
     graphs: Callable[[Any], tuple[GraphSpec, ...]]
-    separate_weights: bool = False
