@@ -1,17 +1,17 @@
 """Clean-ups of a freshly translated graph. Each pass leaves the results unchanged, works in place, needs no weights."""
 
 import ast
-import re
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import CommonSubexpressionEliminationPass, RemoveUnusedNodesPass
 
+from nexus_edge.bundle.layer_names import is_layer, output_of
+
 PARAMETER_PREFIX = "part.root."
 """What stands before the name of a module of the model, see `emit.translate`."""
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
-_LAYER = re.compile(r"\.layers\.\d+$")
 
 
 def clean(model: ir.Model) -> None:
@@ -82,16 +82,16 @@ def reshape_initializers(model: ir.Model) -> None:
 def name_layers(model: ir.Model) -> None:
     """What leaves a layer is called "<layer>.output", so that a drift can be pinned to a layer.
 
-    Needs: the scopes that torch's exporter notes at each node; the last node of a layer's scope is its residual sum.
+    Needs: the scopes that torch's exporter notes at each node; the last node of a layer's scope makes its residual stream.
     """
     last: dict[str, ir.Node] = {}
     for node in model.graph:
         for scope in ast.literal_eval(node.metadata_props.get(_SCOPES, "[]")):
-            if _LAYER.search(scope):
+            if is_layer(scope):
                 last[scope] = node
     for scope, node in last.items():
         if not node.outputs[0].is_graph_output():
-            node.outputs[0].name = f"{scope.removeprefix(PARAMETER_PREFIX)}.output"
+            node.outputs[0].name = output_of(scope.removeprefix(PARAMETER_PREFIX))
 
 
 def drop_metadata(model: ir.Model) -> None:
