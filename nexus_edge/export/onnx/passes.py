@@ -82,7 +82,7 @@ def reshape_initializers(model: ir.Model) -> None:
 def name_layers(model: ir.Model) -> None:
     """What leaves a layer is called "<layer>.output", so that a drift can be pinned to a layer.
 
-    Needs: the scopes that torch's exporter notes at each node; the last node of a layer's scope makes its residual stream.
+    Needs: the scopes that torch's exporter notes at each node; the last node of a layer makes its residual stream.
     """
     last: dict[str, ir.Node] = {}
     for node in model.graph:
