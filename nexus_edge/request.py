@@ -22,7 +22,7 @@ class ExportRequest:
     Attributes:
         recipe: what is made
         checkpoint: what the user named, or None for the recipe's own
-        stand_in: hub id of the published model, whose numbers `synthetic` weights follow
+        stand_in: hub id of the published model, whose family `tiny` is of and whose numbers `synthetic` weights follow
         out: the bundle's folder
     """
 
@@ -68,7 +68,7 @@ class ExportRequest:
         with needs_extra("export"):
             from nexus_edge import pipeline
             from nexus_edge.checkpoints import open_checkpoint
-        own = self.stand_in if self.checkpoint == "synthetic" else self.recipe.checkpoint
+        own = self.stand_in if self.checkpoint in ("tiny", "synthetic") else self.recipe.checkpoint
         checkpoint = open_checkpoint(self.checkpoint, own)
         return pipeline.export(checkpoint, self.recipe, self.out, force=force, parity=parity, progress=progress)
 

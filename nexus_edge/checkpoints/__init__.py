@@ -1,8 +1,9 @@
-"""Where tensors come from: a folder, the hub, the embedded checkpoint, or a generator of synthetic weights.
+"""Where tensors come from: a folder, the hub, an embedded checkpoint, or a generator of synthetic weights.
 
 `open_checkpoint` returns a `Checkpoint`; `StreamingSafetensorsWriter` is the way out.
 """
 
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -34,16 +35,31 @@ __all__ = [
     "write_tensors",
 ]
 
-# The numbers that synthetic weights follow, by the hub id of the model they stand in for.
-SYNTHETIC_NUMBERS = {
-    "microsoft/Phi-3-vision-128k-instruct": "phi3_vision",
-    "microsoft/Phi-3.5-vision-instruct": "phi3_5_vision",
+
+@dataclass(frozen=True)
+class StandIns:
+    """What can take the place of a published model's weights.
+
+    Attributes:
+        model_type: of the model; its embedded checkpoint is named after it
+        numbers: the file of `data/` whose numbers synthetic weights follow
+    """
+
+    model_type: str
+    numbers: str
+
+
+# By hub id.
+PUBLISHED = {
+    "microsoft/Phi-3-vision-128k-instruct": StandIns("phi3_v", "phi3_vision"),
+    "microsoft/Phi-3.5-vision-instruct": StandIns("phi3_v", "phi3_5_vision"),
+    "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224": StandIns("biomedclip", "biomedclip"),
 }
 
 
-def tiny_folder() -> Path:
-    """The embedded checkpoint, trained in this repository."""
-    return Path(str(files("nexus_edge"))) / "assets" / "tiny_phi3_v"
+def tiny_folder(model_type: str = "phi3_v") -> Path:
+    """The embedded checkpoint of a family, trained in this repository."""
+    return Path(str(files("nexus_edge"))) / "assets" / f"tiny_{model_type}"
 
 
 def open_checkpoint(spec: str | None, default_hub_id: str) -> Checkpoint:
@@ -52,18 +68,20 @@ def open_checkpoint(spec: str | None, default_hub_id: str) -> Checkpoint:
     Args:
         spec: a folder, a hub id (`owner/name` or `owner/name@revision`), `tiny`, `synthetic`, or None for the
             default. A folder that exists wins over a hub id of the same name.
-        default_hub_id: the model that was asked for; `synthetic` takes its numbers.
+        default_hub_id: the published model that was asked for; `tiny` is of its family, `synthetic` has its numbers.
 
     Raises:
         CheckpointError: nothing usable is there.
         MissingExtraError: a download without huggingface_hub.
     """
-    if spec == "tiny":
-        return FolderCheckpoint(tiny_folder(), name="tiny")
-    if spec == "synthetic":
-        if default_hub_id not in SYNTHETIC_NUMBERS:
-            raise CheckpointError(f"no synthetic weights for {default_hub_id}; known: {', '.join(SYNTHETIC_NUMBERS)}")
-        return SyntheticCheckpoint(SYNTHETIC_NUMBERS[default_hub_id], tiny_folder())
+    if spec in ("tiny", "synthetic"):
+        if default_hub_id not in PUBLISHED:
+            raise CheckpointError(f"no {spec} weights for {default_hub_id}; known: {', '.join(PUBLISHED)}")
+        model = PUBLISHED[default_hub_id]
+        embedded = tiny_folder(model.model_type)
+        if spec == "tiny":
+            return FolderCheckpoint(embedded, name="tiny")
+        return SyntheticCheckpoint(model.numbers, embedded)
     if spec is None:
         return open_hub(default_hub_id)
     folder = Path(spec).expanduser()

@@ -27,6 +27,18 @@ class TensorInfo:
         return item_size(self.dtype) * math.prod(self.shape)
 
 
+class TensorFile(Protocol):
+    """One file of weights; see `Checkpoint` for the methods."""
+
+    infos: Mapping[str, TensorInfo]
+
+    def read(self, key: str) -> Array: ...
+
+    def rows(self, key: str, start: int, stop: int) -> Array: ...
+
+    def release(self, key: str) -> None: ...
+
+
 class Checkpoint(Protocol):
     """A source of named tensors that are handed out one at a time.
 
@@ -51,7 +63,7 @@ class Checkpoint(Protocol):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The parsed config.json."""
+        """The parsed config.json; of an open_clip folder, what `open_clip.read_config` makes of it."""
         ...
 
     @property
@@ -76,5 +88,5 @@ class Checkpoint(Protocol):
         ...
 
     def processor_files(self) -> Mapping[str, bytes]:
-        """config.json, preprocessor_config.json and the tokenizer's files, by file name."""
+        """What a bundle's processor folder holds, by file name: `config` and what the family's processor reads."""
         ...

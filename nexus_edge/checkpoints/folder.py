@@ -1,24 +1,28 @@
-"""A checkpoint in a folder as Hugging Face lays it out: config.json, tokenizer files, one or many safetensors files."""
+"""A checkpoint in a folder as Hugging Face lays it out: config.json, tokenizer files, one or many safetensors files.
 
-import json
+A folder with open_clip_config.json is read by `open_clip.py`.
+"""
+
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
-from nexus_edge.checkpoints.base import Array, TensorInfo, WeightsKind
+from nexus_edge.checkpoints import open_clip
+from nexus_edge.checkpoints.base import Array, TensorFile, TensorInfo, WeightsKind
+from nexus_edge.checkpoints.json_file import read_json
 from nexus_edge.checkpoints.safetensors import SafetensorsFile
 from nexus_edge.errors import CheckpointError
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-# config.json of a checkpoint that this project made says so under this key, so that nobody takes it for the real one.
+# A checkpoint that this project made says so in its configuration, so that nobody takes it for the real one.
 KIND_KEY = "_nexus_edge_weights"
 REQUIRED_FILES = ("config.json", "preprocessor_config.json", "tokenizer.json")
 OPTIONAL_FILES = ("tokenizer_config.json", "special_tokens_map.json")
 
 
 class FolderCheckpoint:
-    """The checkpoint in `folder`. Opening validates config.json, the index and every header; weights stay untouched.
+    """The checkpoint in `folder`. Opening validates configuration, index and every header; weights stay untouched.
 
     Raises:
         CheckpointError: naming the file at fault, and the tensor where there is one.
@@ -29,9 +33,11 @@ class FolderCheckpoint:
         self.name = name or str(folder)
         self.revision = revision
         self._folder = folder
-        self.config = read_json(folder / "config.json")
+        if open_clip.is_open_clip(folder):
+            self.config, self._file_of = open_clip.read_config(folder), open_clip.open_weights(folder)
+        else:
+            self.config, self._file_of = read_json(folder / "config.json"), _open_shards(folder)
         self.kind: WeightsKind = _kind(self.config, folder)
-        self._file_of = _open_shards(folder)
         self._infos = {key: file.infos[key] for key, file in self._file_of.items()}
 
     def keys(self) -> Mapping[str, TensorInfo]:
@@ -49,28 +55,11 @@ class FolderCheckpoint:
     def processor_files(self) -> Mapping[str, bytes]:
         return processor_files(self._folder)
 
-    def _file(self, key: str) -> SafetensorsFile:
+    def _file(self, key: str) -> TensorFile:
         try:
             return self._file_of[key]
         except KeyError:
             raise CheckpointError(f"{self._folder}: has no tensor {key!r}") from None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`.
-
-    Raises:
-        CheckpointError: missing, not JSON, or not an object.
-    """
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}; a checkpoint folder needs it") from error
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: is no valid JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: is a JSON {type(value).__name__}, expected an object")
-    return value
 
 
 def processor_files(folder: Path) -> dict[str, bytes]:
@@ -79,6 +68,8 @@ def processor_files(folder: Path) -> dict[str, bytes]:
     Raises:
         CheckpointError: naming the required file that is missing.
     """
+    if open_clip.is_open_clip(folder):
+        return open_clip.processor_files(folder)
     found = {name: folder / name for name in (*REQUIRED_FILES, *OPTIONAL_FILES) if (folder / name).is_file()}
     for name in REQUIRED_FILES:
         if name not in found:
@@ -90,14 +81,14 @@ def _kind(config: Mapping[str, Any], folder: Path) -> WeightsKind:
     kind: WeightsKind = config.get(KIND_KEY, "real")
     kinds = get_args(WeightsKind)
     if kind not in kinds:
-        raise CheckpointError(f"{folder / 'config.json'}: {KIND_KEY} is {kind!r}, expected one of {', '.join(kinds)}")
+        raise CheckpointError(f"{folder}: its {KIND_KEY} is {kind!r}, expected one of {', '.join(kinds)}")
     return kind
 
 
-def _open_shards(folder: Path) -> dict[str, SafetensorsFile]:
+def _open_shards(folder: Path) -> dict[str, TensorFile]:
     """Every key with the file that holds it."""
     if (folder / SINGLE).is_file():  # as transformers does: the single file wins over an index
-        file = SafetensorsFile(folder / SINGLE)
+        file: TensorFile = SafetensorsFile(folder / SINGLE)
         return dict.fromkeys(file.infos, file)
     if not (folder / INDEX).is_file():
         raise CheckpointError(_no_weights(folder))
@@ -106,10 +97,10 @@ def _open_shards(folder: Path) -> dict[str, SafetensorsFile]:
     for key, shard in weight_map.items():
         if key not in files[shard].infos:
             raise CheckpointError(f"{folder / shard}: lacks tensor {key!r}, which {INDEX} places there")
-    file_of = {key: files[shard] for key, shard in weight_map.items()}
-    for file in files.values():
-        for key in file.infos:
-            file_of.setdefault(key, file)  # a key the index forgot; the model decides whether it belongs
+    file_of: dict[str, TensorFile] = {key: files[shard] for key, shard in weight_map.items()}
+    for shard_file in files.values():
+        for key in shard_file.infos:
+            file_of.setdefault(key, shard_file)  # a key the index forgot; the model decides whether it belongs
     return file_of
 
 

@@ -3,12 +3,13 @@
 import re
 from pathlib import Path
 
+from nexus_edge.checkpoints import open_clip
 from nexus_edge.checkpoints.folder import FolderCheckpoint
 from nexus_edge.errors import CheckpointError, MissingExtraError
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")  # no "./folder"
 # Data only: weights, configuration, tokenizer. The repository's Python files are never fetched.
-PATTERNS = ["*.json", "*.safetensors"]
+PATTERNS = ["*.json", "*.safetensors", "*vocab.txt"]
 ELSEWHERE = "use --checkpoint DIR for a folder you have, or --checkpoint tiny for the embedded model"
 
 
@@ -32,6 +33,9 @@ def open_hub(spec: str) -> FolderCheckpoint:
     name, _, revision = spec.partition("@")
     try:
         snapshot = Path(snapshot_download(name, revision=revision or None, allow_patterns=PATTERNS))
+        if open_clip.needs_pickle(snapshot):
+            # Of the same commit; it is read as data too, see `torch_file`.
+            snapshot_download(name, revision=snapshot.name, allow_patterns=[open_clip.PICKLED])
     except errors.GatedRepoError as error:
         raise CheckpointError(f"{name}: accept its licence on huggingface.co and log in (hf auth login)") from error
     except errors.RepositoryNotFoundError as error:

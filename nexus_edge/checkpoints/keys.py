@@ -22,10 +22,10 @@ class KeyRules:
 
 
 def require_model_type(checkpoint: Checkpoint, model_type: str) -> None:
-    """Raise CheckpointError unless config.json says `model_type`."""
+    """Raise CheckpointError unless the checkpoint is one of `model_type`."""
     found = checkpoint.config.get("model_type")
     if found != model_type:
-        raise CheckpointError(f"{checkpoint.name}: config.json says model_type {found!r}, expected {model_type!r}")
+        raise CheckpointError(f"{checkpoint.name}: holds a model of model_type {found!r}, expected {model_type!r}")
 
 
 def check_keys(

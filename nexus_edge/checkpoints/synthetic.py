@@ -39,7 +39,7 @@ class SyntheticCheckpoint:
     """Weights of the shapes that the published config.json asks for, in bfloat16.
 
     Args:
-        name: a file of `data/` without its ending, `phi3_vision` or `phi3_5_vision`.
+        name: a file of `data/` without its ending, like `phi3_vision`.
         tokenizer: the folder whose tokenizer files are lent: synthetic weights have none of their own, and ids beyond
             that vocabulary are simply never decoded.
     """
@@ -52,7 +52,8 @@ class SyntheticCheckpoint:
     def __init__(self, name: str, tokenizer: Path) -> None:
         data = json.loads(files("nexus_edge.checkpoints").joinpath("data", f"{name}.json").read_text("utf-8"))
         self.config: dict[str, Any] = data["config"]
-        self._preprocessor: dict[str, Any] = data["preprocessor_config"]
+        # config.json, and preprocessor_config.json where the family has one
+        self._own = {f"{key}.json": value for key, value in data.items() if key != "source"}
         self._tokenizer = tokenizer
         self._windows: dict[float, NDArray[np.uint16]] = {}
 
@@ -84,8 +85,7 @@ class SyntheticCheckpoint:
         """Nothing is held."""
 
     def processor_files(self) -> Mapping[str, bytes]:
-        own = {"config.json": self.config, "preprocessor_config.json": self._preprocessor}
-        encoded = {name: json.dumps(value, indent=2).encode() for name, value in own.items()}
+        encoded = {name: json.dumps(value, indent=2).encode() for name, value in self._own.items()}
         return processor_files(self._tokenizer) | encoded
 
     def _info(self, key: str) -> TensorInfo:
@@ -114,4 +114,5 @@ class SyntheticCheckpoint:
 
 def _mean(key: str) -> float:
     """Scales of normalization layers lie around one, everything else around zero."""
-    return 1.0 if "norm" in key.rsplit(".", 2)[-2] and key.endswith(".weight") else 0.0
+    module, _, leaf = key.rpartition(".")
+    return 1.0 if leaf == "weight" and "norm" in module.rpartition(".")[2].lower() else 0.0

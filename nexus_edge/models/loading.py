@@ -30,7 +30,7 @@ def _family(checkpoint: Checkpoint) -> ModuleType:
     kind = checkpoint.config.get("model_type")
     if not isinstance(kind, str) or not _is_family(kind):
         raise CheckpointError(
-            f"{checkpoint.name}: config.json says model_type {kind!r}, which nexus-edge does not know"
+            f"{checkpoint.name}: holds a model of model_type {kind!r}, which nexus-edge does not know"
         )
     return importlib.import_module(f"nexus_edge.models.{kind}")
 

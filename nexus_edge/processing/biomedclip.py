@@ -11,7 +11,7 @@ from PIL import Image
 
 from nexus_edge.errors import CheckpointError, ImageError, PromptError
 from nexus_edge.processing.centre_crop import centre_crop
-from nexus_edge.processing.folder import read_json
+from nexus_edge.processing.folder import named_folder, read_json
 from nexus_edge.processing.images import Picture, open_image, to_rgb
 from nexus_edge.processing.normalise import CLIP_MEAN, CLIP_STD, Rgb, normalisation_table, read_mean_std
 from nexus_edge.processing.word_pieces import WordPieceTokenizer
@@ -111,9 +111,7 @@ def tokenizer_folder(folder: Path, config: Mapping[str, Any]) -> Path:
         return folder
     source = str(folder / OPEN_CLIP_CONFIG)
     text = _section(_section(config, "model_cfg", source), "text_cfg", source)
-    named = folder / str(text.get("hf_tokenizer_name", ""))
-    inside = named.resolve().is_relative_to(folder.resolve())  # a name from the hub is no path in here
-    return named if inside and named.is_dir() else folder
+    return named_folder(folder, str(text.get("hf_tokenizer_name", ""))) or folder
 
 
 def _section(config: Mapping[str, Any], key: str, source: str) -> Mapping[str, Any]:

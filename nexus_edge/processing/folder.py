@@ -1,7 +1,7 @@
 """Reads the small JSON files that describe a checkpoint or a bundle's processor."""
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nexus_edge.errors import CheckpointError
@@ -21,3 +21,10 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} holds a JSON {type(value).__name__}, expected an object; download it again")
     return value
+
+
+def named_folder(folder: Path, name: str) -> Path | None:
+    """The folder inside `folder` that a configuration calls `name`; None where there is none, as for a hub's name."""
+    path = PurePosixPath(name)
+    inside = bool(name) and not path.is_absolute() and ".." not in path.parts
+    return folder / path if inside and (folder / path).is_dir() else None

@@ -1,0 +1,24 @@
+"""Reads the small JSON files of a checkpoint."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from nexus_edge.errors import CheckpointError
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`.
+
+    Raises:
+        CheckpointError: missing, not JSON, or not an object.
+    """
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}; a checkpoint folder needs it") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: is no valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: is a JSON {type(value).__name__}, expected an object")
+    return value
