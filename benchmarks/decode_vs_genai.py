@@ -28,8 +28,9 @@ from rich.table import Table
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import StreamingSafetensorsWriter, SyntheticCheckpoint, tiny_folder
-from nexus_edge.runtimes import EngineOptions, load
-from nexus_edge.runtimes.benchmark import machine, measure, peak_rss_bytes
+from nexus_edge.runtimes import EngineOptions, load_vlm
+from nexus_edge.runtimes.benchmark import measure
+from nexus_edge.runtimes.machine import machine, peak_rss_bytes
 
 FULL_LAYERS = 32
 GOAL = 1.7  # times GenAI's tokens/s
@@ -97,7 +98,7 @@ def export_bundle(out: Path, recipe: str, layers: int = FULL_LAYERS) -> None:
 def run_engine(engine: str, folder: Path, prompt_tokens: int = 512, new_tokens: int = 64) -> None:
     """Measure one engine in this process; the last line of the output is JSON."""
     if engine == "nexus-edge":
-        run = measure(load(Bundle.open(folder), EngineOptions()), prompt_tokens, new_tokens)
+        run = measure(load_vlm(Bundle.open(folder), EngineOptions()), prompt_tokens, new_tokens)
         speeds = {"prefill": run.prefill_tokens_per_s, "decode": run.decode_tokens_per_s}
     else:
         speeds = _run_genai(folder, prompt_tokens, new_tokens, os.cpu_count() if engine == "genai-threads" else None)

@@ -20,8 +20,10 @@ ALIGNMENT = 64  # bytes; a cache line, and the widest vector load (AVX-512), so 
 PIECE = 1 << 30  # bytes per write call; Linux transfers at most 2 GiB at once
 
 
-def plan_layout(tensors: Mapping[str, TensorInfo]) -> tuple[bytes, dict[str, Entry]]:
-    """The header's bytes and each tensor's place in the file.
+def plan_layout(
+    tensors: Mapping[str, TensorInfo], metadata: Mapping[str, str] | None = None
+) -> tuple[bytes, dict[str, Entry]]:
+    """The header's bytes and each tensor's place in the file; `metadata` is the header's free-form part.
 
     The format forbids gaps, so alignment comes from the order: data starts at a multiple of `ALIGNMENT`, and tensors
     follow by the largest power of two (up to `ALIGNMENT`) that divides their size. Each tensor then starts at a
@@ -32,7 +34,7 @@ def plan_layout(tensors: Mapping[str, TensorInfo]) -> tuple[bytes, dict[str, Ent
         return min(info.size & -info.size, ALIGNMENT) if info.size else ALIGNMENT
 
     ordered = sorted(tensors.items(), key=lambda item: -power(item[1]))
-    table: dict[str, dict[str, object]] = {}
+    table: dict[str, Mapping[str, object]] = {"__metadata__": metadata} if metadata else {}
     position = 0
     for name, info in ordered:
         end = position + info.size
@@ -63,9 +65,11 @@ class StreamingSafetensorsWriter:
         OutputError: no space, read-only folder, or `path` exists.
     """
 
-    def __init__(self, path: Path, tensors: Mapping[str, TensorInfo]) -> None:
+    def __init__(
+        self, path: Path, tensors: Mapping[str, TensorInfo], metadata: Mapping[str, str] | None = None
+    ) -> None:
         self.path = path
-        head, self.entries = plan_layout(tensors)
+        head, self.entries = plan_layout(tensors, metadata)
         total = len(head) + sum(info.size for info in tensors.values())
         self._missing = {name: info.size for name, info in tensors.items()}
         self._lock = threading.Lock()  # seek and write are two calls; the kernel locks the file while writing anyway
@@ -140,13 +144,13 @@ class StreamingSafetensorsWriter:
             self._discard()
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Array]) -> None:
-    """Write a small file at once.
+def write_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a small file at once, with free-form texts in its header if there are any.
 
     Raises:
         OutputError: as `StreamingSafetensorsWriter`.
     """
     infos = {name: TensorInfo(array.dtype.name, array.shape) for name, array in tensors.items()}
-    with StreamingSafetensorsWriter(path, infos) as writer:
+    with StreamingSafetensorsWriter(path, infos, metadata) as writer:
         for name, array in tensors.items():
             writer.write(name, array)

@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nexus_edge.cli import bench_dual
 from nexus_edge.cli.answers import BundleFolder, Images, Quiet, Threads, say
 from nexus_edge.errors import InputError
 
 if TYPE_CHECKING:
+    from nexus_edge.bundle import Bundle
     from nexus_edge.runtimes.benchmark import Measurement
 
 
@@ -18,35 +21,64 @@ def bench(
     bundle: BundleFolder,
     prompt_tokens: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Prompt length with pictures; default: 512, or as the pictures need."),
+        typer.Option(
+            metavar="N",
+            help="Prompt length with pictures; default: 512, or as the pictures need. Of a dual encoder's texts: 32.",
+        ),
     ] = None,
-    new_tokens: Annotated[int, typer.Option(metavar="N", help="Tokens to generate.")] = 64,
+    new_tokens: Annotated[int, typer.Option(metavar="N", help="Tokens to generate; a dual encoder makes none.")] = 64,
     image: Images = None,
     runs: Annotated[int, typer.Option(metavar="N", help="Runs; the median counts.")] = 3,
     threads: Threads = None,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers, run by run, as JSON.")] = False,
 ) -> None:
-    """Measure load time, vision time, time to first token, prefill and decode speed, and peak memory."""
-    import time
-
+    """Measure load time, speed and peak memory: of answers, or of a dual encoder's two towers."""
     from nexus_edge.bundle import Bundle
-    from nexus_edge.runtimes import EngineOptions, load
-    from nexus_edge.runtimes.benchmark import default_prompt_tokens, machine, measure, peak_rss_bytes
 
     if runs < 1:
         raise InputError(f"runs is {runs}; it must be 1 or more")
-    opened, started = Bundle.open(bundle), time.perf_counter()
-    vlm = load(opened, EngineOptions(threads))
+    opened, images, silent = Bundle.open(bundle), [*(image or ())], quiet or as_json
+    if opened.manifest.dual_encoder is not None:
+        result = bench_dual.measure_towers(
+            opened, text_tokens=prompt_tokens, images=images, runs=runs, threads=threads, quiet=silent
+        )
+        print_table = bench_dual.print_table
+    else:
+        result = _measure_answers(opened, prompt_tokens, new_tokens, images, runs, threads, quiet=silent)
+        print_table = _print_table
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        print_table(result)
+
+
+def _measure_answers(
+    opened: "Bundle",
+    prompt_tokens: int | None,
+    new_tokens: int,
+    images: list[Path],
+    runs: int,
+    threads: int | None,
+    *,
+    quiet: bool,
+) -> dict[str, Any]:
+    import time
+
+    from nexus_edge.runtimes import EngineOptions, load_vlm
+    from nexus_edge.runtimes.benchmark import default_prompt_tokens, measure
+    from nexus_edge.runtimes.machine import machine, peak_rss_bytes
+
+    started = time.perf_counter()
+    vlm = load_vlm(opened, EngineOptions(threads))
     load_s = time.perf_counter() - started
-    images = [*(image or ())]
     length = prompt_tokens or default_prompt_tokens(vlm, images)
     measured = []
     for index in range(runs):
-        if not (quiet or as_json):
+        if not quiet:
             say(f"run {index + 1} of {runs}: {length} prompt tokens, {new_tokens} new")
         measured.append(measure(vlm, length, new_tokens, images))
-    result = {
+    return {
         "model": opened.manifest.name,
         "weights": opened.manifest.source.weights,
         "machine": machine(),
@@ -58,11 +90,8 @@ def bench(
         "load_s": load_s,
         **{name: median(values) for name, values in _columns(measured).items()},
         "peak_rss_bytes": peak_rss_bytes(),
+        "each_run": _columns(measured),
     }
-    if as_json:
-        typer.echo(json.dumps({**result, "each_run": _columns(measured)}))
-    else:
-        _print_table(result)
 
 
 def _columns(measured: "list[Measurement]") -> dict[str, list[float]]:

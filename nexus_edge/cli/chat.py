@@ -41,12 +41,12 @@ def chat(
 ) -> None:
     """Talk about pictures; later turns reuse what earlier ones computed. Ctrl-C stops an answer."""
     from nexus_edge.bundle import Bundle
-    from nexus_edge.runtimes import EngineOptions, GenerationOptions, load
+    from nexus_edge.runtimes import EngineOptions, GenerationOptions, load_vlm
 
     opened = Bundle.open(bundle)
     if not quiet:
         warn_of_weights(opened.manifest)
-    vlm = load(opened, EngineOptions(threads))
+    vlm = load_vlm(opened, EngineOptions(threads))
     session = vlm.chat(GenerationOptions(max_new_tokens, temperature, top_p, seed), system)
     terminal = Terminal(vlm, session, interactive=sys.stdin.isatty(), quiet=quiet)
     for path in image or ():

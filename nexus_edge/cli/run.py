@@ -37,12 +37,12 @@ def run(
 ) -> None:
     """Answer a question about pictures with an exported bundle."""
     from nexus_edge.bundle import Bundle
-    from nexus_edge.runtimes import EngineOptions, load
+    from nexus_edge.runtimes import EngineOptions, load_vlm
 
     opened = Bundle.open(bundle)
     if not (quiet or as_json):
         warn_of_weights(opened.manifest)
-    vlm = load(opened, EngineOptions(threads))
+    vlm = load_vlm(opened, EngineOptions(threads))
     answer = ""
     for piece in vlm.generate(
         prompt,

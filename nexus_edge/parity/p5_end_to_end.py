@@ -26,10 +26,10 @@ TITLE = "end to end: pixels to greedy tokens in the runtime"
 
 def run(lab: Lab) -> list[Check]:
     """For each case the stages in their order."""
-    from nexus_edge.runtimes import load
+    from nexus_edge.runtimes import load_vlm
 
     lab.require_memory(2 * weight_bytes(lab.bundle), "the quantized model in PyTorch and in the runtime")
-    vlm = load(lab.bundle)
+    vlm = load_vlm(lab.bundle)
     checks: list[Check] = []
     for case in lab.cases:
         checks += _compare_case(lab, vlm, case)

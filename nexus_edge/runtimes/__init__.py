@@ -1,38 +1,114 @@
-"""Running a bundle without torch: `load` opens one, `VLM` answers, `ChatSession` remembers.
+"""Running a bundle without torch: `load` opens one. `VLM` answers, `DualEncoder` compares pictures and texts.
 
-engine.py        what an engine offers, and which there are
-onnx_engine.py   ONNX Runtime: three sessions and their bindings (onnx_session.py, kv_cache.py)
-context.py       what is in the cache, prefix reuse, chunked prefill, the LongRoPE switch
-vlm.py, chat.py  answers and conversations (generation.py: options and times; sampling.py; stop_strings.py)
-pictures.py      image features kept between turns
-benchmark.py     what `nexus-edge bench` measures
+engine.py            what an engine of a VLM offers, and which there are
+onnx_engine.py       ONNX Runtime: three sessions and their bindings (onnx_session.py, kv_cache.py)
+context.py           what is in the cache, prefix reuse, chunked prefill, the LongRoPE switch
+vlm.py, chat.py      answers and conversations (generation.py: options and times; sampling.py; stop_strings.py)
+pictures.py          image features kept between turns
+dual_engine.py       what an engine of a dual encoder offers (onnx_dual_engine.py: ONNX Runtime, two sessions)
+dual_encoder.py      embeddings, zero-shot classes, search (picture_stream.py, text_batches.py: how work is cut)
+prompts.py           labels in templates, and the built-in sets in banks/
+label_bank.py        embedded labels in a file; ship.py: the image tower alone, with such a bank
+index/               embedded pictures in a file, made, updated and searched
+discover.py          the bundle that is meant where none is named
+benchmark.py         what `nexus-edge bench` measures of a VLM (dual_benchmark.py: of a dual encoder; machine.py)
 """
 
 import os
+from collections.abc import Callable
 
 from nexus_edge import processing
+from nexus_edge._fields import suggest
 from nexus_edge.bundle import Bundle
 from nexus_edge.errors import BundleError
 from nexus_edge.processing.folder import read_json
+from nexus_edge.runtimes import dual_engine
 from nexus_edge.runtimes.chat import ChatSession
+from nexus_edge.runtimes.classification import Classification
+from nexus_edge.runtimes.dual_encoder import DualEncoder
 from nexus_edge.runtimes.engine import Engine, EngineOptions, open_engine
 from nexus_edge.runtimes.generation import GenerationOptions, RunStats
+from nexus_edge.runtimes.index import Hit, PictureIndex, build_index, find_pictures
+from nexus_edge.runtimes.label_bank import LabelBank
+from nexus_edge.runtimes.prompts import PromptSet, find_prompts
+from nexus_edge.runtimes.text_batches import TruncatedTextWarning
 from nexus_edge.runtimes.vlm import VLM, ModelLimits
 
-__all__ = ["VLM", "ChatSession", "Engine", "EngineOptions", "GenerationOptions", "ModelLimits", "RunStats", "load"]
+__all__ = [
+    "VLM",
+    "ChatSession",
+    "Classification",
+    "DualEncoder",
+    "Engine",
+    "EngineOptions",
+    "GenerationOptions",
+    "Hit",
+    "LabelBank",
+    "ModelLimits",
+    "PictureIndex",
+    "PromptSet",
+    "RunStats",
+    "TruncatedTextWarning",
+    "build_index",
+    "find_pictures",
+    "find_prompts",
+    "load",
+    "load_dual_encoder",
+    "load_vlm",
+]
 
 
-def load(bundle: str | os.PathLike[str] | Bundle, options: EngineOptions | None = None) -> VLM:
-    """The model of a bundle, ready to answer.
+def load(bundle: str | os.PathLike[str] | Bundle, options: EngineOptions | None = None) -> VLM | DualEncoder:
+    """The model of a bundle, ready to work: which kind it is, follows from the manifest's `model_type`.
 
     Raises:
-        BundleError: no bundle, damaged, or without a target that runs here
+        BundleError: no bundle, damaged, of an unknown model_type, or without a target that runs here
         CheckpointError: the processor's files in it are damaged
     """
-    opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-    processor = processing.from_checkpoint(opened.root)
-    engine = open_engine(opened, options or EngineOptions())
-    return VLM(engine, processor, _limits(opened))
+    opened = _opened(bundle)
+    return _loader(opened)(opened, options or EngineOptions())
+
+
+def load_vlm(bundle: str | os.PathLike[str] | Bundle, options: EngineOptions | None = None) -> VLM:
+    """As `load`; a BundleError too if the model is of another kind."""
+    opened = _opened(bundle)
+    if _loader(opened) is not _vlm:
+        raise BundleError(
+            f"{opened.root}: {opened.manifest.name} compares pictures and texts, it does not answer; "
+            "use nexus-edge classify, embed or search"
+        )
+    return _vlm(opened, options or EngineOptions())
+
+
+def load_dual_encoder(bundle: str | os.PathLike[str] | Bundle, options: EngineOptions | None = None) -> DualEncoder:
+    """As `load`; a BundleError too if the model is of another kind."""
+    opened = _opened(bundle)
+    if _loader(opened) is not _dual_encoder:
+        raise BundleError(
+            f"{opened.root}: {opened.manifest.name} answers questions about pictures, it embeds nothing; "
+            "use nexus-edge run or chat, or the bundle of a dual encoder such as biomedclip"
+        )
+    return _dual_encoder(opened, options or EngineOptions())
+
+
+def _opened(bundle: str | os.PathLike[str] | Bundle) -> Bundle:
+    return bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+
+
+def _loader(bundle: Bundle) -> Callable[[Bundle, EngineOptions], VLM | DualEncoder]:
+    model_type = bundle.manifest.model_type
+    if model_type not in LOADERS:
+        raise BundleError(f"{bundle.root}: model_type {model_type!r} has no runtime{suggest(model_type, LOADERS)}")
+    return LOADERS[model_type]
+
+
+def _dual_encoder(bundle: Bundle, options: EngineOptions) -> DualEncoder:
+    return DualEncoder(bundle, dual_engine.open_engine(bundle, options), processing.dual_from_checkpoint(bundle.root))
+
+
+def _vlm(bundle: Bundle, options: EngineOptions) -> VLM:
+    processor = processing.from_checkpoint(bundle.root)
+    return VLM(open_engine(bundle, options), processor, _limits(bundle))
 
 
 def _limits(bundle: Bundle) -> ModelLimits:
@@ -46,3 +122,10 @@ def _limits(bundle: Bundle) -> ModelLimits:
             "a model with rope_scaling needs a number of tokens there: export again"
         )
     return ModelLimits(bundle.manifest.context_length, limit)
+
+
+LOADERS: dict[str, Callable[[Bundle, EngineOptions], VLM | DualEncoder]] = {
+    "phi3_v": _vlm,
+    "biomedclip": _dual_encoder,
+}
+"""The manifest's model_type -> what opens such a bundle."""

@@ -1,18 +1,14 @@
-"""Speed and memory of a loaded model, measured on its engine and without the tokenizer's moods."""
+"""Speed of a loaded vision-language model, measured on its engine and without the tokenizer's moods."""
 
-import os
-import platform
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from nexus_edge.errors import InputError, PromptError
 from nexus_edge.processing.images import Picture
 from nexus_edge.runtimes.context import Context, Tokens
+from nexus_edge.runtimes.machine import Clock
 from nexus_edge.runtimes.pictures import PictureCache
 from nexus_edge.runtimes.vlm import VLM
 
@@ -67,7 +63,7 @@ def measure(vlm: VLM, prompt_tokens: int, new_tokens: int, images: Sequence[Pict
         raise PromptError(
             f"{prompt_tokens} + {new_tokens} tokens exceed the model's context of {vlm.limits.context_length}"
         )
-    clock = _Clock()
+    clock = Clock()
     inputs = vlm.processor(vlm.wrap(QUESTION, len(images)), list(images))
     ids = _filled(inputs["input_ids"][0], prompt_tokens)
     prepare_s = clock.lap()
@@ -88,33 +84,3 @@ def _filled(ids: np.ndarray, length: int) -> np.ndarray:
     if length <= after:
         raise PromptError(f"the pictures take {after} tokens; ask for a prompt of more than that")
     return np.concatenate((ids[:after], np.resize(ids[after:], length - after)))
-
-
-class _Clock:
-    def __init__(self) -> None:
-        self._started = time.perf_counter()
-
-    def lap(self) -> float:
-        """Seconds since the last call."""
-        started, self._started = self._started, time.perf_counter()
-        return self._started - started
-
-
-def peak_rss_bytes() -> int | None:
-    """Most memory that this process had resident, or None where the system does not say (Windows)."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts kilobytes
-
-
-def machine() -> str:
-    """Processor and number of cores, for people."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        models = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        name = models[0] if models else name
-    return f"{name}, {os.cpu_count()} cores"

@@ -1,6 +1,7 @@
 """What a runtime of a dual encoder has to offer, and the registry of those that do."""
 
 import importlib
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from nexus_edge.bundle import Bundle
@@ -14,8 +15,16 @@ ENGINES = {"onnx": "nexus_edge.runtimes.onnx_dual_engine"}
 """Target of a bundle -> module with `open_engine(bundle, options) -> DualEngine`; the first that a bundle has wins."""
 
 
+Progress = Callable[[int, int], None]
+"""Is called during long work with what is done and what is to do."""
+
+
+def silent(done: int, total: int) -> None:
+    """The `Progress` of those who do not look."""
+
+
 class DualEngine(Protocol):
-    """The two towers. Each is loaded when it is used for the first time, so that one costs nothing without the other."""
+    """The two towers. Each is loaded when it is first used, so that one costs nothing while only the other works."""
 
     def encode_images(self, pixel_values: Floats) -> Floats:
         """[batch, 3, height, width] -> L2-normalised embeddings [batch, dim]."""

@@ -1,0 +1,98 @@
+"""`nexus-edge bank`: labels are embedded once, so that a device needs the image tower only."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nexus_edge.cli.answers import Threads
+from nexus_edge.cli.progress import count_bar
+from nexus_edge.cli.towers import (
+    BundleOption,
+    Labels,
+    LabelsFile,
+    Quiet,
+    Templates,
+    open_model,
+    prompts_of,
+    split_bundle,
+    warnings_said,
+)
+from nexus_edge.errors import InputError, OutputError
+
+
+def bank(
+    prompts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[BUNDLE] [NAME|FILE.toml]",
+            help="A built-in set of labels, or your own; a bundle may stand before it.",
+        ),
+    ] = None,
+    labels: Labels = None,
+    labels_file: LabelsFile = None,
+    template: Templates = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="The label bank to write.")] = None,
+    ship: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a bundle with the image tower and this bank only.")
+    ] = None,
+    list_sets: Annotated[bool, typer.Option("--list", help="Print the built-in sets and stop.")] = False,
+    bundle: BundleOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+) -> None:
+    """Embed labels into a file for `classify --bank`, or into a bundle without a text tower."""
+    from nexus_edge.bundle import Bundle
+    from nexus_edge.runtimes.dual_engine import TEXT, has_graph
+    from nexus_edge.runtimes.ship import ship_image_tower
+
+    if list_sets:
+        _print_sets(as_json=as_json)
+        return
+    if out is None and ship is None:
+        raise InputError("where to? Give -o FILE for a label bank, or --ship DIR for a bundle with it")
+    for place in (out, ship):
+        if place is not None and place.exists() and not force:
+            raise OutputError(f"{place}: exists already; use --force to replace it, or another place")
+    named, rest = split_bundle([Path(word) for word in prompts or ()], bundle)
+    if len(rest) > 1:
+        raise InputError(f"{rest[1]}: one set of labels makes a bank; leave it out")
+    given = prompts_of(labels, labels_file, str(rest[0]) if rest else None, template)
+    if given is None:
+        raise InputError("which labels? Give --labels, --labels-file, or a set; nexus-edge bank --list names those")
+    silent = quiet or as_json
+    model = open_model(named, fits=lambda found: has_graph(found, TEXT), threads=threads, quiet=silent)
+    with warnings_said(), count_bar("prompts", quiet=silent) as progress:
+        made = model.label_bank(given, progress=progress)
+    written: dict[str, int] = {}
+    if out is not None:
+        made.save(out)
+        written[str(out)] = out.stat().st_size
+    if ship is not None:
+        shipped = ship_image_tower(Bundle.open(model.root), made, ship, force=force)
+        written[str(ship)] = sum(file.size for file in shipped.manifest.files.values())
+    if as_json:
+        facts = {"model": model.name, "weights": model.weights, "labels": made.labels, "templates": given.templates}
+        typer.echo(json.dumps({**facts, "bytes": written}))
+        return
+    for place_name, size in written.items():
+        typer.echo(f"{place_name}: {len(made.labels)} labels, {size / 1e6:,.2f} MB")
+
+
+def _print_sets(*, as_json: bool) -> None:
+    from nexus_edge.runtimes.prompts import built_in_sets, find_prompts
+
+    sets = {name: find_prompts(name) for name in built_in_sets()}
+    if as_json:
+        facts = {
+            name: {"title": one.title, "source": one.source, "labels": one.labels, "templates": one.templates}
+            for name, one in sets.items()
+        }
+        typer.echo(json.dumps(facts))
+        return
+    for name, one in sets.items():
+        typer.echo(f"{name}: {one.title}\n    labels     {', '.join(one.labels)}")
+        typer.echo(f"    templates  {', '.join(one.templates)}\n    source     {one.source}")

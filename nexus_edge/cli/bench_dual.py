@@ -1,0 +1,74 @@
+"""What `nexus-edge bench` does with the bundle of a dual encoder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from nexus_edge.cli.answers import say
+
+if TYPE_CHECKING:
+    from nexus_edge.bundle import Bundle
+    from nexus_edge.processing.images import Picture
+
+
+def measure_towers(
+    bundle: "Bundle", *, text_tokens: int | None, images: list[Path], runs: int, threads: int | None, quiet: bool
+) -> dict[str, Any]:
+    """Everything that is measured, for people and for JSON; raises InputError."""
+    from nexus_edge.runtimes import EngineOptions, dual_benchmark, load_dual_encoder
+    from nexus_edge.runtimes.dual_engine import TEXT, has_graph
+    from nexus_edge.runtimes.machine import machine, peak_rss_bytes
+
+    model = load_dual_encoder(bundle, EngineOptions(threads))
+    tokens = dual_benchmark.TEXT_TOKENS if text_tokens is None else text_tokens
+    pictures: list[Picture] = [*images] or [dual_benchmark.sample_picture()]
+    side = model.processor.image_size
+    result: dict[str, Any] = {
+        "model": model.name,
+        "weights": model.weights,
+        "machine": machine(),
+        "threads": threads,
+        "runs": runs,
+        "pictures": [str(path) for path in images] or "a JPEG of 1024 x 768",
+        "image_size": side,
+        "preprocess_ms": dual_benchmark.prepare_ms(model, pictures, runs),
+    }
+    pixels = model.processor.images(pictures[:1])
+    result["image_load_s"] = dual_benchmark.first_call_s(lambda: model.engine.encode_images(pixels))
+    if not quiet:
+        say(f"image tower, {runs} runs at each batch size")
+    result["images_per_s_each_run"] = dual_benchmark.image_rates(model, runs)
+    if has_graph(bundle, TEXT):
+        ids = dual_benchmark.text_ids(model, tokens, 1)
+        result["text_tokens"] = tokens
+        result["text_load_s"] = dual_benchmark.first_call_s(lambda: model.engine.encode_texts(ids))
+        if not quiet:
+            say(f"text tower, texts of {tokens} tokens, {runs} runs at each batch size")
+        result["texts_per_s_each_run"] = dual_benchmark.text_rates(model, tokens, runs)
+    for name in ("images_per_s", "texts_per_s"):
+        if f"{name}_each_run" in result:
+            result[name] = {batch: median(rates) for batch, rates in result[f"{name}_each_run"].items()}
+    result["peak_rss_bytes"] = peak_rss_bytes()
+    return result
+
+
+def print_table(result: Mapping[str, Any]) -> None:
+    """The result for people."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{result['model']} ({result['weights']} weights) on {result['machine']}", title_justify="left")
+    table.add_column("measured")
+    table.add_column(f"median of {result['runs']}", justify="right")
+    table.add_row("image tower, load and first picture", f"{result['image_load_s']:.2f} s")
+    if "text_load_s" in result:
+        table.add_row("text tower, load and first text", f"{result['text_load_s']:.2f} s")
+    table.add_row(f"picture to {result['image_size']} pixels a side", f"{result['preprocess_ms']:.1f} ms")
+    for batch, rate in result["images_per_s"].items():
+        table.add_row(f"image tower, batch {batch}", f"{rate:.1f} pictures/s")
+    for batch, rate in result.get("texts_per_s", {}).items():
+        table.add_row(f"text tower ({result['text_tokens']} tokens), batch {batch}", f"{rate:.1f} texts/s")
+    peak = result["peak_rss_bytes"]
+    table.add_row("peak memory", f"{peak / 1e9:.2f} GB" if isinstance(peak, int) else "unknown here")
+    Console().print(table)

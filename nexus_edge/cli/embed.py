@@ -1,0 +1,115 @@
+"""`nexus-edge embed`: pictures become an index to search in."""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nexus_edge.cli.answers import Threads, say
+from nexus_edge.cli.progress import count_bar
+from nexus_edge.cli.towers import (
+    BatchSize,
+    BundleOption,
+    Pictures,
+    Quiet,
+    open_model,
+    report_skipped,
+    split_bundle,
+)
+from nexus_edge.errors import InputError
+
+if TYPE_CHECKING:
+    from nexus_edge.runtimes import DualEncoder
+    from nexus_edge.runtimes.index import Built
+
+
+def embed(
+    pictures: Pictures,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.npz", help="The index to make or to update.")],
+    bundle: BundleOption = None,
+    float16: Annotated[
+        bool, typer.Option("--float16", help="Half the size; cosines change by less than 0.001.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Forget what is in the index.")] = False,
+    batch_size: BatchSize = 16,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+) -> None:
+    """Embed pictures into an index. What is in it already, unchanged, is not embedded again.
+
+    Interrupted, it keeps what it has done in FILE.npz.partial, and takes it from there when run again. Pictures that
+    cannot be read are skipped, and the exit code is 2.
+    """
+    import numpy as np
+
+    from nexus_edge.runtimes.index import PictureIndex, build_index, find_pictures
+
+    if out.suffix != ".npz":
+        raise InputError(f"{out}: an index ends in .npz; choose another -o")
+    named, places = split_bundle(pictures, bundle)
+    files = find_pictures(places)
+    before = PictureIndex.load(out) if out.exists() and not force else None
+    silent = quiet or as_json
+    model = open_model(
+        named,
+        fits=lambda found: (
+            before is None
+            or (
+                found.manifest.dual_encoder is not None
+                and found.manifest.dual_encoder.image_tower == before.image_tower
+            )
+        ),
+        threads=threads,
+        quiet=silent,
+    )
+    started = time.perf_counter()
+    with count_bar("pictures", quiet=silent) as progress:
+        built = build_index(
+            model,
+            files,
+            out,
+            fresh=force,
+            dtype=np.float16 if float16 else np.float32,
+            batch_size=batch_size,
+            progress=progress,
+        )
+    _print_result(model, built, out, time.perf_counter() - started, as_json=as_json, quiet=quiet)
+    report_skipped(built.skipped, len(files), f", the others are in {out}", quiet=silent)
+
+
+def _print_result(
+    model: "DualEncoder", built: "Built", out: Path, seconds: float, *, as_json: bool, quiet: bool
+) -> None:
+    if as_json:
+        counts = {name: getattr(built, name) for name in ("embedded", "unchanged", "kept", "gone")}
+        result = {
+            "index": str(out),
+            "model": model.name,
+            "weights": model.weights,
+            "pictures": len(built.index),
+            "dim": built.index.embeddings.shape[1],
+            **counts,
+            "skipped": [{"path": str(item.path), "reason": item.reason} for item in built.skipped],
+            "seconds": seconds,
+        }
+        typer.echo(json.dumps(result))
+        return
+    parts = [
+        f"{count} {what}"
+        for count, what in (
+            (built.embedded, "new or changed"),
+            (built.unchanged, "unchanged"),
+            (built.kept, "from before"),
+            (built.gone, "gone"),
+            (len(built.skipped), "skipped"),
+        )
+        if count
+    ]
+    typer.echo(
+        f"{out}: {len(built.index)} pictures ({', '.join(parts)}), {built.index.embeddings.shape[1]} numbers each"
+    )
+    if built.embedded and not quiet:
+        say(f"{built.embedded / seconds:.1f} pictures/s")

@@ -1,0 +1,75 @@
+"""`nexus-edge search`: the pictures of an index that fit a text, or resemble a picture."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nexus_edge.cli.answers import Threads, say
+from nexus_edge.cli.towers import BundleOption, Quiet, open_model, printable, split_bundle, warnings_said
+from nexus_edge.errors import InputError
+
+if TYPE_CHECKING:
+    from nexus_edge.bundle import Bundle
+    from nexus_edge.runtimes import PictureIndex
+
+
+def search(
+    index: Annotated[Path, typer.Option("--index", "-i", metavar="FILE.npz", help="What nexus-edge embed made.")],
+    query: Annotated[
+        list[str] | None,
+        typer.Argument(metavar='[BUNDLE] ["TEXT"]', help="What to look for; a bundle may stand before it."),
+    ] = None,
+    image: Annotated[
+        Path | None, typer.Option("--image", metavar="FILE", help="Look for what resembles this picture.")
+    ] = None,
+    top_k: Annotated[int, typer.Option(metavar="N", help="Hits to print.")] = 10,
+    sheet: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the hits as one picture, to look at.")
+    ] = None,
+    bundle: BundleOption = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the hits as JSON.")] = False,
+) -> None:
+    """Print the pictures of an index that fit best, with their cosines."""
+    from nexus_edge.runtimes import PictureIndex
+    from nexus_edge.runtimes.index.picture_index import from_index
+    from nexus_edge.runtimes.index.sheet import write_sheet
+
+    named, rest = split_bundle([Path(word) for word in query or ()], bundle)
+    words = list(query or ())[-len(rest) :] if rest else []  # Path would change a text
+    if len(words) + (image is not None) != 1:
+        raise InputError("give one text in quotes to look for, or one picture with --image")
+    opened = PictureIndex.load(index)
+    silent = quiet or as_json
+    model = open_model(
+        named,
+        fits=lambda found: _fits(found, opened, needs_text=image is None),
+        noted=from_index(opened.bundle, index),
+        threads=threads,
+        quiet=silent,
+    )
+    with warnings_said():
+        hits = model.search(image if image is not None else words[0], opened, top_k)
+    if sheet is not None:
+        write_sheet(hits, index, sheet)
+    paths = [from_index(hit.path, index) for hit in hits]
+    if as_json:
+        found = [{"path": str(path), "score": hit.score} for path, hit in zip(paths, hits, strict=True)]
+        asked = {"image": str(image)} if image is not None else {"text": words[0]}
+        source = {"index": str(index), "model": model.name, "weights": model.weights}
+        typer.echo(json.dumps({**asked, **source, "hits": found}))
+        return
+    for path, hit in zip(paths, hits, strict=True):
+        typer.echo(f"{hit.score:6.3f}  {printable(path)}")
+    if sheet is not None and not quiet:
+        say(f"{sheet}: the hits as a picture")
+
+
+def _fits(bundle: "Bundle", index: "PictureIndex", *, needs_text: bool) -> bool:
+    from nexus_edge.runtimes.dual_engine import TEXT, has_graph
+
+    info = bundle.manifest.dual_encoder
+    return info is not None and info.image_tower == index.image_tower and (has_graph(bundle, TEXT) or not needs_text)

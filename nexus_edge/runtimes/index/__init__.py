@@ -1,0 +1,14 @@
+"""An index of pictures: their embeddings in a file, searched with a text or a picture.
+
+picture_index.py    `PictureIndex`: the index, and its file
+npz.py              reads an .npz file as if an enemy had written it
+build.py            makes or updates an index; journal.py keeps what an interrupted run has done
+folders.py          the pictures that people mean by files and folders
+sheet.py            hits as one picture, to look at
+"""
+
+from nexus_edge.runtimes.index.build import Built, Skipped, build_index
+from nexus_edge.runtimes.index.folders import find_pictures
+from nexus_edge.runtimes.index.picture_index import Hit, PictureIndex, Stamp
+
+__all__ = ["Built", "Hit", "PictureIndex", "Skipped", "Stamp", "build_index", "find_pictures"]

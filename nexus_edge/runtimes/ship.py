@@ -1,0 +1,42 @@
+"""A bundle for devices that only classify: the image tower, and what the text tower made of the labels."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from nexus_edge.bundle import Bundle, BundleWriter
+from nexus_edge.bundle.reader import PARITY
+from nexus_edge.runtimes.dual_engine import TEXT
+from nexus_edge.runtimes.label_bank import BUNDLED, LabelBank
+
+
+def ship_image_tower(bundle: Bundle, bank: LabelBank, out: Path, *, force: bool = False) -> Bundle:
+    """Write a bundle without the text tower, and with `bank`, to `out`.
+
+    The parity report and its goldens are about both towers and stay behind.
+
+    Args:
+        bundle: of a dual encoder
+        bank: made by its text tower
+        out: the new bundle's folder
+        force: replace a bundle that is there
+
+    Raises:
+        OutputError: `out` is there already, or cannot be written
+    """
+    graphs = {
+        target: {name: graph for name, graph in towers.items() if name != TEXT}
+        for target, towers in bundle.manifest.graphs.items()
+    }
+    kept = {file for towers in graphs.values() for graph in towers.values() for file in graph.files}
+    text = {towers[TEXT] for towers in bundle.manifest.graphs.values() if TEXT in towers}
+    left = {file for graph in text for file in graph.files} - kept
+    with BundleWriter(out, force) as writer:
+        for name in bundle.manifest.files:
+            if name not in left and name != BUNDLED and not name.startswith(f"{PARITY}/"):
+                target = writer.root / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(bundle.file(name), target)
+        bank.save(writer.root / BUNDLED)
+        writer.commit(replace(bundle.manifest, name=f"{bundle.manifest.name}-image", graphs=graphs, parity=None))
+    return Bundle.open(out)

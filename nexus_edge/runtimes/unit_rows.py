@@ -1,0 +1,23 @@
+"""Embeddings that come from a file must be what a tower gives: finite and of length 1."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nexus_edge.errors import InputError
+
+# float16 keeps 11 bits, so each number is off by 2^-12 of itself at most, and the length of a row by no more; rows are
+# normalised in float32, or float16 by a tower that computes in it. Ten times that.
+TOLERANCE = 10 * 2.0**-12
+ROWS = 65_536  # that are looked at at once
+
+
+def check_unit_rows(rows: NDArray[np.float16] | NDArray[np.float32], what: str) -> None:
+    """Raise InputError, naming the number of bad rows, if one of `rows` [n, dim] is not finite or not of length 1."""
+    bad = 0
+    for start in range(0, len(rows), ROWS):
+        piece = rows[start : start + ROWS].astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # whatever a file holds
+            lengths = np.sqrt(np.einsum("nd,nd->n", piece, piece))
+        bad += int(np.count_nonzero(~(np.abs(lengths - 1) <= TOLERANCE)))  # this form also catches NaN
+    if bad:
+        raise InputError(f"{bad} of {len(rows)} {what} embeddings are not finite or not of length 1; make it again")
