@@ -108,7 +108,7 @@ class Context:
     def _run(self, tokens: Tokens, start: int, is_long: bool) -> Floats:
         """Compute `tokens[start:]`, which must not be empty."""
         self._cached = _Cached(tokens, start, is_long)
-        self._engine.reserve(len(tokens))
+        self._engine.reserve(len(tokens), past=start)
         logits: Floats | None = None
         while start < len(tokens):
             stop = min(start + CHUNK, len(tokens))

@@ -37,8 +37,8 @@ class Engine(Protocol):
     def encode_picture(self, pixel_values: Floats, image_sizes: Ids) -> Floats:
         """[1, views, 3, height, width] and int64 [1, 2] -> features [image tokens, hidden]."""
 
-    def reserve(self, tokens: int) -> None:
-        """Make room in the cache for a sequence of this length; what is cached stays."""
+    def reserve(self, tokens: int, past: int) -> None:
+        """Make room in the cache for a sequence of this length; its first `past` tokens stay."""
 
     def extend(self, ids: Ids, features: Floats | None, past: int, rope_length: int) -> Floats:
         """Run tokens through the decoder, behind the first `past` tokens of the cache.

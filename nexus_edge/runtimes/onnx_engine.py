@@ -41,7 +41,7 @@ class OnnxEngine:
 
     @property
     def cache_bytes(self) -> int:
-        """Memory that the KV cache takes now."""
+        """Size of the KV cache's buffers; what was never written of them takes no memory."""
         return self._cache.num_bytes
 
     def encode_picture(self, pixel_values: Floats, image_sizes: Ids) -> Floats:
@@ -53,9 +53,9 @@ class OnnxEngine:
         # A copy, because an output keeps the memory of its whole session alive: 1.3 GB for Phi-3-Vision.
         return np.array(features)
 
-    def reserve(self, tokens: int) -> None:
+    def reserve(self, tokens: int, past: int) -> None:
         """See `Engine.reserve`."""
-        self._cache.reserve(tokens, used=self._cache.capacity)
+        self._cache.reserve(tokens, used=past)
 
     def extend(self, ids: Ids, features: Floats | None, past: int, rope_length: int) -> Floats:
         """See `Engine.extend`."""

@@ -1,9 +1,13 @@
-"""The cache grows in blocks, keeps what is used, and is written in place."""
+"""The cache grows ahead of its use, keeps what is used, takes memory for nothing else, and is written in place."""
+
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nexus_edge.errors import BundleError
+from nexus_edge.runtimes import kv_cache
 from nexus_edge.runtimes.kv_cache import BLOCK, CacheSpec, KVCache
 
 SPECS = [
@@ -31,8 +35,8 @@ def bytes_for(tokens: int) -> int:
     return 2 * 2 * 8 * 4 * tokens
 
 
-@pytest.mark.parametrize(("tokens", "capacity"), [(1, 256), (256, 256), (257, 512), (2509, 2560)])
-def test_capacity_is_rounded_up_to_blocks_and_no_more(tokens: int, capacity: int) -> None:
+@pytest.mark.parametrize(("tokens", "capacity"), [(1, 256), (128, 256), (129, 512), (2509, 5120)])
+def test_capacity_is_twice_of_what_is_needed_rounded_up_to_blocks(tokens: int, capacity: int) -> None:
     cache = KVCache(SPECS)
     cache.reserve(tokens, used=0)
     assert cache.capacity == capacity
@@ -43,6 +47,19 @@ def test_nothing_is_allocated_before_it_is_needed() -> None:
     assert KVCache(SPECS).num_bytes == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the resident memory")
+def test_room_for_tokens_that_never_come_takes_no_memory() -> None:
+    cache, binding, before = KVCache(SPECS), Binding(), resident_bytes()
+    cache.reserve(1_000_000, used=0)
+    cache.bind(binding)
+    assert cache.num_bytes >= bytes_for(2_000_000) == 256_000_000
+    assert resident_bytes() - before < 10_000_000
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
 def test_growing_keeps_what_is_used_and_never_shrinks() -> None:
     cache, binding = KVCache(SPECS), Binding()
     cache.reserve(10, used=0)
@@ -51,11 +68,11 @@ def test_growing_keeps_what_is_used_and_never_shrinks() -> None:
     cache.reserve(BLOCK + 1, used=7)
     cache.bind(binding)
     grown = binding.inputs["past_key_values.0.value"].numpy()
-    assert grown.shape == (1, 2, 2 * BLOCK, 8)
+    assert grown.shape == (1, 2, 3 * BLOCK, 8)
     assert (grown[:, :, :7] == 3.5).all()
     assert (grown[:, :, 7:] == 0).all()
     cache.reserve(3, used=3)
-    assert cache.capacity == 2 * BLOCK
+    assert cache.capacity == 3 * BLOCK
 
 
 def test_past_and_present_are_the_same_value_and_bound_once_per_growth() -> None:
@@ -75,7 +92,7 @@ def test_growth_that_was_interrupted_is_finished_by_the_next_call(monkeypatch: p
     cache, binding = KVCache(SPECS), Binding()
     cache.reserve(1, used=0)
     cache.bind(binding)
-    zeros, calls = np.zeros, []
+    zeros, calls = kv_cache._mapped_zeros, []
 
     def interrupted(*args: object) -> np.ndarray:
         calls.append(args)
@@ -83,15 +100,15 @@ def test_growth_that_was_interrupted_is_finished_by_the_next_call(monkeypatch: p
             raise KeyboardInterrupt
         return zeros(*args)
 
-    monkeypatch.setattr(np, "zeros", interrupted)
+    monkeypatch.setattr(kv_cache, "_mapped_zeros", interrupted)
     with pytest.raises(KeyboardInterrupt):
         cache.reserve(BLOCK + 1, used=1)
     assert cache.capacity == BLOCK, "the smallest buffer counts"
     cache.bind(binding)
-    assert binding.inputs["past_key_values.0.key"].shape() == [1, 2, 2 * BLOCK, 8], "the old buffer is gone"
+    assert binding.inputs["past_key_values.0.key"].shape() == [1, 2, 3 * BLOCK, 8], "the old buffer is gone"
     cache.reserve(BLOCK + 1, used=1)
     cache.bind(binding)
-    assert all(value.shape() == [1, 2, 2 * BLOCK, 8] for value in binding.inputs.values())
+    assert all(value.shape() == [1, 2, 3 * BLOCK, 8] for value in binding.inputs.values())
 
 
 class Node:
