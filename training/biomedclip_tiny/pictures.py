@@ -20,7 +20,9 @@ from PIL import Image
 Kind = Literal["white", "red", "platelet"]
 Split = Literal["train", "val", "test"]
 KINDS: dict[str, Kind] = {"WBC": "white", "RBC": "red", "Platelets": "platelet"}
-SMALLEST_WHITE, LARGEST_PLATELET = 60, 100  # pixels, longer side; beyond them the label is the other class's
+SMALLEST = 8  # pixels, shorter side
+# Pixels, longer side; a white cell below or a platelet above is one of the other kind, as one sees in the pictures.
+SIDES: dict[Kind, tuple[int, int]] = {"white": (60, 640), "red": (8, 640), "platelet": (8, 100)}
 MASK = 4  # pixels of the picture per pixel of a mask
 # Differences to the picture's own background, in grey levels of 255.
 DARKER = 25.0  # green of a cell, whatever its kind
@@ -61,10 +63,9 @@ def split_of(name: str) -> Split:
 
 
 def usable(box: Box) -> bool:
-    """Whether the box's size is one its class can have."""
-    return not (
-        box.kind == "white" and box.side < SMALLEST_WHITE or box.kind == "platelet" and box.side > LARGEST_PLATELET
-    )
+    """Whether the box's size is one its class can have; a few boxes have no area at all."""
+    smallest, largest = SIDES[box.kind]
+    return min(box.right - box.left, box.bottom - box.top) >= SMALLEST and smallest <= box.side <= largest
 
 
 def read_boxes(folder: Path) -> dict[str, tuple[Box, ...]]:

@@ -8,8 +8,8 @@ and only such captions count as negatives in training.
 from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import Image
 from pictures import MASK, Box, Smear
+from PIL import Image
 
 PLACES = (
     ("upper left", "top", "upper right"),
@@ -20,7 +20,7 @@ SIDES = ("left", "right", "top", "bottom")
 WHOLE, GONE = 0.5, 0.1  # visible share of a box: from WHOLE on it is in the view, below GONE it is not
 THIRDS, FUZZ = (0.36, 0.64), 0.05  # borders between places, and how near to one both names pass
 LARGE, FILLING = 0.36, 0.62  # side of a white cell as a share of the view's
-SPARSE, CROWDED = 0.30, 0.50  # share of the view that is darker than the background
+SPARSE, CROWDED = 0.25, 0.40  # share of the view that is darker than the background
 ONE_SIDED = 0.22  # difference of that share between two halves
 WIDE, CLOSE = 300, 200  # pixels of the picture along the view; red cells are all about 109
 LONELY = 12  # mask pixels of unlabelled stain that may still be a speck; a platelet has 25
@@ -103,7 +103,7 @@ def facts_of(smear: Smear, window: Window, subject: str | None = None) -> Facts:
     count_cells(facts, smear, window, subject)
     cells = window.look(smear.cells)
     cover = float(cells.mean())
-    facts.add("cover", *graded(cover, (SPARSE, CROWDED), ("sparse", "medium", "crowded"), 0.04))
+    facts.add("cover", *graded(cover, (SPARSE, CROWDED), ("sparse", "medium", "crowded"), 0.03))
     half = np.array_split(cells, 2, 1) + np.array_split(cells, 2, 0)
     left, right, top, bottom = (float(part.mean()) for part in half)
     for side, more in zip(SIDES, (left - right, right - left, top - bottom, bottom - top), strict=True):
