@@ -189,4 +189,4 @@ def test_an_int8_cache_holds_rounded_keys_and_values(tmp_path: Path) -> None:
     # A value that lies between two codes may be rounded the other way, which is one step (0.05) in one of 19,200.
     np.testing.assert_allclose(logits, reference_logits(ids(300), cache="int8"), rtol=0, atol=0.05)
     assert np.abs(logits - reference_logits(ids(300))).max() > 0.5, "the cache was not quantized at all"
-    assert engine.cache_bytes == 2 * toy_vlm.LAYERS * toy_vlm.HIDDEN * 768, "300 tokens and as many again, in blocks of 256"
+    assert engine.cache_bytes == 2 * toy_vlm.LAYERS * toy_vlm.HIDDEN * 768, "twice 300 tokens, in blocks of 256"
