@@ -1,78 +1,42 @@
 """The goldens inside a bundle: what its graphs should compute, for `nexus-edge verify` to replay on a device.
 
 Recorded from the *quantized* PyTorch model with the bundle's own weights, so that a replay measures the device and not
-the scheme; the logits of full precision lie beside them for information. Pictures and prompts are stored, not pixels:
-so the device's own processing is replayed too. Long tensors are sampled, which keeps the file at some hundred kB.
-
-    {case}.prompt                   uint8, UTF-8            {case}.picture.{i}   uint8 [height, width, 3]
-    {case}.input_ids                int64 [1, tokens]       {case}.num_crops     int64 [1]
-    {case}.{value}                  float32, sampled by `sample`
-    {case}.greedy_ids, .greedy_margins                      {case}.full_precision_logits   float32 [1, vocab]
+the scheme; what full precision says lies beside it for information. Which values there are is a kind of model's own
+matter (vlm/goldens.py, dual/goldens.py).
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
+from nexus_edge.bundle import Bundle
+from nexus_edge.checkpoints import SafetensorsFile, write_tensors
+from nexus_edge.errors import BundleError
+from nexus_edge.parity.families import Golden
+from nexus_edge.parity.lab import Lab
+from nexus_edge.parity.metrics import Array
 
-from nexus_edge.checkpoints import write_tensors
-from nexus_edge.graphs import split_of
-from nexus_edge.parity.answers import torch_answer
-from nexus_edge.parity.cases import Case, walk
-from nexus_edge.parity.lab import Lab, NotRunError
-from nexus_edge.parity.metrics import Array, top2_margin
-from nexus_edge.parity.sampling import FILE, sample
+FILE = "goldens.safetensors"
+GOLDENS = f"parity/{FILE}"
 
 
 def write_goldens(lab: Lab, folder: Path) -> Path:
-    """Record the cases into `folder`/goldens.safetensors.
-
-    Where the quantized PyTorch model does not fit into memory only the text is recorded, layer by layer.
-    """
-    try:
-        recorded = [(case, _record(lab, case)) for case in lab.cases if case.prompt and lab.quantized]
-    except NotRunError:
-        recorded = [(lab.text_case, _record_streamed(lab))]
-    tensors = {f"{case.name}.{name}": array for case, values in recorded for name, array in values}
+    """Record the lab's cases into `folder`/goldens.safetensors."""
+    tensors = dict(lab.record())
     folder.mkdir(exist_ok=True)
     write_tensors(folder / FILE, tensors)
     return folder / FILE
 
 
-def _prompt(case: Case) -> Iterator[tuple[str, Array]]:
-    yield "prompt", np.frombuffer(case.prompt.encode(), np.uint8)
-    yield "num_crops", np.array([case.num_crops])
-    yield "input_ids", case.inputs["input_ids"]
+def read_goldens(bundle: Bundle) -> tuple[Golden, ...]:
+    """The recorded cases, in the order of their names.
 
-
-def _record_streamed(lab: Lab) -> Iterator[tuple[str, Array]]:
-    yield from _prompt(lab.text_case)
-    values = dict(lab.streamed_text)
-    logits = values.pop("logits")[-1]
-    for name, array in values.items():
-        if not name.endswith(".output"):
-            yield name, sample(name, array)
-    yield "logits", logits[None, None]
-    yield "greedy_ids", np.array([logits.argmax()])
-    yield "greedy_margins", np.array([top2_margin(logits)], np.float32)
-
-
-def _record(lab: Lab, case: Case) -> Iterator[tuple[str, Array]]:
-    yield from _prompt(case)
-    for i, picture in enumerate(case.pictures):
-        yield f"picture.{i}", np.asarray(picture, np.uint8)
-    if "pixel_values" in case.inputs:
-        yield "pixel_values", sample("pixel_values", case.inputs["pixel_values"])
-    model = lab.quantized
-    for step in walk(model, split_of(lab.manifest.model_type).graphs(model), [case]):
-        if step.case != case.name:  # the step after the prompt is in the greedy tokens
-            continue
-        for name in (name for name in step.expected if not name.endswith(".output")):
-            yield name, sample(name, step.expected[name])
-    answer = torch_answer(model, case.inputs, lab.processor.stop_ids)
-    yield "greedy_ids", np.array(answer.ids, np.int64)
-    yield "greedy_margins", np.array(answer.margins, np.float32)
-    try:
-        yield "full_precision_logits", torch_answer(lab.full, case.inputs, ()).first_logits[None]
-    except NotRunError:
-        return
+    Raises:
+        BundleError: there are none: the bundle was exported without the parity ladder.
+    """
+    if GOLDENS not in bundle.manifest.files:
+        raise BundleError(f"{bundle.root}: holds no goldens; run `nexus-edge parity --update` where its checkpoint is")
+    file = SafetensorsFile(bundle.file(GOLDENS))
+    cases: dict[str, dict[str, Array]] = {}
+    for key in sorted(file.infos):
+        case, _, name = key.partition(".")
+        cases.setdefault(case, {})[name] = file.read(key)
+    return tuple(Golden(name, values) for name, values in cases.items())

@@ -1,4 +1,4 @@
-"""P2 and P3 ask one question, of two pairs: does this .onnx file compute what this PyTorch model computes?"""
+"""P2 and P3 ask one question, of two pairs: does this graph compute what this PyTorch model computes?"""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -6,48 +6,50 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nexus_edge.errors import ParityError
-from nexus_edge.graphs import split_of
-from nexus_edge.parity.cases import Case, Step, walk
+from nexus_edge.parity.lab import Lab
 from nexus_edge.parity.report import CARRIED, Check
-from nexus_edge.parity.stages import Judge, OnnxStage
+from nexus_edge.parity.runners import Runner, runner_of
+from nexus_edge.parity.stages import Judge, Step
 
 if TYPE_CHECKING:
     from nexus_edge.models.base import ReferenceModel
 
 
 def compare_graphs(
+    lab: Lab,
     model: "ReferenceModel",
-    model_type: str,
+    target: str,
     files: Mapping[str, Path],
-    cases: list[Case],
     judge: Callable[[str], Judge],
 ) -> list[Check]:
     """Every graph on the inputs that the PyTorch model gave it, so that one graph's error is not blamed on the next.
 
     Args:
+        lab: whose cases run through the model
         model: with data
-        files: graph -> .onnx file
+        target: whose graphs they are
+        files: graph -> its file, in the order in which a case runs through them
         judge: from a graph's name
 
     Returns:
-        checks, graph by graph as a prompt runs through them
+        checks, graph by graph
     """
-    specs = split_of(model_type).graphs(model)
+    runner = runner_of(target)
     steps: dict[str, list[Step]] = defaultdict(list)
-    for step in walk(model, specs, cases):
+    for step in lab.steps(model):
         steps[step.graph].append(step)
     checks: list[Check] = []
-    for spec in specs:
-        checks += _isolated(spec.name, files[spec.name], steps[spec.name], judge(spec.name))
-    for spec in specs:
-        checks += _carried(spec.name, files[spec.name], steps[spec.name])
+    for graph, file in files.items():
+        checks += _isolated(runner, graph, file, steps[graph], judge(graph))
+    for graph, file in files.items():
+        checks += _carried(runner, graph, file, steps[graph])
     return checks
 
 
-def _isolated(graph: str, file: Path, steps: list[Step], judge: Judge) -> list[Check]:
+def _isolated(runner: Runner, graph: str, file: Path, steps: list[Step], judge: Judge) -> list[Check]:
     """Each layer on the reference's residual stream: gated."""
     try:
-        stage = OnnxStage(file, "cut")
+        stage = runner.open(file, "cut")
     except ParityError as error:
         return [Check(graph, "graph", "load", problem=str(error))]
     checks: list[Check] = []
@@ -61,7 +63,7 @@ def _isolated(graph: str, file: Path, steps: list[Step], judge: Judge) -> list[C
     return checks
 
 
-def _carried(graph: str, file: Path, steps: list[Step]) -> list[Check]:
+def _carried(runner: Runner, graph: str, file: Path, steps: list[Step]) -> list[Check]:
     """Each layer on what the layer before it made: shows how errors add up, and is reported only.
 
     What it says is gated elsewhere: single layers above, the whole way in P5.
@@ -69,7 +71,7 @@ def _carried(graph: str, file: Path, steps: list[Step]) -> list[Check]:
     judge = Judge(lambda stage: None, near_tie=0.0)
     checks: list[Check] = []
     try:
-        stage = OnnxStage(file, "visible")
+        stage = runner.open(file, "visible")
         for step in steps:
             actual = stage.run(step.inputs)
             expected = {name: step.expected[name] for name in actual if name in step.expected}

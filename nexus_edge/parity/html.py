@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nexus_edge.parity.markdown import WEIGHTS_NOTE, gate_text, rung_line
+from nexus_edge.parity.markdown import WEIGHTS_NOTE, gate_text, rung_line, status_text
 from nexus_edge.parity.metrics import METRICS
 from nexus_edge.parity.plots import layer_drift, stage_bars
 from nexus_edge.parity.report import Report, Rung, utilisation
@@ -72,5 +72,6 @@ def to_html(report: Report) -> str:
         metrics=METRICS,
         rung_line=rung_line,
         gate_text=gate_text,
+        status_text=status_text,
         meter=_meter,
     )

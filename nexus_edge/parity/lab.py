@@ -1,37 +1,36 @@
-"""What the rungs share: the bundle, the checkpoint, the cases, and the two PyTorch models, each made once on demand."""
+"""What the rungs share: the bundle, the checkpoint, and the two PyTorch models, each made once on demand.
+
+`Lab` leaves open what depends on the kind of model: one subclass for each kind (vlm/, dual/), made whole by one file
+for each family (families/).
+"""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from nexus_edge import processing
-from nexus_edge.bundle import Bundle, BundleWeights, Manifest
+from nexus_edge.bundle import Bundle, Manifest
 from nexus_edge.checkpoints import Checkpoint
-from nexus_edge.parity.cases import Case, make_cases
+from nexus_edge.parity.metrics import Array
+from nexus_edge.parity.report import Check, NotRunError
 from nexus_edge.parity.sources import (
-    build_quantized,
     load_full_precision,
     load_quantized,
     parameter_bytes,
     scheme_class,
     weight_bytes,
 )
-from nexus_edge.parity.stages import Judge, Values
+from nexus_edge.parity.stages import Judge, Step
 from nexus_edge.parity.tolerances import Gate, Tolerances
-from nexus_edge.processing import Processor
 
 if TYPE_CHECKING:
     from nexus_edge.models.base import ReferenceModel
 
 GB = 1e9
 HELD_OUT_PICTURES = 20  # 100 questions of the embedded checkpoint: one wrong answer is 1 %; takes some seconds
-
-
-class NotRunError(Exception):
-    """A rung cannot be climbed here; the message says why. It is reported as not run, never as passed."""
 
 
 def half_of_memory() -> int:
@@ -42,7 +41,7 @@ def half_of_memory() -> int:
 
 
 @dataclass
-class Lab:
+class Lab(ABC):
     """One climb.
 
     Attributes:
@@ -53,6 +52,7 @@ class Lab:
         max_memory: bytes that models may fill
         held_out_pictures: how many of the checkpoint's held-out set, if it brings one, are asked about
         notes: what the rung in progress leaves for the report
+        broken: target -> why none of its graphs is worth running; P0 finds them
     """
 
     bundle: Bundle
@@ -60,9 +60,32 @@ class Lab:
     tolerances: Tolerances
     goldens: Path | None
     max_memory: int
-    target: str = "onnx"
     held_out_pictures: int = HELD_OUT_PICTURES
     notes: list[str] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
+
+    golden_set: ClassVar[str]
+    """Folder in the checkout's tests/golden with what the original implementation computed, for P1."""
+
+    @abstractmethod
+    def steps(self, model: "ReferenceModel") -> Iterator[Step]:
+        """The cases on their way through the graphs, run in PyTorch: what P2 and P3 compare with."""
+
+    @abstractmethod
+    def compare_original(self, folder: Path, judge: Judge) -> list[Check]:
+        """P1: the reference model against every recording in a folder of goldens."""
+
+    @abstractmethod
+    def compare_schemes(self) -> list[Check]:
+        """P4 without the weights: what the quantized PyTorch model makes of the cases, against full precision."""
+
+    @abstractmethod
+    def compare_end_to_end(self, target: str) -> list[Check]:
+        """P5: the runtime that ships, on pictures and text, against the quantized PyTorch model."""
+
+    @abstractmethod
+    def record(self) -> Iterator[tuple[str, Array]]:
+        """The goldens of this bundle, `case.value` by name; `families.Family.replay` reads them."""
 
     def note(self, text: str) -> None:
         """Leave a remark for the rung in progress; the same remark is kept once."""
@@ -73,34 +96,17 @@ class Lab:
     def manifest(self) -> Manifest:
         return self.bundle.manifest
 
+    def only(self, target: str) -> Bundle:
+        """The bundle as if it had been exported for one target, for runtimes that take the first they can run."""
+        graphs = {target: self.manifest.graphs[target]}
+        return replace(self.bundle, manifest=replace(self.manifest, targets=(target,), graphs=graphs))
+
     @property
     def source(self) -> Checkpoint:
         """The checkpoint; raises NotRunError where there is none."""
         if isinstance(self.checkpoint, str):
             raise NotRunError(self.checkpoint)
         return self.checkpoint
-
-    @cached_property
-    def processor(self) -> Processor:
-        return processing.from_checkpoint(self.bundle.root)
-
-    @cached_property
-    def cases(self) -> list[Case]:
-        return make_cases(self.processor, self.long_after)
-
-    @property
-    def text_case(self) -> Case:
-        """The case that needs no picture and no long context."""
-        return next(case for case in self.cases if case.prompt and not case.pictures)
-
-    @cached_property
-    def long_after(self) -> int | None:
-        """Tokens after which the model takes LongRoPE's long list, None for a model without one."""
-        from nexus_edge.models.phi3_v import Phi3V
-        from nexus_edge.parity.sources import build_quantized
-
-        model = build_quantized(self.bundle)
-        return model.params.rope.original_max_position_embeddings if isinstance(model, Phi3V) else None
 
     @cached_property
     def full(self) -> "ReferenceModel":
@@ -114,14 +120,6 @@ class Lab:
         self.require_memory(weight_bytes(self.bundle), "the quantized PyTorch model")
         return load_quantized(self.bundle)
 
-    @cached_property
-    def streamed_text(self) -> Values:
-        """What the quantized model makes of the text case, computed with one layer in memory."""
-        from nexus_edge.parity.streamed import bundle_reader, capture_streamed
-
-        read = bundle_reader(BundleWeights(self.bundle))
-        return capture_streamed(build_quantized(self.bundle), read, self.text_case)
-
     def require_memory(self, needed: int, what: str) -> None:
         """Raise NotRunError unless `needed` bytes are allowed."""
         if needed > self.max_memory:
@@ -129,12 +127,33 @@ class Lab:
                 f"{what} takes {needed / GB:.1f} GB, allowed are {self.max_memory / GB:.1f} GB (--max-memory)"
             )
 
-    def gate(self, rung: str, scheme: str) -> Callable[[str], Gate | None]:
-        """From a stage's name to its gate on this rung."""
-        weights = self.manifest.source.weights
-        return lambda stage: self.tolerances.gate(rung, stage, self.target, scheme, weights)
+    def for_each_target(self, judge: Callable[[str], list[Check]]) -> list[Check]:
+        """What `judge` finds for every target of the bundle.
 
-    def judge(self, rung: str, graph: str | None = None, scheme: str | None = None) -> Judge:
+        Raises:
+            NotRunError: no target can be judged here. One that cannot beside others that can leaves a note.
+        """
+        checks: list[Check] = []
+        reasons: dict[str, str] = {}
+        for target in self.manifest.targets:
+            try:
+                if target in self.broken:
+                    raise NotRunError(self.broken[target])
+                checks += [replace(check, target=target) for check in judge(target)]
+            except NotRunError as error:
+                reasons[target] = str(error)
+        if not checks:
+            raise NotRunError("; ".join(dict.fromkeys(reasons.values())))
+        for target, reason in reasons.items():
+            self.note(f"not run for {target}: {reason}")
+        return checks
+
+    def gate(self, rung: str, scheme: str, target: str = "") -> Callable[[str], Gate | None]:
+        """From a stage's name to its gate on this rung; without a target for what involves no graph."""
+        weights = self.manifest.source.weights
+        return lambda stage: self.tolerances.gate(rung, stage, target, scheme, weights)
+
+    def judge(self, rung: str, graph: str | None = None, scheme: str | None = None, target: str = "") -> Judge:
         """For the weights of one graph, or of the whole bundle; `scheme` overrides what the manifest says."""
-        chosen = scheme or scheme_class(self.manifest, graph, self.target)
-        return Judge(self.gate(rung, chosen), self.tolerances.near_tie(chosen))
+        chosen = scheme or scheme_class(self.manifest, graph)
+        return Judge(self.gate(rung, chosen, target), self.tolerances.near_tie(chosen))

@@ -9,8 +9,9 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import CheckpointError, InputError
 from nexus_edge.parity import tolerances
-from nexus_edge.parity.lab import Lab, NotRunError, half_of_memory
-from nexus_edge.parity.report import Check, Report, Rung
+from nexus_edge.parity.families import family_of
+from nexus_edge.parity.lab import Lab, half_of_memory
+from nexus_edge.parity.report import Check, NotRunError, Report, Rung
 from nexus_edge.parity.sources import checkpoint_of, report_of
 
 RUNGS = {
@@ -63,7 +64,8 @@ def make_lab(
     max_memory: int | None = None,
 ) -> Lab:
     """What `climb` needs; arguments as in `run`."""
-    return Lab(bundle, _open(bundle, checkpoint), tolerances.load(), goldens, max_memory or half_of_memory())
+    kind = family_of(bundle.manifest.model_type).lab
+    return kind(bundle, _open(bundle, checkpoint), tolerances.load(), goldens, max_memory or half_of_memory())
 
 
 def climb(lab: Lab, rungs: Sequence[str] = tuple(RUNGS), progress: Progress = lambda step, share: None) -> Report:
@@ -74,8 +76,10 @@ def climb(lab: Lab, rungs: Sequence[str] = tuple(RUNGS), progress: Progress = la
     found: list[Rung] = []
     for done, name in enumerate(rungs):
         progress(f"parity {name}", done / len(rungs))
-        found.append(_climb(lab, name, broken=_broken_graphs(found)))
-    return report_of(lab.manifest, tuple(found), lab.target)
+        found.append(_climb(lab, name))
+        if name == "P0":
+            lab.broken = _broken(found[-1])
+    return report_of(lab.manifest, tuple(found), lab.manifest.targets)
 
 
 def _open(bundle: Bundle, checkpoint: Checkpoint | str | None) -> Checkpoint | str:
@@ -88,23 +92,24 @@ def _open(bundle: Bundle, checkpoint: Checkpoint | str | None) -> Checkpoint | s
         return f"no checkpoint: {error}"
 
 
-def _climb(lab: Lab, name: str, broken: str | None) -> Rung:
+def _climb(lab: Lab, name: str) -> Rung:
     module = import_module(f"nexus_edge.parity.{RUNGS[name]}")
     started = time.perf_counter()
     checks: list[Check] = []
-    reason = broken
+    reason = None
     lab.notes.clear()
-    if broken is None:
-        try:
-            checks = module.run(lab)
-        except NotRunError as error:
-            reason = str(error)
+    try:
+        checks = module.run(lab)
+    except NotRunError as error:
+        reason = str(error)
     seconds = round(time.perf_counter() - started, 3)
     return Rung(name, module.TITLE, tuple(checks), reason, tuple(lab.notes), seconds)
 
 
-def _broken_graphs(found: Sequence[Rung]) -> str | None:
-    """Why nothing above P0 can be measured: graphs that do not load, or are not those of the manifest."""
-    failed = [check for rung in found if rung.name == "P0" for check in rung.checks if check.status == "failed"]
-    graphs = [check.stage for check in failed if check.stage != "files"]
-    return f"P0 failed for {', '.join(graphs)}" if graphs else None
+def _broken(structure: Rung) -> dict[str, str]:
+    """Target -> why nothing above P0 can be measured on it: graphs that do not load, or are not the manifest's."""
+    graphs: dict[str, list[str]] = {}
+    for check in structure.checks:
+        if check.status == "failed" and check.target:
+            graphs.setdefault(check.target, []).append(check.stage)
+    return {target: f"P0 failed for {', '.join(names)}" for target, names in graphs.items()}

@@ -30,12 +30,20 @@ def rung_line(rung: Rung) -> str:
     return "reported only" if tightest is None else f"{gate_text(tightest)} at {tightest.place}"
 
 
+def status_text(report: Report, rung: Rung) -> str:
+    """A rung's status; by target where there are several and they differ."""
+    statuses = {target: rung.status_of(target) for target in report.targets}
+    if set(statuses.values()) <= {rung.status}:
+        return rung.status
+    return ", ".join(f"{target} {status}" for target, status in statuses.items())
+
+
 def to_markdown(report: Report) -> str:
     """A page with the verdict, the ladder, and for each rung every check with its gate and its measures."""
     lines = [
         f"# Parity of {report.bundle}: {report.verdict}",
         "",
-        f"Checkpoint {report.checkpoint}, recipe {report.recipe}, target {report.target}, "
+        f"Checkpoint {report.checkpoint}, recipe {report.recipe}, targets {', '.join(report.targets)}, "
         f"tolerances for {report.scheme}, nexus-edge {report.toolkit_version}, {report.created}.",
         WEIGHTS_NOTE.get(report.weights, f"Weights: {report.weights}."),
         "",
@@ -43,7 +51,8 @@ def to_markdown(report: Report) -> str:
         "|---|---|---|---|---|",
     ]
     for rung in report.rungs:
-        lines.append(f"| {rung.name} | {rung.title} | {rung.status} | {_cell(rung_line(rung))} | {rung.seconds:.1f} |")
+        verdict = status_text(report, rung)
+        lines.append(f"| {rung.name} | {rung.title} | {verdict} | {_cell(rung_line(rung))} | {rung.seconds:.1f} |")
     for rung in report.rungs:
         lines += ["", f"## {rung.name} {rung.title}", ""]
         lines += [f"Not run: {rung.reason}"] if not rung.checks and rung.reason else _table(rung)
@@ -55,7 +64,7 @@ def _table(rung: Rung) -> list[str]:
     lines = ["| case | stage | verdict | gate | measures |", "|---|---|---|---|---|"]
     for check in rung.checks:
         measures = ", ".join(f"{METRICS[name].label} {value:.3g}" for name, value in check.measures.items())
-        cells = (check.case, check.place, check.status, gate_text(check), check.problem or measures)
+        cells = (check.circumstances, check.place, check.status, gate_text(check), check.problem or measures)
         lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
     return lines
 
@@ -92,4 +101,4 @@ def to_junit(report: Report) -> str:
 
 
 def _case(check: Check) -> str:
-    return f"{check.place} ({check.case})"
+    return f"{check.place} ({check.circumstances})"

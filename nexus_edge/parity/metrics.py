@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.generic]
 Floats = NDArray[np.float64]
 Measures = Mapping[str, float]
+Values = Mapping[str, Array]
+"""Tensors by the names that a graph gives them."""
 
 
 @dataclass(frozen=True)

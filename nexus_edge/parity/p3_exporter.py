@@ -12,9 +12,12 @@ TITLE = "exporter: the artefact against quantized PyTorch, same weights"
 
 
 def run(lab: Lab) -> list[Check]:
-    """Every graph of the bundle on the inputs that the quantized PyTorch model gave it."""
-    # The PyTorch model, and ONNX Runtime's prepacked copy of the largest graph.
-    lab.require_memory(2 * weight_bytes(lab.bundle), "the quantized model in PyTorch and in ONNX Runtime")
-    manifest = lab.manifest
-    files = {name: lab.bundle.file(info.file) for name, info in manifest.graphs[lab.target].items()}
-    return compare_graphs(lab.quantized, manifest.model_type, files, lab.cases, lambda graph: lab.judge("P3", graph))
+    """Every graph of every target on the inputs that the quantized PyTorch model gave it."""
+    # The PyTorch model, and the runtime's prepacked copy of the largest graph.
+    lab.require_memory(2 * weight_bytes(lab.bundle), "the quantized model in PyTorch and in the runtime")
+    return lab.for_each_target(lambda target: _compare(lab, target))
+
+
+def _compare(lab: Lab, target: str) -> list[Check]:
+    files = {name: lab.bundle.file(info.file) for name, info in lab.manifest.graphs[target].items()}
+    return compare_graphs(lab, lab.quantized, target, files, lambda graph: lab.judge("P3", graph, target=target))

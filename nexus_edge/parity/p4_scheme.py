@@ -1,49 +1,24 @@
 """P4: the quantized model against full precision, both in PyTorch: the price of the scheme, free of any runtime.
 
-First the stored weights, then the values on their way through both models, each on what its own layers made, up to the
-logits of every text token, and last the answers to the held-out questions where a checkpoint brings such a set.
+First the stored weights, then what both models make of the cases: values on their way through the layers, and what a
+user would notice (vlm/scheme.py, dual/scheme.py).
 """
 
-import re
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-
 from nexus_edge.bundle import BundleWeights
+from nexus_edge.bundle.layer_names import layer_around
 from nexus_edge.graphs import split_of
-from nexus_edge.parity.cases import Case
-from nexus_edge.parity.held_out import answer_all, read_questions
-from nexus_edge.parity.lab import Lab, NotRunError
-from nexus_edge.parity.metrics import compare_logits, perplexity
+from nexus_edge.parity.lab import Lab
 from nexus_edge.parity.report import Check, utilisation
-from nexus_edge.parity.sources import build_quantized, parameter_bytes, weight_bytes
-from nexus_edge.parity.stages import Values, in_order, layer_outputs
-
-if TYPE_CHECKING:
-    from nexus_edge.models.base import ReferenceModel
+from nexus_edge.parity.sources import build_quantized, graph_of
 
 TITLE = "scheme: quantized against full precision"
-# Stages in the order of the tensor's way; the logits have their own, because another metric gates them.
-STAGES = ("vision_encoder", "decoder", "logits")
 
 _OUTSIDE = 1 << 30  # sorts what is in no layer behind all layers
-_LAYER = re.compile(r"\.layers\.(\d+)\.")
 
 
 def run(lab: Lab) -> list[Check]:
-    """Weights, then layers and logits for each case, then the held-out questions."""
-    checks = check_weights(lab)
-    try:
-        lab.require_memory(parameter_bytes(lab.source) + weight_bytes(lab.bundle), "both models in PyTorch")
-        full, quantized = lab.full, lab.quantized
-    except NotRunError as error:
-        lab.note(f"only weights, and one text carried layer by layer: {error}")
-        return checks + check_streamed(lab)
-    for case in lab.cases:
-        checks += compare_case(lab, case, capture(full, case), capture(quantized, case))
-    return checks + check_held_out(lab)
+    """Weights, then the cases."""
+    return check_weights(lab) + lab.compare_schemes()
 
 
 def check_weights(lab: Lab) -> list[Check]:
@@ -55,103 +30,15 @@ def check_weights(lab: Lab) -> list[Check]:
 
     with torch.device("meta"):
         full = build_model(lab.source)
-    split = split_of(lab.manifest.model_type)
-    weights = BundleWeights(lab.bundle)
     worst: dict[tuple[str, int], Check] = {}
-    for name, scheme, measures in compare_weights(lab.source, full, build_quantized(lab.bundle), weights):
-        module, _, leaf = name.rpartition(".")
-        # A bare parameter (a separator, the class token) has no module of its own to ask for.
-        graph = split.owner(module if leaf in ("weight", "bias") else name)
-        layer = _LAYER.search(name)
-        number = int(layer.group(1)) if layer else None
+    for name, scheme, measures in compare_weights(
+        lab.source, full, build_quantized(lab.bundle), BundleWeights(lab.bundle)
+    ):
+        graph, number = graph_of(lab.manifest.model_type, name), layer_around(name)
         stage = f"{graph} weights"
         check = Check(stage, name, "stored", measures, lab.gate("P4", scheme)(stage), number)
         key = (graph, _OUTSIDE if number is None else number)
         if key not in worst or utilisation(check) > utilisation(worst[key]):
             worst[key] = check
-    order = sorted(worst, key=lambda key: (split.names.index(key[0]), key[1]))
-    return [worst[key] for key in order]
-
-
-def check_streamed(lab: Lab) -> list[Check]:
-    """The text case through both models with one layer of one of them in memory."""
-    import torch
-
-    from nexus_edge.export.weights import one_thread
-    from nexus_edge.models import build_model
-    from nexus_edge.parity.streamed import capture_streamed, checkpoint_reader
-
-    case = lab.text_case
-    with torch.device("meta"):
-        full = build_model(lab.source)
-    # Side by side, one core each: both spend their time on reading and unpacking weights.
-    with ThreadPoolExecutor(1) as pool, one_thread():
-        waiting = pool.submit(capture_streamed, full, checkpoint_reader(lab.source, full), case)
-        quantized = lab.streamed_text
-        reference = waiting.result()
-    names = [name for name in reference if name.endswith(".output") or name == "logits"]
-    return compare_case(lab, case, *({name: values[name] for name in names} for values in (reference, quantized)))
-
-
-def capture(model: "ReferenceModel", case: Case) -> Values:
-    """Every layer's output, the image features, and the logits [tokens, vocab] of one case."""
-    import torch
-
-    module: Any = model
-    seen: dict[str, Any] = {}
-    tower = module.model.vision_embed_tokens
-    handle = tower.register_forward_hook(lambda _module, _inputs, output: seen.update(image_features=output))
-    tensors = {name: torch.from_numpy(np.array(value)) for name, value in case.inputs.items()}
-    with torch.inference_mode(), layer_outputs(model) as layers:
-        logits = module(**tensors)
-    handle.remove()
-    values = dict(layers) | seen | {"logits": logits[0]}
-    return {name: values[name].float().numpy() for name in (*in_order(list(layers)), *seen, "logits")}
-
-
-def compare_case(lab: Lab, case: Case, full: Values, quantized: Values) -> list[Check]:
-    """Checks of one case, stage by stage; logits and perplexity over the text tokens only.
-
-    What a decoder predicts in the middle of a picture is never read, and no training made it mean anything.
-    """
-    judge = lab.judge("P4")
-    groups: dict[str, list[str]] = {stage: [] for stage in STAGES}
-    for name in full:
-        groups["logits" if name == "logits" else _stage(name)].append(name)
-    checks: list[Check] = []
-    ids = case.inputs["input_ids"][0]
-    predicts_text = np.flatnonzero((ids[:-1] >= 0) & (ids[1:] >= 0))
-    rows = np.append(predicts_text, len(ids) - 1)
-    for stage, names in groups.items():
-        pick = rows if stage == "logits" else slice(None)
-        actual, expected = ({name: values[name][pick] for name in names} for values in (quantized, full))
-        checks += judge.check(stage, case.name, actual, expected)
-    targets = ids[predicts_text + 1]
-    price = perplexity(quantized["logits"][predicts_text], targets) / perplexity(full["logits"][predicts_text], targets)
-    logits = replace(checks[-1], measures={**checks[-1].measures, "perplexity_delta": price - 1.0})
-    return [*checks[:-1], logits]
-
-
-def check_held_out(lab: Lab) -> list[Check]:
-    """Exact match on the checkpoint's held-out questions beside that of full precision; nothing where it has none."""
-    folder = lab.source.folder
-    questions = [] if folder is None else read_questions(folder, lab.processor, lab.held_out_pictures)
-    if not questions:
-        lab.note("exact match: this checkpoint brings no held-out questions")
-        return []
-    full, quantized = answer_all(lab.full, questions), answer_all(lab.quantized, questions)
-    judge = lab.judge("P4")
-    share, reference = (sum(answers.exact) / len(answers.exact) for answers in (quantized, full))
-    price = perplexity(quantized.logits, quantized.targets) / perplexity(full.logits, full.targets)
-    measures = compare_logits(quantized.logits, full.logits, judge.near_tie) | {
-        "perplexity_delta": price - 1.0,
-        "exact_match": share,
-        "exact_match_reference": reference,
-        "exact_match_drop": max(0.0, reference - share),
-    }
-    case = f"{len(full.exact)} held-out questions"
-    return [Check("held-out questions", "answers", case, measures, judge.gate("held-out questions"))]
-
-
-def _stage(name: str) -> str:
-    return "vision_encoder" if name == "image_features" or "vision" in name else "decoder"
+    names = split_of(lab.manifest.model_type).names
+    return [worst[key] for key in sorted(worst, key=lambda key: (names.index(key[0]), key[1]))]

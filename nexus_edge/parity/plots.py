@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 INK, MUTED, GRID, FAILED = "#1c2733", "#66727f", "#e3e7eb", "#c8372d"
 RUNG_COLOURS = {"P1": "#7d8b99", "P2": "#2a78b5", "P3": "#1b9e77", "P4": "#d98a00", "P5": "#8457b8"}
 PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}  # behind text that a line would cross
-TOWERS = ("vision_encoder", "decoder")
+TOWERS = ("vision_encoder", "decoder", "image_encoder", "text_encoder")  # as a model's input passes through them
 # Where an exact stage used nothing of its tolerance a logarithmic bar would have no length at all.
 SHORTEST, LONGEST = 1e-4, 1e3
 
@@ -50,7 +50,7 @@ def _clean(axes: "Axes") -> None:
 
 
 def worst_by_stage(report: Report) -> dict[tuple[str, str], Check]:
-    """The check nearest to, or furthest beyond, its limit for each (rung, stage) that is gated."""
+    """The check nearest to, or furthest beyond, its limit for each (rung, stage) that is gated, over all targets."""
     worst: dict[tuple[str, str], Check] = {}
     for rung in report.rungs:
         for check in rung.checks:
@@ -95,7 +95,7 @@ def stage_bars(report: Report) -> str | None:
 
 @dataclass(frozen=True)
 class Line:
-    """Relative L2 error by layer for one rung, the worst over cases and tensors.
+    """Relative L2 error by layer for one rung, the worst over cases, tensors and targets.
 
     `carried`: every layer worked on what the layer before it made, and errors add up; else on the reference's values.
     """
@@ -107,7 +107,7 @@ class Line:
 
 
 def drift(report: Report) -> Mapping[str, list[Line]]:
-    """Lines by tower, in the order in which a prompt passes through the towers."""
+    """Lines by tower, in the order in which inputs pass through the towers."""
     errors: dict[str, dict[tuple[str, bool], dict[int, float]]] = {stage: {} for stage in TOWERS}
     failed: dict[str, dict[tuple[str, bool], set[int]]] = {stage: {} for stage in TOWERS}
     for rung in report.rungs:

@@ -8,7 +8,7 @@ terminal) read these and nothing else.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -19,9 +19,13 @@ from nexus_edge.parity.tolerances import Gate
 Status = Literal["passed", "failed", "ambiguous", "reported", "not run"]
 Verdict = Literal["passed", "rejected", "not run"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: several targets in one report
 CARRIED = ", carried"
 """Ends the stage's name of checks in which each layer got what the layer before it made, not the reference's values."""
+
+
+class NotRunError(Exception):
+    """A rung, or a part of one, cannot be climbed here; the message says why. It is reported, never as passed."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Check:
     """One comparison: a stage (and layer) of one case, everything measured there, and the gate if it has one.
 
     `problem` is set where there is nothing to measure because something is missing or of the wrong shape: that fails.
+    `target` is whose graphs were judged; "" where no graph is involved, and what was found holds for all targets.
     """
 
     stage: str
@@ -38,6 +43,7 @@ class Check:
     gate: Gate | None = None
     layer: int | None = None
     problem: str | None = None
+    target: str = ""
 
     @property
     def value(self) -> float | None:
@@ -64,15 +70,31 @@ class Check:
         return ", ".join(dict.fromkeys([self.stage, *layer, self.tensor]))
 
     @property
+    def circumstances(self) -> str:
+        """The case, and the target where one was judged."""
+        return ", ".join(dict.fromkeys(text for text in (self.case, self.target) if text))
+
+    @property
     def finding(self) -> str:
         """One line that says what was measured against which limit."""
+        where = f"{self.place} ({self.circumstances})"
         if self.problem is not None:
-            return f"{self.place} ({self.case}): {self.problem}"
+            return f"{where}: {self.problem}"
         if self.gate is None or self.value is None:
-            return f"{self.place} ({self.case}): not gated"
+            return f"{where}: not gated"
         sign = ">=" if METRICS[self.gate.metric].higher_is_better else "<="
         label = METRICS[self.gate.metric].label
-        return f"{self.place} ({self.case}): {label} {self.value:.3g}, needs {sign} {self.gate.limit:.3g}"
+        return f"{where}: {label} {self.value:.3g}, needs {sign} {self.gate.limit:.3g}"
+
+
+_GRAVEST: tuple[Status, ...] = ("failed", "ambiguous", "passed")
+
+
+def _status(checks: Iterable[Check]) -> Status:
+    statuses = {check.status for check in checks}
+    if not statuses:
+        return "not run"
+    return next((s for s in _GRAVEST if s in statuses), "reported")
 
 
 @dataclass(frozen=True)
@@ -88,10 +110,14 @@ class Rung:
 
     @property
     def status(self) -> Status:
-        statuses = {check.status for check in self.checks}
-        if not statuses:
+        return _status(self.checks)
+
+    def status_of(self, target: str) -> Status:
+        """What this rung says of one target: "not run" where it judged others and not this one."""
+        judged = {check.target for check in self.checks if check.target}
+        if judged and target not in judged:
             return "not run"
-        return next((s for s in ("failed", "ambiguous", "passed") if s in statuses), "reported")
+        return _status(check for check in self.checks if check.target in ("", target))
 
     @property
     def first_failure(self) -> Check | None:
@@ -119,7 +145,7 @@ def utilisation(check: Check) -> float:
 
 @dataclass(frozen=True)
 class Report:
-    """The whole ladder for one bundle and target.
+    """The whole ladder for one bundle and all of its targets.
 
     `weights` is the manifest's kind of weights (real, trained-tiny, synthetic), so that no figure is read as one of
     another kind; `scheme` is the scheme class that chose the tolerances; `recipe` is the recipe's name.
@@ -131,7 +157,7 @@ class Report:
     weights: str
     recipe: str
     scheme: str
-    target: str
+    targets: tuple[str, ...]
     toolkit_version: str
     created: str
     rungs: tuple[Rung, ...]
@@ -159,11 +185,13 @@ class Report:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What the manifest keeps: the verdict, each rung's status, in words what diverged first ("" if nothing)."""
+        """What the manifest keeps: the verdict, each rung's status in all and by target, and in words what diverged
+        first ("" if nothing)."""
         failure = self.first_failure
         return {
             "verdict": self.verdict,
             "rungs": {rung.name: rung.status for rung in self.rungs},
+            "targets": {t: {rung.name: rung.status_of(t) for rung in self.rungs} for t in self.targets},
             "reason": "" if failure is None else f"{failure[0].name}: {failure[1].finding}",
         }
 
@@ -195,9 +223,10 @@ def from_json(text: str) -> Report:
                 f"report.json has format {document['format_version']}; this version reads {FORMAT_VERSION}"
             )
         rungs = tuple(_rung(raw) for raw in document["rungs"])
-        names = ("bundle", "model_type", "checkpoint", "weights", "recipe", "scheme", "target", "toolkit_version")
-        fields = {name: str(document[name]) for name in (*names, "created")}
-        return Report(**fields, rungs=rungs, environment=document["environment"])
+        names = ("bundle", "model_type", "checkpoint", "weights", "recipe", "scheme", "toolkit_version", "created")
+        fields = {name: str(document[name]) for name in names}
+        targets = tuple(str(target) for target in document["targets"])
+        return Report(**fields, targets=targets, rungs=rungs, environment=document["environment"])
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"report.json is not a parity report ({error}); run `nexus-edge parity` again") from error
 
@@ -212,6 +241,7 @@ def _rung(raw: Mapping[str, Any]) -> Rung:
             gate=None if check["gate"] is None else Gate(**check["gate"]),
             layer=check["layer"],
             problem=check["problem"],
+            target=check["target"],
         )
         for check in raw["checks"]
     )

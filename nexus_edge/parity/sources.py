@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import import_module
@@ -44,15 +45,15 @@ def full_precision(recipe: Recipe) -> Recipe:
     return replace(recipe, name=f"{recipe.name}-full-precision", graphs=graphs)
 
 
-def scheme_class(manifest: Manifest, graph: str | None = None, target: str = "onnx") -> str:
-    """float32, float16, int8 or int4, or `mixed` where weights of different classes meet.
+def scheme_class(manifest: Manifest, graph: str | None = None) -> str:
+    """float32, float16, int8 or int4, or `mixed` where weights of different classes meet; the same for every target.
 
     Args:
         graph: only this graph; None for the whole bundle
     """
     from nexus_edge.quant.schemes import load_scheme
 
-    graphs = manifest.graphs[target]
+    graphs = manifest.graphs[manifest.targets[0]]
     chosen = graphs.values() if graph is None else [graphs[graph]]
     schemes = {load_scheme(name) for info in chosen for name in info.scheme.split(", ")}
     classes = {f"{'float' if scheme.is_float else 'int'}{scheme.bits}" for scheme in schemes}
@@ -89,6 +90,29 @@ def parameter_bytes(checkpoint: Checkpoint) -> int:
 def weight_bytes(bundle: Bundle) -> int:
     """Memory that the quantized model takes, in bytes."""
     return BundleWeights(bundle).size
+
+
+def largest_graph_bytes(checkpoint: Checkpoint, model_type: str) -> int:
+    """Memory that the weights of the largest graph take in full precision, in bytes."""
+    import torch
+
+    from nexus_edge.models import build_model
+
+    with torch.device("meta"):
+        model = build_model(checkpoint)
+    sizes: Counter[str] = Counter()
+    for name, parameter in model.named_parameters():
+        sizes[graph_of(model_type, name)] += parameter.numel() * FLOAT_BYTES
+    return max(sizes.values())
+
+
+def graph_of(model_type: str, parameter: str) -> str:
+    """The graph that a parameter's numbers are stored for."""
+    from nexus_edge.graphs import split_of
+
+    module, _, leaf = parameter.rpartition(".")
+    # A bare parameter (a separator, the class token) has no module of its own to ask for.
+    return split_of(model_type).owner(module if leaf in ("weight", "bias") else parameter)
 
 
 def load_full_precision(checkpoint: Checkpoint) -> "ReferenceModel":
@@ -157,8 +181,8 @@ def fill(model: "ReferenceModel", weights: BundleWeights) -> None:
         setattr(model.get_submodule(owner), leaf, value)
 
 
-def report_of(manifest: Manifest, rungs: tuple[Rung, ...], target: str) -> Report:
-    """A report on the bundle of `manifest`, made here and now."""
+def report_of(manifest: Manifest, rungs: tuple[Rung, ...], targets: tuple[str, ...]) -> Report:
+    """A report on these targets of the bundle of `manifest`, made here and now."""
     source = manifest.source
     versions = {"Python": platform.python_version()}
     for package in ("onnxruntime", "torch", "onnx", "numpy"):
@@ -172,8 +196,8 @@ def report_of(manifest: Manifest, rungs: tuple[Rung, ...], target: str) -> Repor
         checkpoint=source.checkpoint + (f" at {source.revision}" if source.revision else ""),
         weights=source.weights,
         recipe=recipe_of(manifest).name,
-        scheme=scheme_class(manifest, target=target),
-        target=target,
+        scheme=scheme_class(manifest),
+        targets=targets,
         toolkit_version=__version__,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         rungs=rungs,

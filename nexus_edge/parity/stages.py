@@ -1,20 +1,20 @@
-"""Runs one graph, in PyTorch or in ONNX Runtime, and keeps every named value on the way: layer outputs and outputs.
+"""Runs one graph in PyTorch and keeps every named value on the way: layer outputs and outputs.
 
-Both sides name a layer's residual stream `<module>.output`; the exporter gives that name to the ONNX value, a forward
-hook gives it to the tensor. A cache output `present.3.key` belongs to layer 3 as well. So a difference has a place.
+Both sides name a layer's residual stream `<module>.output` (see bundle/layer_names.py): the exporter gives that name
+to the graph's value, a forward hook gives it to the tensor. A cache output `present.3.key` belongs to layer 3 as well.
+So a difference has a place.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nexus_edge.errors import ParityError
-from nexus_edge.parity.metrics import Array, compare, compare_logits
+from nexus_edge.bundle.layer_names import is_layer, layer_of_output, output_of
+from nexus_edge.parity.metrics import Values, compare, compare_logits
 from nexus_edge.parity.report import Check
 from nexus_edge.parity.tolerances import Gate
 
@@ -23,19 +23,23 @@ if TYPE_CHECKING:
 
     from nexus_edge.graphs import GraphSpec
 
-Values = Mapping[str, Array]
-Layers = Literal["hidden", "visible", "cut"]
-
-_LAYER_OUTPUT = re.compile(r"\.layers\.(\d+)\.output$")
 _CACHE_OUTPUT = re.compile(r"^present\.(\d+)\.(?:key|value)$")
-_CUT = ".from_reference"
-_LAYER_MODULE = re.compile(r"\.layers\.\d+$")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run of one graph in PyTorch: what went in, and every value that came out."""
+
+    graph: str
+    case: str
+    inputs: Values
+    expected: Values
 
 
 def layer_of(name: str) -> int | None:
     """The layer that a value belongs to: `present.3.key` and `model.layers.3.output` are of layer 3."""
-    match = _LAYER_OUTPUT.search(name) or _CACHE_OUTPUT.match(name)
-    return None if match is None else int(match.group(1))
+    match = _CACHE_OUTPUT.match(name)
+    return layer_of_output(name) if match is None else int(match.group(1))
 
 
 def in_order(names: Sequence[str]) -> list[str]:
@@ -50,18 +54,16 @@ def in_order(names: Sequence[str]) -> list[str]:
 
 @contextmanager
 def layer_outputs(root: "nn.Module") -> Iterator[dict[str, "Tensor"]]:
-    """Inside, every module `...layers.N` of `root` that runs leaves its residual stream under `<name>.output`."""
+    """Inside, every layer of `root` that runs leaves its residual stream under `<name>.output`."""
     seen: dict[str, Tensor] = {}
 
     def hook(name: str) -> Callable[[Any, Any, Any], None]:
         def keep(_module: Any, _inputs: Any, output: Any) -> None:
-            seen[f"{name}.output"] = output[0] if isinstance(output, tuple) else output
+            seen[output_of(name)] = output[0] if isinstance(output, tuple) else output
 
         return keep
 
-    handles = [
-        module.register_forward_hook(hook(name)) for name, module in root.named_modules() if _LAYER_MODULE.search(name)
-    ]
+    handles = [module.register_forward_hook(hook(name)) for name, module in root.named_modules() if is_layer(name)]
     try:
         yield seen
     finally:
@@ -85,93 +87,6 @@ def run_torch(spec: "GraphSpec", inputs: Values) -> Values:
     outputs = result if isinstance(result, tuple) else (result,)
     named = dict(layers) | dict(zip((tensor.name for tensor in spec.outputs), outputs, strict=True))
     return {name: named[name].float().numpy() for name in in_order(list(named))}
-
-
-class OnnxStage:
-    """One .onnx file in ONNX Runtime. The file and its weights are not touched.
-
-    Args:
-        path: of the .onnx file
-        layers: "hidden": the file as it is. "visible": every layer's output is an output. "cut": besides, every layer
-            is fed from outside instead of from the layer before it, and `run` gives it the reference's residual stream.
-            Then a fault shows in its own layer and in no other, and rounding that differs by one step does not grow
-            from layer to layer, so gates can be tight. All but "hidden" need the `onnx` package.
-
-    Raises:
-        ParityError: the graph does not load, or does not run on what the original takes.
-    """
-
-    def __init__(self, path: Path, layers: Layers = "hidden") -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        model: str | bytes = str(path)
-        if layers != "hidden":
-            model = _show_layers(path, cut=layers == "cut")
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
-        try:
-            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except _runtime_errors() as error:
-            raise ParityError(f"{path.name} does not load: {_one_line(error)}") from error
-        self._name = path.name
-        self.inputs = {value.name: value for value in self._session.get_inputs()}
-        self.outputs = {value.name: value for value in self._session.get_outputs()}
-
-    def run(self, inputs: Values) -> Values:
-        """All outputs by name, in the order of the tensor's way.
-
-        Args:
-            inputs: the graph's; where the graph was cut, `<layer>.output` of the reference as well
-        """
-        given = {name.removesuffix(_CUT): name for name in self.inputs}
-        missing = [name for name in given if name not in inputs]
-        if missing:
-            raise ParityError(f"{self._name} takes {', '.join(missing)}, which the original has not")
-        feeds = {name: np.ascontiguousarray(inputs[source]) for source, name in given.items()}
-        names = in_order(list(self.outputs))
-        try:
-            return dict(zip(names, self._session.run(names, feeds), strict=True))
-        except _runtime_errors() as error:
-            raise ParityError(f"{self._name} does not run: {_one_line(error)}") from error
-
-
-def _show_layers(path: Path, *, cut: bool) -> bytes:
-    """The graph with each `<layer>.output` as an output; if cut, what read it reads an input of that name + `_CUT`."""
-    import onnx
-
-    model = onnx.load(str(path), load_external_data=False)
-    graph = model.graph
-    names = [name for node in graph.node for name in node.output if _LAYER_OUTPUT.search(name)]
-    graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    for node in graph.node if cut else ():
-        for i, name in enumerate(node.input):
-            if name in names:
-                node.input[i] = name + _CUT
-    for name in names if cut else ():
-        graph.input.append(onnx.helper.make_tensor_value_info(name + _CUT, onnx.TensorProto.FLOAT, None))
-    serialized: bytes = model.SerializeToString()
-    return serialized
-
-
-def _runtime_errors() -> tuple[type[Exception], ...]:
-    """ONNX Runtime's exceptions; they have no base of their own."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    names = (
-        "Fail",
-        "InvalidArgument",
-        "InvalidGraph",
-        "InvalidProtobuf",
-        "NoSuchFile",
-        "NotImplemented",
-        "RuntimeException",
-    )
-    return tuple(getattr(state, name) for name in names)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 @dataclass(frozen=True)
@@ -201,4 +116,4 @@ class Judge:
 
 def short_name(name: str) -> str:
     """`output` for a layer's residual stream, whose full name only repeats stage and layer."""
-    return "output" if _LAYER_OUTPUT.search(name) else name
+    return "output" if layer_of_output(name) is not None else name

@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from nexus_edge.parity.markdown import WEIGHTS_NOTE, rung_line
+from nexus_edge.parity.markdown import WEIGHTS_NOTE, rung_line, status_text
 from nexus_edge.parity.report import Report
 
 STYLES = {
@@ -24,7 +24,7 @@ def table(report: Report) -> RenderableType:
         ladder.add_column(heading)
     ladder.add_column("s", justify="right")
     for rung in report.rungs:
-        verdict = Text(rung.status, style=STYLES[rung.status])
+        verdict = Text(status_text(report, rung), style=STYLES[rung.status])
         ladder.add_row(rung.name, rung.title, verdict, Text(rung_line(rung)), f"{rung.seconds:.1f}")
     lines: list[RenderableType] = [ladder]
     failure = report.first_failure

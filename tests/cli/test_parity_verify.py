@@ -16,7 +16,7 @@ from nexus_edge.parity.report import Check, Report, Rung, from_json
 from nexus_edge.parity.tolerances import Gate
 
 GATE = Gate("relative_l2", 1e-3, "a reason")
-HEAD = ("toy", "phi3_v", "tiny", "synthetic", "int4", "mixed", "onnx", "0.1.0", "2026-11-23")
+HEAD = ("toy", "phi3_v", "tiny", "synthetic", "int4", "mixed", ("onnx",), "0.1.0", "2026-11-23")
 Run = Callable[..., Any]
 
 

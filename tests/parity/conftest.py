@@ -27,7 +27,7 @@ def healthy(tiny_bundle: Bundle) -> Bundle:
 @pytest.fixture(scope="session")
 def full_precision_files(
     healthy: Bundle, checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
+) -> dict[str, p2_graph.Files]:
     """The graphs that P2 judges, by name; read-only."""
     return p2_graph.export_full_precision(make_lab(healthy, checkpoint), tmp_path_factory.mktemp("full-precision"))
 
@@ -36,7 +36,7 @@ def full_precision_files(
 def certified(
     healthy: Bundle,
     checkpoint: Checkpoint,
-    full_precision_files: dict[str, Path],
+    full_precision_files: dict[str, p2_graph.Files],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Bundle:
     """The bundle with its report and goldens; read-only."""

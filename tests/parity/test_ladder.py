@@ -13,10 +13,11 @@ from nexus_edge.parity import ladder, p4_scheme
 from nexus_edge.parity.certify import certify
 from nexus_edge.parity.goldens import write_goldens
 from nexus_edge.parity.ladder import make_lab
-from nexus_edge.parity.p0_structure import read_interface
 from nexus_edge.parity.replay import replay
+from nexus_edge.parity.runners import runner_of
 from nexus_edge.parity.sources import load_full_precision
-from nexus_edge.parity.streamed import capture_streamed, checkpoint_reader
+from nexus_edge.parity.vlm import scheme
+from nexus_edge.parity.vlm.streamed import capture_streamed, checkpoint_reader
 
 TOO_LITTLE = 1000  # bytes
 
@@ -52,7 +53,7 @@ def test_streamed_and_resident_agree(healthy: Bundle, checkpoint: Checkpoint) ->
     from nexus_edge.models import build_model
 
     case = make_lab(healthy, checkpoint).text_case
-    resident = p4_scheme.capture(load_full_precision(checkpoint), case)
+    resident = scheme.capture(load_full_precision(checkpoint), case)
     with torch.device("meta"):
         model = build_model(checkpoint)
     streamed = capture_streamed(model, checkpoint_reader(checkpoint, model), case)
@@ -66,8 +67,8 @@ def test_a_model_that_does_not_fit_is_judged_layer_by_layer(healthy: Bundle, che
     checks = p4_scheme.run(streamed)
     (logits,) = [check for check in checks if check.stage == "logits"]
     case = resident.text_case
-    full, quantized = (p4_scheme.capture(model, case) for model in (resident.full, resident.quantized))
-    assert logits == p4_scheme.compare_case(resident, case, full, quantized)[-1]
+    full, quantized = (scheme.capture(model, case) for model in (resident.full, resident.quantized))
+    assert logits == scheme.compare_case(resident, case, full, quantized)[-1]
     assert {check.layer for check in checks if check.stage == "decoder"} == {0, 1, 2, 3}
     assert "layer by layer" in streamed.notes[0]
 
@@ -76,7 +77,7 @@ def test_structure_of_a_graph_that_is_too_large_to_load(healthy: Bundle, checkpo
     report = ladder.run(healthy, checkpoint, rungs=("P0",), max_memory=TOO_LITTLE)
     assert report.verdict == "passed"
     assert "read, not loaded" in report.rungs[0].notes[0]
-    inputs, outputs = read_interface(healthy.graph("onnx", "decoder"))
+    inputs, outputs = runner_of("onnx").interface(healthy.graph("onnx", "decoder"))
     info = healthy.manifest.graphs["onnx"]["decoder"]
     assert (tuple(inputs.values()), tuple(outputs.values())) == (info.inputs, info.outputs)
 

@@ -163,14 +163,14 @@ def test_graph_that_is_not_the_manifests(healthy: Bundle, copy_of: CopyOf, judge
 
 
 def test_exporter_fault_in_full_precision(
-    healthy: Bundle, checkpoint: Checkpoint, full_precision_files: dict[str, Path], tmp_path: Path
+    healthy: Bundle, checkpoint: Checkpoint, full_precision_files: dict[str, p2_graph.Files], tmp_path: Path
 ) -> None:
     lab = make_lab(healthy, checkpoint)
-    assert failed_places(p2_graph.compare(lab, full_precision_files)) == set()
-    folder = shutil.copytree(full_precision_files["decoder"].parent, tmp_path / "onnx")
+    assert failed_places(p2_graph.compare(lab, "onnx", full_precision_files["onnx"])) == set()
+    folder = shutil.copytree(full_precision_files["onnx"]["decoder"].parent, tmp_path / "onnx")
     mutations.edit_graph(folder / "decoder.onnx", mutations.swap_gate_and_up(layer=2))
-    damaged = {**full_precision_files, "decoder": folder / "decoder.onnx"}
-    assert failed_places(p2_graph.compare(lab, damaged)) == {"decoder, layer 2, output"}
+    damaged = {**full_precision_files["onnx"], "decoder": folder / "decoder.onnx"}
+    assert failed_places(p2_graph.compare(lab, "onnx", damaged)) == {"decoder, layer 2, output"}
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def report() -> Report:
         Rung("P4", "scheme", (logits,)),
         Rung("P5", "end to end", (greedy,)),
     )
-    head = ("phi3-vision-int4", "phi3_v", "tiny", "trained-tiny", "int4", "mixed", "onnx", "0.1.0", "2026-11-23")
+    head = ("phi3-vision-int4", "phi3_v", "tiny", "trained-tiny", "int4", "mixed", ("onnx",), "0.1.0", "2026-11-23")
     return Report(*head, rungs)
 
 

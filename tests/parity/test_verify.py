@@ -12,7 +12,8 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import BundleError
 from nexus_edge.models.phi3_v_params import Phi3VisionParams
-from nexus_edge.parity.replay import read_goldens, replay
+from nexus_edge.parity.goldens import read_goldens
+from nexus_edge.parity.replay import replay
 
 EXTRAS = (
     "torch",

@@ -1,17 +1,15 @@
-"""Questions about pictures that a checkpoint was never trained on; a checkpoint brings them in `heldout/`, or does not.
+"""Questions about pictures that a checkpoint was never trained on, which it brings in its folder, or does not."""
 
-heldout/questions.json is a list of {"picture": file, "questions": [{"kind", "question", "answer"}]}.
-"""
-
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_edge.assets.heldout import HeldOutQuestion, held_out_questions
 from nexus_edge.parity.metrics import Array
 from nexus_edge.processing import Processor
 from nexus_edge.processing.images import load_image
@@ -21,7 +19,8 @@ if TYPE_CHECKING:
 
     from nexus_edge.models.base import ReferenceModel
 
-FILE = "heldout/questions.json"
+FOLDER = "heldout"
+FILE = "questions.json"
 
 
 @dataclass(frozen=True)
@@ -54,19 +53,19 @@ class Answers:
 
 def read_questions(folder: Path, processor: Processor, pictures: int) -> list[Questions]:
     """The first `pictures` of a checkpoint's held-out set; empty where it has none."""
-    if not (folder / FILE).is_file():
+    if not (folder / FOLDER / FILE).is_file():
         return []
-    entries = json.loads((folder / FILE).read_text("utf-8"))[:pictures]
-    return [_questions((folder / FILE).parent / entry["picture"], entry["questions"], processor) for entry in entries]
+    by_picture = groupby(held_out_questions(folder=folder / FOLDER), key=lambda question: question.picture)
+    return [_questions(picture, list(asked), processor) for picture, asked in islice(by_picture, pictures)]
 
 
-def _questions(picture: Path, asked: Sequence[dict[str, str]], processor: Processor) -> Questions:
+def _questions(picture: Path, asked: Sequence[HeldOutQuestion], processor: Processor) -> Questions:
     image = load_image(picture)
-    prompts = [f"<|user|>\n<|image_1|>\n{entry['question']}<|end|>\n<|assistant|>\n" for entry in asked]
+    prompts = [f"<|user|>\n<|image_1|>\n{entry.question}<|end|>\n<|assistant|>\n" for entry in asked]
     inputs: dict[str, Any] = dict(processor(prompts[0], [image]))
     first = inputs["input_ids"]
     behind = int(np.flatnonzero(first[0] < 0)[-1]) + 1
-    answers = [np.array(processor.encode(f"{entry['answer']}<|end|>", add_bos=False)) for entry in asked]
+    answers = [np.array(processor.encode(f"{entry.answer}<|end|>", add_bos=False)) for entry in asked]
     questions = [processor.encode(prompt.partition("<|image_1|>")[2]) for prompt in prompts]
     tails = [np.concatenate((question, answer)) for question, answer in zip(questions, answers, strict=True)]
     inputs = {name: inputs[name] for name in ("pixel_values", "image_sizes")} | {"input_ids": first[:, :behind]}

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from nexus_edge.bundle import BundleWeights
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.models.loading import fill_constants, read_tensor, source_keys, to_torch
-from nexus_edge.parity.cases import Case
-from nexus_edge.parity.stages import Values
+from nexus_edge.parity.metrics import Values
+from nexus_edge.parity.vlm.cases import Case
 
 if TYPE_CHECKING:
     from nexus_edge.models.base import ReferenceModel
@@ -41,7 +41,7 @@ def bundle_reader(weights: BundleWeights) -> Read:
 
 
 def capture_streamed(model: "ReferenceModel", read: Read, case: Case) -> Values:
-    """What `p4_scheme.capture` gives for a case without pictures, and the cache of every layer.
+    """What `scheme.capture` gives for a case without pictures, and the cache of every layer.
 
     Args:
         model: on the meta device

@@ -1,33 +1,22 @@
-"""What the ladder is climbed with: a few prompts, pictures drawn here, and the way of their tensors through the graphs.
+"""A prompt with its pictures, a picture drawn here, and the way of their tensors through the graphs.
 
 Nothing here is random and nothing is read from elsewhere, so two runs on one bundle see the same numbers.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from nexus_edge.parity.stages import Values, run_torch
-from nexus_edge.processing import Phi3VProcessor, Processor
-from nexus_edge.processing.base import ModelInputs
+from nexus_edge.parity.metrics import Values
+from nexus_edge.parity.stages import Step, run_torch
+from nexus_edge.processing import ModelInputs
 
 if TYPE_CHECKING:
     from nexus_edge.graphs import GraphSpec
     from nexus_edge.models.base import ReferenceModel
-
-QUESTION = "<|user|>\n<|image_1|>\nWhat is shown in this image?<|end|>\n<|assistant|>\n"
-COMPARISON = "<|user|>\n<|image_1|>\n<|image_2|>\nWhat differs between the two images?<|end|>\n<|assistant|>\n"
-TEXT = (
-    "<|user|>\nA lighthouse keeper counts the ships that pass at night: three before midnight and four after it. "
-    "How many ships does he count?<|end|>\n<|assistant|>\n"
-)
-# The grids of crops stay small: a picture of 16 crops takes 2,509 tokens, and more crops test nothing new.
-MOST_CROPS = 2
-# Above this many tokens the call that switches to LongRoPE's long list costs more than a report is worth.
-LONGEST_CALL = 1100
 
 
 @dataclass(frozen=True)
@@ -44,16 +33,6 @@ class Case:
     num_crops: int = 0
 
 
-@dataclass(frozen=True)
-class Step:
-    """One run of one graph in PyTorch: what went in, and every value that came out."""
-
-    graph: str
-    case: str
-    inputs: Values
-    expected: Values
-
-
 def picture(width: int, height: int) -> Image.Image:
     """Two gradients, a disc and a bar: no two crops of it are alike, nor its left and right, nor its top and bottom."""
     y, x = np.mgrid[0:height, 0:width] / np.array([height, width]).reshape(2, 1, 1)
@@ -61,37 +40,6 @@ def picture(width: int, height: int) -> Image.Image:
     canvas[(x - 0.3) ** 2 + (y - 0.4) ** 2 < 0.03] = (220, 40, 30)
     canvas[(abs(x - 0.75) < 0.06) & (y > 0.5)] = (20, 60, 200)
     return Image.fromarray(canvas.astype(np.uint8))
-
-
-def with_crops(processor: Processor, num_crops: int) -> Processor:
-    """The same processor with another number of crops; the graphs take any."""
-    return replace(processor, num_crops=num_crops) if isinstance(processor, Phi3VProcessor) else processor
-
-
-def make_cases(processor: Processor, long_after: int | None) -> list[Case]:
-    """One picture, two pictures, text, and a text long enough for LongRoPE's long list.
-
-    Args:
-        processor: the bundle's
-        long_after: tokens after which the model takes the long list; None, or too many of them: no such case
-    """
-    own = min(MOST_CROPS, processor.num_crops) if isinstance(processor, Phi3VProcessor) else MOST_CROPS
-    cases = [
-        _case("one picture", processor, own, QUESTION, picture(448, 224)),
-        # Always a grid of crops, also for a model that was trained on single crops: its order must be right.
-        _case("two pictures", processor, MOST_CROPS, COMPARISON, picture(150, 300), picture(80, 80)),
-        _case("text", processor, own, TEXT),
-    ]
-    if long_after is not None and long_after < LONGEST_CALL:
-        ids = cases[-1].inputs["input_ids"]
-        repeated = np.tile(ids, (1, long_after // ids.shape[1] + 1))[:, : long_after + 8]
-        inputs: ModelInputs = {"input_ids": repeated, "attention_mask": np.ones_like(repeated)}
-        cases.append(Case("text beyond the LongRoPE limit", "", (), inputs))
-    return cases
-
-
-def _case(name: str, processor: Processor, num_crops: int, prompt: str, *pictures: Image.Image) -> Case:
-    return Case(name, prompt, pictures, with_crops(processor, num_crops)(prompt, list(pictures)), num_crops)
 
 
 def walk(model: "ReferenceModel", specs: "tuple[GraphSpec, ...]", cases: list[Case]) -> Iterator[Step]:

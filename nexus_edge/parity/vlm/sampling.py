@@ -4,7 +4,6 @@ import numpy as np
 
 from nexus_edge.parity.metrics import Array
 
-FILE = "goldens.safetensors"
 PIXEL_STRIDE = 997  # a prime, so that it hits every column of a crop in turn
 FEATURE_ROWS = 16
 CACHE_TOKENS = 4

@@ -1,0 +1,64 @@
+"""The families that the ladder knows: one file per family, named after its `model_type`, with its `FAMILY`.
+
+A family says how its models are walked through (a `Lab`, see lab.py), and how its goldens are replayed on a device.
+Importing one imports no torch.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+
+from nexus_edge.bundle import Bundle
+from nexus_edge.errors import BundleError
+from nexus_edge.parity.lab import Lab
+from nexus_edge.parity.metrics import Values
+from nexus_edge.parity.report import Check
+from nexus_edge.parity.runners import Stage
+from nexus_edge.parity.stages import Judge
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One recorded case: its values by name, as `Lab.record` left them."""
+
+    name: str
+    values: Values
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a family needs to replay its goldens on a device.
+
+    Attributes:
+        bundle: with the processor's files
+        stages: by graph name, loaded for the target that is judged
+        goldens: the recorded cases, in the order of their names
+        judge: with this target's gates
+    """
+
+    bundle: Bundle
+    stages: Mapping[str, Stage]
+    goldens: tuple[Golden, ...]
+    judge: Judge
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the ladder must know about the models of one `model_type`."""
+
+    lab: type[Lab]
+    replay: Callable[[Replay], list[Check]]
+
+
+def family_of(model_type: str) -> Family:
+    """The family of a bundle's models.
+
+    Raises:
+        BundleError: the ladder knows no such family.
+    """
+    name = f"{__name__}.{model_type}"
+    if not model_type.isidentifier() or find_spec(name) is None:
+        raise BundleError(f"manifest.json: model_type {model_type!r} has no parity ladder; update nexus-edge")
+    family: Family = import_module(name).FAMILY
+    return family

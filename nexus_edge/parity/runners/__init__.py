@@ -1,0 +1,63 @@
+"""How the ladder loads and runs the graphs of a target: one file per target, with one line in `RUNNERS`.
+
+A runner never touches a bundle's files. It shows what a runtime hides: the value that leaves each layer, and each layer
+on its own.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Literal, Protocol
+
+from nexus_edge.bundle import TensorSpec
+from nexus_edge.parity.metrics import Values
+from nexus_edge.parity.report import NotRunError
+
+Layers = Literal["hidden", "visible", "cut"]
+"""What a graph lets see. "hidden": its outputs. "visible": besides, what leaves every layer, as `<layer>.output`.
+"cut": besides, every layer is fed from outside instead of from the layer before it, and `run` gives it the reference's
+values. Then a fault shows in its own layer and in no other, and rounding that differs by one step does not grow from
+layer to layer, so gates can be tight."""
+
+RUNNERS = {"onnx": "nexus_edge.parity.runners.onnx"}
+"""Target -> module with `RUNNER`."""
+
+
+class Stage(Protocol):
+    """One graph, ready to run."""
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """What it takes."""
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """What it gives."""
+
+    def run(self, inputs: Values) -> Values:
+        """All outputs by name, in the order of the tensor's way.
+
+        Args:
+            inputs: the graph's; where the graph was cut, `<layer>.output` of the reference as well
+
+        Raises:
+            ParityError: an input is missing, or the graph does not run.
+        """
+
+
+class Runner(Protocol):
+    """A target's way to load graphs."""
+
+    def open(self, path: Path, layers: Layers = "hidden") -> Stage:
+        """Load a graph; raises ParityError if it does not load."""
+
+    def interface(self, path: Path) -> tuple[Mapping[str, TensorSpec], Mapping[str, TensorSpec]]:
+        """Inputs and outputs that a graph's file declares, by name, without loading a weight."""
+
+
+def runner_of(target: str) -> Runner:
+    """The runner of a target; raises NotRunError where there is none."""
+    if target not in RUNNERS:
+        raise NotRunError(f"nothing here runs graphs of the target {target}; known are {', '.join(RUNNERS)}")
+    runner: Runner = import_module(RUNNERS[target]).RUNNER
+    return runner

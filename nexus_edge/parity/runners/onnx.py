@@ -1,0 +1,124 @@
+"""Graphs of the target onnx in ONNX Runtime."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nexus_edge.bundle import TensorSpec
+from nexus_edge.bundle.layer_names import layer_of_output
+from nexus_edge.errors import ParityError
+from nexus_edge.parity.metrics import Values
+from nexus_edge.parity.runners import Layers
+from nexus_edge.parity.stages import in_order
+
+_CUT = ".from_reference"
+_TYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(int64)": "int64",
+    "tensor(int8)": "int8",
+}
+
+
+class OnnxStage:
+    """One .onnx file in a session; see `Stage`."""
+
+    def __init__(self, path: Path, layers: Layers) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        model: str | bytes = str(path)
+        if layers != "hidden":
+            model = _show_layers(path, cut=layers == "cut")
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+        try:
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except _runtime_errors() as error:
+            raise ParityError(f"{path.name} does not load: {_one_line(error)}") from error
+        self._name = path.name
+        self.inputs, self.outputs = _specs(self._session.get_inputs()), _specs(self._session.get_outputs())
+
+    def run(self, inputs: Values) -> Values:
+        given = {name.removesuffix(_CUT): name for name in self.inputs}
+        missing = [name for name in given if name not in inputs]
+        if missing:
+            raise ParityError(f"{self._name} takes {', '.join(missing)}, which the original has not")
+        feeds = {name: np.ascontiguousarray(inputs[source]) for source, name in given.items()}
+        names = in_order(list(self.outputs))
+        try:
+            return dict(zip(names, self._session.run(names, feeds), strict=True))
+        except _runtime_errors() as error:
+            raise ParityError(f"{self._name} does not run: {_one_line(error)}") from error
+
+
+class OnnxRunner:
+    """See `Runner`. All layers but "hidden", and `interface`, need the `onnx` package."""
+
+    def open(self, path: Path, layers: Layers = "hidden") -> OnnxStage:
+        return OnnxStage(path, layers)
+
+    def interface(self, path: Path) -> tuple[Mapping[str, TensorSpec], Mapping[str, TensorSpec]]:
+        import onnx
+
+        def specs(values: Any) -> dict[str, TensorSpec]:
+            return {
+                value.name: TensorSpec(
+                    value.name,
+                    str(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)),
+                    tuple(dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim),
+                )
+                for value in values
+            }
+
+        graph = onnx.load(str(path), load_external_data=False).graph
+        return specs(graph.input), specs(graph.output)
+
+
+RUNNER = OnnxRunner()
+
+
+def _specs(values: Iterable[Any]) -> dict[str, TensorSpec]:
+    return {
+        value.name: TensorSpec(value.name, _TYPES.get(value.type, value.type), tuple(value.shape)) for value in values
+    }
+
+
+def _show_layers(path: Path, *, cut: bool) -> bytes:
+    """The graph with each `<layer>.output` as an output; if cut, what read it reads an input of that name + `_CUT`."""
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    graph = model.graph
+    names = [name for node in graph.node for name in node.output if layer_of_output(name) is not None]
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    for node in graph.node if cut else ():
+        for i, name in enumerate(node.input):
+            if name in names:
+                node.input[i] = name + _CUT
+    for name in names if cut else ():
+        graph.input.append(onnx.helper.make_tensor_value_info(name + _CUT, onnx.TensorProto.FLOAT, None))
+    serialized: bytes = model.SerializeToString()
+    return serialized
+
+
+def _runtime_errors() -> tuple[type[Exception], ...]:
+    """ONNX Runtime's exceptions; they have no base of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    names = (
+        "Fail",
+        "InvalidArgument",
+        "InvalidGraph",
+        "InvalidProtobuf",
+        "NoSuchFile",
+        "NotImplemented",
+        "RuntimeException",
+    )
+    return tuple(getattr(state, name) for name in names)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

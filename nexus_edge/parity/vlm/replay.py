@@ -1,0 +1,93 @@
+"""Replays the goldens of a vision-language model: every stage works on what the stage before it made, from the stored
+picture to greedy tokens."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from nexus_edge import processing
+from nexus_edge.parity.families import Golden, Replay
+from nexus_edge.parity.metrics import Array, Values, compare_logits
+from nexus_edge.parity.report import Check
+from nexus_edge.parity.runners import Stage
+from nexus_edge.parity.stages import Judge, in_order
+from nexus_edge.parity.vlm.answers import Answer, greedy_check
+from nexus_edge.parity.vlm.sampling import sample
+from nexus_edge.processing import Processor
+
+WithCrops = Callable[[Processor, int], Processor]
+
+
+def replay(setup: Replay, with_crops: WithCrops) -> list[Check]:
+    """Every recorded case; `with_crops` tells a processor the number of crops that a case was recorded with."""
+    processor = processing.from_checkpoint(setup.bundle.root)
+    return [
+        check
+        for golden in setup.goldens
+        for check in _replay(
+            golden, with_crops(processor, int(golden.values["num_crops"][0])), setup.stages, setup.judge
+        )
+    ]
+
+
+def _replay(golden: Golden, processor: Processor, stages: Mapping[str, Stage], judge: Judge) -> Iterator[Check]:
+    values = golden.values
+    pictures = [Image.fromarray(values[name]) for name in sorted(values) if name.startswith("picture.")]
+    inputs: Any = processor(bytes(values["prompt"]).decode(), pictures)
+    decoder = stages["decoder"]
+    hidden = int(stages["embed_tokens"].inputs["image_features"].shape[-1])
+    features: Array = np.zeros((0, hidden), np.float32)
+    if pictures:
+        yield from _check(judge, "crops", golden, inputs)
+    yield _tokens(golden, inputs["input_ids"], judge)
+    if pictures:
+        pixels = {name: inputs[name] for name in ("pixel_values", "image_sizes")}
+        values = stages["vision_encoder"].run(pixels)
+        yield from _check(judge, "vision_encoder", golden, values)
+        features = values["image_features"]
+    embedded = stages["embed_tokens"].run({"input_ids": inputs["input_ids"], "image_features": features})
+    yield from _check(judge, "embed_tokens", golden, embedded)
+    values = decoder.run(_decoder_inputs(decoder, embedded["inputs_embeds"], {}))
+    yield from _check(judge, "decoder", golden, values)
+    if "full_precision_logits" in golden.values:
+        measures = compare_logits(values["logits"][:, -1], golden.values["full_precision_logits"], judge.near_tie)
+        yield Check("logits of full precision", "logits", golden.name, measures)
+    expected = Answer(golden.values["greedy_ids"].tolist(), golden.values["greedy_margins"].tolist(), np.zeros(0))
+    answer = _answer(stages, values, len(expected.ids), features[:0])
+    yield greedy_check("greedy tokens", golden.name, answer, expected, judge)
+
+
+def _check(judge: Judge, stage: str, golden: Golden, values: Values) -> list[Check]:
+    """What the golden holds of this stage's values."""
+    recorded = {name: golden.values[name] for name in in_order(list(values)) if name in golden.values}
+    recorded.pop("input_ids", None)
+    return judge.check(stage, golden.name, {name: sample(name, values[name]) for name in recorded}, recorded)
+
+
+def _tokens(golden: Golden, ids: Array, judge: Judge) -> Check:
+    expected = golden.values["input_ids"]
+    differ = float((ids != expected).sum()) if ids.shape == expected.shape else float(max(ids.size, expected.size))
+    return Check("tokens", "input_ids", golden.name, {"mismatches": differ}, judge.gate("tokens"))
+
+
+def _decoder_inputs(decoder: Stage, embeds: Array, before: Values) -> Values:
+    """Embeddings, a mask of ones, and as the past what the call `before` presents (nothing, at first)."""
+    past = {}
+    for name, spec in decoder.inputs.items():
+        if name.startswith("past_key_values."):
+            empty = np.zeros((len(embeds), int(spec.shape[1]), 0, int(spec.shape[3])), np.float32)
+            past[name] = before.get(name.replace("past_key_values", "present"), empty)
+    length = embeds.shape[1] + next(iter(past.values())).shape[2]
+    return {"inputs_embeds": embeds, "attention_mask": np.ones((len(embeds), length), np.int64), **past}
+
+
+def _answer(stages: Mapping[str, Stage], values: Values, tokens: int, no_features: Array) -> Answer:
+    """As many greedy tokens as were recorded, from the values of the prompt's decoder call."""
+    decoder, ids = stages["decoder"], [int(values["logits"][0, -1].argmax())]
+    while len(ids) < tokens:
+        embedded = stages["embed_tokens"].run({"input_ids": np.array([ids[-1:]]), "image_features": no_features})
+        values = decoder.run(_decoder_inputs(decoder, embedded["inputs_embeds"], values))
+        ids.append(int(values["logits"][0, -1].argmax()))
+    return Answer(ids, [], np.zeros(0))

@@ -1,0 +1,122 @@
+"""P4 for vision-language models: values on their way through both models, each on what its own layers made, up to the
+logits of every text token, and last the answers to the held-out questions where a checkpoint brings such a set.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nexus_edge.bundle.layer_names import layer_of_output
+from nexus_edge.parity.metrics import Values, compare_logits, perplexity
+from nexus_edge.parity.report import Check, NotRunError
+from nexus_edge.parity.sources import parameter_bytes, weight_bytes
+from nexus_edge.parity.stages import in_order, layer_outputs
+from nexus_edge.parity.vlm.cases import Case
+from nexus_edge.parity.vlm.held_out import answer_all, read_questions
+
+if TYPE_CHECKING:
+    from nexus_edge.models.base import ReferenceModel
+    from nexus_edge.parity.vlm.lab import VlmLab
+
+# Stages in the order of the tensor's way; the logits have their own, because another metric gates them.
+STAGES = ("vision_encoder", "decoder", "logits")
+
+
+def compare_schemes(lab: "VlmLab") -> list[Check]:
+    """Layers and logits for each case, then the held-out questions."""
+    try:
+        lab.require_memory(parameter_bytes(lab.source) + weight_bytes(lab.bundle), "both models in PyTorch")
+        full, quantized = lab.full, lab.quantized
+    except NotRunError as error:
+        lab.note(f"only weights, and one text carried layer by layer: {error}")
+        return check_streamed(lab)
+    checks: list[Check] = []
+    for case in lab.cases:
+        checks += compare_case(lab, case, capture(full, case), capture(quantized, case))
+    return checks + check_held_out(lab)
+
+
+def check_streamed(lab: "VlmLab") -> list[Check]:
+    """The text case through both models with one layer of one of them in memory."""
+    import torch
+
+    from nexus_edge.export.weights import one_thread
+    from nexus_edge.models import build_model
+    from nexus_edge.parity.vlm.streamed import capture_streamed, checkpoint_reader
+
+    case = lab.text_case
+    with torch.device("meta"):
+        full = build_model(lab.source)
+    # Side by side, one core each: both spend their time on reading and unpacking weights.
+    with ThreadPoolExecutor(1) as pool, one_thread():
+        waiting = pool.submit(capture_streamed, full, checkpoint_reader(lab.source, full), case)
+        quantized = lab.streamed_text
+        reference = waiting.result()
+    names = [name for name in reference if layer_of_output(name) is not None or name == "logits"]
+    return compare_case(lab, case, *({name: values[name] for name in names} for values in (reference, quantized)))
+
+
+def capture(model: "ReferenceModel", case: Case) -> Values:
+    """Every layer's output, the image features, and the logits [tokens, vocab] of one case."""
+    import torch
+
+    module: Any = model
+    seen: dict[str, Any] = {}
+    tower = module.model.vision_embed_tokens
+    handle = tower.register_forward_hook(lambda _module, _inputs, output: seen.update(image_features=output))
+    tensors = {name: torch.from_numpy(np.array(value)) for name, value in case.inputs.items()}
+    with torch.inference_mode(), layer_outputs(model) as layers:
+        logits = module(**tensors)
+    handle.remove()
+    values = dict(layers) | seen | {"logits": logits[0]}
+    return {name: values[name].float().numpy() for name in (*in_order(list(layers)), *seen, "logits")}
+
+
+def compare_case(lab: "VlmLab", case: Case, full: Values, quantized: Values) -> list[Check]:
+    """Checks of one case, stage by stage; logits and perplexity over the text tokens only.
+
+    What a decoder predicts in the middle of a picture is never read, and no training made it mean anything.
+    """
+    judge = lab.judge("P4")
+    groups: dict[str, list[str]] = {stage: [] for stage in STAGES}
+    for name in full:
+        groups["logits" if name == "logits" else _stage(name)].append(name)
+    checks: list[Check] = []
+    ids = case.inputs["input_ids"][0]
+    predicts_text = np.flatnonzero((ids[:-1] >= 0) & (ids[1:] >= 0))
+    rows = np.append(predicts_text, len(ids) - 1)
+    for stage, names in groups.items():
+        pick = rows if stage == "logits" else slice(None)
+        actual, expected = ({name: values[name][pick] for name in names} for values in (quantized, full))
+        checks += judge.check(stage, case.name, actual, expected)
+    targets = ids[predicts_text + 1]
+    price = perplexity(quantized["logits"][predicts_text], targets) / perplexity(full["logits"][predicts_text], targets)
+    logits = replace(checks[-1], measures={**checks[-1].measures, "perplexity_delta": price - 1.0})
+    return [*checks[:-1], logits]
+
+
+def check_held_out(lab: "VlmLab") -> list[Check]:
+    """Exact match on the checkpoint's held-out questions beside that of full precision; nothing where it has none."""
+    folder = lab.source.folder
+    questions = [] if folder is None else read_questions(folder, lab.processor, lab.held_out_pictures)
+    if not questions:
+        lab.note("exact match: this checkpoint brings no held-out questions")
+        return []
+    full, quantized = answer_all(lab.full, questions), answer_all(lab.quantized, questions)
+    judge = lab.judge("P4")
+    share, reference = (sum(answers.exact) / len(answers.exact) for answers in (quantized, full))
+    price = perplexity(quantized.logits, quantized.targets) / perplexity(full.logits, full.targets)
+    measures = compare_logits(quantized.logits, full.logits, judge.near_tie) | {
+        "perplexity_delta": price - 1.0,
+        "exact_match": share,
+        "exact_match_reference": reference,
+        "exact_match_drop": max(0.0, reference - share),
+    }
+    case = f"{len(full.exact)} held-out questions"
+    return [Check("held-out questions", "answers", case, measures, judge.gate("held-out questions"))]
+
+
+def _stage(name: str) -> str:
+    return "vision_encoder" if name == "image_features" or "vision" in name else "decoder"
