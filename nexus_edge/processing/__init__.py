@@ -66,6 +66,7 @@ def _load(folder: Path, families: Mapping[str, Callable[[Path], T]]) -> T:
         folder = folder / "processor"
     model_type = model_type_of(folder)
     if model_type not in families:
-        hint = suggest(model_type, families)
-        raise CheckpointError(f"{folder / 'config.json'}: model_type {model_type!r} has no processor{hint}")
+        raise CheckpointError(
+            f"{folder}: its model_type {model_type!r} has no processor{suggest(model_type, families)}"
+        )
     return families[model_type](folder)

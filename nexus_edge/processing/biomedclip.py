@@ -57,7 +57,7 @@ class BiomedClipProcessor:
             if (value := sections[section].get(key) or wanted) != wanted:
                 raise CheckpointError(f"{source}: {section}.{key} is {value!r}; only {wanted!r} is known here")
         interpolation = preprocess.get("interpolation") or "bicubic"
-        if interpolation not in RESAMPLING:
+        if not isinstance(interpolation, str) or interpolation not in RESAMPLING:
             raise CheckpointError(f"{source}: interpolation is {interpolation!r}; use one of {', '.join(RESAMPLING)}")
         mean, std = read_mean_std(preprocess, ("mean", "std"), source)
         return cls(

@@ -131,7 +131,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _narrow_grey(image: Image.Image, name: str) -> Image.Image:
-    """Grey with more than 8 bits, as 8 bits: values up to 255 stay, those of 16 bits lose their low byte."""
+    """Grey with more than 8 bits: values up to 255 stay as they are, those of 16 bits become their high byte."""
     values = np.asarray(image)
     low, high = float(values.min()), float(values.max())
     sixteen_bits = image.mode.startswith("I;16") or (image.mode == "I" and high > 255)
@@ -139,7 +139,7 @@ def _narrow_grey(image: Image.Image, name: str) -> Image.Image:
         raise ImageError(
             f"{name}: mode {image.mode} with values {low:g} to {high:g} has no known range; save it with 8 bits"
         )
-    return Image.fromarray((values >> 8 if sixteen_bits else values).astype(np.uint8))
+    return Image.fromarray((values >> 8).astype(np.uint8)) if sixteen_bits else image
 
 
 def _unreadable(error: Exception, name: str) -> ImageError:

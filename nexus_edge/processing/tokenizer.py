@@ -13,12 +13,22 @@ BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>")  # a byte that the vocabulary has
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
+def read_tokenizer(path: Path) -> tokenizers.Tokenizer:
+    """A tokenizer.json, without limits of its own; raises CheckpointError."""
+    read_json(path.parent, path.name)  # says more about a damaged file than the parser below
+    try:
+        core = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing more precise than Exception
+        raise CheckpointError(f"{path} is not a tokenizer ({error}); download it again") from error
+    core.no_truncation()  # a training run may have left its limits in the file
+    core.no_padding()
+    return core
+
+
 class Tokenizer:
     """A tokenizer.json with the one thing it does not say reliably: which token begins a text."""
 
     def __init__(self, core: tokenizers.Tokenizer, bos_id: int | None) -> None:
-        core.no_truncation()  # a training run may have left its own limits in the file
-        core.no_padding()
         self._core = core
         self.bos_id = bos_id
         self._special = {id_ for id_, token in core.get_added_tokens_decoder().items() if token.special}
@@ -28,11 +38,7 @@ class Tokenizer:
         """Reads tokenizer.json and tokenizer_config.json; raises CheckpointError if one is missing or wrong."""
         config = read_json(folder, "tokenizer_config.json")
         path = folder / "tokenizer.json"
-        read_json(folder, path.name)  # says more about a damaged file than the parser below
-        try:
-            core = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises nothing more precise than Exception
-            raise CheckpointError(f"{path} is not a tokenizer ({error}); download it again") from error
+        core = read_tokenizer(path)
         token = config.get("bos_token")
         bos = token.get("content") if isinstance(token, dict) else token  # older files hold the token's flags as well
         if not config.get("add_bos_token", True):

@@ -7,52 +7,54 @@ from typing import Any
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
-from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from nexus_edge.errors import CheckpointError, PromptError
 from nexus_edge.processing.clean import clean_text
 from nexus_edge.processing.folder import read_json
+from nexus_edge.processing.tokenizer import read_tokenizer
 
-PAD_ID = 0  # the text tower masks this id, whatever the vocabulary calls it
-SPECIAL = {"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]"}
+PAD_ID = 0  # the text tower masks this id
+SPECIAL = {
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "mask_token": "[MASK]",
+}
+OPTIONS = {"do_lower_case": True, "tokenize_chinese_chars": True, "strip_accents": None}  # None: as do_lower_case
 
 
 class WordPieceTokenizer:
     """Uncased or cased WordPiece between [CLS] and [SEP], after open_clip's cleaning."""
 
     def __init__(self, core: tokenizers.Tokenizer) -> None:
-        core.no_truncation()  # a training run may have left its own limits in the file
-        core.no_padding()
         self._core = core
 
     @classmethod
     def from_folder(cls, folder: Path) -> "WordPieceTokenizer":
-        """Reads tokenizer.json, or else vocab.txt and tokenizer_config.json; raises CheckpointError."""
+        """Reads tokenizer.json, or else vocab.txt, and tokenizer_config.json if it is there; raises CheckpointError."""
+        config_file = folder / "tokenizer_config.json"
+        config = read_json(folder, config_file.name) if config_file.is_file() else {}
+        special = {key: _special(config.get(key), token) for key, token in SPECIAL.items()}
         path = folder / "tokenizer.json"
         if path.is_file():
-            read_json(folder, path.name)  # says more about a damaged file than the parser below
-            try:
-                core = tokenizers.Tokenizer.from_file(str(path))
-            except Exception as error:  # the library raises nothing more precise than Exception
-                raise CheckpointError(f"{path} is not a tokenizer ({error}); download it again") from error
+            core = read_tokenizer(path)
         else:
             path = folder / "vocab.txt"
-            core = _from_vocabulary(path)
-        tokenizer = cls(core)
-        tokenizer._check(path)
-        return tokenizer
-
-    def _check(self, path: Path) -> None:
-        ids = self._core.encode("").ids
-        if len(ids) != 2 or PAD_ID in ids:
+            core = _from_vocabulary(path, special, config)
+        empty = [core.token_to_id(special[key]) for key in ("cls_token", "sep_token")]
+        if core.encode("").ids != empty or core.token_to_id(special["pad_token"]) != PAD_ID:
             raise CheckpointError(
-                f"{path} makes {ids} of an empty text; a BERT tower needs [CLS] and [SEP], and {PAD_ID} for padding"
+                f"{path} is not the tokenizer of a BERT text tower, which puts {special['cls_token']} and "
+                f"{special['sep_token']} around each text and has {special['pad_token']} as id {PAD_ID}"
             )
+        return cls(core)
 
     def encode(self, texts: Sequence[str], length: int) -> NDArray[np.int64]:
         """int64 [texts, length]: each text's ids, cut so that [SEP] still ends them, then zeros; raises PromptError."""
         rows = np.full((len(texts), length), PAD_ID, dtype=np.int64)
-        encodings = self._core.encode_batch([_checked(text, index) for index, text in enumerate(texts)])
+        encodings = self._core.encode_batch([_cleaned(text, index) for index, text in enumerate(texts)])
         for row, encoding in zip(rows, encodings, strict=True):
             ids = encoding.ids
             row[: len(ids)] = ids if len(ids) <= length else [*ids[: length - 1], ids[-1]]
@@ -60,24 +62,23 @@ class WordPieceTokenizer:
 
     def count(self, text: str) -> int:
         """How many ids the whole text has, with [CLS] and [SEP]; raises PromptError."""
-        return len(self._core.encode(_checked(text, 0)).ids)
+        return len(self._core.encode(_cleaned(text, 0)).ids)
 
 
-def _checked(text: Any, index: int) -> str:
-    """The cleaned text; raises PromptError if it is no text, or not valid Unicode."""
+def _cleaned(text: Any, index: int) -> str:
+    """The text as it is tokenised; raises PromptError if it is none."""
     if not isinstance(text, str):
         raise PromptError(f"text {index + 1} is a {type(text).__name__}; give a list of texts")
-    cleaned = clean_text(text)
-    try:
-        cleaned.encode()
-    except UnicodeEncodeError as error:  # half a surrogate pair, or a byte that a terminal passed on undecoded
-        raise PromptError(
-            f"text {index + 1} is not valid Unicode at position {error.start}; give it as UTF-8"
-        ) from error
-    return cleaned
+    return clean_text(text)
 
 
-def _from_vocabulary(path: Path) -> tokenizers.Tokenizer:
+def _special(value: Any, default: str) -> str:
+    """A special token of tokenizer_config.json; older files hold the token's flags as well."""
+    content = value.get("content") if isinstance(value, dict) else value
+    return content if isinstance(content, str) else default
+
+
+def _from_vocabulary(path: Path, special: dict[str, str], config: dict[str, Any]) -> tokenizers.Tokenizer:
     """BERT's tokenizer (Devlin et al. 2018) over a vocab.txt, where the line's number is the id."""
     try:
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
@@ -86,23 +87,23 @@ def _from_vocabulary(path: Path) -> tokenizers.Tokenizer:
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); download it again") from error
     vocabulary = {line: index for index, line in enumerate(lines)}
-    config = (
-        read_json(path.parent, "tokenizer_config.json") if (path.parent / "tokenizer_config.json").is_file() else {}
-    )
-    special = {key: config.get(key) or token for key, token in SPECIAL.items()}
     for key, token in special.items():
-        if not isinstance(token, str) or token not in vocabulary:
+        if token not in vocabulary:
             raise CheckpointError(f"{path} has no {key} {token!r}; it is not the vocabulary of a BERT")
+    options = {key: config.get(key, default) for key, default in OPTIONS.items()}
+    for key, value in options.items():
+        if not isinstance(value, bool | None):
+            raise CheckpointError(
+                f"{path.parent / 'tokenizer_config.json'}: {key} is {value!r}; it must be true or false"
+            )
     core = tokenizers.Tokenizer(models.WordPiece(vocab=vocabulary, unk_token=special["unk_token"]))
     core.add_special_tokens(list(special.values()))
     core.normalizer = normalizers.BertNormalizer(
-        clean_text=True,
-        handle_chinese_chars=config.get("tokenize_chinese_chars", True),
-        strip_accents=config.get("strip_accents"),
-        lowercase=config.get("do_lower_case", True),
+        lowercase=options["do_lower_case"] is not False,
+        handle_chinese_chars=options["tokenize_chinese_chars"] is not False,
+        strip_accents=options["strip_accents"],
     )
     core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     ends = [(special[key], vocabulary[special[key]]) for key in ("sep_token", "cls_token")]
     core.post_processor = processors.BertProcessing(*ends)
-    core.decoder = decoders.WordPiece()
     return core

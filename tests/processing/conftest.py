@@ -72,3 +72,41 @@ def real_checkpoint() -> Path:
     if not (folder / "tokenizer.json").is_file():
         pytest.skip("the real tokenizer.json is not this project's to copy, and ../shared is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def biomedclip_golden() -> Path:
+    """open_clip's recordings of a tiny BiomedCLIP, with its tokenizer and pictures."""
+    folder = REPOSITORY.parent / "shared" / "golden" / "biomedclip_tiny"
+    if not folder.is_dir():
+        pytest.skip("the recordings of open_clip stand in ../shared, which is not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photographs() -> list[Path]:
+    """Blood smears under the microscope, 640 x 480 JPEG (BCCD, MIT licence)."""
+    folder = REPOSITORY.parent / "shared" / "data" / "bccd" / "pictures"
+    if not folder.is_dir():
+        pytest.skip("the photographs stand in ../shared, which is not here")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture
+def dual_checkpoint(tmp_path: Path) -> Path:
+    """An open_clip folder with all that processing reads: pictures of 32 pixels, texts of 8 ids, single letters."""
+    folder = tmp_path / "dual"
+    folder.mkdir()
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
+    (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
+    config = {
+        "model_cfg": {
+            "embed_dim": 16,
+            "vision_cfg": {"timm_model_name": "vit_base_patch16_224", "image_size": 32},
+            "text_cfg": {"hf_model_name": "some/bert", "hf_tokenizer_name": "some/bert", "context_length": 8},
+        },
+        "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.25, 0.125]},
+    }
+    (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder

@@ -1,0 +1,93 @@
+"""Ids of BiomedCLIP, the same as open_clip's HFTokenizer makes of the same text with the same files."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import tokenizers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from nexus_edge.processing.word_pieces import WordPieceTokenizer
+
+LENGTH = 256
+TEXTS: list[str] = json.loads((Path(__file__).parent / "biomedical_texts.json").read_text(encoding="utf-8"))
+EDGE_TEXTS = [
+    "lung " * 400,
+    "Hyperintense signal; " * 60,
+    "x" * 100,  # the longest word that WordPiece still cuts up
+    "x" * 101,
+    "y" * 5000,
+    "ab" * 49 + " " + "ab" * 51,
+    "中" * 300,
+    "😀" * 270,
+    "é" * 150,
+    "a." * 200,
+    "half a surrogate pair \ud800, an undecoded byte \udcff",  # a text all the same: ftfy replaces them
+    *["a " * count + "z" for count in (252, 253, 254)],  # one id less than fits, as many, one more
+    "pneumonia " * 5000,
+]
+
+Original = Callable[[list[str]], NDArray[np.int64]]
+
+
+@pytest.fixture(scope="module", params=["golden", "golden without tokenizer.json", "larger", "larger, cased"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tokenizer's files."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    if request.param.startswith("golden"):
+        shutil.copytree(request.getfixturevalue("biomedclip_golden") / "tokenizer", folder, dirs_exist_ok=True)
+        if request.param != "golden":
+            (folder / "tokenizer.json").unlink()
+        return folder
+    cased = request.param.endswith("cased")
+    trained = tokenizers.BertWordPieceTokenizer(lowercase=not cased, strip_accents=not cased)
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]  # PubMedBERT's order
+    trained.train_from_iterator(
+        TEXTS * 2, vocab_size=3000, min_frequency=2, special_tokens=special, show_progress=False
+    )
+    trained.save_model(str(folder))
+    config = {"tokenizer_class": "BertTokenizer", "do_lower_case": not cased, "strip_accents": not cased}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ours(folder: Path) -> WordPieceTokenizer:
+    return WordPieceTokenizer.from_folder(folder)
+
+
+@pytest.fixture(scope="module")
+def original(folder: Path, open_clip: ModuleType) -> Original:
+    tokenizer = open_clip.tokenizer.HFTokenizer(str(folder), context_length=LENGTH)
+    return lambda texts: tokenizer(texts).numpy()
+
+
+def test_the_list_is_long_and_the_larger_vocabulary_knows_its_words(ours: WordPieceTokenizer, folder: Path) -> None:
+    ids = ours.encode(TEXTS, LENGTH)
+    assert len(TEXTS) >= 150
+    assert (ids > 4).mean() > 0.04 and len(np.unique(ids)) > 100  # not rows of [UNK], which any tokenizer would match
+
+
+def test_every_text_has_the_originals_ids(ours: WordPieceTokenizer, original: Original) -> None:
+    texts = TEXTS + EDGE_TEXTS
+    for text, row, expected in zip(texts, ours.encode(texts, LENGTH), original(texts), strict=True):
+        assert row.tolist() == expected.tolist(), repr(text[:200])
+
+
+def test_the_count_is_that_of_the_whole_text(ours: WordPieceTokenizer, original: Original) -> None:
+    for text in TEXTS:
+        assert ours.count(text) == np.count_nonzero(original([text])) + text.count("[PAD]"), repr(text)
+    assert ours.count("a " * 253 + "z") == LENGTH
+    assert ours.count("a " * 5000) == 5002
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=60))
+def test_any_text_has_the_originals_ids(ours: WordPieceTokenizer, original: Original, text: str) -> None:
+    assert ours.encode([text], LENGTH).tolist() == original([text]).tolist()
