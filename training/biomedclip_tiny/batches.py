@@ -2,7 +2,7 @@
 
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -97,14 +97,23 @@ def background_view(smears: Sequence[Smear], random: Random) -> View:
             return View(smear, window, facts, subject_caption(facts, random))
 
 
-def field_view(smears: Sequence[Smear], random: Random) -> View:
-    """Whatever a window shows, where its white cells are sure."""
+def field_views(smears: Sequence[Smear], random: Random) -> list[View]:
+    """Whatever a window shows, where its white cells are sure; then the same window turned.
+
+    The two differ in nothing but what lies where, so each is the other's hardest negative. Without them, places were
+    learned last of all.
+    """
     while True:
         smear = smears[random.integers(len(smears))]
         window = any_window(smear, FIELD, random)
-        facts = facts_of(smear, window)
-        if facts.clear:
-            return View(smear, window, facts, field_caption(facts, random))
+        if facts_of(smear, window).clear:
+            break
+    views = []
+    for turned in random.permutation(8)[:2]:
+        other = replace(window, turns=int(turned) % 4, mirrored=turned >= 4)
+        facts = facts_of(smear, other)
+        views.append(View(smear, other, facts, field_caption(facts, random)))
+    return views
 
 
 def draw(smears: Sequence[Smear], count: int, random: Random) -> list[View]:
@@ -112,10 +121,11 @@ def draw(smears: Sequence[Smear], count: int, random: Random) -> list[View]:
     views = []
     for kind, share in MIX.items():
         for _ in range(round(share * count)):
-            views.append(
-                background_view(smears, random) if kind == "background" else subject_view(smears, kind, random)
-            )
-    return views + [field_view(smears, random) for _ in range(count - len(views))]
+            of_kind = kind != "background"
+            views.append(subject_view(smears, kind, random) if of_kind else background_view(smears, random))
+    while len(views) < count:
+        views += field_views(smears, random)
+    return views[:count]
 
 
 @dataclass(frozen=True)

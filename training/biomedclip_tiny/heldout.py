@@ -27,8 +27,9 @@ QUALITY = 90  # of the JPEG files
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A crop in its picture's own pixels; `label` is None for a field."""
+    """A crop in the pixels of the picture `source`; `label` is None for a field."""
 
+    source: str
     image: Image.Image
     label: str | None
     caption: str
@@ -48,7 +49,7 @@ def cells(pool: Sequence[Smear]) -> list[HeldOut]:
             for box in smear.boxes:
                 if box.kind == kind:
                     window = around(box, MARGIN, (0.0, 0.0), smear, (0, False))
-                    found.append(HeldOut(cut(smear, window), label, f"a photo of a {label}"))
+                    found.append(HeldOut(smear.name, cut(smear, window), label, f"a photo of a {label}"))
     return found
 
 
@@ -68,7 +69,7 @@ def fields(pool: Sequence[Smear], count: int) -> list[HeldOut]:
             something = any(f"{kind}:{n}" in caption.claims for kind in ("white", "platelet") for n in ("one", "two"))
             alone = all(not claims <= facts.possible and not caption.holds(other) for _, other, claims in chosen)
             if facts.clear and something and alone:
-                chosen.append((HeldOut(cut(smear, window), None, caption.text), facts, caption.claims))
+                chosen.append((HeldOut(smear.name, cut(smear, window), None, caption.text), facts, caption.claims))
                 if len(chosen) == count:
                     return [item for item, _, _ in chosen]
     return [item for item, _, _ in chosen]
@@ -86,7 +87,7 @@ def whole(pool: Sequence[Smear], count: int) -> list[HeldOut]:
     for smear in pool[:count]:
         width, height = smear.image.size
         facts = facts_of(smear, Window((width - height) / 2, 0, height))
-        found.append(HeldOut(smear.image, None, field_caption(facts).text))
+        found.append(HeldOut(smear.name, smear.image, None, field_caption(facts).text))
     return found
 
 
@@ -113,7 +114,7 @@ def main() -> None:
             name = f"{group[:-1]}_{i:03}.jpg"
             item.image.save(args.folder / name, quality=QUALITY, subsampling=0)
             label = {"label": item.label} if item.label else {}
-            entries.append({"picture": name, **label, "caption": item.caption})
+            entries.append({"picture": name, "source": item.source, **label, "caption": item.caption})
         listed[group] = entries
     (args.folder / "crops.json").write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
     print({group: len(items) for group, items in groups.items()})

@@ -1,7 +1,7 @@
 """Train the embedded checkpoint contrastively on views of blood smears and sentences about them.
 
 A caption counts against a view only where it is wrong about it. Beside that, the patch tokens learn which cells they
-lie on, from the boxes; that head is not part of the checkpoint.
+lie on, from the boxes, and the class token where in the view cells are; these heads are not part of the checkpoint.
 
 Run: python training/biomedclip_tiny/train.py --data DIR --out out/biomedclip_tiny
 DIR holds labels.csv and pictures/, as `pictures.py` reads them. Started again, it goes on where it stopped.
@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 MAX_SCALE = 100.0  # of the logits, as in CLIP
-PATCH_WEIGHT = 0.5
+PATCH_WEIGHT, PLACE_WEIGHT = 0.5, 1.0
+COARSE = 4  # the class token's head says what is where on a grid of COARSE x COARSE
 RARE = torch.tensor([2.0, 1.0, 6.0])  # weight of a patch on a white cell, red cell, platelet
 
 
@@ -43,11 +44,11 @@ def initialise(net: Trainer) -> None:
     table.data[0, 1:] = 0.5 * torch.cat(parts, 1)
 
 
-def optimizers(net: nn.Module, head: nn.Module) -> list[torch.optim.Optimizer]:
-    """Muon for the layers' matrices, AdamW for tables, vectors, patches, projections and the head."""
+def optimizers(net: nn.Module, heads: nn.Module) -> list[torch.optim.Optimizer]:
+    """Muon for the layers' matrices, AdamW for tables, vectors, patches, projections and the heads."""
     muon = [p for n, p in net.named_parameters() if p.dim() == 2 and ("blocks" in n or "encoder" in n)]
     chosen = {id(p) for p in muon}
-    rest = [p for p in (*net.parameters(), *head.parameters()) if id(p) not in chosen]
+    rest = [p for p in (*net.parameters(), *heads.parameters()) if id(p) not in chosen]
     return [
         torch.optim.Muon(muon, lr=1.0, weight_decay=0.02, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(rest, lr=1.0, betas=(0.9, 0.98), weight_decay=0.02),
@@ -66,6 +67,19 @@ def contrastive_loss(image: Tensor, text: Tensor, false: Tensor, scale: Tensor) 
     return loss, (logits.argmax(1) == target).float().mean().item()
 
 
+def cover_loss(said: Tensor, cover: Tensor) -> Tensor:
+    """Mean binary cross entropy, rare cells weighted up; both [..., 3]: white, red, platelet."""
+    loss = functional.binary_cross_entropy_with_logits(said.float(), cover, reduction="none")
+    return (loss * (0.3 + cover * RARE)).mean()
+
+
+def coarse(cover: Tensor) -> Tensor:
+    """[n, patches, 3] -> [n, COARSE * COARSE, 3], means of squares of patches"""
+    grid = round(cover.shape[1] ** 0.5)
+    part = grid // COARSE
+    return cover.unflatten(1, (COARSE, part, COARSE, part)).mean((2, 4)).flatten(1, 2)
+
+
 def rate(done: float, step: int) -> float:
     """Warm-up, constant, then linear to zero over the last half."""
     return min(1.0, (step + 1) / 60) * min(1.0, (1 - done) / 0.5)
@@ -76,7 +90,7 @@ class Learner:
     """Everything that changes while training; `mean` is the running mean of the weights."""
 
     net: Trainer
-    head: nn.Linear
+    heads: nn.ModuleDict
     opts: list[torch.optim.Optimizer]
     mean: dict[str, Tensor]
     step: int = 0
@@ -88,20 +102,21 @@ class Learner:
         torch.manual_seed(0)
         net = Trainer(sizes)
         initialise(net)
-        head = nn.Linear(sizes.width, 3)
-        return cls(net, head, optimizers(net, head), {k: v.clone() for k, v in net.state_dict().items()})
+        outputs = {"patch": 3, "place": 3 * COARSE**2}
+        heads = nn.ModuleDict({name: nn.Linear(sizes.width, n) for name, n in outputs.items()})
+        return cls(net, heads, optimizers(net, heads), {k: v.clone() for k, v in net.state_dict().items()})
 
     def state(self) -> dict[str, Any]:
         """For `torch.save`."""
         return {
-            "net": self.net.state_dict(), "head": self.head.state_dict(), "opts": [o.state_dict() for o in self.opts],
+            "net": self.net.state_dict(), "heads": self.heads.state_dict(), "opts": [o.state_dict() for o in self.opts],
             "mean": self.mean, "step": self.step, "seconds": self.seconds, "sizes": asdict(self.net.sizes),
         }  # fmt: skip
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
         self.net.load_state_dict(state["net"])
-        self.head.load_state_dict(state["head"])
+        self.heads.load_state_dict(state["heads"])
         for opt, kept in zip(self.opts, state["opts"], strict=True):
             opt.load_state_dict(kept)
         self.mean, self.step, self.seconds = state["mean"], state["step"], state["seconds"]
@@ -110,13 +125,12 @@ class Learner:
         """One step."""
         with torch.autocast("cpu", torch.bfloat16):
             image, tokens = self.net.image(batch.pixels)
-            said = self.head(tokens[:, 1:]).float()
+            patch = cover_loss(self.heads["patch"](tokens[:, 1:]), batch.cover)
+            place = cover_loss(self.heads["place"](tokens[:, 0]).unflatten(1, (-1, 3)), coarse(batch.cover))
             text = self.net.sentence(batch.ids)
         loss, found = contrastive_loss(image, text, batch.false, self.net.logit_scale.exp())
-        weight = 0.3 + batch.cover * RARE
-        patch = (functional.binary_cross_entropy_with_logits(said, batch.cover, reduction="none") * weight).mean()
-        (loss + PATCH_WEIGHT * patch).backward()
-        params = [*self.net.parameters(), *self.head.parameters()]
+        (loss + PATCH_WEIGHT * patch + PLACE_WEIGHT * place).backward()
+        params = [*self.net.parameters(), *self.heads.parameters()]
         norm = nn.utils.clip_grad_norm_(params, 1.0).item()
         for opt, peak in zip(self.opts, (args.muon, args.adam), strict=True):
             opt.param_groups[0]["lr"] = factor * peak
@@ -127,7 +141,8 @@ class Learner:
         keep = min(0.995, self.step / (self.step + 20))
         for key, value in self.net.state_dict().items():
             self.mean[key].lerp_(value, 1 - keep)
-        for name, value in {"loss": loss.item(), "found": found, "patch": patch.item(), "gradient": norm}.items():
+        seen = {"loss": loss.item(), "found": found, "patch": patch.item(), "place": place.item(), "gradient": norm}
+        for name, value in seen.items():
             self.log[name] = 0.95 * self.log.get(name, value) + 0.05 * value
 
 

@@ -21,7 +21,7 @@ def config(sizes: Sizes) -> dict[str, object]:
         "model_cfg": {
             "embed_dim": sizes.embed,
             "vision_cfg": {
-                "timm_model_name": "vit_base_patch16_224",
+                "timm_model_name": "vit_nexus_edge_tiny",
                 "timm_model_pretrained": False,
                 "timm_pool": "",
                 "timm_proj": "linear",
