@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from nexus_edge.checkpoints import SafetensorsFile
 from nexus_edge.processing.word_pieces import WordPieceTokenizer
 
 LENGTH = 256
@@ -36,24 +37,27 @@ EDGE_TEXTS = [
 Original = Callable[[list[str]], NDArray[np.int64]]
 
 
-@pytest.fixture(scope="module", params=["golden", "golden without tokenizer.json", "larger", "larger, cased"])
+@pytest.fixture(scope="module", params=["golden", "golden as vocab.txt", "larger", "larger, cased"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tokenizer's files."""
     folder = tmp_path_factory.mktemp("tokenizer")
-    if request.param.startswith("golden"):
-        shutil.copytree(request.getfixturevalue("biomedclip_golden") / "tokenizer", folder, dirs_exist_ok=True)
-        if request.param != "golden":
-            (folder / "tokenizer.json").unlink()
-        return folder
     cased = request.param.endswith("cased")
+    config = {"tokenizer_class": "BertTokenizer", "do_lower_case": not cased, "strip_accents": not cased}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    recorded = request.getfixturevalue("biomedclip_golden") / "tokenizer" / "tokenizer.json"
+    if request.param == "golden":
+        shutil.copy(recorded, folder)
+        return folder
+    if request.param == "golden as vocab.txt":
+        vocabulary = json.loads(recorded.read_text(encoding="utf-8"))["model"]["vocab"]
+        (folder / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.get)), encoding="utf-8")
+        return folder
     trained = tokenizers.BertWordPieceTokenizer(lowercase=not cased, strip_accents=not cased)
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]  # PubMedBERT's order
     trained.train_from_iterator(
         TEXTS * 2, vocab_size=3000, min_frequency=2, special_tokens=special, show_progress=False
     )
     trained.save_model(str(folder))
-    config = {"tokenizer_class": "BertTokenizer", "do_lower_case": not cased, "strip_accents": not cased}
-    (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return folder
 
 
@@ -78,6 +82,13 @@ def test_every_text_has_the_originals_ids(ours: WordPieceTokenizer, original: Or
     texts = TEXTS + EDGE_TEXTS
     for text, row, expected in zip(texts, ours.encode(texts, LENGTH), original(texts), strict=True):
         assert row.tolist() == expected.tolist(), repr(text[:200])
+
+
+def test_the_golden_texts_have_the_recorded_ids(biomedclip_golden: Path) -> None:
+    texts = json.loads((biomedclip_golden / "cases.json").read_text(encoding="utf-8"))["texts"]
+    recorded = SafetensorsFile(biomedclip_golden / "inputs.safetensors").read("text_ids")
+    tokenizer = WordPieceTokenizer.from_folder(biomedclip_golden / "tokenizer")
+    assert np.array_equal(tokenizer.encode(texts, LENGTH), recorded)
 
 
 def test_the_count_is_that_of_the_whole_text(ours: WordPieceTokenizer, original: Original) -> None:

@@ -13,7 +13,8 @@ from nexus_edge.processing.clean import PLAIN, clean_text
 # What ftfy and html react to, between letters: entities, quotes, terminal escapes, line ends, mojibake, surrogates.
 PIECES = [
     *"aZ9 &;#<>\"'\t\n\r\x0b\x0c\x1b\x7f\x85\xa0éÃ¤“\u200b\u2028\ufeff",
-    *["&amp;", "&lt;", "&#945;", "&Eacute;", "&EACUTE;", "\x1b[31m", "\r\n", "Ã©", "â€™", "ﬁ", "Ａ", "\ud83d\ude00"],
+    *["&amp;", "&lt;", "&#945;", "&Eacute;", "&EACUTE;", "\x1b[31m", "\r\n", "Ã©", "â€™", "ﬁ", "\uff21"],
+    "\ud83d\ude00",
 ]
 
 
