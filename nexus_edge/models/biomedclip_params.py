@@ -95,6 +95,13 @@ def _text_params(text: Mapping[str, Any], bert: Mapping[str, Any]) -> BertParams
     """From `text_cfg` and the BERT's own configuration, where an absent number is BERT-base's."""
     require(text, "hf_proj_type", ("mlp",))
     require(text, "hf_pooler_type", ("cls_last_hidden_state_pooler",))
+    try:
+        return _bert_params(bert)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"text_config: {error}") from error
+
+
+def _bert_params(bert: Mapping[str, Any]) -> BertParams:
     require(bert, "model_type", ("bert",))
     require(bert, "hidden_act", (None, "gelu"))
     require(bert, "position_embedding_type", (None, "absolute"))
@@ -110,5 +117,5 @@ def _text_params(text: Mapping[str, Any], bert: Mapping[str, Any]) -> BertParams
         type_vocab_size=count(bert, "type_vocab_size", default.type_vocab_size),
         layer_norm_eps=float(bert.get("layer_norm_eps", default.layer_norm_eps)),
     )
-    check_multiple("BERT's hidden_size", params.hidden_size, "num_attention_heads", params.num_attention_heads)
+    check_multiple("hidden_size", params.hidden_size, "num_attention_heads", params.num_attention_heads)
     return params
