@@ -69,10 +69,39 @@ def test_the_split_is_by_picture_and_covers_everything(load, drawn: Path) -> Non
     pictures = load("pictures")
     names = {split: {smear.name for smear in pictures.smears(drawn, split)} for split in ("train", "val", "test")}
     assert sum(map(len, names.values())) == len(set().union(*names.values())) == 10
-    many = [pictures.split_of(f"BloodImage_{i:05}.jpg") for i in range(2000)]
+    many = [pictures.split_of(f"BloodImage_{i:05}.jpg") for i in range(1000, 3000)]
     # binomial spread of 2,000 draws is about 0.01
-    assert many.count("train") / 2000 == pytest.approx(0.7, abs=0.04)
-    assert many.count("test") / 2000 == pytest.approx(0.2, abs=0.04)
+    assert many.count("train") / 2000 == pytest.approx(0.6, abs=0.04)
+    assert many.count("test") / 2000 == pytest.approx(0.3, abs=0.04)
+
+
+@needs_bccd
+def test_no_field_was_photographed_for_both_sides(load) -> None:  # type: ignore[no-untyped-def]
+    """Cross-correlation of small grey pictures, test against the rest, over all shifts that leave a third in common."""
+    pictures = load("pictures")
+    names = sorted(file.name for file in (BCCD / "pictures").iterdir())
+    height, width = 60, 80
+    small = np.empty((len(names), height, width), np.float32)
+    for row, name in zip(small, names, strict=True):
+        with Image.open(BCCD / "pictures" / name) as image:
+            row[:] = image.convert("L").resize((width, height), Image.Resampling.BOX)
+        row -= row.mean()
+    shape = (2 * height, 2 * width)
+    values, squares, area = (np.fft.rfft2(x, s=shape) for x in (small, small**2, np.ones((1, height, width))))
+    common = np.fft.irfft2(area * area.conj(), s=shape)[0]
+    test = np.array([pictures.split_of(name) == "test" for name in names])
+
+    def nearest(i: int) -> float:
+        others = ~test
+        product = np.fft.irfft2(values[others] * values[i].conj(), s=shape)
+        energy = np.fft.irfft2(squares[others] * area.conj(), s=shape) * np.fft.irfft2(
+            area * squares[i].conj(), s=shape
+        )
+        alike = product / np.sqrt(np.maximum(energy, 1e-6))
+        return float(alike[:, common > height * width / 3].max())
+
+    # The same field reaches 0.82 and more; different ones stay below 0.76.
+    assert {names[i]: round(v, 2) for i in np.flatnonzero(test) if (v := nearest(i)) > 0.8} == {}
 
 
 def test_no_picture_of_the_wheels_set_was_trained_on(load) -> None:  # type: ignore[no-untyped-def]
