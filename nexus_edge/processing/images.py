@@ -3,11 +3,13 @@
 import io
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from nexus_edge._extras import needs_extra
 from nexus_edge.errors import ImageError
 
 Picture = str | Path | bytes | Image.Image | NDArray[np.uint8]
@@ -17,6 +19,8 @@ MAX_PIXELS = 128 * 2**20
 
 # Only plain raster formats: Pillow would also start Ghostscript for EPS, and parse dozens of dead formats.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+
+DICOM_HEAD = 132  # bytes: a preamble of 128, then DICM
 
 # What Pillow raises on damaged files, seen over 370,000 of them (its decoders do not agree on one error), and on bombs.
 DECODER_ERRORS = (
@@ -48,7 +52,8 @@ def load_image(source: Picture, name: str = "picture") -> Image.Image:
 
     EXIF orientation is applied. Alpha is dropped, palettes and CMYK are converted by Pillow, as the models' original
     processors do with `convert("RGB")`; that call clips 16-bit grey to white, so here its high byte is kept instead,
-    which is what Pillow does for 16-bit colour. Of an animation the first frame is taken.
+    which is what Pillow does for 16-bit colour. Of an animation the first frame is taken. DICOM files are told by their
+    content or their ending; see `nexus_edge.processing.dicom`.
 
     `name` stands for the picture in messages; a path names itself. Raises ImageError.
     """
@@ -71,10 +76,21 @@ def open_image(source: Picture, name: str = "picture") -> Image.Image:
     path = Path(source)
     if not path.is_file():  # also keeps us from waiting on a pipe
         raise ImageError(f"{path}: no such file; check the path of the picture")
-    return _read(path, str(path))
+    try:
+        with path.open("rb") as file:
+            return _read(file, str(path))
+    except OSError as error:
+        raise _unreadable(error, str(path)) from error
 
 
-def _read(file: Path | io.BytesIO, name: str) -> Image.Image:
+def _read(file: BinaryIO, name: str) -> Image.Image:
+    head = file.read(DICOM_HEAD)
+    file.seek(0)
+    # The magic of PS3.10 7.1; a file that only ends like one shall be told what it lacks.
+    if head[128:] == b"DICM" or name.lower().endswith((".dcm", ".dicom")):
+        with needs_extra(f"{name} is a DICOM file, which", "dicom"):
+            from nexus_edge.processing.dicom import read_dicom
+        return read_dicom(file, name)
     Image.init()
     formats = [known for known in FORMATS if known in Image.OPEN]  # AVIF and JPEG 2000 depend on how Pillow was built
     try:
