@@ -8,6 +8,7 @@ from types import ModuleType
 import golden_phi3
 import pytest
 import torch
+import toy_dual
 import toy_vlm
 
 from nexus_edge.bundle import Bundle
@@ -41,6 +42,12 @@ def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def toy_path(toy_bundle: Bundle) -> Path:
     """The toy bundle's folder."""
     return toy_bundle.root
+
+
+@pytest.fixture(scope="session")
+def dual_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """See toy_dual.py; read-only."""
+    return toy_dual.write_bundle(tmp_path_factory.mktemp("bundles") / "toy-dual")
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from nexus_edge.bundle import Bundle, BundleWriter, DualEncoderInfo, GraphInfo, Manifest, Source, TensorSpec
 from nexus_edge.bundle.hashing import hash_together
@@ -18,6 +19,20 @@ SIDE, CONTEXT, DIM, LOGIT_SCALE = 16, 12, 4, 5.0
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "green", "blue", "a", "photo", "of", "this", "is", "cell")
 COLOURS = {"red": 0, "green": 1, "blue": 2}
 OPSETS = [helper.make_opsetid("", 21)]
+
+
+def picture(colour: str, width: int = 40, height: int = 30) -> Image.Image:
+    """All of one colour."""
+    return Image.new("RGB", (width, height), colour)
+
+
+def write_pictures(folder: Path, *names: str) -> list[Path]:
+    """Files such as `red.png` and `sub/blue.1.jpg`, in the colours of their names."""
+    paths = [folder / name for name in names]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture(path.name.split(".")[0]).save(path)
+    return paths
 
 
 def table(tint: float = 1.0) -> np.ndarray:

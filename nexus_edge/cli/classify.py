@@ -18,6 +18,7 @@ from nexus_edge.cli.towers import (
     Pictures,
     Quiet,
     Templates,
+    is_file,
     open_model,
     printable,
     prompts_of,
@@ -89,7 +90,7 @@ def _given(
 ) -> "LabelBank | PromptSet | None":
     from nexus_edge.runtimes import LabelBank
 
-    if bank is None or Path(bank).suffix == ".toml" or not Path(bank).is_file():
+    if bank is None or Path(bank).suffix == ".toml" or not is_file(Path(bank)):
         return prompts_of(labels, labels_file, bank, template)
     if labels is not None or labels_file is not None or template:
         raise InputError("a label bank has its labels and templates in it; leave out the others")

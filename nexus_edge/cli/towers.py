@@ -42,9 +42,17 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")]
 
 def split_bundle(arguments: Sequence[Path], option: Path | None) -> tuple[Path | None, list[Path]]:
     """The bundle that was named, by the option or as the first argument, and the other arguments."""
-    if option is None and arguments and (arguments[0] / "manifest.json").is_file():
+    if option is None and arguments and is_file(arguments[0] / "manifest.json"):
         return arguments[0], list(arguments[1:])
     return option, list(arguments)
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a file; what is no path at all, such as a text of 5,000 words, is none."""
+    try:
+        return path.is_file()
+    except OSError:  # the name is too long
+        return False
 
 
 def open_model(

@@ -57,7 +57,7 @@ def prepare_ms(model: DualEncoder, pictures: Sequence[Picture], runs: int) -> fl
 
 
 def sample_picture() -> bytes:
-    """A JPEG of 1024 x 768 with as much detail as a photograph has: 140 kB."""
+    """A JPEG of 1024 x 768 with as much detail as a photograph has: 255 kB."""
     noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(noise).resize((1024, 768), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)

@@ -15,7 +15,7 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nexus_edge.checkpoints import StreamingSafetensorsWriter, TensorInfo, write_tensors
+from nexus_edge.checkpoints import SafetensorsFile, StreamingSafetensorsWriter, TensorInfo, write_tensors
 from nexus_edge.checkpoints.writer import ALIGNMENT, plan_layout
 from nexus_edge.errors import OutputError
 
@@ -41,6 +41,15 @@ def test_the_reference_library_reads_what_was_written_in_pieces_and_any_order(tm
     assert np.array_equal(found["matrix"], matrix)
     assert found["scalar"].shape == () and found["scalar"] == 3
     assert found["empty"].shape == (0, 3)
+
+
+def test_texts_in_the_header_are_read_by_the_reference_library_and_by_ours(tmp_path: Path) -> None:
+    path, texts = tmp_path / "w.safetensors", {"labels": '["\u00df", "{}"]', "format": "x"}
+    write_tensors(path, {"w": np.arange(3)}, texts)
+    with safetensors.safe_open(path, "numpy") as file:
+        assert file.metadata() == texts
+        assert file.get_tensor("w").tolist() == [0, 1, 2]
+    assert SafetensorsFile(path).metadata == texts
 
 
 def test_a_transposed_array_is_written_in_row_order(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The pictures that people mean when they name files and folders."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from nexus_edge.errors import InputError
@@ -18,16 +18,17 @@ def find_pictures(places: Iterable[Path]) -> list[Path]:
     out. What is named twice is there once.
 
     Raises:
-        InputError: a place does not exist, or there is no picture in any.
+        InputError: a place does not exist or cannot be read, or there is no picture in any.
     """
     found: dict[Path, Path] = {}
     places = list(places)
     for place in places:
-        if place.is_dir():
-            pictures = _below(place)
-        elif place.exists():
-            pictures = [place]
-        else:
+        try:
+            pictures = list(_below(place)) if place.is_dir() else [place]
+            exists = place.exists()
+        except OSError as error:
+            raise InputError(f"{error.filename}: cannot be read: {error.strerror}") from error
+        if not exists:
             raise InputError(f"{place}: no such file or folder; check the path of the pictures")
         for picture in pictures:
             found.setdefault(picture.absolute(), picture)
@@ -37,11 +38,14 @@ def find_pictures(places: Iterable[Path]) -> list[Path]:
     return list(found.values())
 
 
-def _below(folder: Path) -> list[Path]:
-    pictures: list[Path] = []
-    for parent, folders, files in os.walk(folder):
+def _below(folder: Path) -> Iterator[Path]:
+    """Raises OSError for a folder that cannot be read."""
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    for parent, folders, files in os.walk(folder, onerror=stop):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if Path(name).suffix.lower() in ENDINGS and not name.startswith("."):
-                pictures.append(Path(parent, name))
-    return pictures
+                yield Path(parent, name)

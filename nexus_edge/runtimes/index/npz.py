@@ -4,6 +4,9 @@
 Here only stored members are read, as `numpy.savez` writes them, and a member's header must ask for exactly its bytes.
 """
 
+import math
+import struct
+import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +18,8 @@ from numpy.typing import NDArray
 
 from nexus_edge.errors import InputError
 
+# What zipfile and numpy raise on damaged files: RuntimeError for encrypted ones, ValueError for names that are no text.
+ZIP_ERRORS = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error)
 MAX_HEADER = 10_000  # bytes of text; numpy's own limit
 
 
@@ -53,16 +58,17 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, kinds: str, dims: i
         raise InputError(f"{where} is compressed, which an index never is; make it again with nexus-edge embed")
     with archive.open(member) as file:
         shape, in_columns, dtype = _header(file, where)
-        count = 1
-        for size in shape:  # Python's integers: a product that numpy's would overflow
-            count *= size
-        if dtype.kind not in kinds or len(shape) != dims or (in_columns and dims > 1) or dtype.hasobject:
+        plain = dtype.kind in kinds and dtype.isnative and dtype.itemsize > 0 and not (in_columns and dims > 1)
+        if not plain or len(shape) != dims or any(size < 0 for size in shape):
             raise InputError(f"{where} is {dtype} {list(shape)!r:.60}; make the index again with nexus-edge embed")
+        count = math.prod(shape)  # of Python's integers: numpy's would overflow
         if count * dtype.itemsize != member.file_size - file.tell():
             raise InputError(f"{where} does not fill its place in the file; make it again with nexus-edge embed")
         data = file.read()  # to its end, where zipfile compares the checksum
     if len(data) != count * dtype.itemsize:
         raise InputError(f"{where} is cut off; make the index again with nexus-edge embed")
+    if dtype.kind == "U" and np.frombuffer(data, np.uint32).max(initial=0) > sys.maxunicode:
+        raise InputError(f"{where} holds what is no text; make the index again with nexus-edge embed")
     return np.frombuffer(data, dtype).reshape(shape)
 
 

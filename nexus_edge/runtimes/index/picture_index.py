@@ -1,7 +1,6 @@
 """An index of pictures and its file: an .npz that `numpy.load(path, allow_pickle=False)` opens as well."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,8 +149,3 @@ def relative_to_index(path: Path, index: Path) -> str:
 def from_index(name: str, index: Path) -> Path:
     """The path that leads from the current folder to what the file `index` calls `name`."""
     return Path(os.path.normpath(index.parent / name))
-
-
-def merged(parts: Sequence[Floats], dim: int) -> Floats:
-    """Rows of several arrays in one, [rows, dim] even if there are none."""
-    return np.concatenate([np.zeros((0, dim), np.float32), *parts])

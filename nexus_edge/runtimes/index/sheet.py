@@ -46,9 +46,9 @@ def _thumbnail(path: Path) -> Image.Image:
 
 
 def _shortened(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """The name with its middle left out until it is no wider than a thumbnail."""
+    """The name in one line, with its middle left out until it is no wider than a thumbnail."""
+    text = name = "".join(letter if letter.isprintable() else "?" for letter in name)
     keep = len(name)
-    text = name
     while font.getlength(text) > SIDE and keep > 2:
         keep -= 1
         text = f"{name[: keep // 2]}...{name[len(name) - keep // 2 :]}"

@@ -1,0 +1,108 @@
+"""The index and its file: search, what others can read of it, and what is no index."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nexus_edge.errors import InputError
+from nexus_edge.runtimes import PictureIndex
+from nexus_edge.runtimes.index import picture_index
+from nexus_edge.runtimes.index.picture_index import Stamp, from_index, relative_to_index
+
+PATHS = ("a.png", "sub/b \u00df\U0001f9a0.jpg", "../c.dcm", "d\udcff.png")  # the last: bytes that are no UTF-8
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def make(count: int = 4, dim: int = 3) -> PictureIndex:
+    rows = unit(np.random.default_rng(0).standard_normal((count, dim)))
+    paths = (PATHS + tuple(f"{number}.png" for number in range(count)))[:count]
+    stamps = tuple(Stamp(number, 10**18 + number) for number in range(count))
+    return PictureIndex(rows, paths, stamps, "f" * 64, "model", "real", "../out/bundle")
+
+
+def same(one: PictureIndex, other: PictureIndex) -> bool:
+    facts = [{**vars(index), "embeddings": None} for index in (one, other)]
+    return facts[0] == facts[1] and np.array_equal(one.embeddings, other.embeddings)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_an_index_comes_back_as_it_was(dtype: type, tmp_path: Path) -> None:
+    index = make()
+    index = dataclasses.replace(index, embeddings=index.embeddings.astype(dtype))
+    index.save(tmp_path / "i.npz")
+    assert same(PictureIndex.load(tmp_path / "i.npz"), index)
+
+
+def test_numpy_opens_it_without_pickle(tmp_path: Path) -> None:
+    index = make()
+    index.save(tmp_path / "i.npz")
+    with np.load(tmp_path / "i.npz", allow_pickle=False) as arrays:
+        assert arrays["paths"].tolist() == list(PATHS)
+        assert np.array_equal(arrays["embeddings"], index.embeddings)
+        assert str(arrays["image_tower"]) == "f" * 64
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 7, 1000])
+def test_the_nearest_are_those_of_a_plain_product(rows_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_index, "ROWS", rows_at_once)
+    index = make(50, 8)
+    query = unit(np.random.default_rng(3).standard_normal((1, 8)))[0]
+    scores = index.embeddings @ query
+    order = sorted(range(50), key=lambda place: -scores[place])
+    hits = index.nearest(query, 10)
+    assert [hit.path for hit in hits] == [index.paths[place] for place in order[:10]]
+    assert [hit.score for hit in hits] == pytest.approx([float(scores[place]) for place in order[:10]])
+    assert len(index.nearest(query, 1000)) == 50
+
+
+def test_of_equals_the_earlier_comes_first() -> None:
+    index = dataclasses.replace(make(4, 2), embeddings=np.array([[0, 1], [1, 0], [1, 0], [0, 1]], np.float32))
+    assert [hit.path for hit in index.nearest(np.array([1, 0], np.float32), 4)] == [PATHS[k] for k in (1, 2, 0, 3)]
+
+
+def test_half_precision_changes_a_cosine_by_less_than_a_thousandth() -> None:
+    index = make(200, 512)
+    half = dataclasses.replace(index, embeddings=index.embeddings.astype(np.float16))
+    query = index.embeddings[0]
+    exact = {hit.path: hit.score for hit in index.nearest(query, 200)}
+    assert all(abs(hit.score - exact[hit.path]) < 1e-3 for hit in half.nearest(query, 200))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"embeddings": np.full((4, 3), np.nan, np.float32)}, "4 of 4 picture embeddings are not finite"),
+        ({"embeddings": np.ones((4, 3), np.float16)}, "not of length 1"),
+        ({"embeddings": make().embeddings[:3]}, "do not fit each other"),
+        ({"paths": PATHS[:3]}, "do not fit each other"),
+        ({"embeddings": make().embeddings.astype(np.float64)}, "do not fit each other"),
+    ],
+)
+def test_what_no_tower_computed_is_refused(change: dict[str, object], message: str, tmp_path: Path) -> None:
+    dataclasses.replace(make(), **change).save(tmp_path / "i.npz")
+    with pytest.raises(InputError, match=message) as raised:
+        PictureIndex.load(tmp_path / "i.npz")
+    assert "i.npz" in str(raised.value)
+
+
+def test_a_later_format_is_not_guessed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_index, "FORMAT_VERSION", 2)
+    make().save(tmp_path / "i.npz")
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="format_version is 2, this nexus-edge reads 1"):
+        PictureIndex.load(tmp_path / "i.npz")
+
+
+def test_a_name_in_the_index_leads_back_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for picture in ("a.png", "pictures/b.png", "../c.png", str(tmp_path / "d.png")):
+        for index in (Path("i.npz"), Path("deep/er/i.npz"), tmp_path / "i.npz"):
+            name = relative_to_index(Path(picture), index)
+            assert "\\" not in name
+            assert from_index(name, index).absolute().resolve() == Path(picture).absolute().resolve()
+    assert relative_to_index(Path("pictures/b.png"), Path("pictures/i.npz")) == "b.png"

@@ -1,0 +1,280 @@
+"""The dual encoder on the toy bundle, whose towers are repeated in numpy (toy_dual.py)."""
+
+import dataclasses
+import io
+import shutil
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import toy_dual
+from toy_dual import picture
+
+import nexus_edge
+from nexus_edge.bundle import Bundle
+from nexus_edge.errors import BundleError, ImageError, InputError
+from nexus_edge.processing.images import Picture
+from nexus_edge.runtimes import (
+    VLM,
+    DualEncoder,
+    EngineOptions,
+    PromptSet,
+    TruncatedTextWarning,
+    load_dual_encoder,
+    load_vlm,
+)
+
+NOISE = 1e-6  # a few roundings of float32 in sums of a dozen numbers below 1
+LABELS = ["red", "green", "blue"]
+
+
+@pytest.fixture(scope="module")
+def model(dual_bundle: Bundle) -> DualEncoder:
+    return load_dual_encoder(dual_bundle, EngineOptions(threads=1))
+
+
+def close(found: np.ndarray, expected: object) -> bool:
+    return found.dtype == np.float32 and bool(np.allclose(found, np.asarray(expected), atol=NOISE, rtol=0))
+
+
+def noise_pictures(count: int) -> list[Picture]:
+    random = np.random.default_rng(1)
+    return [random.integers(0, 256, (20 + index, 30, 3), np.uint8) for index in range(count)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 16])
+def test_pictures_are_embedded_in_their_order_whatever_the_batch(model: DualEncoder, batch_size: int) -> None:
+    pictures = noise_pictures(10)
+    expected = toy_dual.image_embedding(model.processor.images(pictures))
+    assert close(model.embed_images(pictures, batch_size=batch_size), expected)
+
+
+def test_every_kind_of_picture_is_taken(model: DualEncoder, tmp_path: Path) -> None:
+    (path,) = toy_dual.write_pictures(tmp_path, "red.png")
+    file = io.BytesIO()
+    picture("red").save(file, "PNG")
+    kinds: list[Picture] = [path, str(path), file.getvalue(), picture("red"), np.asarray(picture("red"))]
+    embeddings = model.embed_images(kinds)
+    assert close(embeddings, [embeddings[0]] * len(kinds))
+
+
+def test_texts_are_embedded_in_their_order_though_sorted_by_length(model: DualEncoder) -> None:
+    texts = ["this is a photo of a red cell", "blue", "a green cell", "", "red red blue", "a photo"] * 7
+    expected = [toy_dual.text_embedding(text) for text in texts]
+    for batch_size in (1, 4, 64):
+        assert close(model.embed_texts(texts, batch_size=batch_size), expected)
+
+
+def test_nothing_to_embed(model: DualEncoder) -> None:
+    assert model.embed_images([]).shape == model.embed_texts([]).shape == (0, toy_dual.DIM)
+
+
+def test_padding_is_trimmed_to_the_longest_of_a_batch(dual_bundle: Bundle) -> None:
+    model = load_dual_encoder(dual_bundle)
+    shapes: list[tuple[int, ...]] = []
+
+    class Spy:
+        def encode_texts(self, ids: np.ndarray) -> np.ndarray:
+            shapes.append(ids.shape)
+            return np.zeros((len(ids), toy_dual.DIM), np.float32)
+
+    model.engine = Spy()  # type: ignore[assignment]
+    model.embed_texts(["a red cell", "blue", "red", "this is a photo of a blue cell"], batch_size=2)
+    # With [CLS] and [SEP]: two texts of one word, then the two longer ones.
+    assert shapes == [(2, 3), (2, 10)]
+
+
+def test_progress_counts_to_the_end(model: DualEncoder) -> None:
+    seen: list[tuple[int, int]] = []
+    model.embed_images(noise_pictures(5), batch_size=2, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(0, 5), (2, 5), (4, 5), (5, 5)]
+    seen.clear()
+    model.embed_texts(["red"] * 3, batch_size=2, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(0, 3), (2, 3), (3, 3)]
+
+
+def test_few_pictures_are_decoded_ahead_of_the_tower(dual_bundle: Bundle) -> None:
+    model, lock = load_dual_encoder(dual_bundle), threading.Lock()
+    taken = 0
+
+    def many() -> Iterator[Picture]:
+        nonlocal taken
+        for _ in range(1000):
+            with lock:
+                taken += 1
+            yield picture("red")
+
+    next(model.stream_images(many(), batch_size=4))
+    assert 4 <= taken <= 4 + 2 * 4 + 1
+
+
+def test_a_picture_that_cannot_be_read_is_named_and_the_others_go_on(model: DualEncoder) -> None:
+    pictures: list[Picture] = [picture("red"), b"a letter", picture("blue")]
+    with pytest.raises(ImageError, match="cannot be read"):
+        model.embed_images(pictures)
+    (batch,) = model.stream_images(pictures, 16)
+    assert isinstance(batch[1], ImageError)
+    good = model.embed_images([pictures[0], pictures[2]])
+    assert close(np.stack([batch[0], batch[2]]), good)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    return np.exp(logits) / np.exp(logits).sum()
+
+
+def test_classify_is_the_softmax_of_scaled_cosines(model: DualEncoder) -> None:
+    red = toy_dual.image_embedding(model.processor.images([picture("red")]))[0]
+    rows = np.stack([toy_dual.text_embedding(f"this is a photo of {label}") for label in LABELS])
+    result = model.classify(picture("red"), LABELS)
+    assert result.labels == tuple(LABELS)
+    assert close(result.similarities, rows @ red)
+    assert close(result.probabilities, softmax(toy_dual.LOGIT_SCALE * (rows @ red)))
+    assert result.best == "red"
+    assert [label for label, _ in result.top(2)] == ["red", "blue"]  # green is further from red than blue, after std
+    assert sum(share for _, share in result.top()) == pytest.approx(1)
+
+
+def test_templates_are_normalised_averaged_and_normalised_again(model: DualEncoder) -> None:
+    templates = ["{}", "red red red red {} cell"]
+    rows = []
+    for label in LABELS:
+        unit = [toy_dual.text_embedding(template.replace("{}", label)) for template in templates]
+        mean = (unit[0] + unit[1]) / 2
+        rows.append(mean / np.linalg.norm(mean))
+    assert close(model.label_bank(LABELS, templates).embeddings, rows)
+
+
+def test_several_pictures_give_a_list_and_one_gives_a_result(model: DualEncoder, tmp_path: Path) -> None:
+    (path,) = toy_dual.write_pictures(tmp_path, "blue.png")
+    results = model.classify([picture("green"), path], LABELS)
+    assert [result.best for result in results] == ["green", "blue"]
+    assert model.classify(str(path), LABELS).best == "blue"
+
+
+def test_labels_are_embedded_once_for_a_loop_over_pictures(dual_bundle: Bundle, monkeypatch: Any) -> None:
+    model = load_dual_encoder(dual_bundle)
+    calls: list[int] = []
+    original = model.embed_texts
+    monkeypatch.setattr(model, "embed_texts", lambda texts, **rest: calls.append(len(texts)) or original(texts, **rest))
+    for colour in LABELS:
+        assert model.classify(picture(colour), LABELS).best == colour
+    model.classify(picture("red"), LABELS, ["{} cell"])
+    assert calls == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("labels", "templates", "message"),
+    [
+        ([], (), "no labels"),
+        (["red", " "], (), "a label is empty"),
+        (["red", "blue", "red"], (), "'red' is there twice"),
+        ("red", (), "must be a list"),
+        (["red"], ("a photo",), r"must hold the place of the label"),
+        (["red"], ("{} and {}",), r"must hold the place of the label, \{\}, once"),
+    ],
+)
+def test_labels_that_cannot_be_used(model: DualEncoder, labels: Any, templates: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        model.classify(picture("red"), labels, templates)
+
+
+def test_a_bank_brings_its_own_templates(model: DualEncoder) -> None:
+    with pytest.raises(InputError, match="has its templates in it"):
+        model.classify(picture("red"), model.label_bank(LABELS), ["{}"])
+
+
+def test_ten_thousand_labels(model: DualEncoder) -> None:
+    labels = [f"cell {number}" for number in range(9_999)] + ["red"]
+    seen: list[int] = []
+    bank = model.label_bank(PromptSet(tuple(labels), ("a photo of {}",)), progress=lambda done, _: seen.append(done))
+    assert bank.embeddings.shape == (10_000, toy_dual.DIM)
+    assert len(seen) > 100 and seen[-1] == 10_000
+    result = model.classify(picture("red"), bank)
+    assert result.best == "red"
+    assert result.probabilities.sum() == pytest.approx(1, abs=1e-4)  # 10,000 roundings to float32
+
+
+def test_a_text_of_5000_words_is_cut_and_that_is_said(model: DualEncoder) -> None:
+    text = "red " * 5000
+    # [CLS], 5,000 words, [SEP]; the model reads 12.
+    with pytest.warns(TruncatedTextWarning, match=r"a text was cut to the 12 tokens .* last 4,990 tokens were dropped"):
+        embedding = model.embed_texts([text])[0]
+    assert close(embedding, toy_dual.text_embedding("red " * 10))
+    with pytest.warns(TruncatedTextWarning, match="2 texts were cut.*longest one's last 4,990"):
+        model.embed_texts([text, "blue", "a " * 11])
+
+
+def test_a_text_that_fits_exactly_is_not_complained_about(model: DualEncoder) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.embed_texts(["red " * 10])
+
+
+def test_search_with_a_text_and_with_a_picture(model: DualEncoder, tmp_path: Path) -> None:
+    paths = toy_dual.write_pictures(tmp_path, "red.png", "green.png", "blue.png")
+    built = nexus_edge.runtimes.build_index(model, paths, tmp_path / "index.npz").index
+    for query in ("a photo of blue", tmp_path / "blue.png", picture("blue")):
+        for index in (built, tmp_path / "index.npz"):
+            assert [hit.path for hit in model.search(query, index, top_k=1)] == ["blue.png"]
+    hits = model.search("green", built)
+    assert len(hits) == 3
+    expected = toy_dual.image_embedding(model.processor.images([picture("green")]))[0]
+    assert hits[0].score == pytest.approx(float(expected @ toy_dual.text_embedding("green")), abs=NOISE)
+    assert hits[0].score >= hits[1].score >= hits[2].score
+    with pytest.raises(InputError, match="top_k is 0"):
+        model.search("green", built, top_k=0)
+
+
+def test_another_models_index_is_refused(model: DualEncoder, tmp_path: Path) -> None:
+    other = load_dual_encoder(toy_dual.write_bundle(tmp_path / "other", tint=2.0))
+    paths = toy_dual.write_pictures(tmp_path, "red.png")
+    index = nexus_edge.runtimes.build_index(other, paths, tmp_path / "index.npz").index
+    with pytest.raises(InputError, match=r"made by another model \(other\) than toy-dual"):
+        model.search("red", index)
+    changed = dataclasses.replace(index, embeddings=np.ones((1, 1), np.float32), image_tower=model.info.image_tower)
+    with pytest.raises(InputError, match="holds 1 numbers a picture"):
+        model.search("red", changed)
+
+
+def test_a_tower_that_computes_nan_is_no_model(tmp_path: Path) -> None:
+    model = load_dual_encoder(toy_dual.write_bundle(tmp_path / "nan", nan=True))
+    with pytest.raises(BundleError, match=r"image_encoder.onnx: computes numbers that are none"):
+        model.embed_images([picture("red")])
+
+
+def test_only_the_tower_that_is_used_is_loaded(tmp_path: Path) -> None:
+    bundle = toy_dual.write_bundle(tmp_path / "toy")
+    model = load_dual_encoder(bundle)
+    (bundle.root / "onnx" / "text_encoder.data").unlink()
+    assert model.embed_images([picture("red")]).shape == (1, toy_dual.DIM)
+    with pytest.raises(BundleError, match="text_encoder"):
+        model.embed_texts(["red"])
+
+
+def test_load_returns_what_the_manifest_says(dual_bundle: Bundle, toy_bundle: Bundle) -> None:
+    assert isinstance(nexus_edge.load(dual_bundle), DualEncoder)
+    assert isinstance(nexus_edge.load(toy_bundle), VLM)
+    with pytest.raises(BundleError, match="it does not answer; use nexus-edge classify"):
+        load_vlm(dual_bundle)
+    with pytest.raises(BundleError, match="it embeds nothing; use nexus-edge run"):
+        load_dual_encoder(toy_bundle)
+
+
+def test_an_unknown_model_type_is_named(dual_bundle: Bundle, tmp_path: Path) -> None:
+    copy = shutil.copytree(dual_bundle.root, tmp_path / "copy")
+    manifest = copy / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"biomedclip"', '"biomedclap"'))
+    with pytest.raises(BundleError, match="'biomedclap' has no runtime; did you mean 'biomedclip'"):
+        nexus_edge.load(copy)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_batch_holds_something(model: DualEncoder, size: int) -> None:
+    with pytest.raises(InputError, match="batch size is"):
+        model.embed_images([picture("red")], batch_size=size)
+    with pytest.raises(InputError, match="batch size is"):
+        model.embed_texts(["red"], batch_size=size)

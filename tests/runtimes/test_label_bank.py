@@ -1,0 +1,136 @@
+"""Label banks: what is written is read again, by others too, and what is not a bank is refused."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors
+import toy_dual
+
+from nexus_edge.bundle import Bundle
+from nexus_edge.checkpoints import write_tensors
+from nexus_edge.errors import InputError, OutputError
+from nexus_edge.runtimes import DualEncoder, LabelBank, PromptSet, load_dual_encoder
+
+LABELS = ("red", "green", "blau {}, \u00df")
+TEMPLATES = ("a photo of {}", "{} cell")
+
+
+@pytest.fixture(scope="module")
+def model(dual_bundle: Bundle) -> DualEncoder:
+    return load_dual_encoder(dual_bundle)
+
+
+@pytest.fixture(scope="module")
+def bank(model: DualEncoder) -> LabelBank:
+    return model.label_bank(LABELS, TEMPLATES)
+
+
+@pytest.fixture
+def path(bank: LabelBank, tmp_path: Path) -> Path:
+    bank.save(tmp_path / "sub" / "labels.bank")
+    return tmp_path / "sub" / "labels.bank"
+
+
+def test_a_bank_comes_back_as_it_was(bank: LabelBank, path: Path, model: DualEncoder) -> None:
+    found = LabelBank.load(path)
+    assert found.prompts == PromptSet(LABELS, TEMPLATES)
+    assert np.array_equal(found.embeddings, bank.embeddings)
+    assert (found.text_tower, found.model, found.weights) == (model.info.text_tower, "toy-dual", "synthetic")
+    assert model.classify(toy_dual.picture("red"), found).best == "red"
+
+
+def test_other_programs_read_it(path: Path, bank: LabelBank) -> None:
+    with safetensors.safe_open(path, "numpy") as file:
+        assert np.array_equal(file.get_tensor("embeddings"), bank.embeddings)
+        assert tuple(json.loads(file.metadata()["labels"])) == LABELS
+        assert file.metadata()["text_tower"] == bank.text_tower
+
+
+def test_a_bank_of_another_text_tower_is_refused(path: Path, tmp_path: Path) -> None:
+    other = load_dual_encoder(toy_dual.write_bundle(tmp_path / "other", tint=2.0))
+    with pytest.raises(InputError, match=r"another text tower \(of toy-dual\) than that of other; make it again"):
+        other.classify(toy_dual.picture("red"), LabelBank.load(path))
+
+
+def test_a_bank_of_another_size_is_refused(bank: LabelBank, model: DualEncoder) -> None:
+    changed = dataclasses.replace(bank, embeddings=np.ones((3, 1), np.float32))
+    with pytest.raises(InputError, match="holds 1 numbers a label"):
+        model.classify(toy_dual.picture("red"), changed)
+
+
+def metadata(bank: LabelBank) -> dict[str, str]:
+    texts = {"labels": json.dumps(LABELS), "templates": json.dumps(TEMPLATES)}
+    names = {"text_tower": bank.text_tower, "model": "m", "weights": "real"}
+    return {"format": "nexus-edge label bank 1", **texts, **names}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "other"}, "is no label bank of this version"),
+        ({"labels": "[1, 2, 3]"}, "must be lists of texts"),
+        ({"labels": "[" * 100_000}, "are no JSON"),
+        ({"labels": '["a", "b"]'}, "3 embeddings of 2 labels"),
+        ({"labels": '["a", "b", "a"]'}, "'a' is there twice"),
+        ({"templates": '["no place"]'}, "must hold the place"),
+    ],
+)
+def test_a_changed_header_is_found(change: dict[str, str], message: str, bank: LabelBank, tmp_path: Path) -> None:
+    path = tmp_path / "changed.bank"
+    write_tensors(path, {"embeddings": bank.embeddings}, metadata(bank) | change)
+    with pytest.raises(InputError, match=message) as raised:
+        LabelBank.load(path)
+    assert str(path) in str(raised.value)
+
+
+def test_the_header_of_these_tests_is_a_good_one(bank: LabelBank, tmp_path: Path) -> None:
+    write_tensors(tmp_path / "good.bank", {"embeddings": bank.embeddings}, metadata(bank))
+    assert LabelBank.load(tmp_path / "good.bank").labels == LABELS
+
+
+@pytest.mark.parametrize("missing", ["labels", "templates", "text_tower", "model"])
+def test_a_missing_entry_is_named(missing: str, bank: LabelBank, tmp_path: Path) -> None:
+    facts = {name: text for name, text in metadata(bank).items() if name != missing}
+    write_tensors(tmp_path / "less.bank", {"embeddings": bank.embeddings}, facts)
+    with pytest.raises(InputError, match=f"'{missing}' is missing"):
+        LabelBank.load(tmp_path / "less.bank")
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "message"),
+    [
+        (np.full((3, 4), np.nan, np.float32), "3 of 3 label embeddings are not finite or not of length 1"),
+        (np.full((3, 4), np.inf, np.float32), "not finite"),
+        (np.full((3, 4), 3e38, np.float32), "not of length 1"),
+        (np.zeros((3, 4), np.float32), "not of length 1"),
+        (np.full((3, 4), 0.5, np.float64), "holds no float32"),
+        (np.full(3, 1, np.float32), "holds no float32"),
+    ],
+)
+def test_embeddings_that_no_tower_computes(
+    embeddings: np.ndarray, message: str, bank: LabelBank, tmp_path: Path
+) -> None:
+    write_tensors(tmp_path / "bad.bank", {"embeddings": embeddings}, metadata(bank))
+    with pytest.raises(InputError, match=message):
+        LabelBank.load(tmp_path / "bad.bank")
+
+
+def test_every_truncation_is_found(path: Path, tmp_path: Path) -> None:
+    content = path.read_bytes()
+    cut = tmp_path / "cut.bank"
+    for length in (0, 7, 8, 100, len(content) - 1):
+        cut.write_bytes(content[:length])
+        with pytest.raises(InputError, match=r"cut\.bank"):
+            LabelBank.load(cut)
+    with pytest.raises(InputError, match="cannot be read"):
+        LabelBank.load(tmp_path / "absent.bank")
+
+
+def test_a_folder_that_cannot_be_written(bank: LabelBank, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        bank.save(tmp_path / "file" / "labels.bank")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,90 @@
+"""The bundle of the image tower alone: what is in it, what it can do, and what it says that it cannot."""
+
+from pathlib import Path
+
+import pytest
+import toy_dual
+
+from nexus_edge.bundle import Bundle
+from nexus_edge.errors import BundleError, InputError, OutputError
+from nexus_edge.runtimes import DualEncoder, build_index, load_dual_encoder
+from nexus_edge.runtimes.ship import ship_image_tower
+
+LABELS = ("red", "green", "blue")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    bundle = toy_dual.write_bundle(tmp_path_factory.mktemp("whole") / "toy-dual")
+    (bundle.root / "parity").mkdir()
+    (bundle.root / "parity" / "report.json").write_text("{}")
+    return bundle.with_parity({"verdict": "passed"})
+
+
+@pytest.fixture(scope="module")
+def shipped(whole: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    model = load_dual_encoder(whole)
+    return ship_image_tower(whole, model.label_bank(LABELS), tmp_path_factory.mktemp("device") / "bundle")
+
+
+@pytest.fixture
+def device(shipped: Bundle) -> DualEncoder:
+    return load_dual_encoder(shipped)
+
+
+def test_it_holds_one_tower_and_the_bank(shipped: Bundle, whole: Bundle) -> None:
+    assert set(shipped.manifest.files) == {
+        "onnx/image_encoder.onnx", "onnx/image_encoder.data", "processor/config.json", "processor/vocab.txt",
+        "labels.bank",
+    }  # fmt: skip
+    assert set(shipped.manifest.graphs["onnx"]) == {"image_encoder"}
+    assert shipped.manifest.parity is None
+    assert shipped.manifest.dual_encoder == whole.manifest.dual_encoder
+    assert Bundle.open(shipped.root, check="sha256").manifest.name == "toy-dual-image"
+
+
+def test_it_classifies_as_the_whole_does(device: DualEncoder, whole: Bundle) -> None:
+    bank = device.bundled_bank
+    assert bank is not None and bank.labels == LABELS
+    for colour in LABELS:
+        picture = toy_dual.picture(colour)
+        mine, theirs = device.classify(picture, bank), load_dual_encoder(whole).classify(picture, LABELS)
+        assert mine.best == colour
+        assert mine.top() == theirs.top()
+
+
+def test_it_says_why_it_cannot_embed_text(device: DualEncoder) -> None:
+    for call in (
+        lambda: device.embed_texts(["red"]),
+        lambda: device.classify(toy_dual.picture("red"), LABELS),
+        lambda: device.label_bank(LABELS),
+    ):
+        with pytest.raises(BundleError, match="was shipped without its text tower, so it cannot embed text"):
+            call()
+
+
+def test_its_index_is_the_whole_models_index(device: DualEncoder, whole: Bundle, tmp_path: Path) -> None:
+    paths = toy_dual.write_pictures(tmp_path, "red.png", "blue.png")
+    index = build_index(device, paths, tmp_path / "i.npz").index
+    assert load_dual_encoder(whole).search("blue", index, 1)[0].path == "blue.png"
+    assert device.search(tmp_path / "red.png", index, 1)[0].path == "red.png"
+
+
+def test_a_whole_bundle_has_no_bank(whole: Bundle) -> None:
+    assert load_dual_encoder(whole).bundled_bank is None
+
+
+def test_another_models_bank_is_refused(shipped: Bundle, tmp_path: Path) -> None:
+    other = load_dual_encoder(toy_dual.write_bundle(tmp_path / "other", tint=2.0))
+    bank = other.label_bank(LABELS)
+    with pytest.raises(InputError, match="another text tower"):
+        load_dual_encoder(shipped).classify(toy_dual.picture("red"), bank)
+
+
+def test_nothing_is_replaced_unless_told(whole: Bundle, shipped: Bundle) -> None:
+    bank = load_dual_encoder(whole).label_bank(("red", "cell"))
+    with pytest.raises(OutputError, match="exists already"):
+        ship_image_tower(whole, bank, shipped.root)
+    again = ship_image_tower(whole, bank, shipped.root.with_name("again"))
+    again = ship_image_tower(whole, load_dual_encoder(whole).label_bank(LABELS), again.root, force=True)
+    assert load_dual_encoder(again).bundled_bank.labels == LABELS
