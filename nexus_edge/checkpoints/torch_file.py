@@ -1,6 +1,9 @@
 """Reads a `.bin` file of PyTorch without running what it holds: tensors only, each a view of the mapped file."""
 
 import pickle
+import re
+import struct
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,8 +19,10 @@ RESIDENT = 1 << 26
 SAFER = "save the state dict as safetensors (safetensors.torch.save_file)"
 
 # What a damaged pickle or archive makes of torch's reader, which checks little of what it reads.
-_DAMAGE = (RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, AssertionError,
-           MemoryError)  # fmt: skip
+_DAMAGE = (
+    RuntimeError, struct.error, EOFError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError,
+    AssertionError, MemoryError,
+)  # fmt: skip
 
 
 class TorchFile:
@@ -31,7 +36,9 @@ class TorchFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._tensors: Mapping[str, Tensor] | None = _load(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch finds odd about a file is an error below, or no matter
+            self._tensors: Mapping[str, Tensor] | None = _load(path)
         self.infos: Mapping[str, TensorInfo] = _infos(self._tensors, path)
         self._touched = 0
 
@@ -68,9 +75,8 @@ def _load(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path}: is damaged, or holds code, and was not loaded{_global(error)}; {SAFER}"
-        ) from error
+        what = f"is damaged, or holds code{_global(error)}; it was not loaded; {SAFER}"
+        raise CheckpointError(f"{path}: {what}") from error
     except _DAMAGE as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise CheckpointError(f"{path}: is no readable PyTorch file ({reason:.160}); download it again") from error
@@ -83,9 +89,9 @@ def _load(path: Path) -> dict[str, Tensor]:
 
 
 def _global(error: pickle.UnpicklingError) -> str:
-    """Which Python object the file asks for, where torch's message (many lines, with advice to trust it) says that."""
-    _, found, rest = str(error).partition("Unsupported global: GLOBAL ")
-    return f" (it asks for {rest.split()[0]:.80})" if found else ""
+    """Which Python object the file asks for, out of torch's message: many lines, with advice to trust the file."""
+    found = re.search(r"\bGLOBAL (\S+)", str(error))
+    return f" (it asks for {found[1]:.80})" if found else ""
 
 
 def _infos(tensors: Mapping[str, Tensor], path: Path) -> dict[str, TensorInfo]:
