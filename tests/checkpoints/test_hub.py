@@ -5,15 +5,18 @@ Each call runs in a process of its own, because huggingface_hub reads its enviro
 
 import http.server
 import json
+import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import golden_biomedclip
 import numpy as np
 import pytest
 import safetensors.numpy
+import torch
 
 from nexus_edge.checkpoints.hub import open_hub
 from nexus_edge.errors import MissingExtraError
@@ -125,6 +128,36 @@ def test_snapshot_is_opened_pinned_to_its_commit_and_without_code(hub: Hub, tmp_
     name, revision, tensors, files = download(REPOSITORY, address(hub), tmp_path / "cache")
     assert (name, revision, tensors) == (REPOSITORY, SHA, 3)
     assert files == ["config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json"]
+
+
+@pytest.fixture
+def open_clip_hub(hub: Hub) -> Hub:
+    """The files of BiomedCLIP's repository, and some that nobody needs."""
+    for path in hub.folder.iterdir():
+        path.unlink()
+    config = json.loads((golden_biomedclip.FOLDER / "open_clip_config.json").read_text())
+    bert = json.loads((golden_biomedclip.FOLDER / "text_config" / "config.json").read_text())
+    (hub.folder / "open_clip_config.json").write_text(json.dumps(config | {"text_config": bert}))
+    shutil.copy(golden_biomedclip.FOLDER / "tokenizer" / "tokenizer.json", hub.folder)
+    (hub.folder / "vocab.txt").write_text("[PAD]")
+    torch.save({"logit_scale": torch.ones(())}, hub.folder / "open_clip_pytorch_model.bin")
+    for name in ("README.md", "pytorch_model.bin", "example.ipynb", "modeling.py"):
+        (hub.folder / name).write_text("never fetched")
+    return hub
+
+
+def test_pickled_weights_are_fetched_where_there_are_no_others(open_clip_hub: Hub, tmp_path: Path) -> None:
+    expected = ["open_clip_config.json", "open_clip_pytorch_model.bin", "tokenizer.json", "vocab.txt"]
+    for address_ in (address(open_clip_hub), "http://127.0.0.1:1"):  # the second time from the cache
+        name, revision, tensors, files = download(REPOSITORY, address_, tmp_path / "cache")
+        assert (name, revision, tensors) == (REPOSITORY, SHA, 1)
+        assert files == expected
+
+
+def test_pickled_weights_beside_safetensors_are_not_fetched(open_clip_hub: Hub, tmp_path: Path) -> None:
+    safetensors.numpy.save_file({"logit_scale": np.ones((), np.float32)}, open_clip_hub.folder / "model.safetensors")
+    files = download(REPOSITORY, address(open_clip_hub), tmp_path / "cache")[3]
+    assert files == ["model.safetensors", "open_clip_config.json", "tokenizer.json", "vocab.txt"]
 
 
 def test_a_named_revision_is_resolved_to_its_commit(hub: Hub, tmp_path: Path) -> None:

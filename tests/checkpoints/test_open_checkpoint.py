@@ -9,6 +9,7 @@ from nexus_edge.checkpoints import FolderCheckpoint, open_checkpoint
 from nexus_edge.errors import CheckpointError
 
 DEFAULT = "microsoft/Phi-3-vision-128k-instruct"
+BIOMEDCLIP = "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
 
 
 @pytest.fixture
@@ -59,11 +60,26 @@ def test_synthetic_takes_the_numbers_of_the_model_that_was_asked_for() -> None:
     older, newer = (open_checkpoint("synthetic", hub_id) for hub_id in (DEFAULT, "microsoft/Phi-3.5-vision-instruct"))
     assert older.kind == newer.kind == "synthetic"
     assert (older.config["sliding_window"], newer.config["sliding_window"]) == (131_072, 262_144)
-    with pytest.raises(CheckpointError, match="no synthetic weights for org/other"):
-        open_checkpoint("synthetic", "org/other")
+    towers = open_checkpoint("synthetic", BIOMEDCLIP)
+    assert (towers.kind, towers.config["model_type"]) == ("synthetic", "biomedclip")
 
 
-def test_the_embedded_checkpoint_opens_and_says_what_it_is() -> None:
-    tiny = open_checkpoint("tiny", DEFAULT)
-    assert (tiny.name, tiny.kind, tiny.config["model_type"]) == ("tiny", "trained-tiny", "phi3_v")
-    assert {"tokenizer.json", "preprocessor_config.json"} <= set(tiny.processor_files())
+@pytest.mark.parametrize("spec", ["tiny", "synthetic"])
+def test_a_model_without_stand_ins_is_named_with_those_that_have_them(spec: str) -> None:
+    with pytest.raises(CheckpointError, match=f"no {spec} weights for org/other; known: {DEFAULT}, .*{BIOMEDCLIP}"):
+        open_checkpoint(spec, "org/other")
+
+
+@pytest.mark.parametrize(
+    ("hub_id", "model_type", "files"),
+    [
+        (DEFAULT, "phi3_v", {"config.json", "tokenizer.json", "preprocessor_config.json"}),
+        (BIOMEDCLIP, "biomedclip", {"config.json", "tokenizer.json"}),
+    ],
+)
+def test_the_embedded_checkpoint_is_of_the_model_that_was_asked_for(
+    hub_id: str, model_type: str, files: set[str]
+) -> None:
+    tiny = open_checkpoint("tiny", hub_id)
+    assert (tiny.name, tiny.kind, tiny.config["model_type"]) == ("tiny", "trained-tiny", model_type)
+    assert files <= set(tiny.processor_files())

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nexus_edge.checkpoints import SyntheticCheckpoint, check_finite
+from nexus_edge.checkpoints import SyntheticCheckpoint, check_finite, tiny_folder
 from nexus_edge.checkpoints.synthetic import STD, STRIDE, TABLE
 from nexus_edge.errors import CheckpointError
 
@@ -107,6 +107,28 @@ def test_numbers_and_keys_are_the_published_ones(synthetic: SyntheticCheckpoint)
     assert {key: published.get(key) for key in own} == own
     assert set(json.loads((HUB / "model.safetensors.index.json").read_text())["weight_map"]) == set(synthetic.keys())
     assert set(published) - set(own) == {"_name_or_path", "auto_map", "transformers_version", "_attn_implementation"}
+
+
+def test_biomedclip_has_the_parameters_of_the_real_model() -> None:
+    """The published count; open_clip's own model has as many, see tests/models/test_biomedclip_original.py."""
+    towers = SyntheticCheckpoint("biomedclip", Path("unused"))
+    infos = towers.keys()
+    assert sum(info.size for info in infos.values()) == 2 * 195_902_721
+    assert towers.read("logit_scale").shape == ()
+    norms = {key for key in infos if key.endswith("weight") and "norm" in key.lower()}
+    assert len(norms) == 25 + 25  # 12 blocks and the end of the ViT; the embeddings and 12 layers of the BERT
+    for key, info in infos.items():
+        sample = towers.rows(key, 0, 1) if len(info.shape) > 1 else towers.read(key)
+        # The spread is 0.02, so that even a single value lies nearer to its own mean than to the other.
+        assert abs(sample.astype(np.float32).mean() - (key in norms)) < 0.2
+
+
+def test_biomedclips_tokenizer_is_lent_by_the_embedded_checkpoint() -> None:
+    files = SyntheticCheckpoint("biomedclip", tiny_folder("biomedclip")).processor_files()
+    assert files["tokenizer.json"] == (tiny_folder("biomedclip") / "tokenizer.json").read_bytes()
+    config = json.loads(files["config.json"])
+    assert (config["model_cfg"]["embed_dim"], config["_nexus_edge_weights"]) == (512, "synthetic")
+    assert set(files) == {"config.json", "tokenizer.json", "tokenizer_config.json"}
 
 
 def test_unknown_key_is_refused(synthetic: SyntheticCheckpoint) -> None:
