@@ -79,7 +79,11 @@ def bank(
         typer.echo(json.dumps({**facts, "bytes": written}))
         return
     for place_name, size in written.items():
-        typer.echo(f"{place_name}: {len(made.labels)} labels, {size / 1e6:,.2f} MB")
+        typer.echo(f"{place_name}: {len(made.labels)} labels, {_readable(size)}")
+
+
+def _readable(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
 
 
 def _print_sets(*, as_json: bool) -> None:

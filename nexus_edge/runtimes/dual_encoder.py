@@ -166,12 +166,12 @@ class DualEncoder:
         """What `classify` says of a picture whose embedding [dim] is known."""
         return Classification.of(bank.labels, bank.embeddings @ embedding, self.info.logit_scale)
 
-    def search(self, query: str | Picture, index: PictureIndex | Path, top_k: int = 10) -> list[Hit]:
+    def search(self, query: str | Picture, index: PictureIndex | str | Path, top_k: int = 10) -> list[Hit]:
         """The pictures of an index that fit a text, or resemble a picture, best first.
 
         Args:
             query: a str is a text; a picture is a Path, bytes, a PIL image or an array
-            index: one that this model's image tower made
+            index: one that this model's image tower made, or its file
             top_k: most hits
 
         Raises:
@@ -204,7 +204,7 @@ class DualEncoder:
         if not has_graph(self._bundle, TEXT):
             raise BundleError(
                 f"{self.root}: was shipped without its text tower, so it cannot embed text; "
-                f"classify with its label bank, or use the whole bundle of {self.name}"
+                "classify with its label bank, or use the bundle that it was made from"
             )
 
 

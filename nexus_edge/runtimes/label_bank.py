@@ -59,7 +59,7 @@ class LabelBank:
                 "it was changed: make it again with nexus-edge bank"
             )
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the file in one step; raises OutputError."""
         metadata = {
             "format": FORMAT,
@@ -69,12 +69,13 @@ class LabelBank:
             "model": self.model,
             "weights": self.weights,
         }
-        with replaced_when_done(path) as temporary:
+        with replaced_when_done(Path(path)) as temporary:
             write_tensors(temporary, {"embeddings": self.embeddings}, metadata)
 
     @classmethod
-    def load(cls, path: Path) -> "LabelBank":
+    def load(cls, path: str | Path) -> "LabelBank":
         """Read and validate a file; raises InputError that says what is wrong with it."""
+        path = Path(path)
         try:
             if path.stat().st_size > MAX_BYTES:
                 raise InputError(f"{path}: is larger than any label bank")

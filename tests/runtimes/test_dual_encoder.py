@@ -218,7 +218,7 @@ def test_search_with_a_text_and_with_a_picture(model: DualEncoder, tmp_path: Pat
     paths = toy_dual.write_pictures(tmp_path, "red.png", "green.png", "blue.png")
     built = nexus_edge.runtimes.build_index(model, paths, tmp_path / "index.npz").index
     for query in ("a photo of blue", tmp_path / "blue.png", picture("blue")):
-        for index in (built, tmp_path / "index.npz"):
+        for index in (built, tmp_path / "index.npz", str(tmp_path / "index.npz")):
             assert [hit.path for hit in model.search(query, index, top_k=1)] == ["blue.png"]
     hits = model.search("green", built)
     assert len(hits) == 3

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nexus_edge.assets import held_out_pictures
 from nexus_edge.errors import InputError
 from nexus_edge.runtimes.prompts import (
     DEFAULT_TEMPLATES,
@@ -111,3 +112,9 @@ def test_labels_from_a_file(tmp_path: Path) -> None:
 def test_without_templates_that_of_the_model_card_is_taken() -> None:
     assert of_labels(["a"]).templates == DEFAULT_TEMPLATES == ("this is a photo of {}",)
     assert of_labels(["a"], ["x {}"]).templates == ("x {}",)
+
+
+def test_the_blood_cell_bank_asks_what_the_embedded_checkpoints_accuracy_is_measured_with() -> None:
+    measured = held_out_pictures()
+    bank = find_prompts("blood-cells")
+    assert (bank.labels, bank.templates) == (measured.labels, measured.templates)

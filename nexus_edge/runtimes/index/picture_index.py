@@ -100,9 +100,9 @@ class PictureIndex:
         best = np.argsort(-scores, kind="stable")[:top_k]
         return [Hit(self.paths[place], float(scores[place])) for place in best]
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the file in one step; raises OutputError."""
-        with replaced_when_done(path) as temporary, temporary.open("wb") as file:
+        with replaced_when_done(Path(path)) as temporary, temporary.open("wb") as file:
             np.savez(
                 file,
                 format_version=np.int64(FORMAT_VERSION),
@@ -117,9 +117,9 @@ class PictureIndex:
             )
 
     @classmethod
-    def load(cls, path: Path) -> "PictureIndex":
+    def load(cls, path: str | Path) -> "PictureIndex":
         """Read and validate a file; raises InputError that says what is wrong with it."""
-        arrays = read_npz(path, KINDS)
+        arrays = read_npz(Path(path), KINDS)
         if arrays["format_version"] != FORMAT_VERSION:
             raise InputError(f"{path}: format_version is {arrays['format_version']}, this nexus-edge reads 1")
         embeddings = arrays["embeddings"]

@@ -28,7 +28,7 @@ def write_sheet(hits: Sequence[Hit], index: Path, out: Path) -> None:
     for place, hit in enumerate(hits):
         left, top = MARGIN + place % columns * width, MARGIN + place // columns * height
         thumbnail = _thumbnail(from_index(hit.path, index))
-        sheet.paste(thumbnail, (left + (SIDE - thumbnail.width) // 2, top + (SIDE - thumbnail.height) // 2))
+        sheet.paste(thumbnail, (left + (SIDE - thumbnail.width) // 2, top + SIDE - thumbnail.height))
         name = _shortened(Path(hit.path).name, font)
         draw.text((left, top + SIDE), f"{place + 1}.  {hit.score:.3f}", INK, font)
         draw.text((left, top + SIDE + LINE), name, INK, font)

@@ -13,9 +13,9 @@ from nexus_edge.runtimes.index.sheet import COLUMNS, LINE, MARGIN, MISSING, SIDE
 
 
 def colour_at(sheet: Image.Image, place: int) -> tuple[int, ...]:
-    """In the middle of a thumbnail."""
+    """Low in the middle of a thumbnail."""
     left, top = (place % COLUMNS) * (SIDE + MARGIN), (place // COLUMNS) * (SIDE + 2 * LINE + MARGIN)
-    return sheet.getpixel((MARGIN + left + SIDE // 2, MARGIN + top + SIDE // 2))
+    return sheet.getpixel((MARGIN + left + SIDE // 2, MARGIN + top + SIDE - 5))
 
 
 def test_hits_are_drawn_in_their_order(tmp_path: Path) -> None:
