@@ -74,7 +74,8 @@ def _save_layers(name: str, weight: Tensor, copies: int, folder: Path) -> None:
         for i in range(copies):
             for suffix, tensor in tensors.items():
                 array, offset = tensor.numpy(), file.seek(-file.tell() % 64, 1)
-                stored[f"{i}.{suffix}"] = StoredTensor("weights", str(array.dtype), array.shape, offset, array.nbytes)
+                where = StoredTensor(Path("weights"), str(array.dtype), array.shape, offset, array.nbytes)
+                stored[f"{i}.{suffix}"] = where
                 # Rolled, because ONNX Runtime keeps equal weights once.
                 file.write(np.roll(array, i, axis=0).tobytes())
     attach_weights(model, stored, {})

@@ -1,6 +1,6 @@
 """An export in six calls, in the order in which they happen; see `export`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,8 +12,9 @@ from nexus_edge.bundle import Bundle, BundleWriter, DualEncoderInfo, GraphInfo, 
 from nexus_edge.bundle.hashing import hash_together
 from nexus_edge.checkpoints import Checkpoint, require_model_type
 from nexus_edge.errors import ParityError, RecipeError
+from nexus_edge.export.sharing import completed, share_weights
 from nexus_edge.export.target import Ingredients, Target, make_target
-from nexus_edge.export.weights import StoredTensor, summary, write_weights
+from nexus_edge.export.weights import StoredTensor, WeightsFile, summary, write_weights
 from nexus_edge.graphs import GraphSpec, split_of
 from nexus_edge.models import build_model
 from nexus_edge.models.base import DualEncoder, ReferenceModel
@@ -115,24 +116,36 @@ def translate_graphs(plan: Plan, recipe: Recipe, progress: Progress) -> dict[str
 
 def stream_weights(
     checkpoint: Checkpoint, plan: Plan, targets: Mapping[str, Target], writer: BundleWriter, progress: Progress
-) -> dict[str, StoredTensor]:
-    """Quantize the checkpoint, tensor by tensor, into one weights file per graph, where the first target wants it.
+) -> dict[str, dict[str, StoredTensor]]:
+    """Quantize the checkpoint, tensor by tensor, into the files that the first target wants; the others share them.
 
     A tensor that several graphs use lies with the first of them.
+
+    Returns:
+        target -> tensor -> where it lies
     """
-    first = next(iter(targets.values()))
-    stored: dict[str, StoredTensor] = {}
+    first, *others = targets
+    stored: dict[str, dict[str, StoredTensor]] = {name: {} for name in targets}
+    constants = plan.quantized.constants().keys()
     for spec in plan.specs:
-        used = {name for target in targets.values() for name in target.tensor_names(spec.name)}
-        names = used - stored.keys() - plan.quantized.constants().keys()
-        if not names:
-            continue
-        path = writer.root / first.weights_file(spec.name)
-        path.parent.mkdir(exist_ok=True)
-        report = partial(_report, progress, f"weights {spec.name}")
-        stored |= write_weights(checkpoint, plan.full, plan.quantized, names, path, report)
-        writer.flush_early(path)
+        files = {name: _without(target.weights_files(spec.name), constants) for name, target in targets.items()}
+        rest = [file for name in others for file in files[name]]
+        for file in completed(files[first], rest):
+            wanted = replace(file, tensors=file.tensors - stored[first].keys())
+            if wanted.tensors:
+                report = partial(_report, progress, f"weights {spec.name}")
+                stored[first] |= write_weights(checkpoint, plan.full, plan.quantized, wanted, writer.root, report)
+                writer.flush_early(writer.root / wanted.file)
+        for name in others:
+            for file in files[name]:
+                wanted = replace(file, tensors=file.tensors - stored[name].keys())
+                if wanted.tensors:
+                    stored[name] |= share_weights(wanted, stored[first], writer.root)
     return stored
+
+
+def _without(files: Sequence[WeightsFile], constants: Collection[str]) -> list[WeightsFile]:
+    return [replace(file, tensors=file.tensors.difference(constants)) for file in files]
 
 
 def _report(progress: Progress, step: str, done: int, total: int) -> None:
@@ -140,7 +153,11 @@ def _report(progress: Progress, step: str, done: int, total: int) -> None:
 
 
 def write_targets(
-    checkpoint: Checkpoint, plan: Plan, targets: Mapping[str, Target], stored: Mapping[str, StoredTensor], root: Path
+    checkpoint: Checkpoint,
+    plan: Plan,
+    targets: Mapping[str, Target],
+    stored: Mapping[str, Mapping[str, StoredTensor]],
+    root: Path,
 ) -> dict[str, dict[str, GraphInfo]]:
     """Write the processor's files, and for each target its graphs and what other runtimes read beside them."""
     files = checkpoint.processor_files()
@@ -148,8 +165,11 @@ def write_targets(
     for name, content in files.items():
         (root / "processor" / name).write_bytes(content)
     schemes = {name: summary(schemes) for name, schemes in plan.schemes.items()}
-    ingredients = Ingredients(plan.quantized, stored, plan.quantized.constants(), schemes, files)
-    return {name: target.write(root, ingredients) for name, target in targets.items()}
+    constants = plan.quantized.constants()
+    return {
+        name: target.write(root, Ingredients(plan.quantized, stored[name], constants, schemes, files))
+        for name, target in targets.items()
+    }
 
 
 def describe(

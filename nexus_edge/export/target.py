@@ -8,11 +8,12 @@ from typing import Protocol, cast
 
 from torch import Tensor
 
+from nexus_edge._extras import needs_extra
 from nexus_edge.bundle import GraphInfo
-from nexus_edge.export.weights import StoredTensor
+from nexus_edge.export.weights import StoredTensor, WeightsFile
 from nexus_edge.graphs import GraphSpec
 from nexus_edge.models.base import ReferenceModel
-from nexus_edge.targets import TARGETS
+from nexus_edge.targets import EXTRAS, TARGETS
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Ingredients:
 
     Attributes:
         model: the quantized model, on the meta device
-        stored: where each tensor lies, by its name in the model
+        stored: where each tensor lies in the target's own files, by its name in the model
         constants: small tensors that are no weights, by name in the model
         schemes: per graph, in words how its weights are stored
         processor_files: of the checkpoint, by name
@@ -40,16 +41,14 @@ class Target(Protocol):
     def translate(self, spec: GraphSpec) -> None:
         """Write one graph in the format's operators; takes seconds per graph and no weights."""
 
-    def tensor_names(self, graph: str) -> set[str]:
-        """Parameters and buffers of the model that a translated graph uses."""
-
-    def weights_file(self, graph: str) -> str:
-        """Where this format wants the weights of a graph, relative to the bundle's root."""
+    def weights_files(self, graph: str) -> Sequence[WeightsFile]:
+        """What this format wants of the weights that a translated graph uses, and where."""
 
     def write(self, root: Path, ingredients: Ingredients) -> dict[str, GraphInfo]:
         """Write the graphs and what other runtimes read beside them; the weights files are there already."""
 
 
 def make_target(name: str, model_type: str, specs: Sequence[GraphSpec]) -> Target:
-    """The writer of a format of `TARGETS`."""
-    return cast(Target, import_module(TARGETS[name]).make(model_type, specs))
+    """The writer of a format of `TARGETS`; raises MissingExtraError."""
+    with needs_extra(f"target {name}", EXTRAS[name]):
+        return cast(Target, import_module(TARGETS[name]).make(model_type, specs))

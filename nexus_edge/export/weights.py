@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nexus_edge.checkpoints import Checkpoint, StreamingSafetensorsWriter, TensorInfo, check_finite
+from nexus_edge.checkpoints.base import Array
 from nexus_edge.models.loading import read_tensor, source_keys
 from nexus_edge.quant.apply import quantize_tensor
 from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
@@ -21,13 +22,28 @@ Progress = Callable[[int, int], None]  # (parameters done, parameters in all)
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor's bytes lie: the file's name, type by numpy's name, offset and size in bytes."""
+    """Where a tensor's bytes lie: the file, type by numpy's name, offset and size in bytes."""
 
-    file: str
+    path: Path
     dtype: str
     shape: tuple[int, ...]
     offset: int
     size: int
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A safetensors file that a target wants for a graph.
+
+    Attributes:
+        file: relative to the bundle
+        tensors: parameters and buffers of the quantized model
+        extra: small tensors of the target's own
+    """
+
+    file: str
+    tensors: frozenset[str]
+    extra: Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -44,18 +60,18 @@ def write_weights(
     checkpoint: Checkpoint,
     full: nn.Module,
     quantized: nn.Module,
-    names: Collection[str],
-    path: Path,
+    wanted: WeightsFile,
+    root: Path,
     progress: Progress,
 ) -> dict[str, StoredTensor]:
-    """Write the tensors `names` of the quantized model.
+    """Write tensors of the quantized model.
 
     Args:
         checkpoint: where the full-precision tensors come from
         full: the full-precision model on the meta device; says which keys the checkpoint must have
         quantized: the same model with its layers replaced (`quantize_modules`), on the meta device
-        names: parameters and buffers of `quantized` that a graph uses
-        path: the safetensors file to make
+        wanted: the file to make
+        root: the bundle's folder
 
     Returns:
         where each tensor lies
@@ -64,10 +80,15 @@ def write_weights(
         CheckpointError: the checkpoint does not fit the model, or a weight holds NaN or Inf
         OutputError: the file cannot be written
     """
-    infos = {name: _info(tensor) for name, tensor in _tensors(quantized) if name in names}
-    jobs = list(_jobs(checkpoint, full, quantized, names))
+    path = root / wanted.file
+    path.parent.mkdir(exist_ok=True)
+    infos = {name: _info(tensor) for name, tensor in _tensors(quantized) if name in wanted.tensors}
+    infos |= {name: TensorInfo(array.dtype.name, array.shape) for name, array in wanted.extra.items()}
+    jobs = list(_jobs(checkpoint, full, quantized, wanted.tensors))
     total, done = sum(job.parameters for job in jobs), 0
     with StreamingSafetensorsWriter(path, infos) as writer, ThreadPoolExecutor(WORKERS) as pool, one_thread():
+        for name, array in wanted.extra.items():
+            writer.write(name, array)
         try:
             for parameters in pool.map(lambda job: _run(job, checkpoint, writer), jobs):
                 done += parameters
@@ -75,10 +96,15 @@ def write_weights(
         except BaseException:
             pool.shutdown(cancel_futures=True)  # the others must not write into a file that is about to go
             raise
-        return {
-            name: StoredTensor(path.name, entry.info.dtype, entry.info.shape, entry.offset, entry.info.size)
-            for name, entry in writer.entries.items()
-        }
+        return places(writer)
+
+
+def places(writer: StreamingSafetensorsWriter) -> dict[str, StoredTensor]:
+    """Where the tensors of a file lie."""
+    return {
+        name: StoredTensor(writer.path, entry.info.dtype, entry.info.shape, entry.offset, entry.info.size)
+        for name, entry in writer.entries.items()
+    }
 
 
 def _jobs(checkpoint: Checkpoint, full: nn.Module, quantized: nn.Module, names: Collection[str]) -> Iterator[_Job]:

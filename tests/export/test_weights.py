@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nexus_edge.checkpoints import Checkpoint, FolderCheckpoint, TensorInfo
 from nexus_edge.errors import CheckpointError
 from nexus_edge.export import weights
-from nexus_edge.export.weights import summary, write_weights
+from nexus_edge.export.weights import WeightsFile, summary, write_weights
 from nexus_edge.pipeline import make_plan
 from nexus_edge.quant.apply import quantize_modules
 from nexus_edge.quant.schemes import load_scheme
@@ -29,7 +29,8 @@ def stream(checkpoint: Checkpoint, path: Path) -> tuple[list[tuple[int, int]], l
     names = [*dict(plan.quantized.named_parameters()), *dict(plan.quantized.named_buffers())]
     names = [name for name in names if name not in plan.quantized.constants()]
     steps: list[tuple[int, int]] = []
-    stored = write_weights(checkpoint, plan.full, plan.quantized, names, path, lambda *step: steps.append(step))
+    wanted = WeightsFile(path.name, frozenset(names), {})
+    stored = write_weights(checkpoint, plan.full, plan.quantized, wanted, path.parent, lambda *step: steps.append(step))
     return steps, list(stored)
 
 
@@ -81,10 +82,10 @@ def test_memory_does_not_grow_with_the_model(tmp_path: Path) -> None:
 
     full, quantized = model(), model()
     quantize_modules(quantized, lambda name: load_scheme("int4-g64"))
-    names, path = list(dict(quantized.named_buffers())), tmp_path / "weights.safetensors"
+    wanted = WeightsFile("weights.safetensors", frozenset(dict(quantized.named_buffers())), {})
     before = _reset_peak()
-    write_weights(_Matrices(full), full, quantized, names, path, lambda done, total: None)
-    assert path.stat().st_size > 70_000_000
+    write_weights(_Matrices(full), full, quantized, wanted, tmp_path, lambda done, total: None)
+    assert (tmp_path / wanted.file).stat().st_size > 70_000_000
     # Two float16 matrices with their temporaries are 30 MB; the rest is room for the allocator.
     assert _status("VmHWM") - before < 100_000_000
 

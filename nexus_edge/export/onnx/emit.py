@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nexus_edge import __version__
 from nexus_edge.bundle import TensorSpec
-from nexus_edge.export.onnx.lowering import OPSET, CachedAttention, translation_table
+from nexus_edge.export.onnx.lowering import OPSET, CachedAttention, TranslationTable, translation_table
 from nexus_edge.export.onnx.passes import PARAMETER_PREFIX, clean
 from nexus_edge.export.weights import StoredTensor
 from nexus_edge.graphs import GraphSpec
@@ -20,6 +20,11 @@ from nexus_edge.graphs import GraphSpec
 
 def translate(spec: GraphSpec, attention: CachedAttention) -> ir.Model:
     """Export the graph's module from the meta device and write it in ONNX operators; initializers have no data yet."""
+    return translate_with(spec, translation_table(attention))
+
+
+def translate_with(spec: GraphSpec, table: TranslationTable) -> ir.Model:
+    """As `translate`, with other forms of the custom ops."""
     shapes = {name: 2 + i for i, name in enumerate(_dynamic_names(spec.inputs))}
     if {"past", "tokens", "total"} <= shapes.keys():
         shapes["total"] = shapes["past"] + shapes["tokens"]
@@ -35,7 +40,7 @@ def translate(spec: GraphSpec, attention: CachedAttention) -> ir.Model:
             dynamo=True,
             input_names=[tensor.name for tensor in spec.inputs],
             output_names=[tensor.name for tensor in spec.outputs],
-            custom_translation_table=translation_table(attention),
+            custom_translation_table=table,
             opset_version=OPSET,
             optimize=False,  # torch's constant folding wants the weights
             verbose=False,
@@ -70,7 +75,7 @@ def attach_weights(model: ir.Model, stored: Mapping[str, StoredTensor], constant
             continue
         tensor = stored[key]
         value.const_value = ir.ExternalTensor(
-            tensor.file,
+            tensor.path.name,
             tensor.offset,
             tensor.size,
             ir.DataType[_ONNX_NAMES[tensor.dtype]],

@@ -19,9 +19,11 @@ def clean(model: ir.Model) -> None:
     split_without_sequences(model)
     drop_identities(model)
     reshape_initializers(model)
+    share_shapes(model)
     CommonSubexpressionEliminationPass()(model)
     RemoveUnusedNodesPass()(model)
     name_layers(model)
+    keep_norms_apart(model)
     drop_metadata(model)
 
 
@@ -77,6 +79,37 @@ def reshape_initializers(model: ir.Model) -> None:
         source.shape = ir.Shape([count // known if size == -1 else size for size in shape.tolist()])
         ir.convenience.replace_all_uses_with(node.outputs[0], source)
         model.graph.remove(node, safe=True)
+
+
+def share_shapes(model: ir.Model) -> None:
+    """Shape nodes that yield the same sizes, whatever they look at, become one; small inputs spend much time on them.
+
+    Needs: the sizes that torch.export noted, where one symbol is one size throughout the graph.
+    """
+    first: dict[tuple[str, ...], ir.Value] = {}
+    for node in list(model.graph):
+        shape = node.inputs[0].shape if node.op_type == "Shape" and node.inputs[0] is not None else None
+        if shape is None:
+            continue
+        start, end = (node.attributes.get(name) for name in ("start", "end"))
+        sizes = shape[slice(start and start.as_int(), end and end.as_int())]
+        if any(isinstance(size, ir.SymbolicDim) and size.value is None for size in sizes):
+            continue
+        shared = first.setdefault(tuple(map(str, sizes)), node.outputs[0])
+        if shared is not node.outputs[0] and not node.outputs[0].is_graph_output():
+            ir.convenience.replace_all_uses_with(node.outputs[0], shared)
+            model.graph.remove(node, safe=True)
+
+
+def keep_norms_apart(model: ir.Model) -> None:
+    """An Add that nothing but a LayerNormalization reads becomes a Sum, which is the same.
+
+    ONNX Runtime 1.32 would fuse the pair to SkipLayerNormalization, whose CPU kernel takes ten times as long.
+    """
+    for node in model.graph:
+        uses = list(node.outputs[0].uses()) if node.op_type == "Add" else []
+        if len(uses) == 1 and uses[0].node.op_type == "LayerNormalization" and not node.outputs[0].is_graph_output():
+            node.op_type = "Sum"
 
 
 def name_layers(model: ir.Model) -> None:

@@ -1,9 +1,10 @@
-"""Schemas of ONNX Runtime's own operators, as far as the lowering calls them.
+"""Schemas of operators outside of the standard, as far as a lowering calls them.
 
 onnxscript refuses to record a call to an operator without a schema, and the `onnx` package knows only the
 standard ones. Source: ContribOperators.md of ONNX Runtime 1.32.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import onnx
@@ -12,11 +13,11 @@ from onnx.defs import OpSchema
 DOMAIN = "com.microsoft"
 
 _FLOATS = ["tensor(float)", "tensor(float16)"]
-_ANY = [*_FLOATS, "tensor(uint8)", "tensor(int8)", "tensor(int32)", "tensor(int64)"]
+_ANY = [*_FLOATS, "tensor(bool)", "tensor(uint8)", "tensor(int8)", "tensor(int32)", "tensor(int64)"]
 
 
 @dataclass(frozen=True)
-class _Operator:
+class Operator:
     """`required` and `optional` count the inputs; attributes are integers unless listed as floats."""
 
     name: str
@@ -25,31 +26,32 @@ class _Operator:
     outputs: int
     integers: tuple[str, ...]
     floats: tuple[str, ...] = ()
+    domain: str = DOMAIN
 
 
-_OPERATORS = (
-    _Operator("MatMulNBits", 3, 3, 1, ("K", "N", "bits", "block_size", "accuracy_level")),
-    _Operator("GatherBlockQuantized", 3, 1, 1, ("gather_axis", "quantize_axis", "block_size", "bits")),
-    _Operator("QGemm", 6, 3, 1, ("transA", "transB")),
-    _Operator("FusedMatMul", 2, 0, 1, ("transA", "transB")),
-    _Operator("MultiHeadAttention", 3, 2, 1, ("num_heads",)),
-    _Operator("GroupQueryAttention", 7, 0, 3, ("num_heads", "kv_num_heads", "local_window_size")),
+CONTRIB = (
+    Operator("MatMulNBits", 3, 3, 1, ("K", "N", "bits", "block_size", "accuracy_level")),
+    Operator("GatherBlockQuantized", 3, 1, 1, ("gather_axis", "quantize_axis", "block_size", "bits")),
+    Operator("QGemm", 6, 3, 1, ("transA", "transB")),
+    Operator("FusedMatMul", 2, 0, 1, ("transA", "transB")),
+    Operator("MultiHeadAttention", 3, 2, 1, ("num_heads",)),
+    Operator("GroupQueryAttention", 7, 0, 3, ("num_heads", "kv_num_heads", "local_window_size")),
 )
 
 
-def register() -> None:
+def register(operators: Iterable[Operator]) -> None:
     """Make the operators known to `onnx`; calling it again does nothing."""
-    for operator in _OPERATORS:
-        if not onnx.defs.has(operator.name, DOMAIN):
+    for operator in operators:
+        if not onnx.defs.has(operator.name, operator.domain):
             onnx.defs.register_schema(_schema(operator))
 
 
-def _schema(operator: _Operator) -> OpSchema:
+def _schema(operator: Operator) -> OpSchema:
     parameter, option = OpSchema.FormalParameter, OpSchema.FormalParameterOption
     count = operator.required + operator.optional
     return OpSchema(
         operator.name,
-        DOMAIN,
+        operator.domain,
         1,
         inputs=[
             parameter(f"input_{i}", f"I{i}", param_option=option.Single if i < operator.required else option.Optional)

@@ -10,6 +10,7 @@ from nexus_edge.export.onnx.companions import COMPANIONS
 from nexus_edge.export.onnx.emit import attach_weights, save, tensor_names, translate
 from nexus_edge.export.onnx.lowering import CachedAttention
 from nexus_edge.export.target import Ingredients
+from nexus_edge.export.weights import WeightsFile
 from nexus_edge.graphs import GraphSpec
 
 FOLDER = "onnx"
@@ -30,20 +31,17 @@ class OnnxTarget:
     def translate(self, spec: GraphSpec) -> None:
         self._models[spec.name] = translate(spec, CachedAttention.GROUP_QUERY)
 
-    def tensor_names(self, graph: str) -> set[str]:
-        return set(tensor_names(self._models[graph]))
-
-    def weights_file(self, graph: str) -> str:
+    def weights_files(self, graph: str) -> Sequence[WeightsFile]:
         """Beside the graph and not at the bundle's root: ONNX Runtime reads no external data from outside the folder of
         the .onnx file, not even through a link."""
-        return f"{FOLDER}/{graph}.safetensors"
+        return [WeightsFile(_weights(graph), frozenset(tensor_names(self._models[graph])), {})]
 
     def write(self, root: Path, ingredients: Ingredients) -> dict[str, GraphInfo]:
         infos = {}
         for spec in self._specs:
             model = self._models[spec.name]
             attach_weights(model, ingredients.stored, ingredients.constants)
-            file, weights = f"{FOLDER}/{spec.name}.onnx", self.weights_file(spec.name)
+            file, weights = f"{FOLDER}/{spec.name}.onnx", _weights(spec.name)
             save(model, root / file)
             has_weights = (root / weights).is_file()
             scheme = ingredients.schemes[spec.name]
@@ -51,3 +49,7 @@ class OnnxTarget:
         for write in COMPANIONS.get(self._model_type, ()):
             write(root / FOLDER, ingredients)
         return infos
+
+
+def _weights(graph: str) -> str:
+    return f"{FOLDER}/{graph}.safetensors"

@@ -1,0 +1,204 @@
+"""The custom ops in OpenVINO's operators.
+
+Each is written in the form that a transformation of the CPU plugin looks for; a right result in another form is a slow
+one, so tests look at the executed graph.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from openvino import Shape, Type, opset13
+from openvino.frontend.onnx import ConversionExtension
+from openvino.op import Constant
+
+from nexus_edge.export.openvino.lowering import DOMAIN
+
+Value = Any  # an output of a node
+Context = Any  # the ONNX node that is converted
+op: Any = opset13
+
+_HEADS_FIRST = [0, 2, 1, 3]
+
+
+def extensions() -> list[ConversionExtension]:
+    """What OpenVINO's ONNX frontend needs to read the nodes of `lowering`."""
+    converters: dict[str, Callable[[Context], list[Value]]] = {
+        "rms_norm": _rms_norm,
+        "rotary": _rotary,
+        "attention": _attention,
+        "cached_attention": _cached_attention,
+        "matmul_nbits": _matmul_nbits,
+        "matmul_int8": _matmul_int8,
+        "gather_quantized": _gather_quantized,
+        "linear": _linear,
+    }
+    return [ConversionExtension(name, DOMAIN, convert) for name, convert in converters.items()]
+
+
+def _rms_norm(node: Context) -> list[Value]:
+    x, weight = _inputs(node, 2)
+    square = op.reduce_mean(op.power(x, _float(2.0)), _ints(-1), keep_dims=True)
+    root = op.sqrt(op.add(square, _float(node.get_attribute("eps"))))
+    return op.multiply(op.multiply(x, op.divide(_float(1.0), root)), weight).outputs()
+
+
+def _rotary(node: Context) -> list[Value]:
+    x, cos, sin = _inputs(node, 3)
+    heads = _split_heads(x, node.get_attribute("num_heads"))
+    half = heads.get_partial_shape()[3].get_length() // 2
+    first, second = op.variadic_split(heads, _int(-1), _ints(half, half)).outputs()
+    turned = op.concat([op.multiply(second, _float(-1.0)), first], -1)
+    cos, sin = (op.unsqueeze(op.concat([table, table], -1), _ints(1)) for table in (cos, sin))
+    return _merge_heads(op.add(op.multiply(heads, cos), op.multiply(turned, sin)))
+
+
+def _attention(node: Context) -> list[Value]:
+    query, key, value, visible = _inputs(node, 4)
+    query, key, value = (_split_heads(x, node.get_attribute("num_heads")) for x in (query, key, value))
+    tensors = [query, key, value]
+    if visible is not None:
+        tensors.append(op.unsqueeze(visible, _ints(1, 2)))
+    return _merge_heads(op.scaled_dot_product_attention(*tensors))
+
+
+def _cached_attention(node: Context) -> list[Value]:
+    query, key, value, past_key, past_value, attention_mask = _inputs(node, 6)
+    heads, kv_heads, window = (node.get_attribute(name) for name in ("num_heads", "num_kv_heads", "window"))
+    mask = _causal_mask(query, attention_mask, window)
+    present_key = op.concat([past_key, _split_heads(key, kv_heads)], 2)
+    present_value = op.concat([past_value, _split_heads(value, kv_heads)], 2)
+    keys, values = (_repeat_heads(present, heads // kv_heads) for present in (present_key, present_value))
+    context = op.scaled_dot_product_attention(_split_heads(query, heads), keys, values, mask)
+    return [*_merge_heads(context), present_key.output(0), present_value.output(0)]
+
+
+def _causal_mask(query: Value, attention_mask: Value, window: int) -> Value:
+    """[batch, tokens, width] and int64 [batch, past + tokens] of 0 and 1 -> bool [batch, 1, tokens, past + tokens]."""
+    zero, one = _int(0), _int(1)
+    tokens, total = (op.gather(op.shape_of(x), one, zero) for x in (query, attention_mask))
+    column = op.range(zero, total, one, "i64")
+    row = op.unsqueeze(op.range(op.subtract(total, tokens), total, one, "i64"), _ints(1))
+    visible = op.less_equal(column, row)
+    if window >= 0:
+        visible = op.logical_and(visible, op.less_equal(op.subtract(row, column), _int(window)))
+    present = op.unsqueeze(op.convert(attention_mask, "boolean"), _ints(1, 2))
+    return op.logical_and(present, visible)
+
+
+def _repeat_heads(x: Value, times: int) -> Value:
+    """[batch, kv_heads, tokens, head_dim] -> [batch, kv_heads * times, tokens, head_dim]"""
+    if times == 1:
+        return x
+    shape = x.get_output_partial_shape(0)
+    wide = op.broadcast(op.unsqueeze(x, _ints(2)), _ints(1, 1, times, 1, 1), "BIDIRECTIONAL")
+    return op.reshape(wide, _ints(0, shape[1].get_length() * times, -1, shape[3].get_length()), special_zero=True)
+
+
+def _matmul_nbits(node: Context) -> list[Value]:
+    x, codes, scales, zero_points, bias = _inputs(node, 5)
+    columns = x.get_partial_shape()[-1].get_length()
+    weight = _dequantize(codes, scales, zero_points, node.get_attribute("bits"))
+    return _product(_pad_columns(x, _padded(codes) - columns), weight, bias)
+
+
+def _matmul_int8(node: Context) -> list[Value]:
+    x, codes, scales, bias = _inputs(node, 4)
+    return _product(x, _as_float(op.multiply(op.convert(codes, scales.get_element_type()), scales)), bias)
+
+
+def _linear(node: Context) -> list[Value]:
+    return _product(*_inputs(node, 3))
+
+
+def _product(x: Value, weight: Value, bias: Value | None) -> list[Value]:
+    y = op.matmul(x, weight, transpose_a=False, transpose_b=True)
+    return (y if bias is None else op.add(y, bias)).outputs()
+
+
+def _gather_quantized(node: Context) -> list[Value]:
+    ids, codes, scales, zero_points = _inputs(node, 4)
+    table = _dequantize(codes, scales, zero_points, node.get_attribute("bits"))
+    return op.gather(table, ids, _int(0)).outputs()
+
+
+def _dequantize(codes: Value, scales: Value, zero_points: Value | None, bits: int) -> Value:
+    """Codes [rows, groups, group_size], scales [rows, groups, 1] -> float32 [rows, groups * group_size]"""
+    kind = scales.get_element_type()
+    rows, groups, _ = codes.get_partial_shape()
+    middle = Constant(codes.get_element_type(), Shape([1, 1, 1]), [1 << (bits - 1)])
+    zeros = op.convert(middle if zero_points is None else zero_points, kind)
+    if zero_points is not None and zero_points.get_partial_shape().rank.get_length() == 2:
+        zeros = _unpack_rows(zero_points, groups.get_length(), kind)
+    grouped = op.multiply(op.subtract(op.convert(codes, kind), zeros), scales)
+    return _as_float(op.reshape(grouped, _ints(rows.get_length(), _padded(codes)), special_zero=False))
+
+
+def _unpack_rows(packed: Value, groups: int, kind: Type) -> Value:
+    """uint8 [rows, ceil(groups / 2)], low half first -> [rows, groups, 1]; computed once, at load."""
+    wide = op.convert(packed, kind)
+    high = op.floor(op.divide(wide, op.constant(16, kind)))
+    low = op.subtract(wide, op.multiply(high, op.constant(16, kind)))
+    pairs = op.concat([op.unsqueeze(low, _ints(2)), op.unsqueeze(high, _ints(2))], 2)
+    flat = op.reshape(pairs, _ints(0, -1), special_zero=True)
+    return op.unsqueeze(op.slice(flat, _ints(0), _ints(groups), _ints(1), _ints(1)), _ints(2))
+
+
+def _padded(codes: Value) -> int:
+    """Columns of a weight with those that fill its last group."""
+    _, groups, group_size = codes.get_partial_shape()
+    return int(groups.get_length() * group_size.get_length())
+
+
+def _pad_columns(x: Value, count: int) -> Value:
+    """Zeros for the columns that only fill a group; the weight keeps its form, which a slice of it would break."""
+    if count == 0:
+        return x
+    rank = x.get_partial_shape().rank.get_length()
+    return op.pad(x, _ints(*[0] * rank), _ints(*[0] * (rank - 1), count), "constant", _float(0.0))
+
+
+def _as_float(x: Value) -> Value:
+    return x if x.get_output_element_type(0) == Type.f32 else op.convert(x, "f32")
+
+
+def _split_heads(x: Value, num_heads: int) -> Value:
+    """[batch, tokens, num_heads * head_dim] -> [batch, num_heads, tokens, head_dim]; undoes a `_merge_heads`."""
+    flat = x.get_node()
+    if flat.get_type_name() == "Reshape":
+        merged = flat.input_value(0).get_node()
+        if merged.get_type_name() == "Transpose":
+            source = merged.input_value(0)
+            if source.get_partial_shape()[1] == num_heads:
+                return source
+    head_dim = x.get_partial_shape()[2].get_length() // num_heads
+    return op.transpose(
+        op.reshape(x, _ints(0, 0, num_heads, head_dim), special_zero=True), _ints(*_HEADS_FIRST)
+    ).output(0)
+
+
+def _merge_heads(x: Value) -> list[Value]:
+    """[batch, num_heads, tokens, head_dim] -> [batch, tokens, num_heads * head_dim]"""
+    shape = x.get_output_partial_shape(0)
+    width = shape[1].get_length() * shape[3].get_length()
+    flat = op.reshape(op.transpose(x, _ints(*_HEADS_FIRST)), _ints(0, 0, width), special_zero=True)
+    return flat.outputs()
+
+
+def _inputs(node: Context, count: int) -> list[Any]:
+    """The first `count` inputs, None for those that the node does not have."""
+    present = node.get_input_size()
+    values = [node.get_input(place) if place < present else None for place in range(count)]
+    return [None if value is None or value.get_node().get_type_name() == "NullNode" else value for value in values]
+
+
+def _ints(*values: int) -> Any:
+    return op.constant(np.array(values, np.int64))
+
+
+def _int(value: int) -> Any:
+    return op.constant(np.int64(value))
+
+
+def _float(value: float) -> Any:
+    return op.constant(np.float32(value))

@@ -1,0 +1,84 @@
+"""The graphs of a bundle's `openvino/` folder, each an .xml with its weights in the .bin beside it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from nexus_edge.bundle import GraphInfo
+from nexus_edge.export.openvino.family import Family, Part
+from nexus_edge.export.openvino.ir_file import Draft
+from nexus_edge.export.openvino.model import convert
+from nexus_edge.export.target import Ingredients
+from nexus_edge.export.weights import StoredTensor, WeightsFile
+from nexus_edge.graphs import GraphSpec
+
+FOLDER = "openvino"
+FAMILIES = {
+    "phi3_v": "nexus_edge.export.openvino.phi3_v",
+    "biomedclip": "nexus_edge.export.openvino.biomedclip",
+}
+"""model_type -> module with its `FAMILY`."""
+
+
+def make(model_type: str, specs: Sequence[GraphSpec]) -> "OpenVinoTarget":
+    """See `nexus_edge.export.target.make_target`."""
+    return OpenVinoTarget(import_module(FAMILIES[model_type]).FAMILY)
+
+
+@dataclass(frozen=True)
+class _Translated:
+    """A part of a graph that waits for its weights."""
+
+    part: Part
+    draft: Draft
+    weights: WeightsFile
+
+
+class OpenVinoTarget:
+    """Translated graphs that wait for their weights; see `nexus_edge.export.target.Target`."""
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+        self._done: dict[str, list[_Translated]] = {}
+
+    def translate(self, spec: GraphSpec) -> None:
+        self._done[spec.name] = [self._translate(part) for part in self._family.parts(spec)]
+
+    def _translate(self, part: Part) -> _Translated:
+        model = convert(part.spec)
+        if part.finish is not None:
+            part.finish(model)
+        draft = Draft.of(model)
+        inputs = frozenset(tensor.name for tensor in part.inputs)
+        weights = WeightsFile(
+            f"{FOLDER}/{part.file}.bin", draft.weights(inputs) | part.companions, {_constants(part): draft.constants}
+        )
+        return _Translated(part, draft, weights)
+
+    def weights_files(self, graph: str) -> Sequence[WeightsFile]:
+        """One per .xml, because OpenVINO looks for the .bin of the same name."""
+        return [translated.weights for translated in self._done[graph]]
+
+    def write(self, root: Path, ingredients: Ingredients) -> dict[str, GraphInfo]:
+        infos = {}
+        for graph, parts in self._done.items():
+            for translated in parts:
+                part, bin_file = translated.part, translated.weights.file
+                file = f"{FOLDER}/{part.file}.xml"
+                tensors = _in_file(ingredients.stored, root / bin_file)
+                translated.draft.write(root / file, tensors, tensors[_constants(part)])
+                scheme = ingredients.schemes[graph]
+                infos[part.spec.name] = GraphInfo(file, part.inputs, part.outputs, scheme, bin_file)
+        for write in self._family.companions:
+            write(root / FOLDER, ingredients)
+        return infos
+
+
+def _constants(part: Part) -> str:
+    """The name under which the small constants of a graph lie among its weights."""
+    return f"{part.spec.name}.constants"
+
+
+def _in_file(stored: Mapping[str, StoredTensor], path: Path) -> dict[str, StoredTensor]:
+    return {name: tensor for name, tensor in stored.items() if tensor.path == path}
