@@ -65,17 +65,14 @@ def embed(
         threads=threads,
         quiet=silent,
     )
-    started = time.perf_counter()
-    with count_bar("pictures", quiet=silent) as progress:
-        built = build_index(
-            model,
-            files,
-            out,
-            fresh=force,
-            dtype=np.float16 if float16 else np.float32,
-            batch_size=batch_size,
-            progress=progress,
-        )
+    started, dtype = time.perf_counter(), np.float16 if float16 else np.float32
+    try:
+        with count_bar("pictures", quiet=silent) as progress:
+            built = build_index(model, files, out, fresh=force, dtype=dtype, batch_size=batch_size, progress=progress)
+    except KeyboardInterrupt:
+        if not quiet:
+            say(f"{out}.partial keeps what is done; the same command goes on from there")
+        raise
     _print_result(model, built, out, time.perf_counter() - started, as_json=as_json, quiet=quiet)
     report_skipped(built.skipped, len(files), f", the others are in {out}", quiet=silent)
 

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def search(
-    index: Annotated[Path, typer.Option("--index", "-i", metavar="FILE.npz", help="What nexus-edge embed made.")],
+    index: Annotated[Path, typer.Option("--index", metavar="FILE.npz", help="What nexus-edge embed made.")],
     query: Annotated[
         list[str] | None,
         typer.Argument(metavar='[BUNDLE] ["TEXT"]', help="What to look for; a bundle may stand before it."),
     ] = None,
     image: Annotated[
-        Path | None, typer.Option("--image", metavar="FILE", help="Look for what resembles this picture.")
+        Path | None, typer.Option("--image", "-i", metavar="FILE", help="Look for what resembles this picture.")
     ] = None,
     top_k: Annotated[int, typer.Option(metavar="N", help="Hits to print.")] = 10,
     sheet: Annotated[

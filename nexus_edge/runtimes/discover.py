@@ -43,14 +43,16 @@ def find_bundle(
     if named := environment.get(VARIABLE):
         return Found(Bundle.open(named), f"named by {VARIABLE}")
     if noted is not None:
-        for bundle in _dual_encoders([noted]):
+        for bundle in _dual_encoders([noted], []):
             if fits(bundle):
                 return Found(bundle, "noted in the index")
+    broken: list[BundleError] = []
     folders = sorted(path.parent for path in out.glob(f"*/{MANIFEST}"))
-    found = sorted(_dual_encoders(folders), key=lambda bundle: (bundle.root / MANIFEST).stat().st_mtime_ns)
+    found = sorted(_dual_encoders(folders, broken), key=lambda bundle: (bundle.root / MANIFEST).stat().st_mtime_ns)
     if not found:
+        reason = f" ({broken[0]})" if broken else ""
         raise InputError(
-            f"no bundle of a dual encoder below {out}/; make one with nexus-edge export biomedclip, "
+            f"no bundle of a dual encoder below {out}/{reason}; make one with nexus-edge export biomedclip, "
             f"or name one with --bundle or {VARIABLE}"
         )
     fitting = [bundle for bundle in found if fits(bundle)]
@@ -58,13 +60,14 @@ def find_bundle(
     return Found((fitting or found)[-1], f"{why} below {out}/" if len(found) > 1 else f"the only one below {out}/")
 
 
-def _dual_encoders(folders: Iterable[Path]) -> list[Bundle]:
-    """Those folders that hold a bundle of a dual encoder; others are not what was looked for."""
+def _dual_encoders(folders: Iterable[Path], broken: list[BundleError]) -> list[Bundle]:
+    """Those folders that hold a bundle of a dual encoder; why others are no bundle goes to `broken`."""
     bundles = []
     for folder in folders:
         try:
             bundle = Bundle.open(folder)
-        except BundleError:
+        except BundleError as error:
+            broken.append(error)
             continue
         if bundle.manifest.dual_encoder is not None:
             bundles.append(bundle)

@@ -196,3 +196,20 @@ def test_a_name_that_would_move_the_cursor_is_escaped(run_command: Run, desk: Pa
     result = run_command("classify", desk / "red\x1b[2J\n.png", "--labels", LABELS, "--quiet")
     assert "red\\x1b[2J\\n.png: red" in result.stdout
     assert "\x1b" not in result.stdout and result.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["classify", "embed", "search", "bank", "bench"])
+@pytest.mark.parametrize("outside", ["../secret.onnx", "/etc/passwd"])
+def test_a_manifest_that_points_outside(command: str, outside: str, run_command: Run, desk: Path) -> None:
+    run_command("embed", "pictures", "-o", "index.npz", "--quiet")
+    (desk / "out" / "secret.onnx").write_bytes((desk / "out/toy-dual/onnx/image_encoder.onnx").read_bytes())
+    manifest = desk / "out" / "toy-dual" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("onnx/image_encoder.onnx", outside))
+    arguments = {
+        "classify": ("pictures", "--labels", "red"),
+        "embed": ("pictures", "-o", "other.npz"),
+        "search": ("red", "--index", "index.npz"),
+        "bank": ("pcam", "-o", "my.bank"),
+        "bench": (),
+    }[command]
+    run_command(command, "out/toy-dual", *arguments, "--quiet").assert_error(2, "out/toy-dual")

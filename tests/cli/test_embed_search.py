@@ -199,6 +199,17 @@ def test_search_refuses(arguments: tuple[str, ...], message: str, run_command: R
     run_command("search", *given, "--quiet").assert_error(2, message)
 
 
+def test_ctrl_c_says_that_nothing_is_lost(run_command: Run, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(self: object, pixels: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nexus_edge.runtimes.onnx_dual_engine.OnnxDualEngine.encode_images", interrupt)
+    result = run_command("embed", "pictures", "-o", "index.npz")
+    result.assert_ended(130, "interrupted")
+    assert "index.npz.partial keeps what is done; the same command goes on from there" in result.stderr
+    assert not (desk / "index.npz").exists()
+
+
 def test_killed_in_the_middle_it_goes_on_from_there(desk: Path) -> None:
     """A real process, killed without notice while it embeds one picture after the other."""
     names = [f"many/{colour}.{number}.png" for number in range(100) for colour in ("red", "green", "blue")]

@@ -63,3 +63,10 @@ def test_the_one_noted_in_the_index_goes_before_out_if_it_fits(out: Path, tmp_pa
 def test_none_is_an_error_that_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no bundle of a dual encoder below .*export biomedclip.*--bundle"):
         find_bundle(out=tmp_path / "out", environment={})
+
+
+def test_a_broken_one_is_not_passed_over_in_silence(out: Path) -> None:
+    for name in ("newer", "older", "vlm"):
+        shutil.rmtree(out / name)
+    with pytest.raises(InputError, match=r"no bundle of a dual encoder below .*broken.manifest.json: is no valid JSON"):
+        found(out)

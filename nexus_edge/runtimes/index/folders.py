@@ -7,7 +7,8 @@ from pathlib import Path
 from nexus_edge.errors import InputError
 
 ENDINGS = {
-    ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif", ".dcm"
+    ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif", ".dcm",
+    ".dicom",
 }  # fmt: skip
 
 
