@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -226,7 +227,7 @@ def test_killed_in_the_middle_it_goes_on_from_there(desk: Path) -> None:
     partial = desk / "i.npz.partial"
     with subprocess.Popen(command, cwd=desk, env=environment, stdout=subprocess.PIPE) as process:
         while process.poll() is None and (not partial.exists() or partial.read_bytes().count(b"\n") < 20):
-            pass
+            time.sleep(0.01)
         process.kill()
     assert not (desk / "i.npz").exists()
     done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, check=True)
