@@ -62,9 +62,9 @@ class BertSelfAttention(nn.Module):
         self.key = nn.Linear(params.hidden_size, params.hidden_size)
         self.value = nn.Linear(params.hidden_size, params.hidden_size)
 
-    def forward(self, x: Tensor, visible: Tensor) -> Tensor:
-        """[batch, tokens, hidden], bool [batch, tokens] -> [batch, tokens, hidden]"""
-        return attention(self.query(x), self.key(x), self.value(x), self.num_heads, visible)
+    def forward(self, x: Tensor, visible: Tensor, queries: int | None = None) -> Tensor:
+        """[batch, tokens, hidden], bool [batch, tokens] -> [batch, queries, hidden]; see BertLayer"""
+        return attention(self.query(x[:, :queries]), self.key(x), self.value(x), self.num_heads, visible)
 
 
 class BertOutput(nn.Module):
@@ -88,9 +88,9 @@ class BertAttention(nn.Module):
         self.self = BertSelfAttention(params)
         self.output = BertOutput(params.hidden_size, params)
 
-    def forward(self, x: Tensor, visible: Tensor) -> Tensor:
-        """[batch, tokens, hidden], bool [batch, tokens] -> [batch, tokens, hidden]"""
-        return self.output(self.self(x, visible), x)
+    def forward(self, x: Tensor, visible: Tensor, queries: int | None = None) -> Tensor:
+        """[batch, tokens, hidden], bool [batch, tokens] -> [batch, queries, hidden]; see BertLayer"""
+        return self.output(self.self(x, visible, queries), x[:, :queries])
 
 
 class BertIntermediate(nn.Module):
@@ -114,24 +114,33 @@ class BertLayer(nn.Module):
         self.intermediate = BertIntermediate(params)
         self.output = BertOutput(params.intermediate_size, params)
 
-    def forward(self, x: Tensor, visible: Tensor) -> Tensor:
-        """[batch, tokens, hidden], bool [batch, tokens] -> [batch, tokens, hidden]"""
-        x = self.attention(x, visible)
+    def forward(self, x: Tensor, visible: Tensor, queries: int | None = None) -> Tensor:
+        """
+        Args:
+            x: [batch, tokens, hidden]
+            visible: bool [batch, tokens], False where nobody attends to a token
+            queries: how many tokens, from the first, are computed. None: every token
+
+        Returns:
+            [batch, queries, hidden]
+        """
+        x = self.attention(x, visible, queries)
         return self.output(self.intermediate(x), x)
 
 
 class BertEncoder(nn.Module):
-    """The stack of layers."""
+    """The stack of layers; the last one computes nothing but [CLS], behind which nobody reads the other tokens."""
 
     def __init__(self, params: BertParams) -> None:
         super().__init__()
         self.layer = nn.ModuleList(BertLayer(params) for _ in range(params.num_hidden_layers))
 
     def forward(self, x: Tensor, visible: Tensor) -> Tensor:
-        """[batch, tokens, hidden], bool [batch, tokens] -> [batch, tokens, hidden]"""
-        for layer in self.layer:
+        """[batch, tokens, hidden], bool [batch, tokens] -> [batch, 1, hidden]"""
+        *layers, last = self.layer
+        for layer in layers:
             x = layer(x, visible)
-        return x
+        return last(x, visible, queries=1)
 
 
 class Bert(nn.Module):

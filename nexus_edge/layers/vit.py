@@ -48,10 +48,10 @@ class VitAttention(nn.Module):
         self.qkv = nn.Linear(params.hidden_size, sum(self.splits))
         self.proj = nn.Linear(params.hidden_size, params.hidden_size)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[batch, tokens, hidden] -> the same shape"""
+    def forward(self, x: Tensor, queries: int | None = None) -> Tensor:
+        """[batch, tokens, hidden] -> [batch, queries, hidden]; see VitBlock"""
         query, key, value = (part.contiguous() for part in self.qkv(x).split(self.splits, dim=-1))
-        return self.proj(attention(query, key, value, self.num_heads))
+        return self.proj(attention(query[:, :queries], key, value, self.num_heads))
 
 
 class VitMlp(nn.Module):
@@ -77,9 +77,16 @@ class VitBlock(nn.Module):
         self.norm2 = nn.LayerNorm(params.hidden_size, params.layer_norm_eps)
         self.mlp = VitMlp(params)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[batch, tokens, hidden] -> the same shape"""
-        x = x + self.attn(self.norm1(x))
+    def forward(self, x: Tensor, queries: int | None = None) -> Tensor:
+        """
+        Args:
+            x: [batch, tokens, hidden]
+            queries: how many tokens, from the first, are computed; all of them are attended to. None: every token
+
+        Returns:
+            [batch, queries, hidden]
+        """
+        x = x[:, :queries] + self.attn(self.norm1(x), queries)
         return x + self.mlp(self.norm2(x))
 
 
@@ -99,7 +106,8 @@ class VisionTransformer(nn.Module):
         patches = self.patch_embed(pixels)
         class_token = self.cls_token.expand(patches.shape[0], -1, -1)
         x = torch.cat((class_token, patches), dim=1) + self.pos_embed
-        for block in self.blocks:
+        *blocks, last = self.blocks
+        for block in blocks:
             x = block(x)
-        # The norm looks at each token alone, so the others need not pass through it.
-        return self.norm(x[:, 0])
+        # Nothing but attention looks beyond a token, so behind the last attention the class token is enough.
+        return self.norm(last(x, queries=1)[:, 0])

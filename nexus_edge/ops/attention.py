@@ -18,15 +18,16 @@ def _merge_heads(x: Tensor) -> Tensor:
 
 @torch.library.custom_op("nexus::attention", mutates_args=())
 def attention(query: Tensor, key: Tensor, value: Tensor, num_heads: int, visible: Tensor | None = None) -> Tensor:
-    """Every token attends to every visible token (an encoder's attention).
+    """Every query attends to every visible token (an encoder's attention).
 
     Args:
-        query, key, value: [batch, tokens, num_heads * head_dim]
+        query: [batch, queries, num_heads * head_dim]
+        key, value: [batch, tokens, num_heads * head_dim]
         visible: bool [batch, tokens], False where a token is padding that none may attend to; None: no padding.
             At least one token of a sequence is visible
 
     Returns:
-        [batch, tokens, num_heads * head_dim]
+        [batch, queries, num_heads * head_dim]
     """
     query, key, value = (_split_heads(x, num_heads) for x in (query, key, value))
     mask = None if visible is None else visible[:, None, None, :]
@@ -35,7 +36,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor, num_heads: int, visible
 
 @attention.register_fake
 def _(query: Tensor, key: Tensor, value: Tensor, num_heads: int, visible: Tensor | None = None) -> Tensor:
-    return torch.empty_like(query)
+    return query.new_empty(query.shape)
 
 
 @torch.library.custom_op("nexus::cached_attention", mutates_args=())

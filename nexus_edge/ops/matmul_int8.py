@@ -9,9 +9,9 @@ from torch.nn.functional import linear
 def matmul_int8(x: Tensor, qweight: Tensor, scales: Tensor, bias: Tensor | None) -> Tensor:
     """x @ weight.T + bias for an int8 weight [out, in].
 
-    Each token of `x` is divided by its largest magnitude and rounded to 127 steps on either side of zero (LLM.int8,
-    arXiv 2208.07339, section 2.1), so that an outlier costs precision in its own token only, and a token's result does
-    not depend on its neighbours. (`DynamicQuantizeMatMul` alone takes one range for all tokens.)
+    The largest magnitude of each token of `x` becomes 127 steps on either side of zero (LLM.int8, arXiv 2208.07339,
+    section 2.1), so that an outlier costs precision in its own token only, and a token's result does not depend on its
+    neighbours. (`DynamicQuantizeMatMul` alone takes one range for all tokens.)
 
     Args:
         x: float32 [..., in]
@@ -22,9 +22,9 @@ def matmul_int8(x: Tensor, qweight: Tensor, scales: Tensor, bias: Tensor | None)
     Returns:
         float32 [..., out]
     """
-    peak = x.abs().amax(-1, keepdim=True)
-    codes = torch.round(torch.where(peak > 0, x / peak, 0) * 127)
-    y = linear(codes, qweight.float()) * (scales.float() / 127) * peak
+    step = x.abs().amax(-1, keepdim=True) * (1 / 127)
+    codes = torch.round(torch.where(step > 0, x / step, 0))
+    y = linear(codes, qweight.float()) * scales.float() * step
     return y if bias is None else y + bias
 
 

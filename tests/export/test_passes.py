@@ -132,6 +132,54 @@ def test_other_reshapes_stay(nodes: list[Node]) -> None:
     check(model, passes.reshape_initializers, [kind for kind, *_ in nodes])
 
 
+def test_shapes_of_the_same_sizes_are_taken_once() -> None:
+    model = build(
+        [
+            ("Neg", ["x"], ["a"], {}),
+            ("Transpose", ["x"], ["t"], {}),
+            ("Shape", ["x"], ["first"], {}),
+            ("Shape", ["a"], ["same"], {}),
+            ("Shape", ["t"], ["turned"], {}),
+            ("Shape", ["t"], ["last"], {"start": -1}),
+            ("Shape", ["a"], ["rows"], {"end": 1}),
+            ("Concat", ["first", "same", "turned", "last", "rows"], ["y"], {"axis": 0}),
+        ],
+        {},
+        ["y"],
+    )
+    for value in (node.outputs[0] for node in model.graph):
+        value.shape = {"a": ir.Shape(["n", 12]), "t": ir.Shape([12, "n"])}.get(str(value.name))
+    model.graph.inputs[0].shape = ir.Shape(["n", 12])
+    check(model, passes.share_shapes, ["Neg", "Transpose", "Shape", "Shape", "Shape", "Concat"])
+
+
+def test_shapes_of_unknown_sizes_stay() -> None:
+    nodes: list[Node] = [("Neg", ["x"], ["a"], {}), ("Shape", ["a"], ["y"], {}), ("Shape", ["x"], ["z"], {})]
+    model = build(nodes, {}, ["y", "z"])
+    model.graph.inputs[0].shape = ir.Shape([None, 12])
+    model.graph.node(0).outputs[0].shape = ir.Shape([None, 12])
+    check(model, passes.share_shapes, ["Neg", "Shape", "Shape"])
+
+
+NORM: Node = ("LayerNormalization", ["sum", "wscale"], ["y"], {})
+
+
+@pytest.mark.parametrize(
+    ("others", "outputs", "expected"),
+    [
+        pytest.param([], ["y"], "Sum", id="the norm alone reads it"),
+        pytest.param([("Neg", ["sum"], ["z"], {})], ["y", "z"], "Add", id="others read it, so nothing is fused"),
+        pytest.param([], ["y", "sum"], "Add", id="an output of the graph"),
+    ],
+)
+def test_a_sum_before_a_norm_is_kept_from_its_slow_fusion(
+    others: list[Node], outputs: list[str], expected: str
+) -> None:
+    nodes: list[Node] = [("Neg", ["x"], ["a"], {}), ("Add", ["x", "a"], ["sum"], {}), NORM, *others]
+    model = build(nodes, {"wscale": np.ones(12, np.float32)}, outputs)
+    check(model, passes.keep_norms_apart, ["Neg", expected, "LayerNormalization", *(kind for kind, *_ in others)])
+
+
 def test_layers_are_named_after_their_last_node() -> None:
     model = build(
         [("Neg", ["x"], ["a"], {}), ("Abs", ["a"], ["b"], {}), ("Exp", ["b"], ["c"], {}), ("Neg", ["c"], ["y"], {})],

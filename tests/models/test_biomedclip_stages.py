@@ -8,6 +8,8 @@ import torch
 from golden_biomedclip import COMPLETE, FOLDER, LONG_ROW, model, outputs, pixel_values, text_ids
 from torch import Tensor, nn
 
+from nexus_edge.layers.bert import PAD
+
 # Of a stage's largest value. Same arithmetic in float32, but sums of up to 768 terms in another order, through three
 # layers: 15 roundings of 6e-8 that add up are 9e-7, which is about the largest seen. Probabilities reach 2e-6, because
 # an error of a logit (of 20) is one of the probability's logarithm. A wrong term is 1e-2 or more.
@@ -51,7 +53,12 @@ def stages() -> dict[str, Tensor]:
         found["logits_per_image"] = golden(pixel_values(), text_ids())
         found["image_features_normalized"] = golden.encode_image(pixel_values())
         found["text_features_normalized"] = golden.encode_text(text_ids())
-        # Of all tokens; our model normalizes the one that is read.
+        # Of all tokens; behind the last attention our model computes the one that is read.
+        last = len(trunk.blocks) - 1, len(bert.encoder.layer) - 1
+        found[f"vit_block_out_{last[0]}"] = trunk.blocks[-1](found[f"vit_block_out_{last[0] - 1}"])
+        found[f"bert_layer_out_{last[1]}"] = bert.encoder.layer[-1](
+            found[f"bert_layer_out_{last[1] - 1}"], text_ids() != PAD
+        )
         found["vit_norm"] = trunk.norm(found[f"vit_block_out_{len(trunk.blocks) - 1}"])
         found["logit_scale_exp"] = golden.logit_scale.exp().reshape(1)
     for hook in hooks:
