@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MAX_LINES = 400
-TINY_BYTES = 6_000_000  # what the embedded checkpoint may add to a download
+TINY_BYTES = 14_000_000  # what the embedded checkpoints may add to a download: 6 MB and 8 MB
 # What `pip install nexus-edge` brings does not include these.
 EXPORT_ONLY = (
     "torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "ml_dtypes", "huggingface_hub", "matplotlib", "jinja2",
@@ -143,6 +143,6 @@ def test_the_wheel_holds_the_package_and_nothing_else(installed: Path) -> None:
         assert shipped == beside
 
 
-def test_the_embedded_checkpoint_stays_small(installed: Path) -> None:
+def test_the_embedded_checkpoints_stay_small(installed: Path) -> None:
     files = [path for path in (installed / "nexus_edge" / "assets").rglob("*") if path.is_file()]
     assert 0 < sum(path.stat().st_size for path in files) <= TINY_BYTES
