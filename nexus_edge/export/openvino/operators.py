@@ -5,6 +5,7 @@ one, so tests look at the executed graph.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,17 +24,32 @@ _HEADS_FIRST = [0, 2, 1, 3]
 
 def extensions() -> list[ConversionExtension]:
     """What OpenVINO's ONNX frontend needs to read the nodes of `lowering`."""
+    shared = _Shared()
     converters: dict[str, Callable[[Context], list[Value]]] = {
         "rms_norm": _rms_norm,
-        "rotary": _rotary,
+        "rotary": partial(_rotary, shared),
         "attention": _attention,
-        "cached_attention": _cached_attention,
+        "cached_attention": partial(_cached_attention, shared),
         "matmul_nbits": _matmul_nbits,
         "matmul_int8": _matmul_int8,
         "gather_quantized": _gather_quantized,
         "linear": _linear,
     }
     return [ConversionExtension(name, DOMAIN, convert) for name, convert in converters.items()]
+
+
+class _Shared:
+    """What all layers of a graph compute alike, and so once: the plugin does not merge all of it by itself."""
+
+    def __init__(self) -> None:
+        self._done: dict[tuple[object, ...], Value] = {}
+
+    def get(self, key: tuple[object, ...], source: Value, make: Callable[[], Value]) -> Value:
+        """What `make` made first for this key and source; the frontend gives each value of a graph its own names."""
+        full = (*key, *sorted(source.get_names()))
+        if full not in self._done:
+            self._done[full] = make()
+        return self._done[full]
 
 
 def _rms_norm(node: Context) -> list[Value]:
@@ -43,14 +59,20 @@ def _rms_norm(node: Context) -> list[Value]:
     return op.multiply(op.multiply(x, op.divide(_float(1.0), root)), weight).outputs()
 
 
-def _rotary(node: Context) -> list[Value]:
+def _rotary(shared: _Shared, node: Context) -> list[Value]:
     x, cos, sin = _inputs(node, 3)
     heads = _split_heads(x, node.get_attribute("num_heads"))
     half = heads.get_partial_shape()[3].get_length() // 2
-    first, second = op.variadic_split(heads, _int(-1), _ints(half, half)).outputs()
+    # An axis of -1, or the second length as a number, would hide the rotation from the plugin.
+    first, second = op.variadic_split(heads, _int(3), _ints(half, -1)).outputs()
     turned = op.concat([op.multiply(second, _float(-1.0)), first], -1)
-    cos, sin = (op.unsqueeze(op.concat([table, table], -1), _ints(1)) for table in (cos, sin))
+    cos, sin = (shared.get(("rotary",), table, partial(_both_halves, table)) for table in (cos, sin))
     return _merge_heads(op.add(op.multiply(heads, cos), op.multiply(turned, sin)))
+
+
+def _both_halves(table: Value) -> Value:
+    """[batch, tokens, head_dim / 2] -> [batch, 1, tokens, head_dim]"""
+    return op.unsqueeze(op.concat([table, table], -1), _ints(1))
 
 
 def _attention(node: Context) -> list[Value]:
@@ -62,10 +84,10 @@ def _attention(node: Context) -> list[Value]:
     return _merge_heads(op.scaled_dot_product_attention(*tensors))
 
 
-def _cached_attention(node: Context) -> list[Value]:
+def _cached_attention(shared: _Shared, node: Context) -> list[Value]:
     query, key, value, past_key, past_value, attention_mask = _inputs(node, 6)
     heads, kv_heads, window = (node.get_attribute(name) for name in ("num_heads", "num_kv_heads", "window"))
-    mask = _causal_mask(query, attention_mask, window)
+    mask = shared.get(("mask", window), attention_mask, partial(_causal_mask, query, attention_mask, window))
     present_key = op.concat([past_key, _split_heads(key, kv_heads)], 2)
     present_value = op.concat([past_value, _split_heads(value, kv_heads)], 2)
     keys, values = (_repeat_heads(present, heads // kv_heads) for present in (present_key, present_value))
