@@ -2,10 +2,11 @@
 
 engine.py            what an engine of a VLM offers, and which there are
 onnx_engine.py       ONNX Runtime: three sessions and their bindings (onnx_session.py, kv_cache.py)
+openvino_engine.py   OpenVINO: openvino_decoder.py keeps its cache, hd_layout.py lays crops out (openvino_session.py)
 context.py           what is in the cache, prefix reuse, chunked prefill, the LongRoPE switch
 vlm.py, chat.py      answers and conversations (generation.py: options and times; sampling.py; stop_strings.py)
 pictures.py          image features kept between turns
-dual_engine.py       what an engine of a dual encoder offers (onnx_dual_engine.py: ONNX Runtime, two sessions)
+dual_engine.py       what an engine of a dual encoder offers (onnx_dual_engine.py and openvino_dual_engine.py)
 dual_encoder.py      embeddings, zero-shot classes, search (picture_stream.py, text_batches.py: how work is cut)
 prompts.py           labels in templates, and the built-in sets in banks/
 label_bank.py        embedded labels in a file; ship.py: the image tower alone, with such a bank
@@ -16,6 +17,7 @@ benchmark.py         what `nexus-edge bench` measures of a VLM (dual_benchmark.p
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 from nexus_edge import processing
 from nexus_edge._fields import suggest
@@ -58,15 +60,23 @@ __all__ = [
 ]
 
 
-def load(bundle: str | os.PathLike[str] | Bundle, options: EngineOptions | None = None) -> VLM | DualEncoder:
+def load(
+    bundle: str | os.PathLike[str] | Bundle, options: EngineOptions | None = None, *, engine: str | None = None
+) -> VLM | DualEncoder:
     """The model of a bundle, ready to work: which kind it is, follows from the manifest's `model_type`.
+
+    Args:
+        bundle: its folder
+        options: see `EngineOptions`
+        engine: short for `options.engine`
 
     Raises:
         BundleError: no bundle, damaged, of an unknown model_type, or without a target that runs here
         CheckpointError: the processor's files in it are damaged
+        MissingExtraError: the engine's package is not installed
     """
-    opened = _opened(bundle)
-    return _loader(opened)(opened, options or EngineOptions())
+    opened, chosen = _opened(bundle), options or EngineOptions()
+    return _loader(opened)(opened, chosen if engine is None else replace(chosen, engine=engine))
 
 
 def load_vlm(bundle: str | os.PathLike[str] | Bundle, options: EngineOptions | None = None) -> VLM:

@@ -1,18 +1,16 @@
 """What a runtime of a dual encoder has to offer, and the registry of those that do."""
 
-import importlib
 from collections.abc import Callable
 from typing import Protocol, cast
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.errors import BundleError
-from nexus_edge.runtimes.engine import EngineOptions, Floats, Ids
+from nexus_edge.runtimes.engine import EngineOptions, Floats, Ids, choose_engine
 
 IMAGE, TEXT = "image_encoder", "text_encoder"
 """Names of the two graphs in a bundle."""
 
-ENGINES = {"onnx": "nexus_edge.runtimes.onnx_dual_engine"}
-"""Target of a bundle -> module with `open_engine(bundle, options) -> DualEngine`; the first that a bundle has wins."""
+ENGINES = {"onnx": "nexus_edge.runtimes.onnx_dual_engine", "openvino": "nexus_edge.runtimes.openvino_dual_engine"}
+"""Target of a bundle -> module with `open_engine(bundle, options) -> DualEngine`; see `engine.choose_engine`."""
 
 
 Progress = Callable[[int, int], None]
@@ -35,12 +33,8 @@ class DualEngine(Protocol):
 
 
 def open_engine(bundle: Bundle, options: EngineOptions) -> DualEngine:
-    """The engine for the first target of `bundle` that can run here; raises BundleError if none can."""
-    for target in bundle.manifest.targets:
-        if target in ENGINES:
-            return cast(DualEngine, importlib.import_module(ENGINES[target]).open_engine(bundle, options))
-    has, can = ", ".join(bundle.manifest.targets), ", ".join(ENGINES)
-    raise BundleError(f"{bundle.root}: was exported for {has}, what can run here is {can}; export it for that")
+    """The engine that `options` asks for; raises as `choose_engine`."""
+    return cast(DualEngine, choose_engine(bundle, ENGINES, options.engine).open_engine(bundle, options))
 
 
 def has_graph(bundle: Bundle, name: str) -> bool:

@@ -1,20 +1,23 @@
 """What a runtime has to offer, and the registry of those that do: one file per engine, none of them imports torch."""
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_edge._extras import needs_extra
 from nexus_edge.bundle import Bundle
 from nexus_edge.errors import BundleError
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
-ENGINES = {"onnx": "nexus_edge.runtimes.onnx_engine"}
-"""Target of a bundle -> module with `open_engine(bundle, options) -> Engine`; the first that a bundle has is taken."""
+ENGINES = {"onnx": "nexus_edge.runtimes.onnx_engine", "openvino": "nexus_edge.runtimes.openvino_engine"}
+"""Target of a bundle -> module with `open_engine(bundle, options) -> Engine`; see `choose_engine`."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,12 @@ class EngineOptions:
         threads: that compute one operator; None leaves it to the engine (one per core)
         keep_vision: keep the vision encoder loaded between pictures. Off, its memory is free while text is generated,
             and each new picture pays for loading it again.
+        engine: the target of the bundle whose graphs run; None takes the first that can run here
     """
 
     threads: int | None = None
     keep_vision: bool = False
+    engine: str | None = None
 
 
 class Engine(Protocol):
@@ -57,9 +62,30 @@ class Engine(Protocol):
 
 
 def open_engine(bundle: Bundle, options: EngineOptions) -> Engine:
-    """The engine for the first target of `bundle` that can run here; raises BundleError if none can."""
-    for target in bundle.manifest.targets:
-        if target in ENGINES:
-            return cast(Engine, importlib.import_module(ENGINES[target]).open_engine(bundle, options))
-    has, can = ", ".join(bundle.manifest.targets), ", ".join(ENGINES)
-    raise BundleError(f"{bundle.root}: was exported for {has}, what can run here is {can}; export it for that")
+    """The engine that `options` asks for; raises as `choose_engine`."""
+    return cast(Engine, choose_engine(bundle, ENGINES, options.engine).open_engine(bundle, options))
+
+
+def choose_engine(bundle: Bundle, engines: Mapping[str, str], wanted: str | None) -> ModuleType:
+    """The module of an engine that runs a target of the bundle.
+
+    Args:
+        bundle: the bundle
+        engines: target -> module
+        wanted: the target; None: the first of the bundle
+
+    Raises:
+        BundleError: the bundle has no such target, or none that runs here
+        MissingExtraError: the engine's package is not installed
+    """
+    targets = bundle.manifest.targets
+    usable = [target for target in targets if target in engines]
+    if not usable or (wanted is not None and wanted not in usable):
+        asked = "" if wanted is None else f", which {wanted!r} is not"
+        raise BundleError(
+            f"{bundle.root}: was exported for {', '.join(targets)}{asked}; what can run here is {', '.join(engines)}: "
+            "export it for that (nexus-edge export --target)"
+        )
+    target = wanted or usable[0]
+    with needs_extra(f"engine {target}", target):
+        return importlib.import_module(engines[target])

@@ -3,6 +3,7 @@
 import openvino as ov
 
 from nexus_edge.bundle import TensorSpec
+from nexus_edge.bundle.openvino_names import BEAMS, LARGEST_POSITION
 from nexus_edge.export.openvino.family import Family, Part, root_of
 from nexus_edge.export.openvino.genai import write_phi3_v
 from nexus_edge.export.openvino.phi3_v_modules import (
@@ -14,7 +15,7 @@ from nexus_edge.export.openvino.phi3_v_modules import (
     VisionEmbeddings,
     VisionProjection,
 )
-from nexus_edge.export.openvino.stateful import BEAMS, make_stateful
+from nexus_edge.export.openvino.stateful import make_stateful
 from nexus_edge.graphs import GraphSpec
 from nexus_edge.models.phi3_v import Phi3V
 
@@ -79,6 +80,8 @@ def _decoder(model: Phi3V) -> list[Part]:
 
 
 def _finish_decoder(model: ov.Model) -> None:
+    (largest,) = (node for node in model.get_ops() if node.get_type_name() == "ReduceMax")
+    largest.set_friendly_name(LARGEST_POSITION)
     make_stateful(model, "inputs_embeds", PAST, PRESENT)
 
 

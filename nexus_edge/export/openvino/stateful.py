@@ -9,8 +9,7 @@ import openvino as ov
 from openvino import opset13 as op
 from openvino._offline_transformations import apply_make_stateful_transformation
 
-BEAMS = "beam_idx"
-"""int32 [batch]: which sequence of the call before each sequence continues."""
+from nexus_edge.bundle.openvino_names import BEAMS
 
 
 def make_stateful(model: ov.Model, embeds: str, past: str, present: str) -> None:

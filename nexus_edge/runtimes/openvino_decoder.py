@@ -1,0 +1,90 @@
+"""A stateful decoder of OpenVINO for one sequence, which can go back to a prefix of it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+
+from nexus_edge.bundle.openvino_names import BEAMS, LARGEST_POSITION
+from nexus_edge.errors import BundleError
+from nexus_edge.runtimes.engine import Floats
+from nexus_edge.runtimes.openvino_session import OpenVinoSettings, compile_graph, reported_as_bundle_error
+
+LENGTH_AXIS = 2  # of a variable, [batch, heads, tokens, head_dim]
+
+
+class OpenVinoDecoder:
+    """The decoder of a bundle with its cache."""
+
+    def __init__(self, path: Path, settings: OpenVinoSettings, threads: int | None) -> None:
+        self._path = path
+        compiled = compile_graph(path, settings, threads, adapt)
+        self._request = compiled.create_infer_request()
+        self._states = self._request.query_state()
+        self._length = 0
+
+    def extend(self, embeds: Floats, past: int, rope_length: int) -> Floats:
+        """Run tokens behind the first `past` of the cache.
+
+        Args:
+            embeds: [1, tokens, hidden]
+            past: cached tokens that stay
+            rope_length: for which LongRoPE's list is chosen
+
+        Returns:
+            logits of the last token, [vocab]; valid until the next call
+        """
+        total = past + embeds.shape[1]
+        with reported_as_bundle_error(self._path):
+            self._keep(past)
+            self._length = -1  # an interrupted call leaves some layers longer than others
+            outputs = self._request.infer(
+                {
+                    "inputs_embeds": embeds,
+                    "attention_mask": np.ones((1, total), np.int64),
+                    "position_ids": np.arange(past, total, dtype=np.int64)[None],
+                    BEAMS: np.zeros(1, np.int32),
+                    LARGEST_POSITION: np.array(rope_length - 1, np.int64),
+                },
+                share_inputs=True,
+                share_outputs=True,
+            )
+            self._length = total
+        logits: Floats = outputs["logits"][0, -1]
+        return logits
+
+    def _keep(self, length: int) -> None:
+        """Forget what the cache holds behind the first `length` tokens."""
+        if length == self._length:
+            return
+        if length == 0:
+            self._request.reset_state()
+            return
+        for state in self._states:
+            kept = np.ascontiguousarray(state.state.data.take(range(length), LENGTH_AXIS))
+            state.state = ov.Tensor(kept)
+
+
+def adapt(model: Any) -> None:
+    """Change a decoder from what other runtimes want of it to what one sequence needs, in place.
+
+    The product with the vocabulary takes the last token alone, and the largest position of the whole sequence becomes
+    an input.
+
+    Raises:
+        BundleError: it is no decoder of ours.
+    """
+    largest = [node for node in model.get_ops() if node.get_friendly_name() == LARGEST_POSITION]
+    product = model.output("logits").get_node().input_value(0).get_node()
+    if len(largest) != 1 or product.get_type_name() != "MatMul":
+        raise BundleError(f"the decoder has no {LARGEST_POSITION} or no product at its end; export the bundle again")
+    position = op.parameter([], np.int64, name=LARGEST_POSITION)
+    position.output(0).tensor.set_names({LARGEST_POSITION})
+    largest[0].output(0).replace(position.output(0))
+    model.add_parameters([position])
+    begin, end, step, axis = (op.constant(np.array([value], np.int64)) for value in (-1, np.iinfo(np.int64).max, 1, 1))
+    last = op.slice(product.input_value(0), begin, end, step, axis)
+    product.input(0).replace_source_output(last.output(0))
+    model.validate_nodes_and_infer_types()

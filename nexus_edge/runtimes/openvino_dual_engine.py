@@ -1,0 +1,45 @@
+"""The OpenVINO engine of a dual encoder: two graphs on the CPU."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nexus_edge.bundle import Bundle
+from nexus_edge.errors import BundleError
+from nexus_edge.runtimes.dual_engine import IMAGE, TEXT
+from nexus_edge.runtimes.engine import EngineOptions, Floats, Ids
+from nexus_edge.runtimes.openvino_session import OpenVinoSettings, compile_graph, reported_as_bundle_error
+
+TARGET = "openvino"
+
+
+def open_engine(bundle: Bundle, options: EngineOptions) -> "OpenVinoDualEngine":
+    """The engine of a bundle's `openvino` target."""
+    return OpenVinoDualEngine(bundle, options, OpenVinoSettings())
+
+
+class OpenVinoDualEngine:
+    """See `nexus_edge.runtimes.dual_engine.DualEngine`."""
+
+    def __init__(self, bundle: Bundle, options: EngineOptions, settings: OpenVinoSettings) -> None:
+        self._bundle, self._options, self._settings = bundle, options, settings
+        self._graphs: dict[str, Any] = {}
+
+    def encode_images(self, pixel_values: Floats) -> Floats:
+        """See `DualEngine.encode_images`."""
+        return self._run(IMAGE, pixel_values)
+
+    def encode_texts(self, input_ids: Ids) -> Floats:
+        """See `DualEngine.encode_texts`."""
+        return self._run(TEXT, input_ids)
+
+    def _run(self, graph: str, values: NDArray[Any]) -> Floats:
+        path = self._bundle.graph(TARGET, graph)
+        if graph not in self._graphs:
+            self._graphs[graph] = compile_graph(path, self._settings, self._options.threads)
+        with reported_as_bundle_error(path):
+            embeddings: Floats = np.array(self._graphs[graph](values)[0])
+        if not np.isfinite(embeddings).all():
+            raise BundleError(f"{path}: computes numbers that are none (NaN); export the bundle again")
+        return embeddings

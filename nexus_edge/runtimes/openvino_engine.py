@@ -1,0 +1,77 @@
+"""The OpenVINO engine: the graphs that OpenVINO GenAI's VLMPipeline runs, in our own pipeline."""
+
+from typing import Any
+
+import numpy as np
+
+from nexus_edge.bundle import Bundle
+from nexus_edge.errors import BundleError
+from nexus_edge.processing.folder import read_json
+from nexus_edge.processing.hd_transform import CROP
+from nexus_edge.runtimes.engine import EngineOptions, Floats, Ids
+from nexus_edge.runtimes.hd_layout import Separators, lay_out
+from nexus_edge.runtimes.openvino_decoder import OpenVinoDecoder
+from nexus_edge.runtimes.openvino_session import OpenVinoSettings, compile_graph, reported_as_bundle_error
+
+TARGET = "openvino"
+TOWER, PROJECTOR, EMBED, DECODER = "vision_embeddings", "vision_projection", "text_embeddings", "language_model"
+CROPS_AT_ONCE = 4  # through the tower; a crop has 577 tokens, enough for every core
+
+
+def open_engine(bundle: Bundle, options: EngineOptions) -> "OpenVinoEngine":
+    """The engine of a bundle's `openvino` target; raises BundleError."""
+    return OpenVinoEngine(bundle, options, OpenVinoSettings())
+
+
+class OpenVinoEngine:
+    """See `nexus_edge.runtimes.engine.Engine`. The vision graphs are loaded when the first picture comes."""
+
+    def __init__(self, bundle: Bundle, options: EngineOptions, settings: OpenVinoSettings) -> None:
+        self._paths = {name: bundle.graph(TARGET, name) for name in (TOWER, PROJECTOR, EMBED, DECODER)}
+        self._options, self._settings = options, settings
+        self._vision: tuple[Any, Any] | None = None
+        self._embed = self._compile(EMBED)
+        self._decoder = OpenVinoDecoder(self._paths[DECODER], settings, options.threads)
+        self._separators = _separators(bundle)
+
+    def encode_picture(self, pixel_values: Floats, image_sizes: Ids) -> Floats:
+        """See `Engine.encode_picture`."""
+        vision = self._vision or (self._compile(TOWER), self._compile(PROJECTOR))
+        self._vision = vision if self._options.keep_vision else None
+        tower, projector = vision
+        rows, columns = (int(size) // CROP for size in image_sizes[0])
+        crops = pixel_values[0, : 1 + rows * columns]
+        pieces = [crops[start : start + CROPS_AT_ONCE] for start in range(0, len(crops), CROPS_AT_ONCE)]
+        with reported_as_bundle_error(self._paths[TOWER]):
+            features = np.concatenate([tower(piece)[0] for piece in pieces])
+        tokens = lay_out(features, (rows, columns), self._separators)
+        with reported_as_bundle_error(self._paths[PROJECTOR]):
+            return np.array(projector(tokens[None])[0][0])
+
+    def reserve(self, tokens: int, past: int) -> None:
+        """See `Engine.reserve`; the plugin grows its cache by itself."""
+
+    def extend(self, ids: Ids, features: Floats | None, past: int, rope_length: int) -> Floats:
+        """See `Engine.extend`."""
+        with reported_as_bundle_error(self._paths[EMBED]):
+            embeds: Floats = self._embed(np.maximum(ids, 0)[None])[0]
+        if features is not None:
+            embeds = np.array(embeds)
+            embeds[0, ids < 0] = features
+        return self._decoder.extend(embeds, past, rope_length)
+
+    def _compile(self, graph: str) -> Any:
+        return compile_graph(self._paths[graph], self._settings, self._options.threads)
+
+
+def _separators(bundle: Bundle) -> Separators:
+    """From the config.json beside the graphs; raises BundleError."""
+    folder = bundle.graph(TARGET, DECODER).parent
+    config = read_json(folder, "config.json")
+    try:
+        row, view = (np.array(config[name], np.float32).ravel() for name in ("sub_GN", "glb_GN"))
+    except (KeyError, ValueError, TypeError) as error:
+        raise BundleError(
+            f"{folder / 'config.json'}: lacks sub_GN or glb_GN, the separators between crops; export the bundle again"
+        ) from error
+    return Separators(row, view)
