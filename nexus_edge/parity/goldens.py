@@ -18,12 +18,12 @@ FILE = "goldens.safetensors"
 GOLDENS = f"parity/{FILE}"
 
 
-def write_goldens(lab: Lab, folder: Path) -> Path:
-    """Record the lab's cases into `folder`/goldens.safetensors."""
+def write_goldens(lab: Lab, folder: Path) -> None:
+    """Record the lab's cases into `folder`/goldens.safetensors; no file where nothing can be recorded here."""
     tensors = dict(lab.record())
     folder.mkdir(exist_ok=True)
-    write_tensors(folder / FILE, tensors)
-    return folder / FILE
+    if tensors:
+        write_tensors(folder / FILE, tensors)
 
 
 def read_goldens(bundle: Bundle) -> tuple[Golden, ...]:

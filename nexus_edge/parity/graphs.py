@@ -68,7 +68,7 @@ def _carried(runner: Runner, graph: str, file: Path, steps: list[Step]) -> list[
 
     What it says is gated elsewhere: single layers above, the whole way in P5.
     """
-    judge = Judge(lambda stage: None, near_tie=0.0)
+    judge = Judge(lambda stage: None, lambda stage: 0.0)
     checks: list[Check] = []
     try:
         stage = runner.open(file, "visible")

@@ -13,8 +13,8 @@ TITLE = "structure: files and graphs are the manifest's"
 
 
 def run(lab: Lab) -> list[Check]:
-    """One check for the files, then one for each graph of each target."""
-    return [_files(lab), *lab.for_each_target(lambda target: _graphs(lab, target))]
+    """One check for the files, what a kind of model adds, then one for each graph of each target."""
+    return [_files(lab), *lab.compare_manifest(), *lab.for_each_target(lambda target: _graphs(lab, target))]
 
 
 def _graphs(lab: Lab, target: str) -> list[Check]:

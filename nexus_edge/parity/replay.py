@@ -53,7 +53,8 @@ def _replay(bundle: Bundle, target: str) -> list[Check]:
     manifest, gates = bundle.manifest, tolerances.load()
     scheme = scheme_class(manifest)
     judge = Judge(
-        lambda stage: gates.gate("verify", stage, target, scheme, manifest.source.weights), gates.near_tie(scheme)
+        lambda stage: gates.gate("verify", stage, target, scheme, manifest.source.weights),
+        lambda stage: gates.near_tie("verify", stage, scheme),
     )
     stages = {name: runner_of(target).open(bundle.graph(target, name)) for name in manifest.graphs[target]}
     return family_of(manifest.model_type).replay(Replay(bundle, stages, read_goldens(bundle), judge))

@@ -8,12 +8,12 @@ terminal) read these and nothing else.
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from nexus_edge.errors import BundleError
-from nexus_edge.parity.metrics import METRICS
+from nexus_edge.parity.metrics import METRICS, Array
 from nexus_edge.parity.tolerances import Gate
 
 Status = Literal["passed", "failed", "ambiguous", "reported", "not run"]
@@ -26,6 +26,35 @@ CARRIED = ", carried"
 
 class NotRunError(Exception):
     """A rung, or a part of one, cannot be climbed here; the message says why. It is reported, never as passed."""
+
+
+@dataclass(frozen=True)
+class Similarities:
+    """Cosines of pictures (rows) and texts (columns) before and after, for a plot.
+
+    `expected` is full precision's, `actual` the quantized model's; both rounded, for people.
+    """
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    actual: tuple[tuple[float, ...], ...]
+    expected: tuple[tuple[float, ...], ...]
+
+    @classmethod
+    def of(cls, rows: Sequence[str], columns: Sequence[str], actual: Array, expected: Array) -> "Similarities":
+        """The first rows and columns of two matrices, as many as there are names."""
+
+        def kept(matrix: Array) -> tuple[tuple[float, ...], ...]:
+            part = matrix[: len(rows), : len(columns)]
+            return tuple(tuple(round(float(number), 4) for number in row) for row in part)
+
+        return cls(tuple(rows), tuple(columns), kept(actual), kept(expected))
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Similarities":
+        """What `asdict` made of one."""
+        matrices = {name: tuple(tuple(float(n) for n in row) for row in raw[name]) for name in ("actual", "expected")}
+        return cls(tuple(raw["rows"]), tuple(raw["columns"]), **matrices)
 
 
 @dataclass(frozen=True)
@@ -44,6 +73,7 @@ class Check:
     layer: int | None = None
     problem: str | None = None
     target: str = ""
+    similarities: Similarities | None = None
 
     @property
     def value(self) -> float | None:
@@ -242,6 +272,7 @@ def _rung(raw: Mapping[str, Any]) -> Rung:
             layer=check["layer"],
             problem=check["problem"],
             target=check["target"],
+            similarities=check["similarities"] and Similarities.from_json(check["similarities"]),
         )
         for check in raw["checks"]
     )

@@ -46,7 +46,7 @@ def full_precision(recipe: Recipe) -> Recipe:
 
 
 def scheme_class(manifest: Manifest, graph: str | None = None) -> str:
-    """float32, float16, int8 or int4, or `mixed` where weights of different classes meet; the same for every target.
+    """float32, float16, int8 or int4, and `mixed` where 4 bits meet others; the coarsest decides about the others.
 
     Args:
         graph: only this graph; None for the whole bundle
@@ -57,7 +57,9 @@ def scheme_class(manifest: Manifest, graph: str | None = None) -> str:
     chosen = graphs.values() if graph is None else [graphs[graph]]
     schemes = {load_scheme(name) for info in chosen for name in info.scheme.split(", ")}
     classes = {f"{'float' if scheme.is_float else 'int'}{scheme.bits}" for scheme in schemes}
-    return classes.pop() if len(classes) == 1 else "mixed"
+    if len(classes) == 1:
+        return classes.pop()
+    return "mixed" if "int4" in classes else next(name for name in ("int8", "float16") if name in classes)
 
 
 def checkpoint_of(manifest: Manifest, spec: str | None = None) -> Checkpoint:
@@ -85,6 +87,14 @@ def _spec(manifest: Manifest) -> str:
 def parameter_bytes(checkpoint: Checkpoint) -> int:
     """Memory that the full-precision reference takes, in bytes."""
     return sum(int(np.prod(info.shape)) for info in checkpoint.keys().values()) * FLOAT_BYTES
+
+
+def parameter_count(bundle: Bundle) -> int:
+    """How many numbers the model has in full precision."""
+    import torch
+
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in _build(bundle).parameters())
 
 
 def weight_bytes(bundle: Bundle) -> int:
@@ -136,12 +146,17 @@ def build_quantized(bundle: Bundle) -> "ReferenceModel":
     from nexus_edge.quant.schemes import load_scheme
 
     recipe = recipe_of(bundle.manifest)
-    config = json.loads(bundle.file("processor/config.json").read_text("utf-8"))
     with torch.device("meta"):
-        model: ReferenceModel = import_module(f"nexus_edge.models.{recipe.model_type}").build(config)
+        model = _build(bundle)
     owner = split_of(recipe.model_type).owner
     quantize_modules(model, lambda module: load_scheme(recipe.scheme_for(owner(module), module)))
     return model.eval()
+
+
+def _build(bundle: Bundle) -> "ReferenceModel":
+    config = json.loads(bundle.file("processor/config.json").read_text("utf-8"))
+    model: ReferenceModel = import_module(f"nexus_edge.models.{bundle.manifest.model_type}").build(config)
+    return model
 
 
 def load_quantized(bundle: Bundle) -> "ReferenceModel":

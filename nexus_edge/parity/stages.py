@@ -91,10 +91,10 @@ def run_torch(spec: "GraphSpec", inputs: Values) -> Values:
 
 @dataclass(frozen=True)
 class Judge:
-    """Turns two sets of values into checks, with the gate that `gate(stage)` gives."""
+    """Turns two sets of values into checks, with the gate and the margin of near ties that a stage's name gives."""
 
     gate: Callable[[str], Gate | None]
-    near_tie: float
+    near_tie: Callable[[str], float]
 
     def check(self, stage: str, case: str, actual: Values, expected: Values) -> list[Check]:
         """One check for each expected value, in order; a value that is missing or of another shape fails."""
@@ -107,7 +107,7 @@ class Judge:
             elif actual[name].shape != expected[name].shape:
                 problem = f"shape {list(actual[name].shape)}, expected {list(expected[name].shape)}"
             elif name == "logits":
-                measures = compare_logits(actual[name], expected[name], self.near_tie)
+                measures = compare_logits(actual[name], expected[name], self.near_tie(stage))
             else:
                 measures = compare(actual[name], expected[name])
             checks.append(Check(stage, short_name(name), case, measures, gate, layer_of(name), problem))

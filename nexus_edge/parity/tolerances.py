@@ -20,6 +20,7 @@ FILE = Path(__file__).with_name("tolerances.toml")
 SCHEME_CLASSES = ("float32", "float16", "int8", "int4", "mixed")
 
 _PATTERNS = ("rung", "stage", "target", "scheme", "weights")  # what is not given matches everything
+_NEAR_TIE_PATTERNS = ("rung", "stage", "scheme")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,11 @@ class _Entry:
     gate: Gate
 
     def matches(self, *values: str) -> bool:
-        return all(fnmatchcase(value, pattern) for value, pattern in zip(values, self.patterns, strict=True))
+        return _match(values, self.patterns)
+
+
+def _match(values: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
+    return all(fnmatchcase(value, pattern) for value, pattern in zip(values, patterns, strict=True))
 
 
 @dataclass(frozen=True)
@@ -49,15 +54,16 @@ class Tolerances:
     """All gates and near-tie margins of one file."""
 
     entries: tuple[_Entry, ...]
-    near_ties: tuple[tuple[str, float], ...]
+    near_ties: tuple[tuple[tuple[str, ...], float], ...]  # patterns for rung, stage and scheme, and the margin
 
     def gate(self, rung: str, stage: str, target: str, scheme: str, weights: str) -> Gate | None:
         """The last entry that matches, or None where a stage is only reported."""
         return next((e.gate for e in reversed(self.entries) if e.matches(rung, stage, target, scheme, weights)), None)
 
-    def near_tie(self, scheme: str) -> float:
-        """Margin (see `top2_margin`) below which two different greedy tokens are ambiguous."""
-        return next((margin for pattern, margin in reversed(self.near_ties) if fnmatchcase(scheme, pattern)), 0.0)
+    def near_tie(self, rung: str, stage: str, scheme: str) -> float:
+        """Margin (see `top2_margin`) below which the order of two candidates says nothing; 0 where none is given."""
+        found = (margin for patterns, margin in reversed(self.near_ties) if _match((rung, stage, scheme), patterns))
+        return next(found, 0.0)
 
 
 class TolerancesError(NexusEdgeError):
@@ -101,8 +107,9 @@ def parse(document: Mapping[str, Any], origin: str) -> Tolerances:
     near_ties = []
     for i, raw in enumerate(document.get("near_tie", ())):
         where = f"{origin}, near_tie {i + 1}"
-        entry = _table(raw, {"scheme", "margin", "reason"}, set(), where)
-        near_ties.append((entry["scheme"], _number(entry, "margin", where)))
+        entry = _table(raw, {"margin", "reason"}, set(_NEAR_TIE_PATTERNS), where)
+        patterns = tuple(str(entry.get(key, "*")) for key in _NEAR_TIE_PATTERNS)
+        near_ties.append((patterns, _number(entry, "margin", where)))
     return Tolerances(tuple(entries), tuple(near_ties))
 
 

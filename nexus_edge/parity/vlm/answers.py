@@ -48,6 +48,6 @@ def torch_answer(model: "ReferenceModel", inputs: Mapping[str, Any], stop_ids: t
 
 def greedy_check(stage: str, case: str, answer: Answer, expected: Answer, judge: Judge) -> Check:
     """Two answers token by token; see `compare_greedy`."""
-    compared = compare_greedy(answer.ids, expected.ids, expected.margins, judge.near_tie)
+    compared = compare_greedy(answer.ids, expected.ids, expected.margins, judge.near_tie(stage))
     where = "" if compared.first_difference is None else f", first difference at {compared.first_difference}"
     return Check(stage, f"{len(expected.ids)} tokens{where}", case, compared.measures, judge.gate(stage))

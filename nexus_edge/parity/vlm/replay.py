@@ -52,7 +52,9 @@ def _replay(golden: Golden, processor: Processor, stages: Mapping[str, Stage], j
     values = decoder.run(_decoder_inputs(decoder, embedded["inputs_embeds"], {}))
     yield from _check(judge, "decoder", golden, values)
     if "full_precision_logits" in golden.values:
-        measures = compare_logits(values["logits"][:, -1], golden.values["full_precision_logits"], judge.near_tie)
+        measures = compare_logits(
+            values["logits"][:, -1], golden.values["full_precision_logits"], judge.near_tie("logits")
+        )
         yield Check("logits of full precision", "logits", golden.name, measures)
     expected = Answer(golden.values["greedy_ids"].tolist(), golden.values["greedy_margins"].tolist(), np.zeros(0))
     answer = _answer(stages, values, len(expected.ids), features[:0])

@@ -1,0 +1,141 @@
+"""P5 for dual encoders: pixels, tokens, embeddings, probabilities of labels, and hits of a search.
+
+Pixels and tokens are held against other code (see originals/); from there on the reference is the quantized PyTorch
+model on those inputs. What full precision would have said is reported beside it and gates nothing here: P4 has judged
+that.
+"""
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nexus_edge.parity.dual.embeddings import embed_pictures, embed_texts, ensemble
+from nexus_edge.parity.dual.ranking import compare_embeddings, ranking_checks, softmax
+from nexus_edge.parity.metrics import Array, Floats, compare
+from nexus_edge.parity.report import Check, NotRunError
+from nexus_edge.parity.stages import Judge
+
+if TYPE_CHECKING:
+    from nexus_edge.models.base import ReferenceModel
+    from nexus_edge.parity.dual.inputs import DualInputs
+    from nexus_edge.parity.dual.lab import DualLab
+    from nexus_edge.runtimes import DualEncoder
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one model makes of the probes and the sentences.
+
+    Attributes:
+        images, texts: embeddings [pictures, dim] and [sentences, dim]
+        labels: how well each label fits a picture, cosines [pictures, labels]
+        probabilities: [pictures, labels]
+    """
+
+    images: Floats
+    texts: Floats
+    labels: Floats
+    probabilities: Floats
+
+    @classmethod
+    def of(cls, model: "ReferenceModel", lab: "DualLab", inputs: "DualInputs") -> "Answers":
+        """By a PyTorch model, on inputs that the runtime's processing had no part in."""
+        material = lab.material
+        images = embed_pictures(model, inputs.pixels([probe.picture for probe in material.probes]))
+        prompts = embed_texts(model, inputs.ids(material.prompts))
+        similarities = images @ ensemble(prompts, len(material.held_out.labels)).T
+        texts = embed_texts(model, inputs.ids(material.sentences))
+        return cls(images, texts, similarities, softmax(lab.logit_scale * similarities))
+
+
+def compare_end_to_end(lab: "DualLab", target: str) -> list[Check]:
+    """The stages in their order."""
+    from nexus_edge.runtimes import load_dual_encoder
+
+    runtime, judge = load_dual_encoder(lab.only(target)), lab.judge("P5", target=target)
+    inputs, expected = lab.original_inputs, Answers.of(lab.quantized, lab, lab.original_inputs)
+    actual = _run(lab, runtime)
+    checks = [*_pixels(lab, judge, inputs), _tokens(lab, judge, inputs), _logit_scale(lab, judge)]
+    for stage, ours, theirs in (
+        ("image embeddings", actual.images, expected.images),
+        ("text embeddings", actual.texts, expected.texts),
+    ):
+        checks.append(Check(stage, stage, f"{len(ours)} rows", compare_embeddings(ours, theirs), judge.gate(stage)))
+    checks.append(_probabilities("probabilities", judge, actual, expected))
+    checks += ranking_checks(judge, "labels of a picture", actual.labels, expected.labels)
+    hits = _search(runtime, actual.images, lab.material.sentences)
+    checks += ranking_checks(judge, "pictures of a text", hits, expected.texts @ expected.images.T)
+    try:
+        full = Answers.of(lab.full, lab, inputs)
+    except NotRunError as error:
+        lab.note(f"probabilities of full precision: {error}")
+    else:
+        checks.append(_probabilities("probabilities of full precision", judge, actual, full))
+    return checks
+
+
+def _run(lab: "DualLab", runtime: "DualEncoder") -> Answers:
+    """The runtime that ships, as an application uses it."""
+    from nexus_edge.runtimes import TruncatedTextWarning
+
+    material = lab.material
+    pictures = [probe.picture for probe in material.probes]
+    found = runtime.classify(pictures, material.held_out.labels, material.held_out.templates)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncatedTextWarning)  # one of the sentences is there to be cut
+        texts = runtime.embed_texts(material.sentences)
+    return Answers(
+        images=np.asarray(runtime.embed_images(pictures), np.float64),
+        texts=np.asarray(texts, np.float64),
+        labels=np.stack([result.similarities for result in found]).astype(np.float64),
+        probabilities=np.stack([result.probabilities for result in found]).astype(np.float64),
+    )
+
+
+def _pixels(lab: "DualLab", judge: Judge, inputs: "DualInputs") -> list[Check]:
+    checks: list[Check] = []
+    for probe in lab.material.probes:
+        ours, theirs = lab.processor.images([probe.picture]), inputs.pixels([probe.picture]).numpy()
+        checks += judge.check("pixels", probe.name, {"pixel_values": ours}, {"pixel_values": theirs})
+    return checks
+
+
+def _tokens(lab: "DualLab", judge: Judge, inputs: "DualInputs") -> Check:
+    """Ids of every text that is used anywhere in the ladder."""
+    material = lab.material
+    texts = (*material.sentences, *material.captions, *material.prompts)
+    ours, theirs = lab.processor.texts(texts), inputs.ids(texts).numpy()
+    same = ours.shape == theirs.shape
+    mismatches = int((ours != theirs).sum()) if same else max(ours.size, theirs.size)
+    return Check("tokens", "input_ids", f"{len(texts)} texts", {"mismatches": float(mismatches)}, judge.gate("tokens"))
+
+
+def _logit_scale(lab: "DualLab", judge: Judge) -> Check:
+    said, found = (np.array([[scale]]) for scale in (lab.info.logit_scale, lab.logit_scale))
+    return Check("logit scale", "logit_scale", "manifest", compare(said, found), judge.gate("logit scale"))
+
+
+def _probabilities(stage: str, judge: Judge, actual: Answers, expected: Answers) -> Check:
+    case = "{} pictures, {} labels".format(*expected.probabilities.shape)
+    measures = compare(actual.probabilities, expected.probabilities)
+    return Check(stage, "probabilities", case, measures, judge.gate(stage))
+
+
+def _search(runtime: "DualEncoder", images: Floats, sentences: tuple[str, ...]) -> Array:
+    """Cosines [sentences, pictures] as a search in an index of the pictures finds them."""
+    from nexus_edge.runtimes import PictureIndex, TruncatedTextWarning
+    from nexus_edge.runtimes.index.picture_index import Stamp
+
+    names = tuple(str(place) for place in range(len(images)))
+    stamps = (Stamp(0, 0),) * len(images)
+    rows = images.astype(np.float32)
+    index = PictureIndex(rows, names, stamps, runtime.info.image_tower, runtime.name, runtime.weights, "")
+    scores = np.zeros((len(sentences), len(images)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncatedTextWarning)
+        for row, sentence in zip(scores, sentences, strict=True):
+            for hit in runtime.search(sentence, index, top_k=len(images)):
+                row[int(hit.path)] = hit.score
+    return scores
