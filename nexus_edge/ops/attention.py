@@ -5,13 +5,13 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 
-def _split_heads(x: Tensor, num_heads: int) -> Tensor:
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """[batch, tokens, num_heads * head_dim] -> [batch, num_heads, tokens, head_dim]"""
     batch, tokens, width = x.shape
     return x.view(batch, tokens, num_heads, width // num_heads).transpose(1, 2)
 
 
-def _merge_heads(x: Tensor) -> Tensor:
+def merge_heads(x: Tensor) -> Tensor:
     """[batch, num_heads, tokens, head_dim] -> [batch, tokens, num_heads * head_dim]"""
     return x.transpose(1, 2).flatten(2)
 
@@ -29,9 +29,9 @@ def attention(query: Tensor, key: Tensor, value: Tensor, num_heads: int, visible
     Returns:
         [batch, queries, num_heads * head_dim]
     """
-    query, key, value = (_split_heads(x, num_heads) for x in (query, key, value))
+    query, key, value = (split_heads(x, num_heads) for x in (query, key, value))
     mask = None if visible is None else visible[:, None, None, :]
-    return _merge_heads(scaled_dot_product_attention(query, key, value, attn_mask=mask)).contiguous()
+    return merge_heads(scaled_dot_product_attention(query, key, value, attn_mask=mask)).contiguous()
 
 
 @attention.register_fake
@@ -65,8 +65,8 @@ def cached_attention(
         [batch, num_kv_heads, past + tokens, head_dim]
     """
     tokens, past = query.shape[1], past_key.shape[2]
-    present_key = torch.cat((past_key, _split_heads(key, num_kv_heads)), dim=2)
-    present_value = torch.cat((past_value, _split_heads(value, num_kv_heads)), dim=2)
+    present_key = torch.cat((past_key, split_heads(key, num_kv_heads)), dim=2)
+    present_value = torch.cat((past_value, split_heads(value, num_kv_heads)), dim=2)
 
     row = torch.arange(past, past + tokens, device=query.device).unsqueeze(1)
     column = torch.arange(past + tokens, device=query.device)
@@ -77,9 +77,9 @@ def cached_attention(
     # The lowest finite number and not -inf: a row of padding then sees everything equally and holds no NaN.
     bias = torch.zeros(visible.shape, dtype=query.dtype).masked_fill_(~visible, torch.finfo(query.dtype).min)
     context = scaled_dot_product_attention(
-        _split_heads(query, num_heads), present_key, present_value, attn_mask=bias, enable_gqa=num_heads != num_kv_heads
+        split_heads(query, num_heads), present_key, present_value, attn_mask=bias, enable_gqa=num_heads != num_kv_heads
     )
-    return _merge_heads(context).contiguous(), present_key, present_value
+    return merge_heads(context).contiguous(), present_key, present_value
 
 
 @cached_attention.register_fake

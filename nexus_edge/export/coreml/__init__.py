@@ -1,0 +1,10 @@
+"""The Core ML target: ML Programs with compressed constants, in packages of functions with fixed shapes.
+
+phi3_v.py, biomedclip.py  which packages a family becomes
+schemes.py                which systems can hold which weights
+program.py                torch.export to MIL, with the weights in place
+operators.py              the custom ops in MIL
+constants.py              quantized weights as compressed constants
+package.py                .mlpackage folders, and functions that share weights
+metadata.py               what an app reads before it loads one
+"""

@@ -1,0 +1,92 @@
+"""BiomedCLIP's towers: a package each, and one for iOS 17 where the schemes allow it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nexus_edge.bundle import TensorSpec
+from nexus_edge.export.coreml.family import Family, Function, Package, root_of
+from nexus_edge.export.coreml.schemes import IOS_BLOCKS, IOS_ROWS, oldest_ios
+from nexus_edge.graphs import GraphSpec
+from nexus_edge.graphs.biomedclip import ImageEncoder, TextEncoder
+from nexus_edge.models.biomedclip import BiomedClip
+from nexus_edge.processing.biomedclip import BiomedClipProcessor
+
+SHORT_TEXT = 64
+"""Tokens of the shorter text function: most labels fit, and attention to padding costs as much as to words."""
+
+_IMAGE_UNITS = _TEXT_UNITS = "cpuAndNeuralEngine"
+_PIXELS = "Takes pictures of {0} x {0} pixels, already resized and cropped; normalization is inside."
+
+
+class PictureEncoder(nn.Module):
+    """Pixels as a picture file holds them to unit vectors: normalization is inside."""
+
+    center: Tensor
+    factor: Tensor
+
+    def __init__(self, model: BiomedClip) -> None:
+        super().__init__()
+        self.root = model
+        for name in ("center", "factor"):
+            self.register_buffer(name, torch.empty(1, 3, 1, 1, device="meta"))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """[1, 3, image_size, image_size] of 0 to 255 -> [1, embed]"""
+        return self.root.encode_image((image - self.center) * self.factor)
+
+
+def _normalization(processor: Path) -> Mapping[str, Tensor]:
+    """The buffers of `PictureEncoder`."""
+    settings = BiomedClipProcessor.from_folder(processor)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (settings.mean, settings.std))
+    return {"center": 255 * mean, "factor": 1 / (255 * std)}
+
+
+def _image_packages(model: BiomedClip) -> list[Package]:
+    size = model.params.vision.image_size
+    sizes = (1, 3, size, size)
+    embeds = (TensorSpec("image_embeds", "float32", (1, model.embed_dim)),)
+    picture = Function(
+        "image",
+        PictureEncoder(model),
+        (TensorSpec("image", "float32", sizes),),
+        embeds,
+        images=frozenset({"image"}),
+        constants=_normalization,
+    )
+    pixels = Function("pixel_values", ImageEncoder(model), (TensorSpec("pixel_values", "float32", sizes),), embeds)
+    return _packages("image_encoder", model.visual, (pixels, picture), picture, _IMAGE_UNITS, _PIXELS.format(size))
+
+
+def _text_packages(model: BiomedClip) -> list[Package]:
+    functions = tuple(
+        Function(
+            f"tokens_{tokens}",
+            TextEncoder(model),
+            (TensorSpec("input_ids", "int32", (1, tokens)),),
+            (TensorSpec("text_embeds", "float32", (1, model.embed_dim)),),
+        )
+        for tokens in sorted({model.context_length, min(SHORT_TEXT, model.context_length)}, reverse=True)
+    )
+    note = "Ids are filled up with 0; take the shortest function that the text fits into."
+    return _packages("text_encoder", model.text, functions, functions[0], _TEXT_UNITS, note)
+
+
+def _packages(
+    file: str, tower: nn.Module, functions: tuple[Function, ...], only: Function, units: str, note: str
+) -> list[Package]:
+    packages = [Package(file, functions, units, IOS_BLOCKS, note)]
+    if oldest_ios(tower) <= IOS_ROWS:
+        packages.append(Package(f"{file}_ios{IOS_ROWS}", (only,), units, IOS_ROWS, note))
+    return packages
+
+
+def _build(spec: GraphSpec) -> Sequence[Package]:
+    model = root_of(spec, BiomedClip)
+    return _image_packages(model) if spec.name == "image_encoder" else _text_packages(model)
+
+
+FAMILY = Family(_build)

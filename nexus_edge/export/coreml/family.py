@@ -1,0 +1,73 @@
+"""What the Core ML target knows about a family of models."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+from nexus_edge.bundle import TensorSpec
+from nexus_edge.graphs import GraphSpec
+from nexus_edge.models.base import ReferenceModel
+
+Model = TypeVar("Model", bound=ReferenceModel)
+
+
+@dataclass(frozen=True)
+class Function:
+    """One program with fixed shapes, as the Neural Engine wants them.
+
+    Attributes:
+        name: within its package
+        module: holds the whole model as `root`, so that parameter names are the model's after "root."
+        inputs, outputs: all sizes are numbers
+        images: inputs that are pictures, float32 [1, 3, height, width] of 0 to 255 for the module
+        states: buffers of the module that the program keeps between calls, float16
+        constants: from the bundle's `processor/` folder to the buffers that neither checkpoint nor model holds, by name
+    """
+
+    name: str
+    module: nn.Module
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    images: frozenset[str] = frozenset()
+    states: tuple[TensorSpec, ...] = ()
+    constants: Callable[[Path], Mapping[str, Tensor]] = lambda processor: {}
+
+
+@dataclass(frozen=True)
+class Package:
+    """One .mlpackage: functions that share their weights.
+
+    Attributes:
+        file: in the folder, without its ending
+        functions: the first one is the default; more than one needs iOS 18
+        compute_units: what the app should ask for, by the name of MLComputeUnits' case
+        ios: the oldest iOS that loads it
+        note: a sentence for the app developer
+    """
+
+    file: str
+    functions: tuple[Function, ...]
+    compute_units: str
+    ios: int = 18
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of models.
+
+    Attributes:
+        packages: from a graph of the model's split to the packages that it becomes
+    """
+
+    packages: Callable[[GraphSpec], Sequence[Package]]
+
+
+def root_of(spec: GraphSpec, kind: type[Model]) -> Model:
+    """The model whose graph this is."""
+    root = spec.module.root
+    assert isinstance(root, kind)
+    return root
