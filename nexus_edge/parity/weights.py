@@ -63,19 +63,23 @@ def _packed(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Dequantized rows, and the size of a step at each of their entries."""
     scheme, (rows, columns) = module.scheme, module.shape
-    qweight, scales = (to_torch(weights.read(f"{owner}.{suffix}")) for suffix in ("qweight", "scales"))
-    zeros = to_torch(weights.read(f"{owner}.zero_points")) if f"{owner}.zero_points" in weights.infos else None
+    names = {name: f"{owner}.{name}" for name in ("qweight", "scales", "zero_points", "multipliers")}
+    stored = {name: to_torch(weights.read(key)) for name, key in names.items() if key in weights.infos}
     count = max(1, _PIECE // columns)
     for start in range(0, rows, count):
-        part = slice(start, start + count)
-        codes, steps = qweight[part], scales[part].float().abs()
-        points = None if zeros is None else zeros[part]
-        shape = (len(codes), columns)
-        packed = QuantizedTensor(codes, scales[part], points, scheme.bits, scheme.group_size, shape)
-        wide = steps[:, None] if scheme.per_channel else steps.repeat_interleave(scheme.group_size, dim=1)[:, :columns]
-        yield packed.dequantize(), wide
-    for suffix in ("qweight", "scales"):
-        weights.release(f"{owner}.{suffix}")
+        piece = {name: tensor[start : start + count] for name, tensor in stored.items()}
+        packed = QuantizedTensor(
+            piece["qweight"],
+            piece["scales"],
+            piece.get("zero_points"),
+            scheme.bits,
+            scheme.group_size,
+            (len(piece["qweight"]), columns),
+            piece.get("multipliers"),
+        )
+        yield packed.dequantize(), packed.steps()
+    for name in stored:
+        weights.release(names[name])
 
 
 def _floats(name: str, weights: BundleWeights) -> Iterator[tuple[Tensor, Tensor]]:

@@ -20,8 +20,11 @@ def buffer_specs(shape: tuple[int, int], scheme: Scheme, *, has_bias: bool) -> B
         groups = -(-columns // scheme.group_size)
         specs = {
             "qweight": ("uint8", (rows, groups, scheme.group_size * scheme.bits // 8)),
-            "scales": (scheme.scale_dtype, (rows, groups)),
+            "scales": (scheme.scale_dtype, (rows,) if scheme.two_level else (rows, groups)),
         }
+        packed = ("uint8", (rows, -(-groups * scheme.bits // 8)))
         if not scheme.symmetric:
-            specs["zero_points"] = ("uint8", (rows, -(-groups * scheme.bits // 8)))
+            specs["zero_points"] = packed
+        if scheme.two_level:
+            specs["multipliers"] = packed
     return specs | {"bias": ("float32", (rows,))} if has_bias else specs

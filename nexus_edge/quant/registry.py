@@ -13,7 +13,7 @@ Quantizer = Callable[[Tensor, Scheme], QuantizedTensor]
 
 _QUANTIZERS: dict[str, Quantizer] = {}
 # The files that register something; a new method adds its file here.
-_METHOD_FILES = ("nexus_edge.quant.rtn",)
+_METHOD_FILES = ("nexus_edge.quant.rtn", "nexus_edge.quant.two_level")
 
 
 def quantizer(method: str) -> Callable[[Quantizer], Quantizer]:

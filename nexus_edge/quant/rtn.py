@@ -1,5 +1,8 @@
 """Round to nearest: each weight goes to the nearest code of its group, without calibration data."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -25,7 +28,7 @@ def round_to_nearest(weight: Tensor, scheme: Scheme) -> QuantizedTensor:
     scale is negative where that weight is positive (as Q4_0 of llama.cpp). Asymmetric groups map [min, max], widened to
     hold 0, to all codes. Scales are rounded to the type they are stored in before the codes are chosen.
     """
-    return _in_pieces(weight, scheme, search=False)
+    return in_pieces(weight, scheme, partial(_quantize_rows, search=False))
 
 
 @quantizer("rtn-mse")
@@ -35,22 +38,35 @@ def round_to_nearest_least_squares(weight: Tensor, scheme: Scheme) -> QuantizedT
     For every shrink factor the codes c of the weights w are fixed; the scale with the least squared error for them is
     then <c, w> / <c, c>, and the part of |w|^2 that it explains, <c, w>^2 / <c, c>, picks the best factor.
     """
-    return _in_pieces(weight, scheme, search=True)
+    return in_pieces(weight, scheme, partial(_quantize_rows, search=True))
 
 
-def _in_pieces(weight: Tensor, scheme: Scheme, *, search: bool) -> QuantizedTensor:
+def in_pieces(
+    weight: Tensor, scheme: Scheme, quantize: Callable[[Tensor, Scheme], dict[str, Tensor]]
+) -> QuantizedTensor:
+    """Quantize a weight [rows, columns] of any float type with a function that takes some of its rows as float32."""
     rows, columns = weight.shape
     specs = buffer_specs((rows, columns), scheme, has_bias=False)
     out = {name: torch.empty(size, dtype=getattr(torch, dtype)) for name, (dtype, size) in specs.items()}
     step = max(1, _PIECE // columns)
     for start in range(0, rows, step):
         part = slice(start, start + step)
-        piece = weight[part].float()
-        tensors = _quantize_channels(piece, scheme) if scheme.per_channel else _quantize_groups(piece, scheme, search)
-        for name, tensor in tensors.items():
+        for name, tensor in quantize(weight[part].float(), scheme).items():
             out[name][part] = tensor
-    zero_points = out.get("zero_points")
-    return QuantizedTensor(out["qweight"], out["scales"], zero_points, scheme.bits, scheme.group_size, (rows, columns))
+    codes = (out["qweight"], out["scales"], out.get("zero_points"))
+    return QuantizedTensor(*codes, scheme.bits, scheme.group_size, (rows, columns), out.get("multipliers"))
+
+
+def in_groups(weight: Tensor, group_size: int) -> Tensor:
+    """[rows, columns] -> [rows, groups, group_size], the last group padded with zeros"""
+    groups = -(-weight.shape[1] // group_size)
+    grouped: Tensor = pad(weight, (0, groups * group_size - weight.shape[1])).unflatten(-1, (groups, -1))
+    return grouped
+
+
+def _quantize_rows(weight: Tensor, scheme: Scheme, search: bool) -> dict[str, Tensor]:
+    """float32 [rows, columns] -> the tensors of `buffer_specs`"""
+    return _quantize_channels(weight, scheme) if scheme.per_channel else _quantize_groups(weight, scheme, search)
 
 
 def _quantize_channels(weight: Tensor, scheme: Scheme) -> dict[str, Tensor]:
@@ -61,8 +77,7 @@ def _quantize_channels(weight: Tensor, scheme: Scheme) -> dict[str, Tensor]:
 
 def _quantize_groups(weight: Tensor, scheme: Scheme, search: bool) -> dict[str, Tensor]:
     """float32 [rows, columns] -> the grouped tensors of `buffer_specs`"""
-    groups = -(-weight.shape[1] // scheme.group_size)
-    grouped = pad(weight, (0, groups * scheme.group_size - weight.shape[1])).unflatten(-1, (groups, -1))
+    grouped = in_groups(weight, scheme.group_size)
     low, high = grouped.amin(-1), grouped.amax(-1)
     top = (1 << scheme.bits) - 1
     if scheme.symmetric:

@@ -30,7 +30,8 @@ class Scheme:
         symmetric: codes are centred and there is no zero point
         scale_dtype: how scales are stored; arithmetic is float32 in either case
         activation: what the input is rounded to before the product: "none"; "int8-block": one scale per token and group
-            of the weight; "int8-row": one scale per token
+            of the weight; "int8-row": one scale per token, for weights that are int8 with one scale per output channel
+            or become so (method "two-level")
     """
 
     name: str
@@ -52,6 +53,11 @@ class Scheme:
         """Int8 codes with one scale per output channel, multiplied by int8 activations."""
         return not self.is_float and self.group_size == 0
 
+    @property
+    def two_level(self) -> bool:
+        """4-bit codes that become int8 with one scale per output channel when they are loaded."""
+        return self.method == "two-level"
+
     def __post_init__(self) -> None:
         """Refuse combinations that no kernel computes."""
         if self.bits not in (FLOAT_BITS if self.is_float else CODE_BITS):
@@ -68,8 +74,20 @@ class Scheme:
             )
         if self.group_size and (self.group_size < 16 or self.group_size & (self.group_size - 1)):
             raise RecipeError(f"scheme {self.name}: group_size = {self.group_size} is not a power of two >= 16")
-        if self.group_size and self.activation == "int8-row":
-            raise RecipeError(f'scheme {self.name}: groups go with activation = "int8-block" or "none"')
+        if self.two_level and (self.bits, self.group_size > 0, self.symmetric, self.activation) != (
+            4,
+            True,
+            False,
+            "int8-row",
+        ):
+            raise RecipeError(
+                f'scheme {self.name}: method = "two-level" needs bits = 4, a group_size, symmetric = false and '
+                'activation = "int8-row"'
+            )
+        if self.group_size and self.activation == "int8-row" and not self.two_level:
+            raise RecipeError(
+                f'scheme {self.name}: groups go with activation = "int8-block" or "none", or with method = "two-level"'
+            )
 
 
 def available_schemes() -> tuple[str, ...]:

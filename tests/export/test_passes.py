@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from nexus_edge.export.onnx import passes
+from nexus_edge.export.onnx import passes, schemas
 
 X = np.arange(24, dtype=np.float32).reshape(2, 12)
 Node = tuple[str, list[str], list[str], dict[str, object]]
@@ -130,6 +130,24 @@ def test_other_reshapes_stay(nodes: list[Node]) -> None:
     constants = {"w": X.copy(), "flat": np.array([-1]), "keep": np.array([0, 3, 4])}
     model = build(nodes, constants, ["y", "z"])
     check(model, passes.reshape_initializers, [kind for kind, *_ in nodes])
+
+
+def test_bytes_of_a_weight_are_seen_as_nibbles() -> None:
+    nodes: list[Node] = [
+        ("Nibbles", ["w"], ["n"], {"domain": schemas.NIBBLES.domain}),
+        ("Cast", ["n"], ["y"], {"to": 1}),
+    ]
+    model = build(nodes, {"w": np.array([[0x10, 0x32], [0x54, 0xF6]], np.uint8)}, ["y"])
+    model.opset_imports[schemas.NIBBLES.domain] = 1
+    passes.view_nibbles(model)
+    weight = model.graph.initializers["w"]
+    assert kinds(model) == ["Cast"]
+    assert (weight.dtype, weight.shape) == (ir.DataType.UINT4, ir.Shape([2, 4]))
+    assert schemas.NIBBLES.domain not in model.opset_imports
+    # attach_weights gives the initializer its bytes in the new type; here they still have the old one.
+    bytes_ = np.array([0x10, 0x32, 0x54, 0xF6], np.uint8)
+    weight.const_value = ir.PackedTensor(bytes_, ir.DataType.UINT4, shape=[2, 4], name="w")
+    assert run(model)[0].tolist() == [[0, 1, 2, 3], [4, 5, 6, 15]]
 
 
 def test_shapes_of_the_same_sizes_are_taken_once() -> None:

@@ -7,6 +7,7 @@ from nexus_edge.ops.attention import attention
 from nexus_edge.ops.gather_quantized import gather_quantized
 from nexus_edge.ops.matmul_int8 import matmul_int8
 from nexus_edge.ops.matmul_nbits import matmul_nbits
+from nexus_edge.ops.widen_int4 import widen_int4
 
 CODES = torch.zeros(6, 3, 16, dtype=torch.uint8)
 SCALES = torch.ones(6, 3, dtype=torch.float16)
@@ -18,6 +19,7 @@ CASES = [
     (matmul_nbits, (X, CODES, SCALES, None, None, 4, 32, 32)),
     (matmul_int8, (X, INT8, torch.ones(6), torch.ones(6))),
     (matmul_int8, (X, INT8, torch.ones(6), None)),
+    (widen_int4, (CODES, ZEROS, ZEROS, 80)),
     (attention, (X, X, X, 4)),
     (attention, (X[:, :1], X, X, 4, X[..., 0] > 0)),
     (gather_quantized, (torch.tensor([[1, 5]]), CODES, SCALES, ZEROS, 4, 32)),

@@ -10,7 +10,8 @@ from nexus_edge.quant.schemes import load_scheme
 # The graph and the eager op make the same integers and differ in the order of float32 sums only: sqrt(80) roundings of
 # 6e-8, relative to the largest output.
 SUMMATION_NOISE = 1e-6
-SCHEMES = ["float16", "int8", "int8-g32", "int4-g32", "int4-g64-asym"]  # one of each form; a graph takes half a second
+# One of each form; a graph takes half a second.
+SCHEMES = ["float16", "int8", "int8-g32", "int4-g32", "int4-g64-asym", "int4-g16-int8", "int4-g32-int8"]
 
 
 @pytest.mark.parametrize("bias", [False, True])

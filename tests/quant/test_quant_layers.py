@@ -36,7 +36,9 @@ def test_layers_survive_export_on_meta(name: str) -> None:
     assert (vocab, output.dtype) == (100, torch.float32)
     targets = [str(node.target) for node in program.graph.nodes]
     assert sum(target.startswith("nexus.matmul") for target in targets) == (0 if scheme.is_float else 2)
-    assert sum(target.startswith("nexus.gather_quantized") for target in targets) == (scheme.group_size > 0)
+    assert sum(target.startswith("nexus.gather_quantized") for target in targets) == (
+        scheme.group_size > 0 and not scheme.two_level
+    )
 
 
 def test_the_scheme_is_chosen_by_full_name() -> None:

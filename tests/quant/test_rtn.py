@@ -13,7 +13,7 @@ from nexus_edge.quant.registry import find_quantizer
 from nexus_edge.quant.rtn import round_to_nearest
 from nexus_edge.quant.schemes import Scheme, available_schemes, load_scheme
 
-SCHEMES = [load_scheme(name) for name in available_schemes() if not load_scheme(name).is_float]
+SCHEMES = [scheme for scheme in map(load_scheme, available_schemes()) if scheme.method.startswith("rtn")]
 
 
 def _weight(rows: int, columns: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -15,10 +15,12 @@ GOOD = 'description = "x"\nmethod = "rtn"\nbits = 4\ngroup_size = 32\nactivation
 @pytest.mark.parametrize("name", available_schemes())
 def test_every_shipped_scheme_loads_and_its_name_tells_the_truth(name: str) -> None:
     scheme = load_scheme(name)
-    kind, bits, group, asymmetric = re.fullmatch(r"(float|int)(\d+)(?:-g(\d+))?(-asym)?", name).groups()
+    pattern = r"(float|int)(\d+)(?:-g(\d+))?(-asym|-int8)?"
+    kind, bits, group, rest = re.fullmatch(pattern, name).groups()
     assert (scheme.name, scheme.bits, scheme.group_size) == (name, int(bits), int(group or 0))
     assert scheme.is_float == (kind == "float")
-    assert scheme.symmetric == (asymmetric is None)
+    assert scheme.symmetric == (rest is None)
+    assert scheme.two_level == (rest == "-int8")
     if not scheme.is_float:
         find_quantizer(scheme.method)
 
@@ -47,6 +49,7 @@ def test_an_unknown_scheme_is_refused_with_a_suggestion() -> None:
         (GOOD.replace("= 32", "= 8"), "group_size = 8 is not a power of two >= 16"),
         (GOOD.replace("= 32", "= 0"), "needs bits = 8"),
         (GOOD.replace("int8-block", "int8-row"), 'groups go with activation = "int8-block"'),
+        (GOOD.replace("rtn", "two-level"), 'method = "two-level" needs bits = 4'),
         (GOOD.replace("int8-block", "int7"), "activation = 'int7'; known: int8-block, int8-row, none"),
         (GOOD + 'scale_dtype = "bfloat16"\n', "scale_dtype = 'bfloat16'; did you mean 'float16'"),
         ('description = "x"\nmethod = "float"\nbits = 16\ngroup_size = 32\n', 'method = "float" has no group_size'),

@@ -71,18 +71,29 @@ def attach_weights(model: ir.Model, stored: Mapping[str, StoredTensor], constant
         value.name = key
         assert value.shape is not None
         if key in constants:
-            value.const_value = ir.tensor(constants[key].numpy().reshape(value.shape.numpy()), name=key)
+            value.const_value = _embedded(constants[key], value)
             continue
         tensor = stored[key]
         value.const_value = ir.ExternalTensor(
             tensor.path.name,
             tensor.offset,
             tensor.size,
-            ir.DataType[_ONNX_NAMES[tensor.dtype]],
+            _stored_type(value, tensor.dtype),
             shape=ir.Shape(value.shape.numpy()),
             name=key,
             base_dir="",
         )
+
+
+def _embedded(constant: Tensor, value: ir.Value) -> ir.TensorProtocol:
+    assert value.shape is not None
+    if value.dtype == ir.DataType.UINT4:
+        return ir.PackedTensor(constant.flatten().numpy(), value.dtype, shape=value.shape, name=value.name)
+    return ir.tensor(constant.numpy().reshape(value.shape.numpy()), name=value.name)
+
+
+def _stored_type(value: ir.Value, dtype: str) -> ir.DataType:
+    return ir.DataType.UINT4 if value.dtype == ir.DataType.UINT4 else ir.DataType[_ONNX_NAMES[dtype]]
 
 
 def save(model: ir.Model, path: Path) -> None:

@@ -18,7 +18,8 @@ import nexus_edge.ops.gather_quantized
 import nexus_edge.ops.matmul_int8
 import nexus_edge.ops.matmul_nbits
 import nexus_edge.ops.norms
-import nexus_edge.ops.rotary  # noqa: F401
+import nexus_edge.ops.rotary
+import nexus_edge.ops.widen_int4  # noqa: F401
 from nexus_edge.export.onnx import schemas
 
 OPSET = 23
@@ -46,7 +47,7 @@ class CachedAttention(Enum):
 
 def translation_table(attention: CachedAttention) -> TranslationTable:
     """Custom op -> the function that records its ONNX form."""
-    schemas.register(schemas.CONTRIB)
+    schemas.register((*schemas.CONTRIB, schemas.NIBBLES))
     nexus = torch.ops.nexus
     cached = {
         CachedAttention.GROUP_QUERY: _group_query_attention,
@@ -59,6 +60,7 @@ def translation_table(attention: CachedAttention) -> TranslationTable:
         nexus.cached_attention.default: cached,
         nexus.matmul_nbits.default: _matmul_nbits,
         nexus.matmul_int8.default: _matmul_int8,
+        nexus.widen_int4.default: _widen_int4,
         nexus.gather_quantized.default: _gather_quantized,
         torch.ops.aten.linear.default: _linear,
     }
@@ -191,6 +193,31 @@ def _matmul_int8(x: Value, qweight: Value, scales: Value, bias: Value | None) ->
     y = op.Mul(product, op.Unsqueeze(step, op.Constant(value_ints=[-1])))
     y = op.Reshape(y, op.Concat(lead, op.Constant(value_ints=[rows]), axis=0))
     return y if bias is None else op.Add(y, bias)
+
+
+def _widen_int4(qweight: Value, multipliers: Value, zero_points: Value, columns: int) -> Value:
+    # Nothing but constants: ONNX Runtime computes this once, at load. In int8, because it then holds the result of
+    # every node for all weights at the same time.
+    rows, groups, half = qweight.shape
+
+    def per_group(packed: Value) -> Value:
+        values = op.Cast(_nibbles(packed), to=ir.DataType.INT8)
+        if groups % 2:
+            start, end, axis = (op.Constant(value_ints=[place]) for place in (0, groups, 1))
+            values = op.Slice(values, start, end, axis)
+        return op.Unsqueeze(values, op.Constant(value_ints=[-1]))
+
+    codes = op.Cast(_nibbles(qweight), to=ir.DataType.INT8)
+    wide = op.Mul(op.Sub(codes, per_group(zero_points)), per_group(multipliers))
+    flat = op.Reshape(wide, op.Constant(value_ints=[rows, groups * half * 2]))
+    if columns == groups * half * 2:
+        return flat
+    start, end, axis = (op.Constant(value_ints=[place]) for place in (0, columns, 1))
+    return op.Slice(flat, start, end, axis)
+
+
+def _nibbles(packed: Value) -> Value:
+    return Opset(schemas.NIBBLES.domain, 1).Nibbles(packed)
 
 
 def _linear(x: Value, weight: Value, bias: Value | None = None) -> Value:

@@ -38,6 +38,9 @@ CONTRIB = (
     Operator("GroupQueryAttention", 7, 0, 3, ("num_heads", "kv_num_heads", "local_window_size")),
 )
 
+NIBBLES = Operator("Nibbles", 1, 0, 1, (), domain="nexus.passes")
+"""A note for `passes.view_nibbles`: uint8 [..., n] seen as uint4 [..., 2 * n]."""
+
 
 def register(operators: Iterable[Operator]) -> None:
     """Make the operators known to `onnx`; calling it again does nothing."""
