@@ -21,6 +21,8 @@ compute precision. Inside an operation sums run in float32 either way, which is 
 
 Value = Array | str | Slot
 
+MAX_DEPTH = 8  # of constants made of constants; sparse and palettized and quantized at once makes 4
+
 
 @dataclass(frozen=True)
 class Run:
@@ -59,12 +61,11 @@ def evaluate(function: Function, given: Mapping[str, Array | Slot], run: Run) ->
     if unknown:
         raise BundleError(f"{run.where}: the operation {unknown[0]} is not known here; write it in runtimes/mil/ops")
     values: dict[str, Value] = dict(given)
-    constants: dict[str, Operation] = {}
+    constants = _constants(function, run.where)
     kept: dict[str, Array] = {}
     uses = _uses(function)
     for operation in function.operations:
-        if operation.kind == "const" or operation.kind.startswith("constexpr_"):
-            constants |= {name: operation for name, _ in operation.outputs}
+        if _is_constant(operation):
             continue
         results = _call(operation, _arguments(operation, values, constants, run), run)
         for (name, _), result in zip(operation.outputs, results, strict=True):
@@ -80,14 +81,33 @@ def evaluate(function: Function, given: Mapping[str, Array | Slot], run: Run) ->
 
 def constant_of(function: Function, name: str, run: Run) -> Array:
     """A constant by name, decompressed; raises BundleError if there is none of this name."""
-    constants = {output: operation for operation in function.operations for output, _ in operation.outputs}
-    operation = constants.get(name)
-    if operation is None or not (operation.kind == "const" or operation.kind.startswith("constexpr_")):
+    constants = _constants(function, run.where)
+    if name not in constants:
         raise BundleError(f"{run.where}: has no constant {name!r}")
     value = _value(name, {}, constants, run)
     if not isinstance(value, np.ndarray):
         raise BundleError(f"{run.where}: the constant {name!r} is no tensor")
     return value
+
+
+def _is_constant(operation: Operation) -> bool:
+    return operation.kind == "const" or operation.kind.startswith("constexpr_")
+
+
+def _constants(function: Function, where: str) -> dict[str, Operation]:
+    """Operations that are constants, by the names of those; each may only be made of constants before it."""
+    found: dict[str, Operation] = {}
+    depths: dict[str, int] = {}
+    for operation in filter(_is_constant, function.operations):
+        parts = [item for bindings in operation.inputs.values() for item in bindings if isinstance(item, str)]
+        strange = [part for part in parts if part not in found]
+        depth = 1 + max((depths.get(part, 0) for part in parts), default=0)
+        if strange or depth > MAX_DEPTH:
+            reason = f"the value {strange[0]!r}, which is no constant before it" if strange else "too many others"
+            raise BundleError(f"{where}: the constant {operation} is made of {reason}")
+        found |= {name: operation for name, _ in operation.outputs}
+        depths |= {name: depth for name, _ in operation.outputs}
+    return found
 
 
 def _uses(function: Function) -> Counter[str]:
@@ -162,7 +182,7 @@ def _call(operation: Operation, arguments: Mapping[str, Any], run: Run) -> list[
     try:
         with np.errstate(all="ignore"):  # infinities are values; whoever compares will see them
             result = operators()[operation.kind].function(**arguments)
-    except (ValueError, IndexError, TypeError, AttributeError, ArithmeticError) as error:
+    except (ValueError, IndexError, TypeError, AttributeError, ArithmeticError, MemoryError) as error:
         raise BundleError(f"{run.where}: the operation {operation} fails: {' '.join(str(error).split())}") from error
     results = () if result is None else result if isinstance(result, tuple) else (result,)
     if len(results) != len(operation.outputs):

@@ -64,7 +64,7 @@ class Description:
 def read_description(description: Message) -> Description:
     """Raises WireError if a feature is neither a tensor nor an image nor a state."""
     functions = {
-        function.text(1): Interface(_features(function, 2), _features(function, 4), _features(function, 6))
+        function.name(1): Interface(_features(function, 2), _features(function, 4), _features(function, 6))
         for function in description.messages(20)
     }
     if not functions:
@@ -78,12 +78,12 @@ def read_description(description: Message) -> Description:
         zip(("shortDescription", "version", "author", "license"), map(metadata.text, (1, 2, 3, 4)), strict=True)
     )
     written |= {entry.text(1): entry.text(2) for entry in metadata.messages(100)}
-    default = description.text(21) or _DEFAULT_FUNCTION
+    default = description.name(21) or _DEFAULT_FUNCTION
     return Description(functions, default, {key: value for key, value in written.items() if value})
 
 
 def _features(message: Message, number: int) -> dict[str, Feature]:
-    features = [_feature(item.text(1), item.message(3)) for item in message.messages(number)]
+    features = [_feature(item.name(1), item.message(3)) for item in message.messages(number)]
     return {feature.name: feature for feature in features}
 
 

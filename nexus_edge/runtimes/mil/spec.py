@@ -14,7 +14,7 @@ from nexus_edge.runtimes.mil.dtypes import BY_CODE, DType, unpack
 from nexus_edge.runtimes.mil.wire import Message, WireError
 
 MAX_RANK = 32  # numpy 1.x cannot hold more; Core ML holds 5
-MAX_ELEMENTS = 2**40
+MAX_ELEMENTS = 2**34  # of one tensor; the largest weight of a 70 billion parameter model has 2**30
 
 Literal = np.ndarray | str
 """A tensor, or a scalar of type string."""
@@ -93,23 +93,23 @@ def read_program(program: Message) -> dict[str, Function]:
 
 def _function(name: str, function: Message) -> Function:
     blocks = function.mapping(3)
-    opset = function.text(2)
+    opset = function.name(2)
     if opset not in blocks:
         raise WireError(f"function {name} has no block for its own opset {opset!r}")
     block = blocks[opset]
     return Function(
-        {item.text(1): _value_type(item.message(2)) for item in function.messages(1)},
+        {item.name(1): _value_type(item.message(2)) for item in function.messages(1)},
         [_operation(operation) for operation in block.messages(3)],
-        tuple(block.texts(2)),
+        tuple(block.names(2)),
     )
 
 
 def _operation(operation: Message) -> Operation:
     attributes = {key: (_constant(value),) for key, value in operation.mapping(5).items()}
-    label = attributes.pop("name", None)
+    label = _label(attributes.pop("name", ()))
     inputs = {key: tuple(_binding(item) for item in value.messages(1)) for key, value in operation.mapping(2).items()}
-    outputs = [(item.text(1), _value_type(item.message(2))) for item in operation.messages(3)]
-    kind = operation.text(1)
+    outputs = [(item.name(1), _value_type(item.message(2))) for item in operation.messages(3)]
+    kind = operation.name(1)
     if 4 in operation:
         raise WireError(f"operation {kind} has blocks of its own; control flow is not supported")
     return Operation(
@@ -117,12 +117,17 @@ def _operation(operation: Message) -> Operation:
         # Until iOS 16 the arguments of a compressed constant are attributes, from iOS 18 on inputs.
         {**attributes, **inputs},
         tuple((name, type_) for name, type_ in outputs if isinstance(type_, TensorType)),
-        str(label[0].value) if label else "",
+        label,
     )
 
 
+def _label(name: tuple[Constant, ...]) -> str:
+    """Operations without outputs have nothing else to be called by."""
+    return name[0].value if name and isinstance(name[0].value, str) and name[0].value.isprintable() else "unnamed"
+
+
 def _binding(binding: Message) -> str | Constant:
-    return _constant(binding.message(2)) if 2 in binding else binding.text(1)
+    return _constant(binding.message(2)) if 2 in binding else binding.name(1)
 
 
 def _value_type(value_type: Message) -> TensorType | StateType:
@@ -154,7 +159,7 @@ def _constant(value: Message) -> Constant:
         raise WireError("a constant is no tensor of a fixed shape")
     if 5 in value:
         blob = value.message(5)
-        return Constant(type_, BlobRef(blob.text(1), blob.integer(2)))
+        return Constant(type_, BlobRef(blob.name(1), blob.integer(2)))
     return Constant(type_, _literal(value.message(3).message(1), type_))
 
 

@@ -48,6 +48,13 @@ class Message:
     def texts(self, number: int) -> list[str]:
         return [_text(part) for part in self._payloads(number)]
 
+    def name(self, number: int) -> str:
+        """A text that can stand in a message of one line."""
+        return _name(self.text(number))
+
+    def names(self, number: int) -> list[str]:
+        return [_name(text) for text in self.texts(number)]
+
     def message(self, number: int) -> "Message":
         return Message(self.raw(number))
 
@@ -56,7 +63,7 @@ class Message:
 
     def mapping(self, number: int) -> dict[str, "Message"]:
         """map<string, message>"""
-        return {entry.text(1): entry.message(2) for entry in self.messages(number)}
+        return {entry.name(1): entry.message(2) for entry in self.messages(number)}
 
     def integers(self, number: int) -> list[int]:
         """Repeated integers, packed into one field or one a field."""
@@ -127,3 +134,9 @@ def _text(data: memoryview) -> str:
         return bytes(data).decode()
     except UnicodeDecodeError as error:
         raise WireError("a text is not UTF-8") from error
+
+
+def _name(text: str) -> str:
+    if not text.isprintable():
+        raise WireError(f"{text[:40]!r} is no name")
+    return text
