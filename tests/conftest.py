@@ -52,18 +52,20 @@ def dual_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="session")
 def golden_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Bundle]:
-    """(recipe, golden config file, by default "config.json") -> a bundle of the golden weights; read-only."""
-    done: dict[tuple[str, str], Bundle] = {}
+    """(recipe, golden config file, by default "config.json", targets) -> the golden weights as a bundle; read-only."""
+    done: dict[tuple[str, str, tuple[str, ...]], Bundle] = {}
 
-    def make(recipe: str, config: str = "config.json") -> Bundle:
+    def make(recipe: str, config: str = "config.json", targets: tuple[str, ...] = ("onnx",)) -> Bundle:
         from nexus_edge.pipeline import export  # heavy, and most tests export nothing
 
-        if (recipe, config) not in done:
+        key = (recipe, config, targets)
+        if key not in done:
             folder = tmp_path_factory.mktemp("golden")
             checkpoint = golden_phi3.write_checkpoint(folder / "checkpoint", config)
-            export(checkpoint, find_recipe("phi3-vision", recipe), folder / recipe, parity=False)
-            done[recipe, config] = Bundle.open(folder / recipe)
-        return done[recipe, config]
+            chosen = find_recipe("phi3-vision", recipe).with_targets(targets)
+            export(checkpoint, chosen, folder / recipe, parity=False)
+            done[key] = Bundle.open(folder / recipe)
+        return done[key]
 
     return make
 
@@ -75,5 +77,16 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
     root = tmp_path_factory.mktemp("tiny") / "int4"
     recipe = find_recipe("phi3-vision", "int4")
+    export(open_checkpoint("tiny", recipe.checkpoint), recipe, root, parity=False)
+    return Bundle.open(root)
+
+
+@pytest.fixture(scope="session")
+def tiny_openvino(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The embedded checkpoint in int4 for OpenVINO and for ONNX Runtime, without parity; read-only."""
+    from nexus_edge.pipeline import export
+
+    root = tmp_path_factory.mktemp("tiny") / "int4"
+    recipe = find_recipe("phi3-vision", "int4").with_targets(("openvino", "onnx"))
     export(open_checkpoint("tiny", recipe.checkpoint), recipe, root, parity=False)
     return Bundle.open(root)

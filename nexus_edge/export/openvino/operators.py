@@ -126,7 +126,7 @@ def _matmul_nbits(node: Context) -> list[Value]:
 
 def _matmul_int8(node: Context) -> list[Value]:
     x, codes, scales, bias = _inputs(node, 4)
-    return _product(x, _as_float(op.multiply(op.convert(codes, scales.get_element_type()), scales)), bias)
+    return _product(x, op.multiply(op.convert(codes, "f32"), _as_float(scales)), bias)
 
 
 def _linear(node: Context) -> list[Value]:
@@ -146,21 +146,21 @@ def _gather_quantized(node: Context) -> list[Value]:
 
 def _dequantize(codes: Value, scales: Value, zero_points: Value | None, bits: int) -> Value:
     """Codes [rows, groups, group_size], scales [rows, groups, 1] -> float32 [rows, groups * group_size]"""
-    kind = scales.get_element_type()
     rows, groups, _ = codes.get_partial_shape()
     middle = Constant(codes.get_element_type(), Shape([1, 1, 1]), [1 << (bits - 1)])
-    zeros = op.convert(middle if zero_points is None else zero_points, kind)
+    zeros = op.convert(middle if zero_points is None else zero_points, "f32")
     if zero_points is not None and zero_points.get_partial_shape().rank.get_length() == 2:
-        zeros = _unpack_rows(zero_points, groups.get_length(), kind)
-    grouped = op.multiply(op.subtract(op.convert(codes, kind), zeros), scales)
-    return _as_float(op.reshape(grouped, _ints(rows.get_length(), _padded(codes)), special_zero=False))
+        zeros = _unpack_rows(zero_points, groups.get_length())
+    # In float32 and not in the scales' float16, where each product would be rounded to another number.
+    grouped = op.multiply(op.subtract(op.convert(codes, "f32"), zeros), _as_float(scales))
+    return op.reshape(grouped, _ints(rows.get_length(), _padded(codes)), special_zero=False)
 
 
-def _unpack_rows(packed: Value, groups: int, kind: Type) -> Value:
+def _unpack_rows(packed: Value, groups: int) -> Value:
     """uint8 [rows, ceil(groups / 2)], low half first -> [rows, groups, 1]; computed once, at load."""
-    wide = op.convert(packed, kind)
-    high = op.floor(op.divide(wide, op.constant(16, kind)))
-    low = op.subtract(wide, op.multiply(high, op.constant(16, kind)))
+    wide = op.convert(packed, "f32")
+    high = op.floor(op.divide(wide, _float(16.0)))
+    low = op.subtract(wide, op.multiply(high, _float(16.0)))
     pairs = op.concat([op.unsqueeze(low, _ints(2)), op.unsqueeze(high, _ints(2))], 2)
     flat = op.reshape(pairs, _ints(0, -1), special_zero=True)
     return op.unsqueeze(op.slice(flat, _ints(0), _ints(groups), _ints(1), _ints(1)), _ints(2))
@@ -181,7 +181,7 @@ def _pad_columns(x: Value, count: int) -> Value:
 
 
 def _as_float(x: Value) -> Value:
-    return x if x.get_output_element_type(0) == Type.f32 else op.convert(x, "f32")
+    return x if x.get_element_type() == Type.f32 else op.convert(x, "f32")
 
 
 def _split_heads(x: Value, num_heads: int) -> Value:
