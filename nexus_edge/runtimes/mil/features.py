@@ -64,7 +64,7 @@ class Description:
 def read_description(description: Message) -> Description:
     """Raises WireError if a feature is neither a tensor nor an image nor a state."""
     functions = {
-        function.name(1): Interface(_features(function, 2), _features(function, 4), _features(function, 6))
+        function.name(1): Interface(_features(function, 2), _features(function, 3), _features(function, 6))
         for function in description.messages(20)
     }
     if not functions:

@@ -42,6 +42,7 @@ class MilFunction:
         self._function, self._package = function, package
         self._where = f"{package.path}: function {name}"
         missing = (self.inputs.keys() | self.states.keys()) ^ function.inputs.keys()
+        missing |= self.outputs.keys() ^ set(function.outputs)
         if missing:
             raise BundleError(f"{self._where}: description and program do not agree about {sorted(missing)[0]!r}")
 

@@ -117,8 +117,10 @@ def test_functions_of_one_package_share_a_state(save: Any, ct: Any, mb: Any, tmp
 
     model = MilModel.open(tmp_path / "both.mlpackage")
     assert set(model.functions) == {"prefill", "decode"} and model.main is model.functions["decode"]
-    state = model.functions["prefill"].new_state()
-    model.functions["prefill"].run({"x": np.array([1, 2, 3, 4], np.float32)}, state)
+    prefill = model.functions["prefill"]
+    assert prefill.inputs["x"].shape == (4,) and prefill.states["total"].shape == (3,) and "y" in prefill.outputs
+    state = prefill.new_state()
+    prefill.run({"x": np.array([1, 2, 3, 4], np.float32)}, state)
     assert model.main.run({"x": np.array([5], np.float32)}, state)["y"].tolist() == [15, 15, 15]
     with pytest.raises(BundleError, match=r"function decode: the input 'x' is \[4\]"):
         model.main.run({"x": np.zeros(4, np.float32)}, state)
