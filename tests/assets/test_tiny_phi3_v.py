@@ -46,7 +46,7 @@ def test_it_fits_in_six_megabytes() -> None:
 
 def test_the_tensors_are_exactly_the_originals() -> None:
     """Names as in the published index; the layer and the norm that the features pass by are stored as well."""
-    keys = open_checkpoint("tiny", None).keys()
+    keys = open_checkpoint("tiny", "microsoft/Phi-3-vision-128k-instruct").keys()
     tower = "model.vision_embed_tokens.img_processor.vision_model."
     attention = [f"self_attn.{name}_proj" for name in ("q", "k", "v", "out")]
     both = ("weight", "bias")

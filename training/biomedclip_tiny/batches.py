@@ -16,7 +16,7 @@ from views import Facts, Window, facts_of, seen
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's
 MIX = {"white": 0.17, "red": 0.17, "platelet": 0.16, "background": 0.05}  # the rest are fields
-OTHER_CELL = 0.12  # share of a view about one cell that a white cell of its surroundings may take
+OTHER_CELL = 0.35  # share of a view about one cell that a white cell of its surroundings may take
 FIELD = (140, 480)  # pixels of the picture along a field
 BACKGROUND = (48, 140)
 NOISE = (
