@@ -14,7 +14,8 @@ import nexus_edge.ops.gather_quantized
 import nexus_edge.ops.matmul_int8
 import nexus_edge.ops.matmul_nbits
 import nexus_edge.ops.norms
-import nexus_edge.ops.rotary  # noqa: F401
+import nexus_edge.ops.rotary
+import nexus_edge.ops.widen_int4  # noqa: F401
 from nexus_edge.export.onnx import schemas
 from nexus_edge.export.onnx.lowering import TranslationTable, Value
 from nexus_edge.export.onnx.schemas import Operator
@@ -28,6 +29,7 @@ OPERATORS = (
     Operator("cached_attention", 6, 0, 3, ("num_heads", "num_kv_heads", "window"), domain=DOMAIN),
     Operator("matmul_nbits", 3, 2, 1, ("bits", "group_size"), domain=DOMAIN),
     Operator("matmul_int8", 3, 1, 1, (), domain=DOMAIN),
+    Operator("widen_int4", 3, 0, 1, ("columns",), domain=DOMAIN),
     Operator("gather_quantized", 3, 1, 1, ("bits", "group_size"), domain=DOMAIN),
     Operator("linear", 2, 1, 1, (), domain=DOMAIN),
 )
@@ -44,6 +46,7 @@ def translation_table() -> TranslationTable:
         nexus.cached_attention.default: _cached_attention,
         nexus.matmul_nbits.default: _matmul_nbits,
         nexus.matmul_int8.default: _matmul_int8,
+        nexus.widen_int4.default: _widen_int4,
         nexus.gather_quantized.default: _gather_quantized,
         torch.ops.aten.linear.default: _linear,
     }
@@ -105,6 +108,10 @@ def _matmul_nbits(
 
 def _matmul_int8(x: Value, qweight: Value, scales: Value, bias: Value | None) -> Value:
     return _op().matmul_int8(x, qweight, scales, bias)
+
+
+def _widen_int4(qweight: Value, multipliers: Value, zero_points: Value, columns: int) -> Value:
+    return _op().widen_int4(qweight, multipliers, zero_points, columns=columns)
 
 
 def _linear(x: Value, weight: Value, bias: Value | None = None) -> Value:

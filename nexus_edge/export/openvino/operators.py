@@ -32,6 +32,7 @@ def extensions() -> list[ConversionExtension]:
         "cached_attention": partial(_cached_attention, shared),
         "matmul_nbits": _matmul_nbits,
         "matmul_int8": _matmul_int8,
+        "widen_int4": _widen_int4,
         "gather_quantized": _gather_quantized,
         "linear": _linear,
     }
@@ -126,7 +127,33 @@ def _matmul_nbits(node: Context) -> list[Value]:
 
 def _matmul_int8(node: Context) -> list[Value]:
     x, codes, scales, bias = _inputs(node, 4)
-    return _product(x, op.multiply(op.convert(codes, "f32"), _as_float(scales)), bias)
+    scales = _as_float(scales)
+    groups = _levels(codes)
+    if groups is None:
+        return _product(x, op.multiply(op.convert(codes, "f32"), scales), bias)
+    # Both levels in one factor, which is computed once, at load: the plugin knows weights with one scale per group.
+    differences, multipliers = groups.input_values()
+    weight = _flat_groups(op.multiply(differences, op.multiply(multipliers, op.unsqueeze(scales, _ints(2)))))
+    missing = weight.get_output_partial_shape(0)[1].get_length() - x.get_partial_shape()[-1].get_length()
+    return _product(_pad_columns(x, missing), weight, bias)
+
+
+def _widen_int4(node: Context) -> list[Value]:
+    codes, multipliers, zero_points = _inputs(node, 3)
+    zeros, factors = (_per_group(packed, codes) for packed in (zero_points, multipliers))
+    weight = _flat_groups(op.multiply(op.subtract(op.convert(codes, "f32"), zeros), factors))
+    columns = node.get_attribute("columns")
+    if columns == _padded(codes):
+        return weight.outputs()
+    return op.slice(weight, _ints(0), _ints(columns), _ints(1), _ints(1)).outputs()
+
+
+def _levels(codes: Value) -> Any:
+    """The product in groups that a `_widen_int4` ends with; None for codes that are stored as they are."""
+    node = codes.get_node()
+    if node.get_type_name() == "Slice":
+        node = node.input_value(0).get_node()
+    return node.input_value(0).get_node() if node.get_type_name() == "Reshape" else None
 
 
 def _linear(node: Context) -> list[Value]:
@@ -146,14 +173,23 @@ def _gather_quantized(node: Context) -> list[Value]:
 
 def _dequantize(codes: Value, scales: Value, zero_points: Value | None, bits: int) -> Value:
     """Codes [rows, groups, group_size], scales [rows, groups, 1] -> float32 [rows, groups * group_size]"""
-    rows, groups, _ = codes.get_partial_shape()
-    middle = Constant(codes.get_element_type(), Shape([1, 1, 1]), [1 << (bits - 1)])
-    zeros = op.convert(middle if zero_points is None else zero_points, "f32")
-    if zero_points is not None and zero_points.get_partial_shape().rank.get_length() == 2:
-        zeros = _unpack_rows(zero_points, groups.get_length())
+    middle = op.convert(Constant(codes.get_element_type(), Shape([1, 1, 1]), [1 << (bits - 1)]), "f32")
+    zeros = middle if zero_points is None else _per_group(zero_points, codes)
     # In float32 and not in the scales' float16, where each product would be rounded to another number.
-    grouped = op.multiply(op.subtract(op.convert(codes, "f32"), zeros), _as_float(scales))
-    return op.reshape(grouped, _ints(rows.get_length(), _padded(codes)), special_zero=False)
+    return _flat_groups(op.multiply(op.subtract(op.convert(codes, "f32"), zeros), _as_float(scales)))
+
+
+def _flat_groups(grouped: Any) -> Any:
+    """[rows, groups, group_size] -> [rows, groups * group_size]"""
+    rows, groups, group_size = (size.get_length() for size in grouped.get_output_partial_shape(0))
+    return op.reshape(grouped, _ints(rows, groups * group_size), special_zero=False)
+
+
+def _per_group(values: Value, codes: Value) -> Any:
+    """4 or 8 bits for each group of codes [rows, groups, group_size], packed or not -> float32 [rows, groups, 1]"""
+    if values.get_partial_shape().rank.get_length() == 3:
+        return op.convert(values, "f32")
+    return _unpack_rows(values, codes.get_partial_shape()[1].get_length())
 
 
 def _unpack_rows(packed: Value, groups: int) -> Value:

@@ -9,17 +9,24 @@ import onnx_ir as ir
 from nexus_edge.export.onnx.passes import PARAMETER_PREFIX
 from nexus_edge.export.openvino.lowering import DOMAIN
 
-_QUANTIZED = {"matmul_nbits": (1, 2, 3), "gather_quantized": (1, 2, 3)}
-"""Node -> places of its codes, scales and zero points."""
+_TYPES = {4: ir.DataType.UINT4, 8: ir.DataType.UINT8}
+_CODES = 1
+_SCALES = 2
+_ZERO_POINTS = 3
+"""Places among the inputs of a node with a weight in groups."""
 
 
 def make_weight_inputs(model: ir.Model, constants: frozenset[str]) -> None:
     """Turn every initializer but `constants` into an input under its name in the torch model, in place."""
     for node in model.graph:
-        if node.domain == DOMAIN and node.op_type in _QUANTIZED:
+        if node.domain != DOMAIN:
+            continue
+        if node.op_type in ("matmul_nbits", "gather_quantized"):
             _view_groups(node)
-        elif node.domain == DOMAIN and node.op_type == "matmul_int8":
-            _set_shape(node.inputs[2], [*_sizes(node.inputs[2]), 1])
+        elif node.op_type == "widen_int4":
+            _view_levels(node)
+        elif node.op_type == "matmul_int8":
+            _set_shape(node.inputs[_SCALES], [*_sizes(node.inputs[_SCALES]), 1])
     for name, value in list(model.graph.initializers.items()):
         key = name.removeprefix(PARAMETER_PREFIX)
         if key in constants:
@@ -30,19 +37,32 @@ def make_weight_inputs(model: ir.Model, constants: frozenset[str]) -> None:
 
 
 def _view_groups(node: ir.Node) -> None:
-    """Codes [rows, groups, group_size], scales [rows, groups, 1], zero points [rows, groups, 1] in 4 or 8 bits.
-
-    Packed zero points of an odd number of groups keep their bytes [rows, ceil(groups / 2)]: each row of them ends with
-    half a byte of padding, which no constant of OpenVINO can have.
-    """
+    """Codes [rows, groups, group_size], scales [rows, groups, 1] and zero points in 4 or 8 bits."""
     bits, group_size = (node.attributes[name].as_int() for name in ("bits", "group_size"))
-    codes, scales, zero_points = (node.inputs[place] if place < len(node.inputs) else None for place in (1, 2, 3))
-    rows, groups = _sizes(scales)[:2]
-    kind = ir.DataType.UINT4 if bits == 4 else ir.DataType.UINT8
-    _set_shape(codes, [rows, groups, group_size], kind)
-    _set_shape(scales, [rows, groups, 1])
-    if zero_points is not None and (bits == 8 or groups % 2 == 0):
-        _set_shape(zero_points, [rows, groups, 1], kind)
+    rows, groups = _sizes(node.inputs[_SCALES])[:2]
+    _set_shape(node.inputs[_CODES], [rows, groups, group_size], _TYPES[bits])
+    _set_shape(node.inputs[_SCALES], [rows, groups, 1])
+    if len(node.inputs) > _ZERO_POINTS and node.inputs[_ZERO_POINTS] is not None:
+        _view_packed(node.inputs[_ZERO_POINTS], rows, groups, bits)
+
+
+def _view_levels(node: ir.Node) -> None:
+    """Codes [rows, groups, group_size], multipliers and zero points, all of 4 bits."""
+    codes, *packed = node.inputs
+    rows, groups, half = _sizes(codes)
+    _set_shape(codes, [rows, groups, 2 * half], _TYPES[4])
+    for value in packed:
+        _view_packed(value, rows, groups, 4)
+
+
+def _view_packed(value: ir.Value | None, rows: int, groups: int, bits: int) -> None:
+    """One number per group: [rows, groups, 1] in 4 or 8 bits.
+
+    An odd number of groups keeps its bytes [rows, ceil(groups / 2)]: each row of them ends with half a byte of padding,
+    which no constant of OpenVINO can have.
+    """
+    if bits == 8 or groups % 2 == 0:
+        _set_shape(value, [rows, groups, 1], _TYPES[bits])
 
 
 def _sizes(value: ir.Value | None) -> list[int]:
