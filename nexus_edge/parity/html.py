@@ -5,10 +5,20 @@ from dataclasses import dataclass
 from nexus_edge.parity.markdown import WEIGHTS_NOTE, gate_text, rung_line, status_text
 from nexus_edge.parity.metrics import METRICS
 from nexus_edge.parity.plots import layer_drift, stage_bars
-from nexus_edge.parity.report import Report, Rung, utilisation
+from nexus_edge.parity.plots_dual import before_and_after, shown_similarities, similarity_maps
+from nexus_edge.parity.report import Check, Report, Rung, utilisation
 
-# The price of the scheme, in the order in which a reader asks for it.
-HEADLINES = ("exact_match", "exact_match_reference", "top1_agreement", "kl", "perplexity_delta", "cosine")
+# The price of the scheme: where P4 says it, and the measures in the order in which a reader asks for them. The first
+# entry with checks counts: held-out questions are what a checkpoint was trained to read, unlike the ladder's prompts.
+HEADLINES = (
+    (("held-out questions",), ("exact_match", "exact_match_reference", "top1_agreement", "kl", "perplexity_delta")),
+    (("logits",), ("top1_agreement", "kl", "perplexity_delta", "cosine")),
+    (
+        ("held-out cells", "held-out captions", "top-1", "ranking", "image embeddings", "text embeddings"),
+        ("accuracy", "accuracy_reference", "recall_at_5", "flips", "kendall", "cosine"),
+    ),
+)
+SHARES = ("exact_match", "top1_agreement", "accuracy", "recall_at_5", "flips")
 
 
 @dataclass(frozen=True)
@@ -21,27 +31,23 @@ class Tile:
 
 
 def tiles(report: Report) -> list[Tile]:
-    """The worst value of each headline metric at the end of P4.
-
-    From the held-out questions alone where there are some: they are what the checkpoint was trained to read, and the
-    ladder's own prompts may not be.
-    """
+    """The worst value of each headline measure of P4."""
     checks = [check for rung in report.rungs if rung.name == "P4" for check in rung.checks]
-    ends = [check for check in checks if check.stage == "held-out questions"]
-    ends = ends or [check for check in checks if check.stage == "logits"]
-    found = []
-    for name in HEADLINES:
-        measured = [check for check in ends if name in check.measures]
-        if measured:
-            pick = min if METRICS[name].higher_is_better else max
-            worst = pick(measured, key=lambda check: check.measures[name])
-            found.append(Tile(METRICS[name].label, _number(name, worst.measures[name]), worst.case))
-    return found
+    for stages, names in HEADLINES:
+        ends = [check for check in checks if check.stage in stages]
+        if ends:
+            return [_tile(name, ends) for name in names if any(name in check.measures for check in ends)]
+    return []
+
+
+def _tile(name: str, checks: list[Check]) -> Tile:
+    measured = [check for check in checks if name in check.measures]
+    worst = (min if METRICS[name].higher_is_better else max)(measured, key=lambda check: check.measures[name])
+    return Tile(METRICS[name].label, _number(name, worst.measures[name]), worst.case)
 
 
 def _number(name: str, value: float) -> str:
-    shares = ("exact_match", "exact_match_reference", "top1_agreement")
-    if name in shares:
+    if name.removesuffix("_reference") in SHARES:
         return f"{value:.1%}"
     return f"{value:+.2%}" if name == "perplexity_delta" else f"{value:.4g}"
 
@@ -69,6 +75,9 @@ def to_html(report: Report) -> str:
         tiles=tiles(report),
         stage_bars=stage_bars(report),
         layer_drift=layer_drift(report),
+        similarity_maps=similarity_maps(report),
+        similarities=shown_similarities(report),
+        before_and_after=before_and_after(report),
         metrics=METRICS,
         rung_line=rung_line,
         gate_text=gate_text,

@@ -1,52 +1,24 @@
-"""The two plots of the HTML report, as inline SVG.
+"""The two plots of every HTML report, as inline SVG.
 
 `stage_bars`: how much of its tolerance each stage uses, one bar for each stage of each rung.
 `layer_drift`: relative L2 error layer by layer, one panel for each tower; a solid line for what adds up on the way, a
 dashed one for each layer alone.
 """
 
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nexus_edge.parity.report import CARRIED, Check, Report, utilisation
+from nexus_edge.parity.svg import FAILED, GRID, INK, MUTED, PAPER, RUNG_COLOURS, clean, empty_figure, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-INK, MUTED, GRID, FAILED = "#1c2733", "#66727f", "#e3e7eb", "#c8372d"
-RUNG_COLOURS = {"P1": "#7d8b99", "P2": "#2a78b5", "P3": "#1b9e77", "P4": "#d98a00", "P5": "#8457b8"}
-PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}  # behind text that a line would cross
 TOWERS = ("vision_encoder", "decoder", "image_encoder", "text_encoder")  # as a model's input passes through them
 # Where an exact stage used nothing of its tolerance a logarithmic bar would have no length at all.
 SHORTEST, LONGEST = 1e-4, 1e3
-
-
-def _svg(figure: "Figure") -> str:
-    from matplotlib import rc_context
-
-    buffer = io.StringIO()
-    # Text stays text: smaller, searchable, and in the font of the page. A fixed salt keeps the ids, so files compare.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "nexus-edge", "font.family": "sans-serif"}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
-
-
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _clean(axes: "Axes") -> None:
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(GRID)
-    axes.tick_params(colors=MUTED, length=0, labelsize=9)
 
 
 def worst_by_stage(report: Report) -> dict[tuple[str, str], Check]:
@@ -65,7 +37,7 @@ def stage_bars(report: Report) -> str | None:
     worst = {key: check for key, check in worst_by_stage(report).items() if key[0] in RUNG_COLOURS}
     if not worst:
         return None
-    figure = _figure(9.6, 0.9 + 0.3 * len(worst))
+    figure = empty_figure(9.6, 0.9 + 0.3 * len(worst))
     axes = figure.subplots()
     for row, ((rung, stage), check) in enumerate(worst.items()):
         used = min(max(utilisation(check), SHORTEST), LONGEST)
@@ -88,9 +60,9 @@ def stage_bars(report: Report) -> str | None:
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.set_xlabel("share of the tolerance that is used (number: the measured value)", fontsize=9, color=MUTED)
-    _clean(axes)
+    clean(axes)
     axes.tick_params(axis="y", labelsize=10, labelcolor=INK)
-    return _svg(figure)
+    return to_svg(figure)
 
 
 @dataclass(frozen=True)
@@ -133,7 +105,7 @@ def layer_drift(report: Report) -> str | None:
     panels = drift(report)
     if not panels:
         return None
-    figure = _figure(9.6, 3.8)
+    figure = empty_figure(9.6, 3.8)
     grid: Any = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (tower, lines) in zip(grid, panels.items(), strict=True):
         for line in lines:
@@ -146,9 +118,9 @@ def layer_drift(report: Report) -> str | None:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(axis="y", color=GRID, linewidth=0.8)
         axes.margins(x=0.1, y=0.12)
-        _clean(axes)
+        clean(axes)
     grid[0].set_ylabel("relative L2 error (worst case)", fontsize=9, color=MUTED)
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def _height(error: float) -> float:

@@ -11,6 +11,7 @@ from nexus_edge.checkpoints import Checkpoint, open_checkpoint
 from nexus_edge.parity import p2_graph
 from nexus_edge.parity.certify import certify
 from nexus_edge.parity.ladder import make_lab
+from nexus_edge.recipe import find_recipe
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +60,59 @@ def copy_of(tmp_path: Path) -> Callable[[Bundle], Bundle]:
         return Bundle.open(tmp_path / bundle.root.name)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def biomedclip_checkpoint() -> Checkpoint:
+    return open_checkpoint("tiny", find_recipe("biomedclip", "int8").checkpoint)
+
+
+@pytest.fixture(scope="session")
+def export_biomedclip(
+    biomedclip_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Bundle]:
+    """Recipe -> a bundle of the embedded dual encoder without parity; read-only, each made once."""
+    done: dict[str, Bundle] = {}
+
+    def make(recipe: str) -> Bundle:
+        from nexus_edge.pipeline import export
+
+        if recipe not in done:
+            root = tmp_path_factory.mktemp("biomedclip") / recipe
+            export(biomedclip_checkpoint, find_recipe("biomedclip", recipe).with_targets(("onnx",)), root, parity=False)
+            done[recipe] = Bundle.open(root)
+        return done[recipe]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def healthy_dual(export_biomedclip: Callable[[str], Bundle]) -> Bundle:
+    """An int8 bundle without parity; read-only."""
+    return export_biomedclip("int8")
+
+
+@pytest.fixture(scope="session")
+def dual_full_precision_files(
+    healthy_dual: Bundle, biomedclip_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, p2_graph.Files]:
+    """The graphs that P2 judges; read-only."""
+    lab = make_lab(healthy_dual, biomedclip_checkpoint)
+    return p2_graph.export_full_precision(lab, tmp_path_factory.mktemp("dual-full-precision"))
+
+
+@pytest.fixture(scope="session")
+def certified_dual(
+    healthy_dual: Bundle,
+    biomedclip_checkpoint: Checkpoint,
+    dual_full_precision_files: dict[str, p2_graph.Files],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Bundle:
+    """The bundle with its report and goldens; read-only."""
+    root = tmp_path_factory.mktemp("parity") / "certified-dual"
+    shutil.copytree(healthy_dual.root, root)
+    bundle = Bundle.open(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(p2_graph, "export_full_precision", lambda lab, folder: dual_full_precision_files)
+        report = certify(bundle, biomedclip_checkpoint)
+    return bundle.with_parity(report.summary)

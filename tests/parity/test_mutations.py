@@ -57,7 +57,7 @@ def test_nothing_is_red_without_a_fault(healthy: Bundle, judge: Callable[..., Re
 
 def test_one_changed_code_in_the_weights_file(healthy: Bundle, copy_of: CopyOf, judge: Callable[..., Report]) -> None:
     def flip(codes: np.ndarray) -> np.ndarray:
-        codes[5, 1, 3] ^= 0x80  # the high nibble moves by 8 of 15 steps
+        codes[5, -1, 3] ^= 0x80  # the high nibble moves by 8 of 15 steps
         return codes
 
     name = "model.layers.2.self_attn.qkv_proj"

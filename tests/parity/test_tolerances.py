@@ -9,15 +9,25 @@ from nexus_edge.parity.ladder import RUNGS
 from nexus_edge.parity.metrics import METRICS
 from nexus_edge.parity.tolerances import SCHEME_CLASSES, TolerancesError, parse
 
+WEIGHTS = ("real", "trained-tiny", "synthetic")
 GATE = {"rung": "P3", "metric": "kl", "limit": 0.1, "reason": "because"}
+EMBEDDINGS = ("image embeddings", "text embeddings")
 STAGES = {
     "P0": ("files", "decoder"),
-    "P1": ("vision_encoder", "decoder"),
-    "P2": ("vision_encoder", "embed_tokens", "decoder"),
-    "P3": ("vision_encoder", "embed_tokens", "decoder"),
-    "P4": ("logits", "held-out questions"),
-    "P5": ("crops", "tokens", "image features", "logits", "greedy tokens"),
-    "verify": ("crops", "tokens", "vision_encoder", "embed_tokens", "decoder", "greedy tokens"),
+    "P1": ("vision_encoder", "decoder", "pixels", "tokens", "image_encoder", "text_encoder", "similarities"),
+    "P2": ("vision_encoder", "embed_tokens", "decoder", "image_encoder", "text_encoder"),
+    "P3": ("vision_encoder", "embed_tokens", "decoder", "image_encoder", "text_encoder"),
+    "P4": ("logits", "held-out questions", "image embeddings", "text embeddings"),
+    "P5": ("crops", "tokens", "image features", "logits", "greedy tokens", "pixels", "logit scale", *EMBEDDINGS),
+    "verify": (
+        *("crops", "tokens", "vision_encoder", "embed_tokens", "decoder", "greedy tokens"),
+        *("pixels", *EMBEDDINGS, "probabilities", "top-1", "ranking"),
+    ),
+}
+# What synthetic weights cannot be asked: no picture fits any of their texts.
+OF_TRAINED_WEIGHTS = {
+    "P4": ("top-1", "ranking"),
+    "P5": ("probabilities", "top-1", "ranking"),
 }
 
 
@@ -28,13 +38,43 @@ def test_every_entry_of_the_file_has_a_reason_of_its_own_words() -> None:
 
 
 @pytest.mark.parametrize("scheme", SCHEME_CLASSES)
-@pytest.mark.parametrize("weights", ["real", "trained-tiny", "synthetic"])
+@pytest.mark.parametrize("weights", WEIGHTS)
 def test_every_stage_has_a_gate_for_every_scheme(scheme: str, weights: str) -> None:
     assert set(STAGES) == {*RUNGS, "verify"}
     loaded = tolerances.load()
     for rung, stages in STAGES.items():
         for stage in stages:
             assert loaded.gate(rung, stage, "onnx", scheme, weights) is not None, (rung, stage)
+
+
+@pytest.mark.parametrize("scheme", SCHEME_CLASSES)
+def test_trained_weights_are_asked_more(scheme: str) -> None:
+    loaded = tolerances.load()
+    for rung, stages in OF_TRAINED_WEIGHTS.items():
+        for stage in stages:
+            gates = [loaded.gate(rung, stage, "onnx", scheme, weights) is None for weights in WEIGHTS]
+            assert gates == [False, False, True], (rung, stage)
+    for stage in ("held-out cells", "held-out captions"):
+        assert loaded.gate("P4", stage, "", scheme, "trained-tiny") is not None
+        assert loaded.gate("P4", stage, "", scheme, "synthetic") is None
+
+
+def test_eight_bits_keep_the_cosine_that_was_demanded() -> None:
+    for stage in EMBEDDINGS:
+        gate = tolerances.load().gate("P4", stage, "", "int8", "real")
+        assert gate is not None
+        assert (gate.metric, gate.limit) == ("cosine", 0.995)
+
+
+def test_margins_of_near_ties() -> None:
+    loaded = tolerances.load()
+    schemes = ("float32", "int8", "int4")
+    for rung, stage in (("P4", "top-1"), ("P4", "ranking"), ("P5", "greedy tokens"), ("P5", "top-1")):
+        margins = [loaded.near_tie(rung, stage, scheme) for scheme in schemes]
+        assert margins == sorted(margins), (rung, stage)
+        assert margins[0] > 0
+    found = parse({"near_tie": [{"margin": 0.5, "reason": "x"}, {"margin": 0.1, "reason": "x", "rung": "P5"}]}, "test")
+    assert (found.near_tie("P4", "top-1", "int8"), found.near_tie("P5", "top-1", "int8")) == (0.5, 0.1)
 
 
 def test_coarser_schemes_never_have_tighter_gates() -> None:

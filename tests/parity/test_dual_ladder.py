@@ -1,0 +1,269 @@
+"""The ladder of dual encoders: what it looks at, what it says where it cannot climb, and its report."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from types import ModuleType
+
+import mutations
+import numpy as np
+import pytest
+from PIL import Image
+
+import nexus_edge
+from nexus_edge.bundle import Bundle
+from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.errors import BundleError
+from nexus_edge.parity import ladder
+from nexus_edge.parity.certify import certify
+from nexus_edge.parity.dual.material import LARGE, make_material
+from nexus_edge.parity.goldens import GOLDENS, read_goldens
+from nexus_edge.parity.html import tiles, to_html
+from nexus_edge.parity.ladder import make_lab
+from nexus_edge.parity.markdown import to_junit, to_markdown
+from nexus_edge.parity.originals.biomedclip_inputs import OriginalInputs
+from nexus_edge.parity.plots import drift
+from nexus_edge.parity.report import Report, from_json
+from nexus_edge.parity.runners import RUNNERS, onnx
+from nexus_edge.processing import dual_from_checkpoint
+from nexus_edge.runtimes import load_dual_encoder
+from nexus_edge.runtimes.ship import ship_image_tower
+
+TOO_LITTLE = 1000  # bytes
+EXTRAS = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "ml_dtypes", "matplotlib", "jinja2")
+CopyOf = Callable[[Bundle], Bundle]
+
+
+@pytest.fixture(scope="module")
+def report(certified_dual: Bundle) -> Report:
+    """What the certified bundle carries."""
+    return from_json((certified_dual.root / "parity" / "report.json").read_text("utf-8"))
+
+
+def test_an_export_is_certified(certified_dual: Bundle, report: Report) -> None:
+    names = ("report.json", "report.md", "report.html", "goldens.safetensors")
+    assert {name for name in certified_dual.manifest.files if name.startswith("parity/")} == {
+        f"parity/{name}" for name in names
+    }
+    assert report.verdict == "passed"
+    assert {rung.name for rung in report.rungs if rung.status in ("passed", "ambiguous")} == set(ladder.RUNGS)
+
+
+def test_stages_of_every_rung(report: Report) -> None:
+    stages = {rung.name: list(dict.fromkeys(check.stage for check in rung.checks)) for rung in report.rungs}
+    assert stages["P0"] == ["files", "dual_encoder", "image_encoder", "text_encoder"]
+    assert stages["P1"] == ["pixels", "tokens", "image_encoder", "text_encoder", "similarities"]
+    towers = ["image_encoder", "text_encoder"]
+    assert stages["P2"] == stages["P3"] == [*towers, *(f"{tower}, carried" for tower in towers)]
+    assert stages["P4"] == [
+        *("image_encoder weights", "text_encoder weights", "image_encoder", "text_encoder"),
+        *("image embeddings", "text embeddings", "top-1", "ranking", "held-out cells", "held-out captions"),
+    ]
+    assert stages["P5"] == [
+        *("pixels", "tokens", "logit scale", "image embeddings", "text embeddings", "probabilities", "top-1"),
+        *("ranking", "probabilities of full precision"),
+    ]
+
+
+def test_every_layer_of_both_towers_is_judged(report: Report, biomedclip_checkpoint: Checkpoint) -> None:
+    config = biomedclip_checkpoint.config
+    depth = config["model_cfg"]["vision_cfg"]["timm_kwargs"]["depth"], config["text_config"]["num_hidden_layers"]
+    for rung in report.rungs[2:5]:
+        for tower, layers in zip(("image_encoder", "text_encoder"), depth, strict=True):
+            seen = {check.layer for check in rung.checks if check.stage == tower and check.layer is not None}
+            assert seen == set(range(layers)), (rung.name, tower)
+
+
+def test_report_files(report: Report) -> None:
+    page = to_html(report)
+    assert page.count("<svg") == 4
+    assert set(drift(report)) == {"image_encoder", "text_encoder"}
+    for outside in ("src=", "href=", "<script", "@import", "url("):
+        assert outside not in page.replace('xlink:href="#', "").replace("url(#", ""), "a report loads nothing"
+    labels = [tile.label for tile in tiles(report)]
+    assert labels[:3] == ["zero-shot accuracy", "zero-shot accuracy, full precision", "recall@5"]
+    assert "| P4 | scheme" in to_markdown(report)
+    assert "held-out cells" in to_junit(report)
+    assert from_json(report.to_json()) == report
+
+
+def test_the_material_is_real_and_the_same_every_time() -> None:
+    small, large = make_material(2_000_000), make_material(196_000_000)
+    assert len(small.crops) > 5 * len(large.crops) >= 5 * 20
+    labels = [cell.label for cell in large.held_out.cells]
+    assert {labels.count(label) for label in large.held_out.labels} <= {len(labels) // 3, len(labels) // 3 + 1}
+    assert large.sentences == make_material(LARGE + 1).sentences
+    assert large.sentences[-1] == small.sentences[-1], "the text that every context cuts"
+    assert len(small.sentences) == 24
+    sizes = [probe.picture.size for probe in small.probes]
+    assert any(max(size) < 64 for size in sizes) and any(min(size) > 224 for size in sizes)
+    assert {np.sign(width - height) for width, height in sizes} == {-1, 0, 1}, "upright, square, wide"
+    assert {probe.picture.mode for probe in small.probes} == {"RGB", "L"}
+
+
+def test_what_does_not_fit_is_not_run_and_never_passed(healthy_dual: Bundle, biomedclip_checkpoint: Checkpoint) -> None:
+    rungs = ("P2", "P3", "P5")
+    report = ladder.run(healthy_dual, biomedclip_checkpoint, rungs=rungs, max_memory=TOO_LITTLE)
+    assert {rung.status for rung in report.rungs} == {"not run"}
+    assert all("--max-memory" in str(rung.reason) for rung in report.rungs)
+
+
+def test_weights_alone_where_no_model_fits(
+    healthy_dual: Bundle, biomedclip_checkpoint: Checkpoint, copy_of: CopyOf
+) -> None:
+    bundle = copy_of(healthy_dual)
+    report = certify(bundle, biomedclip_checkpoint, max_memory=TOO_LITTLE)
+    scheme = report.rungs[4]
+    assert {check.stage for check in scheme.checks} == {"image_encoder weights", "text_encoder weights"}
+    assert "only weights" in scheme.notes[0]
+    with pytest.raises(BundleError, match="no goldens"):
+        nexus_edge.verify(bundle.with_parity(report.summary))
+
+
+def test_a_checkpoint_that_is_gone(healthy_dual: Bundle, biomedclip_checkpoint: Checkpoint) -> None:
+    """What compares the bundle with itself still runs."""
+    lab = make_lab(healthy_dual, biomedclip_checkpoint)
+    lab.checkpoint = "no checkpoint: it is gone"
+    report = ladder.climb(lab, ("P0", "P2", "P3", "P4", "P5"))
+    assert [rung.status for rung in report.rungs] == ["passed", "not run", "passed", "not run", "passed"]
+
+
+def test_the_other_half_of_a_bundle_is_not_judged(certified_dual: Bundle, biomedclip_checkpoint: Checkpoint) -> None:
+    model = load_dual_encoder(certified_dual)
+    out = certified_dual.root.parent / "image-alone"
+    shipped = ship_image_tower(certified_dual, model.label_bank(["platelet", "red blood cell"]), out, force=True)
+    with pytest.raises(BundleError, match="judge the bundle that it was taken from"):
+        ladder.run(shipped, biomedclip_checkpoint)
+
+
+# -- several targets ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_targets(healthy_dual: Bundle, copy_of: CopyOf, monkeypatch: pytest.MonkeyPatch) -> Bundle:
+    """A bundle whose graphs are there twice, for a second target that runs them in the same way."""
+    second = ModuleType("tests_second_target")
+    second.RUNNER = onnx.OnnxRunner()
+    monkeypatch.setitem(sys.modules, second.__name__, second)
+    monkeypatch.setitem(RUNNERS, "second", second.__name__)
+    bundle = copy_of(healthy_dual)
+    graphs = {}
+    for name, info in bundle.manifest.graphs["onnx"].items():
+        graphs[name] = replace(info, file=f"onnx/second_{name}.onnx")
+        (bundle.root / graphs[name].file).write_bytes((bundle.root / info.file).read_bytes())
+    stand_in = next(iter(bundle.manifest.files.values()))  # until all files are hashed below
+    manifest = replace(
+        bundle.manifest,
+        targets=("onnx", "second"),
+        graphs={**bundle.manifest.graphs, "second": graphs},
+        files={**bundle.manifest.files, **{info.file: stand_in for info in graphs.values()}},
+    )
+    (bundle.root / "manifest.json").write_text(manifest.to_json(), "utf-8")
+    return mutations.rehash(Bundle.open(bundle.root, check=None))
+
+
+def test_one_report_judges_every_target(two_targets: Bundle, biomedclip_checkpoint: Checkpoint) -> None:
+    graph = two_targets.graph("second", "image_encoder")
+    mutations.edit_graph(graph, mutations.swap_layers("visual.trunk.blocks", 1, 2))
+    report = ladder.run(mutations.rehash(two_targets), biomedclip_checkpoint, rungs=("P0", "P3"))
+    assert report.targets == ("onnx", "second")
+    exporter = report.rungs[1]
+    assert {target: exporter.status_of(target) for target in report.targets} == {"onnx": "passed", "second": "failed"}
+    assert exporter.first_failure is not None
+    assert exporter.first_failure.finding.startswith("image_encoder, layer 1, output (one picture, second): ")
+    assert report.summary["targets"]["second"] == {"P0": "passed", "P3": "failed"}
+    assert "| onnx passed, second failed |" in to_markdown(report)
+
+
+def test_a_broken_target_does_not_stop_the_others(two_targets: Bundle, biomedclip_checkpoint: Checkpoint) -> None:
+    two_targets.graph("second", "text_encoder").write_bytes(b"no graph")
+    report = ladder.run(mutations.rehash(two_targets), biomedclip_checkpoint, rungs=("P0", "P3"))
+    exporter = report.rungs[1]
+    assert {target: exporter.status_of(target) for target in report.targets} == {"onnx": "passed", "second": "not run"}
+    assert exporter.notes == ("not run for second: P0 failed for text_encoder",)
+    assert report.verdict == "rejected"
+
+
+def test_a_target_that_nothing_here_runs(
+    two_targets: Bundle, biomedclip_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(RUNNERS, "second")
+    report = ladder.run(two_targets, biomedclip_checkpoint, rungs=("P0",))
+    assert report.rungs[0].status_of("second") == "not run"
+    assert "nothing here runs graphs of the target second" in report.rungs[0].notes[0]
+
+
+# -- goldens -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_good_bundle_replays(certified_dual: Bundle) -> None:
+    report = nexus_edge.verify(certified_dual.root)
+    assert report.verdict == "passed"
+    stages = [check.stage for check in report.rungs[0].checks if check.gate]
+    embeddings = ("image embeddings", "text embeddings")
+    assert stages == ["pixels", "tokens", *embeddings, "probabilities", "top-1", "ranking"]
+
+
+def test_goldens_are_small_and_hold_pictures(certified_dual: Bundle) -> None:
+    assert certified_dual.manifest.files[GOLDENS].size < 1_500_000, "they travel with every bundle"
+    (golden,) = read_goldens(certified_dual)
+    assert golden.values["picture.00"][1:4].tobytes() == b"PNG"
+
+
+def test_a_replay_needs_the_base_install_only(certified_dual: Bundle) -> None:
+    script = f"""
+import sys
+for name in {EXTRAS}:
+    sys.modules[name] = None
+import nexus_edge
+assert nexus_edge.verify({str(certified_dual.root)!r}).verdict == "passed"
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+# -- inputs by another way ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def inputs(biomedclip_checkpoint: Checkpoint) -> OriginalInputs:
+    return OriginalInputs.of(biomedclip_checkpoint.config, biomedclip_checkpoint.processor_files())
+
+
+def test_words_are_cut_as_bert_cuts_them(inputs: OriginalInputs) -> None:
+    pieces = {
+        "[UNK]": 1,
+        "[CLS]": 2,
+        "[SEP]": 3,
+        "naive": 4,
+        "un": 5,
+        "##aff": 6,
+        "##able": 7,
+        "-": 8,
+        "µm": 9,
+        "&": 10,
+    }
+    small = replace(inputs, vocabulary=pieces, context=12, lowercase=True)
+    assert small.ids(["Na\u00efve un-AFFable unaffable &amp; \u00b5m zebra"])[0].tolist() == [
+        *(2, 4, 5, 8, 1, 5, 6, 7, 10, 9, 1, 3)
+    ]
+    assert small.ids([" ".join(["naive"] * 50)])[0].tolist() == [2, *[4] * 10, 3], "cut in front of [SEP]"
+
+
+@pytest.mark.parametrize("wrong", [Image.Resampling.BILINEAR, Image.Resampling.LANCZOS, Image.Resampling.NEAREST])
+def test_pixels_tell_every_filter_apart(
+    inputs: OriginalInputs, biomedclip_checkpoint: Checkpoint, wrong: Image.Resampling
+) -> None:
+    """By the tolerance of P5: the right filter is within it on every probe, any other on none."""
+    from nexus_edge.parity import tolerances
+
+    assert biomedclip_checkpoint.folder is not None
+    right = dual_from_checkpoint(biomedclip_checkpoint.folder)
+    gate = tolerances.load().gate("P5", "pixels", "onnx", "float32", "real")
+    assert gate is not None and gate.metric == "mean_abs"
+    for probe in make_material(2_000_000).probes:
+        expected = inputs.pixels([probe.picture]).numpy()
+        for processor, holds in ((right, True), (replace(right, resample=wrong), False)):
+            error = float(np.abs(processor.images([probe.picture]) - expected).mean())
+            assert gate.holds(error) == holds, (probe.name, error)
