@@ -49,7 +49,7 @@ def compare_graphs(
 def _isolated(runner: Runner, graph: str, file: Path, steps: list[Step], judge: Judge) -> list[Check]:
     """Each layer on the reference's residual stream: gated."""
     try:
-        stage = runner.open(file, "cut")
+        stage = runner.open(file, graph, "cut")
     except ParityError as error:
         return [Check(graph, "graph", "load", problem=str(error))]
     checks: list[Check] = []
@@ -71,7 +71,7 @@ def _carried(runner: Runner, graph: str, file: Path, steps: list[Step]) -> list[
     judge = Judge(lambda stage: None, lambda stage: 0.0)
     checks: list[Check] = []
     try:
-        stage = runner.open(file, "visible")
+        stage = runner.open(file, graph, "visible")
         for step in steps:
             actual = stage.run(step.inputs)
             expected = {name: step.expected[name] for name in actual if name in step.expected}

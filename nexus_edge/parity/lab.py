@@ -16,10 +16,14 @@ from nexus_edge.bundle import Bundle, Manifest
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.parity.metrics import Array
 from nexus_edge.parity.report import Check, NotRunError
+from nexus_edge.parity.runners import runner_of
 from nexus_edge.parity.sources import (
+    FLOAT_BYTES,
+    load_dequantized,
     load_full_precision,
     load_quantized,
     parameter_bytes,
+    parameter_count,
     scheme_class,
     weight_bytes,
 )
@@ -122,6 +126,17 @@ class Lab(ABC):
         """The quantized PyTorch model; raises NotRunError where it would not fit."""
         self.require_memory(weight_bytes(self.bundle), "the quantized PyTorch model")
         return load_quantized(self.bundle)
+
+    @cached_property
+    def dequantized(self) -> "ReferenceModel":
+        """The quantized model with products in float32; raises NotRunError where it would not fit."""
+        needed = parameter_count(self.bundle) * FLOAT_BYTES
+        self.require_memory(weight_bytes(self.bundle) + needed, "the quantized model with its weights in float32")
+        return load_dequantized(self.bundle)
+
+    def quantized_for(self, target: str) -> "ReferenceModel":
+        """The quantized PyTorch model that multiplies what a target multiplies."""
+        return self.quantized if runner_of(target).rounds_activations else self.dequantized
 
     def require_memory(self, needed: int, what: str) -> None:
         """Raise NotRunError unless `needed` bytes are allowed."""

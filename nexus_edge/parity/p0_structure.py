@@ -24,7 +24,7 @@ def _graphs(lab: Lab, target: str) -> list[Check]:
             lab,
             name,
             f"{len(info.inputs)} inputs, {len(info.outputs)} outputs",
-            _graph_problems(lab, runner, info),
+            _graph_problems(lab, runner, name, info),
             target,
         )
         for name, info in lab.manifest.graphs[target].items()
@@ -45,17 +45,17 @@ def _files(lab: Lab) -> Check:
     return _check(lab, "files", count, [], "bundle")
 
 
-def _graph_problems(lab: Lab, runner: Runner, info: GraphInfo) -> list[str]:
+def _graph_problems(lab: Lab, runner: Runner, name: str, info: GraphInfo) -> list[str]:
     path = lab.bundle.file(info.file)
     try:
         # A runtime copies every weight into its kernels' own layout when it loads a graph.
         lab.require_memory(2 * weight_bytes(lab.bundle), "loading every graph")
     except NotRunError as error:
         lab.note(f"graphs were read, not loaded: {error}")
-        inputs, outputs = runner.interface(path)
+        inputs, outputs = runner.interface(path, name)
     else:
         try:
-            stage = runner.open(path)
+            stage = runner.open(path, name)
         except ParityError as error:
             return [str(error)]
         inputs, outputs = stage.inputs, stage.outputs

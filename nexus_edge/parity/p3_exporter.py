@@ -20,4 +20,6 @@ def run(lab: Lab) -> list[Check]:
 
 def _compare(lab: Lab, target: str) -> list[Check]:
     files = {name: lab.bundle.file(info.file) for name, info in lab.manifest.graphs[target].items()}
-    return compare_graphs(lab, lab.quantized, target, files, lambda graph: lab.judge("P3", graph, target=target))
+    return compare_graphs(
+        lab, lab.quantized_for(target), target, files, lambda graph: lab.judge("P3", graph, target=target)
+    )

@@ -12,7 +12,7 @@ from nexus_edge.errors import BundleError
 from nexus_edge.parity import tolerances
 from nexus_edge.parity.families import Replay, family_of
 from nexus_edge.parity.goldens import read_goldens
-from nexus_edge.parity.report import Check, Report, Rung
+from nexus_edge.parity.report import Check, NotRunError, Report, Rung
 from nexus_edge.parity.runners import RUNNERS, runner_of
 from nexus_edge.parity.sources import report_of, scheme_class
 from nexus_edge.parity.stages import Judge
@@ -44,9 +44,18 @@ def replay(bundle: Bundle) -> Report:
     if not targets:
         has, can = ", ".join(manifest.targets), ", ".join(RUNNERS)
         raise BundleError(f"{bundle.root}: was exported for {has}, what can run here is {can}; export it for that")
-    checks = [replace(check, target=target) for target in targets for check in _replay(bundle, target)]
-    rung = Rung("verify", TITLE, tuple(checks), seconds=round(time.perf_counter() - started, 3))
-    return report_of(manifest, (rung,), targets)
+    checks: list[Check] = []
+    reasons: dict[str, str] = {}
+    for target in targets:
+        try:
+            checks += [replace(check, target=target) for check in _replay(bundle, target)]
+        except NotRunError as error:
+            reasons[target] = f"not run for {target}: {error}"
+    if not checks:
+        raise BundleError(f"{bundle.root}: nothing of it can be replayed: {'; '.join(reasons.values())}")
+    seconds = round(time.perf_counter() - started, 3)
+    rung = Rung("verify", TITLE, tuple(checks), notes=tuple(reasons.values()), seconds=seconds)
+    return report_of(manifest, (rung,), tuple(target for target in targets if target not in reasons))
 
 
 def _replay(bundle: Bundle, target: str) -> list[Check]:
@@ -56,5 +65,5 @@ def _replay(bundle: Bundle, target: str) -> list[Check]:
         lambda stage: gates.gate("verify", stage, target, scheme, manifest.source.weights),
         lambda stage: gates.near_tie("verify", stage, scheme),
     )
-    stages = {name: runner_of(target).open(bundle.graph(target, name)) for name in manifest.graphs[target]}
+    stages = {name: runner_of(target).open(bundle.graph(target, name), name) for name in manifest.graphs[target]}
     return family_of(manifest.model_type).replay(Replay(bundle, stages, read_goldens(bundle), judge))

@@ -175,6 +175,30 @@ def load_quantized(bundle: Bundle) -> "ReferenceModel":
     return model
 
 
+def load_dequantized(bundle: Bundle) -> "ReferenceModel":
+    """The same, with products in float32 of what the codes stand for: activations are not rounded.
+
+    Raises:
+        BundleError: see `load_quantized`.
+    """
+    from torch import nn
+
+    from nexus_edge.quant.linear import QuantLinear
+    from nexus_edge.quant.tensor import QuantizedTensor
+
+    model = load_quantized(bundle)
+    for name, layer in list(model.named_modules()):
+        if not isinstance(layer, QuantLinear) or layer.scheme.is_float or layer.qweight.is_meta:
+            continue
+        scheme, codes = layer.scheme, (layer.qweight, layer.scales, layer.zero_points)
+        weight = QuantizedTensor(*codes, scheme.bits, scheme.group_size, layer.shape, layer.multipliers).dequantize()
+        plain = nn.Linear(layer.shape[1], layer.shape[0], bias=layer.bias is not None, device="meta")
+        plain.load_state_dict({"weight": weight} | ({} if layer.bias is None else {"bias": layer.bias}), assign=True)
+        owner, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(owner), leaf, plain)
+    return model.eval()
+
+
 def fill(model: "ReferenceModel", weights: BundleWeights) -> None:
     """Give parameters and buffers of a model on the meta device the tensors of the same names.
 

@@ -9,7 +9,11 @@ from nexus_edge.runtimes.engine import EngineOptions, Floats, Ids, choose_engine
 IMAGE, TEXT = "image_encoder", "text_encoder"
 """Names of the two graphs in a bundle."""
 
-ENGINES = {"onnx": "nexus_edge.runtimes.onnx_dual_engine", "openvino": "nexus_edge.runtimes.openvino_dual_engine"}
+ENGINES = {
+    "onnx": "nexus_edge.runtimes.onnx_dual_engine",
+    "openvino": "nexus_edge.runtimes.openvino_dual_engine",
+    "coreml": "nexus_edge.runtimes.coreml_dual_engine",
+}
 """Target of a bundle -> module with `open_engine(bundle, options) -> DualEngine`; see `engine.choose_engine`."""
 
 

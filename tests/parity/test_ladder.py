@@ -77,7 +77,7 @@ def test_structure_of_a_graph_that_is_too_large_to_load(healthy: Bundle, checkpo
     report = ladder.run(healthy, checkpoint, rungs=("P0",), max_memory=TOO_LITTLE)
     assert report.verdict == "passed"
     assert "read, not loaded" in report.rungs[0].notes[0]
-    inputs, outputs = runner_of("onnx").interface(healthy.graph("onnx", "decoder"))
+    inputs, outputs = runner_of("onnx").interface(healthy.graph("onnx", "decoder"), "decoder")
     info = healthy.manifest.graphs["onnx"]["decoder"]
     assert (tuple(inputs.values()), tuple(outputs.values())) == (info.inputs, info.outputs)
 

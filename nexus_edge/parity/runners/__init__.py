@@ -19,7 +19,10 @@ Layers = Literal["hidden", "visible", "cut"]
 values. Then a fault shows in its own layer and in no other, and rounding that differs by one step does not grow from
 layer to layer, so gates can be tight."""
 
-RUNNERS = {"onnx": "nexus_edge.parity.runners.onnx"}
+RUNNERS = {
+    "onnx": "nexus_edge.parity.runners.onnx",
+    "coreml": "nexus_edge.parity.runners.coreml",
+}
 """Target -> module with `RUNNER`."""
 
 
@@ -46,12 +49,25 @@ class Stage(Protocol):
 
 
 class Runner(Protocol):
-    """A target's way to load graphs."""
+    """A target's way to load graphs.
 
-    def open(self, path: Path, layers: Layers = "hidden") -> Stage:
-        """Load a graph; raises ParityError if it does not load."""
+    Attributes:
+        rounds_activations: whether inputs of quantized layers are rounded to int8, as the schemes say, or multiplied
+            as they are
+    """
 
-    def interface(self, path: Path) -> tuple[Mapping[str, TensorSpec], Mapping[str, TensorSpec]]:
+    rounds_activations: bool
+
+    def open(self, path: Path, graph: str, layers: Layers = "hidden") -> Stage:
+        """Load a graph; raises ParityError if it does not load.
+
+        Args:
+            path: the graph's file
+            graph: its name in the manifest, which also says which one of several in a file it is
+            layers: what it is to show
+        """
+
+    def interface(self, path: Path, graph: str) -> tuple[Mapping[str, TensorSpec], Mapping[str, TensorSpec]]:
         """Inputs and outputs that a graph's file declares, by name, without loading a weight."""
 
 

@@ -57,10 +57,12 @@ class OnnxStage:
 class OnnxRunner:
     """See `Runner`. All layers but "hidden", and `interface`, need the `onnx` package."""
 
-    def open(self, path: Path, layers: Layers = "hidden") -> OnnxStage:
+    rounds_activations = True
+
+    def open(self, path: Path, graph: str, layers: Layers = "hidden") -> OnnxStage:
         return OnnxStage(path, layers)
 
-    def interface(self, path: Path) -> tuple[Mapping[str, TensorSpec], Mapping[str, TensorSpec]]:
+    def interface(self, path: Path, graph: str) -> tuple[Mapping[str, TensorSpec], Mapping[str, TensorSpec]]:
         import onnx
 
         def specs(values: Any) -> dict[str, TensorSpec]:
@@ -73,8 +75,8 @@ class OnnxRunner:
                 for value in values
             }
 
-        graph = onnx.load(str(path), load_external_data=False).graph
-        return specs(graph.input), specs(graph.output)
+        loaded = onnx.load(str(path), load_external_data=False).graph
+        return specs(loaded.input), specs(loaded.output)
 
 
 RUNNER = OnnxRunner()

@@ -33,6 +33,7 @@ class MilFunction:
     """One function of a package.
 
     Attributes:
+        where: the package and the function, the beginning of a message
         inputs, outputs, states: what the outside sees, by name
     """
 
@@ -40,11 +41,11 @@ class MilFunction:
         self.name = name
         self.inputs, self.outputs, self.states = interface.inputs, interface.outputs, interface.states
         self._function, self._package = function, package
-        self._where = f"{package.path}: function {name}"
+        self.where = f"{package.path}: function {name}"
         missing = (self.inputs.keys() | self.states.keys()) ^ function.inputs.keys()
         missing |= self.outputs.keys() ^ set(function.outputs)
         if missing:
-            raise BundleError(f"{self._where}: description and program do not agree about {sorted(missing)[0]!r}")
+            raise BundleError(f"{self.where}: description and program do not agree about {sorted(missing)[0]!r}")
 
     @property
     def values(self) -> Mapping[str, TensorType]:
@@ -105,7 +106,7 @@ class MilFunction:
     def _run(
         self, precision: Precision, keep: Callable[[str], bool] | None, replace: Mapping[str, Array] | None
     ) -> Run:
-        return Run(self._where, self._load, precision, keep or (lambda name: False), replace or {})
+        return Run(self.where, self._load, precision, keep or (lambda name: False), replace or {})
 
     def _load(self, name: str, type_: TensorType, blob: BlobRef) -> Array:
         return self._package.tensor(name, type_.dtype, self._fixed(name, type_), blob.file, blob.offset)
@@ -113,11 +114,11 @@ class MilFunction:
     def _fixed(self, name: str, type_: TensorType) -> tuple[int, ...]:
         sizes = [size for size in type_.shape if size is not None]
         if len(sizes) != len(type_.shape):
-            raise BundleError(f"{self._where}: {name!r} has no fixed shape")
+            raise BundleError(f"{self.where}: {name!r} has no fixed shape")
         return tuple(sizes)
 
     def _given(self, feature: Feature, inputs: Mapping[str, Array], precision: Precision) -> Array:
-        where = f"{self._where}: the input {feature.name!r}"
+        where = f"{self.where}: the input {feature.name!r}"
         if feature.name not in inputs:
             raise BundleError(f"{where} is missing")
         value = np.asarray(inputs[feature.name])
@@ -137,9 +138,9 @@ class MilFunction:
         slots = {}
         for name, zeros in self.new_state().items():
             if name not in state:
-                raise BundleError(f"{self._where}: the state {name!r} is missing; start with new_state()")
+                raise BundleError(f"{self.where}: the state {name!r} is missing; start with new_state()")
             if state[name].shape != zeros.shape or state[name].dtype != zeros.dtype:
-                raise BundleError(f"{self._where}: the state {name!r} is {zeros.dtype} {list(zeros.shape)}")
+                raise BundleError(f"{self.where}: the state {name!r} is {zeros.dtype} {list(zeros.shape)}")
             slots[name] = Slot(state[name])
         return slots
 

@@ -1,0 +1,153 @@
+"""Graphs of the target coreml in the MIL evaluator, which needs no Mac.
+
+A layer on its own is judged in float32, so that nothing but the translation is in question; a whole graph in emulated
+float16, as a device would run it. Graphs have fixed shapes, the original's have not: pictures and texts go through one
+by one here, and what is missing in a text is filled up with zeros, which the models do not look at.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from nexus_edge.bundle import TensorSpec
+from nexus_edge.bundle.layer_names import is_layer, output_of
+from nexus_edge.checkpoints import SafetensorsFile
+from nexus_edge.errors import BundleError, CheckpointError, ParityError
+from nexus_edge.parity.metrics import Array, Values
+from nexus_edge.parity.report import NotRunError
+from nexus_edge.parity.runners import Layers
+from nexus_edge.parity.stages import in_order
+from nexus_edge.runtimes.mil import Feature, MilFunction, MilModel
+
+Specs = Mapping[str, TensorSpec]
+
+_CAST = r"(_cast_fp16)?$"  # what coremltools adds to the name of a value that it makes float16
+
+
+class CoremlStage:
+    """One function of a package; see `Stage`."""
+
+    def __init__(self, path: Path, graph: str, layers: Layers) -> None:
+        self._name, self._cut = graph, layers == "cut"
+        self._function = _open(path, graph)
+        if self._function.unknown:
+            raise ParityError(f"{graph} holds operations that nothing here evaluates: {self._function.unknown[0]}")
+        self._layers = {} if layers == "hidden" else _layer_values(self._function, path)
+        self.inputs, self.outputs = _inputs(self._function), _outputs(self._function)
+
+    def run(self, inputs: Values) -> Values:
+        missing = [name for name in self.inputs if name not in inputs]
+        if missing:
+            raise ParityError(f"{self._name} takes {', '.join(missing)}, which the original has not")
+        if self._function.states:
+            raise NotRunError(f"{self._name} keeps a state, which the original is given instead")
+        rows = [self._run(inputs, row) for row in range(len(inputs[next(iter(self.inputs))]))]
+        return {name: np.concatenate([values[name] for values in rows]) for name in in_order(list(rows[0]))}
+
+    def _run(self, inputs: Values, row: int) -> dict[str, Array]:
+        """One picture or text of a batch."""
+        features = self._function.inputs
+        given = {name: self._filled(inputs[name][row : row + 1], _sizes(features[name])) for name in features}
+        replaced: dict[str, Array] = {}
+        for value, layer in self._layers.items() if self._cut else ():
+            if layer not in inputs:
+                raise ParityError(f"{self._name} takes {layer}, which the original has not")
+            declared = tuple(size or 1 for size in self._function.values[value].shape)
+            replaced[value] = self._filled(inputs[layer][row : row + 1], declared)
+        try:
+            results = self._function.run(
+                given,
+                precision="fp32" if self._cut else "fp16",
+                keep=self._layers.__contains__,
+                replace=replaced,
+            )
+        except BundleError as error:
+            raise ParityError(f"{self._name} does not run: {error}") from error
+        named = {self._layers.get(name, name): value for name, value in results.items()}
+        tokens = next(iter(self.inputs.values())).shape[1:2], inputs[next(iter(self.inputs))].shape[1]
+        return {name: _trimmed(value, *tokens) if name not in self.outputs else value for name, value in named.items()}
+
+    def _filled(self, value: Array, sizes: tuple[int, ...]) -> Array:
+        """The value with zeros behind it along the axis of tokens, the second one."""
+        rest = sizes[1] - value.shape[1] if value.ndim == len(sizes) > 1 else 0
+        if (value.shape[0], *value.shape[2:]) != (sizes[0], *sizes[2:]) or rest < 0:
+            raise NotRunError(f"{self._name} is made for {list(sizes)}, the original was given {list(value.shape)}")
+        return np.pad(value, [(0, 0), (0, rest), *[(0, 0)] * (value.ndim - 2)]) if rest else value
+
+
+class CoremlRunner:
+    """See `Runner`."""
+
+    rounds_activations = False
+
+    def open(self, path: Path, graph: str, layers: Layers = "hidden") -> CoremlStage:
+        return CoremlStage(path, graph, layers)
+
+    def interface(self, path: Path, graph: str) -> tuple[Specs, Specs]:
+        function = _open(path, graph)
+        return _inputs(function), _outputs(function)
+
+
+RUNNER = CoremlRunner()
+
+
+def _open(path: Path, graph: str) -> MilFunction:
+    """The function that a graph of the manifest is: `<package>`, or `<package>.<function>`.
+
+    Args:
+        path: of the specification within the package
+    """
+    package = path.parents[2]
+    try:
+        model = MilModel.open(package)
+    except BundleError as error:
+        raise ParityError(f"{graph} does not load: {error}") from error
+    name = graph.removeprefix(package.stem).removeprefix(".") or model.default
+    if name not in model.functions:
+        raise ParityError(f"{graph} does not load: {package.name} has no function {name}")
+    return model.functions[name]
+
+
+def _layer_values(function: MilFunction, path: Path) -> dict[str, str]:
+    """The values that leave layers -> `<layer>.output`; the layers are those that the tensors beside the package name.
+
+    MIL's names have no dots, so `visual.trunk.blocks.3.output` is `visual_trunk_blocks_3_output` there.
+    """
+    layers: set[str] = set()
+    try:
+        for file in path.parents[3].glob("*.safetensors"):
+            for name in SafetensorsFile(file).infos:
+                parts = name.split(".")
+                layers |= {prefix for count in range(1, len(parts)) if is_layer(prefix := ".".join(parts[:count]))}
+    except CheckpointError as error:
+        raise ParityError(f"the layers of {path.parents[2].name} have no names: {error}") from error
+    found: dict[str, str] = {}
+    for layer in layers:
+        ending = re.compile(re.escape(output_of(layer).replace(".", "_")) + _CAST)
+        found |= {value: output_of(layer) for value in function.values if ending.match(value)}
+    return found
+
+
+def _inputs(function: MilFunction) -> dict[str, TensorSpec]:
+    """As the manifest has them: an image is what it is in the program, [1, channels, height, width]."""
+    return {
+        name: TensorSpec(name, "float32" if feature.kind == "image" else feature.dtype, _sizes(feature))
+        for name, feature in function.inputs.items()
+    }
+
+
+def _outputs(function: MilFunction) -> dict[str, TensorSpec]:
+    return {name: TensorSpec(name, feature.dtype, _sizes(feature)) for name, feature in function.outputs.items()}
+
+
+def _sizes(feature: Feature) -> tuple[int, ...]:
+    """Sizes of a feature, whose smallest one stands for a range."""
+    sizes = tuple(size if isinstance(size, int) else size[0] for size in feature.shape)
+    return (1, 1 if feature.colours.startswith("GRAY") else 3, *sizes) if feature.kind == "image" else sizes
+
+
+def _trimmed(value: Array, fixed: tuple[int | str, ...], tokens: int) -> Array:
+    """Without the rows behind a text's last token, if the second axis is that of tokens."""
+    return value[:, :tokens] if value.ndim > 2 and value.shape[1:2] == fixed else value

@@ -1,0 +1,138 @@
+"""The ladder on saved Core ML packages: it passes what is sound, and finds what was broken afterwards, in its layer."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mutations import rehash
+
+from nexus_edge.bundle import Bundle
+from nexus_edge.checkpoints import Checkpoint, open_checkpoint
+from nexus_edge.parity import ladder
+from nexus_edge.parity.goldens import write_goldens
+from nexus_edge.parity.ladder import make_lab
+from nexus_edge.parity.replay import replay
+from nexus_edge.parity.report import NotRunError, Report
+from nexus_edge.parity.runners import runner_of
+from nexus_edge.recipe import find_recipe
+from nexus_edge.runtimes.mil import MilModel
+from nexus_edge.runtimes.mil.blob import RECORD
+from nexus_edge.runtimes.mil.spec import BlobRef, Constant
+
+Copy = Callable[[Bundle], Bundle]
+
+WEIGHT = "visual_trunk_blocks_2_attn_proj_weight"  # square, so that its transpose has its shape
+
+
+@pytest.fixture(scope="module")
+def dual_checkpoint() -> Checkpoint:
+    return open_checkpoint("tiny", find_recipe("biomedclip", "int8").checkpoint)
+
+
+@pytest.fixture(scope="module")
+def coreml(dual_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Both towers of the embedded checkpoint in int8, without parity; read-only."""
+    pytest.importorskip("coremltools", reason="the extra coreml is not installed")
+    from nexus_edge.pipeline import export
+
+    root = tmp_path_factory.mktemp("coreml") / "int8"
+    recipe = find_recipe("biomedclip", "int8").with_targets(("coreml",))
+    export(dual_checkpoint, recipe, root, parity=False)
+    return Bundle.open(root)
+
+
+def climb(bundle: Bundle, checkpoint: Checkpoint, *rungs: str) -> Report:
+    return ladder.run(bundle, checkpoint, rungs=rungs)
+
+
+def package(bundle: Bundle) -> Path:
+    return bundle.root / "coreml/image_encoder.mlpackage"
+
+
+def overwrite(bundle: Bundle, argument: str, change: Callable[[np.ndarray], np.ndarray]) -> Bundle:
+    """Change what a part of the compressed constant `WEIGHT` holds, in the weight file, and vouch for it."""
+    function = MilModel.open(package(bundle)).main._function
+    (operation,) = (item for item in function.operations if item.outputs and item.outputs[0][0] == WEIGHT)
+    (constant,) = operation.inputs[argument]
+    assert isinstance(constant, Constant) and isinstance(constant.value, BlobRef)
+    file = package(bundle) / "Data/com.apple.CoreML/weights/weight.bin"
+    data = bytearray(file.read_bytes())
+    _, _, size, begin, _ = RECORD.unpack_from(data, constant.value.offset)
+    old = np.frombuffer(data, constant.type.dtype.storage, size // constant.type.dtype.storage.itemsize, begin)
+    new = change(old.reshape([size or 1 for size in constant.type.shape]))
+    assert new.shape == tuple(constant.type.shape) and not np.array_equal(new.ravel(), old)
+    data[begin : begin + size] = np.ascontiguousarray(new, old.dtype).tobytes()
+    file.write_bytes(data)
+    return rehash(bundle)
+
+
+def test_a_sound_bundle_passes_and_shows_its_drift(coreml: Bundle, dual_checkpoint: Checkpoint) -> None:
+    report = climb(coreml, dual_checkpoint, "P0", "P3", "P5")
+    assert [rung.status for rung in report.rungs] == ["passed"] * 3
+    graphs = {check.stage for check in report.rungs[0].checks if check.target == "coreml"}
+    assert graphs == set(coreml.manifest.graphs["coreml"])
+    layers = {(check.stage, check.layer) for check in report.rungs[1].checks}
+    for stage in ("image_encoder", "image_encoder, carried"):
+        assert {(stage, layer) for layer in range(6)} <= layers
+    for stage in ("text_encoder", "text_encoder, carried"):
+        assert {(stage, layer) for layer in range(3)} <= layers
+
+
+def test_a_full_precision_package_is_the_reference(coreml: Bundle, dual_checkpoint: Checkpoint) -> None:
+    assert climb(coreml, dual_checkpoint, "P2").verdict == "passed"
+
+
+def test_one_scale_is_seen_in_its_layer(coreml: Bundle, dual_checkpoint: Checkpoint, copy_of: Copy) -> None:
+    def double_one(scales: np.ndarray) -> np.ndarray:
+        changed = scales.copy()
+        changed[5] *= 2
+        return changed
+
+    report = climb(overwrite(copy_of(coreml), "scale", double_one), dual_checkpoint, "P0", "P3")
+    failures = {(check.stage, check.layer) for check in report.rungs[1].checks if check.status == "failed"}
+    assert report.rungs[0].status == "passed" and failures == {("image_encoder", 2)}
+
+
+def test_a_transposed_weight_is_seen_in_its_layer(coreml: Bundle, dual_checkpoint: Checkpoint, copy_of: Copy) -> None:
+    report = climb(overwrite(copy_of(coreml), "data", np.transpose), dual_checkpoint, "P3")
+    failures = {(check.stage, check.layer) for check in report.rungs[0].checks if check.status == "failed"}
+    assert failures == {("image_encoder", 2)}
+
+
+def test_a_package_that_takes_something_else(coreml: Bundle, dual_checkpoint: Checkpoint, copy_of: Copy) -> None:
+    from coremltools.proto import Model_pb2
+
+    bundle = copy_of(coreml)
+    file = bundle.graph("coreml", "text_encoder_ios17")
+    model = Model_pb2.Model()
+    model.ParseFromString(file.read_bytes())
+    model.description.input[0].type.multiArrayType.shape[1] += 1
+    file.write_bytes(model.SerializeToString())
+    report = climb(rehash(bundle), dual_checkpoint, "P0")
+    (failed,) = (check for check in report.rungs[0].checks if check.status == "failed")
+    assert failed.stage == "text_encoder_ios17" and "input input_ids is int32 [1, 65]" in str(failed.problem)
+
+
+def test_a_truncated_weight_file_stops_the_rungs_above(
+    coreml: Bundle, dual_checkpoint: Checkpoint, copy_of: Copy
+) -> None:
+    bundle = copy_of(coreml)
+    weights = package(bundle) / "Data/com.apple.CoreML/weights/weight.bin"
+    weights.write_bytes(weights.read_bytes()[:-4096])
+    report = climb(rehash(bundle), dual_checkpoint, "P3")
+    (failed, *_) = (check for check in report.rungs[0].checks if check.status == "failed")
+    assert failed.stage == "image_encoder" and "weight.bin" in str(failed.problem)
+
+
+def test_what_the_fixed_shapes_do_not_hold_is_not_run(coreml: Bundle) -> None:
+    stage = runner_of("coreml").open(coreml.graph("coreml", "text_encoder"), "text_encoder")
+    with pytest.raises(NotRunError, match=r"made for \[1, 64\], the original was given \[1, 65\]"):
+        stage.run({"input_ids": np.ones((1, 65), np.int64)})
+
+
+def test_goldens_replay_without_torch(coreml: Bundle, dual_checkpoint: Checkpoint, copy_of: Copy) -> None:
+    bundle = copy_of(coreml)
+    write_goldens(make_lab(bundle, dual_checkpoint), bundle.root / "parity")
+    report = replay(bundle.with_parity({"verdict": "not run"}))
+    assert report.verdict == "passed" and report.targets == ("coreml",)
