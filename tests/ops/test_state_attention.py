@@ -1,4 +1,4 @@
-"""Attention over caches of fixed length against attention over caches that grow, which other tests hold to originals."""
+"""Attention over caches of fixed length against attention over growing ones, which other tests hold to originals."""
 
 import pytest
 import torch

@@ -14,7 +14,9 @@ from coremltools.converters.mil.frontend.torch.ops import _get_inputs
 from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
 from coremltools.converters.mil.mil.block import is_current_opset_version_compatible_with
 from coremltools.converters.mil.mil.var import Var
+from torch import fx
 
+from nexus_edge.errors import InputError
 from nexus_edge.export.coreml.constants import grouped_weight, has_blocks, rows_weight, table_of_groups
 from nexus_edge.export.coreml.masking import MASKED
 
@@ -30,6 +32,23 @@ def register() -> None:
     """Tell coremltools' torch frontend about the custom ops; again and again does no harm."""
     for name, convert in _CONVERTERS.items():
         _TORCH_OPS_REGISTRY.set_func_by_name(convert, name)
+
+
+def require_known(graph: fx.Graph) -> None:
+    """Say at once, and not when everything is quantized, that Core ML cannot hold a graph.
+
+    Raises:
+        InputError: an operator is unknown; it and its layer are named
+    """
+    register()
+    for node in graph.nodes:
+        if node.op != "call_function":
+            continue
+        kind = node.target.name() if hasattr(node.target, "name") else node.target.__name__
+        if _TORCH_OPS_REGISTRY.get_func(kind) is None:
+            raise InputError(
+                f"{_layer(node)}: Core ML has no operator for {kind}; write one in export/coreml/operators.py"
+            )
 
 
 def _alias(context: Context, node: Node) -> None:
@@ -175,7 +194,7 @@ def _layer(node: Node) -> str:
     """The module that a node of torch's graph stands for, as the checkpoint names it."""
     stack = (node.meta or {}).get("nn_module_stack") or {}
     paths = [path for path, _ in stack.values()]
-    return paths[-1].partition("root.")[2] if paths else str(node.name)
+    return (str(paths[-1]).removeprefix("root.") if paths else "") or str(node.name)
 
 
 _CONVERTERS: dict[str, Callable[[Context, Node], None]] = {

@@ -1,5 +1,7 @@
 """An .mlpackage: one function, or several that share their weights."""
 
+import gc
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,10 +10,8 @@ from typing import Any
 from torch.export import ExportedProgram
 
 from nexus_edge.export.coreml.family import Function, Package
-from nexus_edge.export.coreml.program import Read, convert, quiet
-
-MODEL = "Data/com.apple.CoreML/model.mlmodel"
-"""The program within a package; its weights are in `weights/weight.bin` beside it."""
+from nexus_edge.export.coreml.joining import join
+from nexus_edge.export.coreml.program import Read, convert
 
 _DEBUG = "executorch_debug_handle_mapping.json"  # coremltools' notes on torch's nodes, which no app reads
 
@@ -32,33 +32,23 @@ def write_package(
         reader: from a function to what reads a tensor by its name
         metadata: what is said about the model within it
     """
-    with tempfile.TemporaryDirectory() as folder:
-        parts = {}
+    # Beside the package and not where the system keeps temporary files, which may be small.
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        parts = {function.name: Path(folder) / f"{function.name}.mlpackage" for function in package.functions}
         for function, program in zip(package.functions, programs, strict=True):
-            model = convert(program, function, package.ios, reader(function))
-            part = path if len(programs) == 1 else Path(folder) / f"{function.name}.mlpackage"
-            _describe(model._spec, metadata, package.note)
-            model.save(str(part))
-            (part / _DEBUG).unlink(missing_ok=True)
-            parts[function.name] = part
-        if len(parts) > 1:
-            _join(parts, path, metadata, package.note)
+            _save(parts[function.name], convert(program, function, package.ios, reader(function)), metadata, package)
+            gc.collect()  # a program refers to itself in circles
+        if len(parts) == 1:
+            shutil.move(next(iter(parts.values())), path)
+        else:
+            join(parts, path)
 
 
-def _join(parts: Mapping[str, Path], path: Path, metadata: Mapping[str, str], note: str) -> None:
-    """Packages of one function each to one package, whose functions share what is equal."""
-    with quiet():
-        import coremltools as ct
-
-        description = ct.utils.MultiFunctionDescriptor()
-        for name, part in parts.items():
-            description.add_function(str(part), "main", name)
-        description.default_function_name = next(iter(parts))
-        ct.utils.save_multifunction(description, str(path))
-        file = path / MODEL
-        spec = ct.utils.load_spec(str(path))
-        _describe(spec, metadata, note)
-        file.write_bytes(spec.SerializeToString())
+def _save(path: Path, model: Any, metadata: Mapping[str, str], package: Package) -> None:
+    """Save a coremltools model with what it says about itself."""
+    _describe(model._spec, metadata, package.note)
+    model.save(str(path))
+    (path / _DEBUG).unlink(missing_ok=True)
 
 
 def _describe(spec: Any, metadata: Mapping[str, str], note: str) -> None:

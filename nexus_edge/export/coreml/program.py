@@ -14,8 +14,8 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from nexus_edge.bundle import TensorSpec
-from nexus_edge.errors import InputError
 from nexus_edge.export.coreml.family import Function
+from nexus_edge.export.coreml.layer_outputs import name_layers
 
 _ROOT = "root."  # under which a graph's module holds the model
 Read = Callable[[str], Tensor]
@@ -28,12 +28,20 @@ _WEIGHTS = (InputKind.PARAMETER, InputKind.BUFFER)
 
 
 def trace(function: Function) -> ExportedProgram:
-    """Export a function's module from the meta device, in the operators that coremltools reads."""
+    """Export a function's module from the meta device, in the operators that coremltools reads.
+
+    Raises:
+        InputError: the graph holds an operator that Core ML does not have
+    """
     with quiet(), torch.no_grad(), torch.device("meta"):
         inputs = tuple(torch.empty(_sizes(tensor), dtype=_TRACED[tensor.dtype]) for tensor in function.inputs)
         program = torch.export.export(function.module, inputs, strict=False)
         program = program.run_decompositions({})
+        from nexus_edge.export.coreml.operators import require_known
+
+        require_known(program.graph)
     _drop_unused(program)
+    name_layers(program.graph, _ROOT)
     return program
 
 
@@ -51,33 +59,35 @@ def convert(program: ExportedProgram, function: Function, ios: int, read: Read) 
         function: what it was made from
         ios: the deployment target, a major version
         read: see `Read`
-
-    Raises:
-        InputError: the graph holds an operator that Core ML does not have
     """
-    states = {state.name for state in function.states}
+    with quiet(), _filled(program, {state.name for state in function.states}, read):
+        import coremltools as ct
+
+        return ct.convert(
+            program,
+            convert_to="mlprogram",
+            inputs=[_input(ct, tensor, tensor.name in function.images) for tensor in function.inputs],
+            outputs=[ct.TensorType(name=tensor.name, dtype=_dtype(tensor)) for tensor in function.outputs],
+            minimum_deployment_target=ct.target[f"iOS{ios}"],
+            compute_precision=ct.precision.FLOAT16,
+            skip_model_load=True,
+        )
+
+
+@contextlib.contextmanager
+def _filled(program: ExportedProgram, states: set[str], read: Read) -> Iterator[None]:
+    """The program with the values of its tensors; behind it they are on the meta device again, and take no memory."""
+    empty = []
     for spec in program.graph_signature.input_specs:
         if spec.kind in _WEIGHTS and spec.target is not None and spec.target not in states:
             holder = program.state_dict if spec.target in program.state_dict else program.constants
+            empty.append((holder, spec.target, holder[spec.target]))
             holder[spec.target] = read(spec.target.removeprefix(_ROOT))
-    with quiet():
-        import coremltools as ct
-
-        from nexus_edge.export.coreml.operators import register
-
-        register()
-        try:
-            return ct.convert(
-                program,
-                convert_to="mlprogram",
-                inputs=[_input(ct, tensor, tensor.name in function.images) for tensor in function.inputs],
-                outputs=[ct.TensorType(name=tensor.name, dtype=_dtype(tensor)) for tensor in function.outputs],
-                minimum_deployment_target=ct.target[f"iOS{ios}"],
-                compute_precision=ct.precision.FLOAT16,
-                skip_model_load=True,
-            )
-        except NotImplementedError as error:
-            raise InputError(f"function {function.name}: Core ML has no such operator: {error}") from error
+    try:
+        yield
+    finally:
+        for holder, name, tensor in empty:
+            holder[name] = tensor
 
 
 def _input(ct: Any, tensor: TensorSpec, is_image: bool) -> Any:

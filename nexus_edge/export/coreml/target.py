@@ -1,6 +1,7 @@
 """The packages of a bundle's `coreml/` folder, and the numbers that they were made of."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,8 +15,9 @@ from nexus_edge.bundle import GraphInfo
 from nexus_edge.bundle.hashing import hash_together
 from nexus_edge.checkpoints import SafetensorsFile
 from nexus_edge.export.coreml.family import Family, Function, Package
+from nexus_edge.export.coreml.joining import MODEL
 from nexus_edge.export.coreml.metadata import describe, graph_name
-from nexus_edge.export.coreml.package import MODEL, write_package
+from nexus_edge.export.coreml.package import write_package
 from nexus_edge.export.coreml.program import Read, quiet, tensor_names, trace
 from nexus_edge.export.target import Ingredients
 from nexus_edge.export.weights import WeightsFile
@@ -85,6 +87,8 @@ class CoremlTarget:
                 described.append(describe(package, graph))
         text = json.dumps({"format": 1, "packages": described}, indent=2)
         (root / FOLDER / "metadata.json").write_text(text + "\n", "utf-8")
+        # The whole folder goes into an app, which has no use for the rest of a bundle.
+        shutil.copytree(root / "processor", root / FOLDER / "processor")
         return infos
 
 

@@ -1,0 +1,274 @@
+"""Core ML packages of the embedded checkpoints: what is in a bundle, what the packages hold, and what they compute.
+
+They are evaluated by `nexus_edge.runtimes.mil`, beside the PyTorch model with the bundle's weights.
+"""
+
+import json
+from pathlib import Path
+
+import coreml_packages
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+pytest.importorskip("coremltools", reason="needs the extra `coreml`")
+
+from nexus_edge.bundle import Bundle
+from nexus_edge.checkpoints import open_checkpoint
+from nexus_edge.errors import MissingExtraError
+from nexus_edge.export.coreml.layer_outputs import value_name
+from nexus_edge.export.target import make_target
+from nexus_edge.layers.hd_assembly import merge_patches
+from nexus_edge.models.biomedclip import BiomedClip
+from nexus_edge.models.phi3_v import Phi3V
+from nexus_edge.parity.sources import load_quantized
+from nexus_edge.pipeline import export
+from nexus_edge.quant.linear import QuantLinear
+from nexus_edge.quant.tensor import QuantizedTensor
+from nexus_edge.recipe import find_recipe
+from nexus_edge.runtimes.mil import MilFunction, MilModel
+
+HALF = 5e-3  # relative: weights, scales and tables rounded to float16 (2^-11 each) through up to 6 layers
+ROUNDED = 2e-2  # the same with every value between operations rounded to float16, through 4 layers and a cache
+SCALES = 2.0**-11  # a scale that becomes a float16
+
+
+def make(model: str, recipe: str, folder: Path, *targets: str) -> Bundle:
+    found = find_recipe(model, recipe).with_targets(targets or ("coreml",))
+    export(open_checkpoint("tiny", found.checkpoint), found, folder / "bundle", parity=False)
+    return Bundle.open(folder / "bundle")
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """BiomedCLIP in int8, together with its ONNX graphs."""
+    return make("biomedclip", "int8", tmp_path_factory.mktemp("coreml"), "onnx", "coreml")
+
+
+@pytest.fixture(scope="module")
+def vlm(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Phi-3-Vision in int4, Core ML only."""
+    return make("phi3-vision", "int4", tmp_path_factory.mktemp("coreml"))
+
+
+def package(bundle: Bundle, name: str) -> MilModel:
+    return MilModel.open(bundle.root / "coreml" / f"{name}.mlpackage")
+
+
+def original(bundle: Bundle) -> nn.Module:
+    """The PyTorch model with the weights that the bundle's codes stand for, which rounds no activation."""
+    model = load_quantized(bundle)
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, QuantLinear) and layer.qweight.device.type != "meta":
+            owner, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(owner), leaf, dense(layer))
+    return model
+
+
+def dense(layer: QuantLinear) -> nn.Linear:
+    rows, columns = layer.shape
+    new = nn.Linear(columns, rows, bias=layer.bias is not None)
+    new.weight.data = weight_of(layer)
+    if layer.bias is not None:
+        new.bias.data = layer.bias
+    return new
+
+
+def weight_of(layer: QuantLinear) -> Tensor:
+    scheme = layer.scheme
+    codes = (layer.qweight, layer.scales, layer.zero_points)
+    return QuantizedTensor(*codes, scheme.bits, scheme.group_size, layer.shape).dequantize()
+
+
+def distance(values: np.ndarray, right: Tensor) -> float:
+    """Relative L2."""
+    expected = right.detach().double().numpy().reshape(values.shape)
+    return float(np.linalg.norm(values - expected) / np.linalg.norm(expected))
+
+
+def test_metadata_says_what_the_packages_say(encoders: Bundle, vlm: Bundle) -> None:
+    for bundle in (encoders, vlm):
+        folder = bundle.root / "coreml"
+        described = json.loads((folder / "metadata.json").read_text())["packages"]
+        assert {entry["file"] for entry in described} == {path.name for path in folder.glob("*.mlpackage")}
+        for entry in described:
+            functions = MilModel.open(folder / entry["file"]).functions
+            assert {function["name"] for function in entry["functions"]} == functions.keys()
+            for function in entry["functions"]:
+                compare(function, functions[function["name"]])
+
+
+def compare(described: dict, found: MilFunction) -> None:
+    for kind, features in (("inputs", found.inputs), ("outputs", found.outputs), ("states", found.states)):
+        assert [tensor["name"] for tensor in described[kind]] == list(features), described["graph"]
+        for tensor in described[kind]:
+            feature = features[tensor["name"]]
+            if tensor.get("kind") == "image":
+                assert feature.kind == "image"
+                assert list(feature.shape) == tensor["shape"][2:]
+            else:
+                assert [feature.dtype, list(feature.shape)] == [tensor["dtype"], tensor["shape"]]
+
+
+def test_a_package_says_where_it_comes_from(encoders: Bundle) -> None:
+    from hashlib import sha256
+
+    metadata = package(encoders, "image_encoder").metadata
+    assert metadata["nexus_edge.scheme"] == encoders.manifest.graphs["coreml"]["image_encoder"].scheme
+    weights = (encoders.root / "coreml/image_encoder.safetensors").read_bytes()
+    assert len(metadata["nexus_edge.weights_sha256"]) == len(sha256(weights).hexdigest())
+
+
+def test_the_folder_is_all_that_an_app_needs(encoders: Bundle) -> None:
+    for file in (encoders.root / "processor").iterdir():
+        assert (encoders.root / "coreml/processor" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_weights_are_on_the_disk_once_beside_another_target(encoders: Bundle) -> None:
+    for name in ("image_encoder", "text_encoder"):
+        first, second = (encoders.root / target / f"{name}.safetensors" for target in ("onnx", "coreml"))
+        assert first.samefile(second)
+
+
+@pytest.mark.parametrize("fixture", ["encoders", "vlm"])
+def test_every_quantized_layer_is_a_compressed_constant_with_the_stored_numbers(
+    fixture: str, request: pytest.FixtureRequest
+) -> None:
+    bundle: Bundle = request.getfixturevalue(fixture)
+    model = load_quantized(bundle)
+    found = {}
+    for path in (bundle.root / "coreml").glob("*.mlpackage"):
+        for function in coreml_packages.program_of(path).functions.values():
+            found |= {op.name: op for op in function.operations if op.op_type.startswith("constexpr_")}
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, QuantLinear)}
+    used = {name: layer for name, layer in layers.items() if layer.qweight.device.type != "meta"}
+    assert len(used) > 10
+    for name, layer in used.items():
+        values = coreml_packages.dequantized(found[f"{name}.weight".replace(".", "_")])[:, : layer.shape[1]]
+        np.testing.assert_allclose(values, weight_of(layer).double().numpy(), rtol=SCALES, atol=1e-7, err_msg=name)
+
+
+def test_two_functions_share_their_weights(encoders: Bundle) -> None:
+    def size(name: str) -> int:
+        return (encoders.root / f"coreml/{name}.mlpackage/Data/com.apple.CoreML/weights/weight.bin").stat().st_size
+
+    assert len(package(encoders, "image_encoder").functions) == 2
+    assert size("image_encoder") < 1.05 * size("image_encoder_ios17")  # which has one of them
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("name", ["image_encoder", "image_encoder_ios17"])
+def test_a_picture_becomes_its_vector(encoders: Bundle, name: str, precision: str) -> None:
+    model = original(encoders)
+    assert isinstance(model, BiomedClip)
+    picture = np.random.default_rng(4).integers(0, 256, (128, 128, 3), np.uint8)
+    config = json.loads((encoders.root / "processor/config.json").read_text())["preprocess_cfg"]
+    pixels = (torch.tensor(picture).permute(2, 0, 1) / 255 - torch.tensor(config["mean"]).view(3, 1, 1)) / (
+        torch.tensor(config["std"]).view(3, 1, 1)
+    )
+    right = model.encode_image(pixels[None])
+    functions = package(encoders, name).functions
+    image = functions.get("image") or functions["main"]
+    assert distance(image.run({"image": picture}, precision=precision)["image_embeds"], right) < HALF
+    if "pixel_values" in functions:
+        given = {"pixel_values": pixels[None].numpy()}
+        assert distance(functions["pixel_values"].run(given, precision=precision)["image_embeds"], right) < HALF
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("name", ["text_encoder", "text_encoder_ios17"])
+def test_a_text_becomes_its_vector_and_padding_does_nothing(encoders: Bundle, name: str, precision: str) -> None:
+    model = original(encoders)
+    assert isinstance(model, BiomedClip)
+    words = torch.randint(1, 200, (1, 20), generator=torch.Generator().manual_seed(1))
+    ids = torch.nn.functional.pad(words, (0, model.context_length - 20))
+    given = {"input_ids": ids.numpy().astype(np.int32)}
+    found = package(encoders, name).main.run(given, precision=precision)["text_embeds"]
+    assert distance(found, model.encode_text(words)) < HALF
+
+
+@pytest.mark.parametrize(("precision", "most"), [("fp32", HALF), ("fp16", ROUNDED)])
+def test_a_prompt_in_pieces_and_then_token_by_token(vlm: Bundle, precision: str, most: float) -> None:
+    model = original(vlm)
+    assert isinstance(model, Phi3V)
+    ids = torch.randint(1, 600, (1, 72), generator=torch.Generator().manual_seed(6))
+    with torch.inference_mode():
+        right = model(ids)[0]
+    embed, decoder, head = (package(vlm, name) for name in ("embed_tokens", "decoder_1_of_1", "head"))
+    state, rows = decoder.main.new_state(), []
+    for start, stop, width, function in ((0, 64, 64, "prefill"), (64, 70, 64, "prefill"), (70, 71, 1, "decode")):
+        piece = np.zeros(
+            (1, width), np.int32
+        )  # the rest of the second piece is filled up, and overwritten by the third
+        piece[0, : stop - start] = ids[0, start:stop]
+        x = embed.functions[f"tokens_{width}"].run({"input_ids": piece}, precision=precision)["inputs_embeds"]
+        given = {"hidden_states": x, "position": np.array([start], np.int32), "length": np.array([71], np.int32)}
+        hidden = decoder.functions[function].run(given, state, precision)["output_hidden_states"]
+        rows.append(hidden[0, : stop - start])
+    logits = [
+        head.main.run({"hidden_states": row[None, None]}, precision=precision)["logits"] for row in np.concatenate(rows)
+    ]
+    assert distance(np.concatenate(logits)[:, 0], right[:71]) < most
+
+
+def test_long_rope_changes_its_list_behind_the_limit(vlm: Bundle) -> None:
+    model = original(vlm)
+    assert isinstance(model, Phi3V)
+    limit = model.params.rope.original_max_position_embeddings
+    decode = package(vlm, "decoder_1_of_1").functions["decode"]
+    generator = np.random.default_rng(8)
+    x = generator.standard_normal((1, 1, model.params.hidden_size)).astype(np.float32) * 0.1
+    for length in (limit, limit + 1):
+        state = {
+            name: generator.standard_normal(zeros.shape).astype(np.float32)
+            for name, zeros in decode.new_state().items()
+        }
+        past = [
+            torch.from_numpy(state[f"{part}_{place}"])[:, :, :700] for place in range(4) for part in ("key", "value")
+        ]
+        pairs = list(zip(past[0::2], past[1::2], strict=True))
+        given = (
+            torch.from_numpy(x),
+            torch.tensor([[700]]),
+            torch.tensor(length),
+            torch.ones(1, 701, dtype=torch.int64),
+        )
+        with torch.inference_mode():
+            right, _ = model.model.decode(*given, pairs)
+        inputs = {"hidden_states": x, "position": np.array([700], np.int32), "length": np.array([length], np.int32)}
+        hidden = torch.from_numpy(decode.run(inputs, state)["output_hidden_states"])
+        found = model.model.norm(hidden).detach().numpy()
+        assert distance(found, right) < HALF
+
+
+def test_crops_become_the_rows_that_the_layout_places(vlm: Bundle) -> None:
+    model = original(vlm)
+    assert isinstance(model, Phi3V)
+    vision = model.model.vision_embed_tokens
+    pixels = torch.randn(1, 3, 336, 336, generator=torch.Generator().manual_seed(3))
+    found = package(vlm, "vision_encoder").functions["crops_1"].run({"pixel_values": pixels.numpy()})
+    with torch.inference_mode():
+        features = vision.img_projection(merge_patches(vision.img_processor["vision_model"](pixels)))
+        separators = torch.cat((vision.sub_GN.flatten(0, 2), vision.glb_GN.flatten(0, 1)))
+        assert distance(found["features"], features) < HALF
+        assert distance(found["separators"], vision.img_projection(separators)) < HALF
+
+
+def test_what_leaves_a_layer_has_its_name(encoders: Bundle, vlm: Bundle) -> None:
+    for bundle, file, layers in (
+        (encoders, "image_encoder", [f"visual.trunk.blocks.{place}" for place in range(6)]),
+        (encoders, "text_encoder", [f"text.transformer.encoder.layer.{place}" for place in range(2)]),
+        (vlm, "decoder_1_of_1", [f"model.layers.{place}" for place in range(3)]),
+    ):
+        values = package(bundle, file).main.values
+        for layer in layers:
+            assert any(name.startswith(value_name(layer)) for name in values), layer
+
+
+def test_without_coremltools_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "coremltools", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'nexus-edge\[coreml\]'"):
+        make_target("coreml", "biomedclip", ())
