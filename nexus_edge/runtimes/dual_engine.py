@@ -38,7 +38,7 @@ class DualEngine(Protocol):
 
 def open_engine(bundle: Bundle, options: EngineOptions) -> DualEngine:
     """The engine that `options` asks for; raises as `choose_engine`."""
-    return cast(DualEngine, choose_engine(bundle, ENGINES, options.engine).open_engine(bundle, options))
+    return cast(DualEngine, choose_engine(bundle, ENGINES, options).open_engine(bundle, options))
 
 
 def has_graph(bundle: Bundle, name: str) -> bool:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from nexus_edge._extras import needs_extra
 from nexus_edge.bundle import Bundle
 from nexus_edge.errors import BundleError
+from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+from nexus_edge.runtimes.tuned import tuned
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -28,12 +30,15 @@ class EngineOptions:
         threads: that compute one operator; None leaves it to the engine (one per core)
         keep_vision: keep the vision encoder loaded between pictures. Off, its memory is free while text is generated,
             and each new picture pays for loading it again.
-        engine: the target of the bundle whose graphs run; None takes the first that can run here
+        engine: the target of the bundle whose graphs run; None takes the first that can run here, "auto" the one that
+            `nexus-edge tune` found to be the fastest
+        openvino: how OpenVINO computes; None: as `nexus-edge tune` found best, or as measured best elsewhere
     """
 
     threads: int | None = None
     keep_vision: bool = False
     engine: str | None = None
+    openvino: OpenVinoSettings | None = None
 
 
 class Engine(Protocol):
@@ -63,22 +68,23 @@ class Engine(Protocol):
 
 def open_engine(bundle: Bundle, options: EngineOptions) -> Engine:
     """The engine that `options` asks for; raises as `choose_engine`."""
-    return cast(Engine, choose_engine(bundle, ENGINES, options.engine).open_engine(bundle, options))
+    return cast(Engine, choose_engine(bundle, ENGINES, options).open_engine(bundle, options))
 
 
-def choose_engine(bundle: Bundle, engines: Mapping[str, str], wanted: str | None) -> ModuleType:
+def choose_engine(bundle: Bundle, engines: Mapping[str, str], options: EngineOptions) -> ModuleType:
     """The module of an engine that runs a target of the bundle.
 
     Args:
         bundle: the bundle
         engines: target -> module
-        wanted: the target; None: the first of the bundle
+        options: which one is asked for
 
     Raises:
         BundleError: the bundle has no such target, or none that runs here
         MissingExtraError: the engine's package is not installed
     """
     targets = bundle.manifest.targets
+    wanted = tuned(bundle, options.threads).engine if options.engine == "auto" else options.engine
     usable = [target for target in targets if target in engines]
     if not usable or (wanted is not None and wanted not in usable):
         asked = "" if wanted is None else f", which {wanted!r} is not"

@@ -1,5 +1,6 @@
 """A stateful decoder of OpenVINO for one sequence, which can go back to a prefix of it."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from openvino import opset13 as op
 from nexus_edge.bundle.openvino_names import BEAMS, LARGEST_POSITION
 from nexus_edge.errors import BundleError
 from nexus_edge.runtimes.engine import Floats
-from nexus_edge.runtimes.openvino_session import OpenVinoSettings, compile_graph, reported_as_bundle_error
+from nexus_edge.runtimes.openvino_session import compile_graph, reported_as_bundle_error
+from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
 LENGTH_AXIS = 2  # of a variable, [batch, heads, tokens, head_dim]
 
@@ -20,7 +22,7 @@ class OpenVinoDecoder:
 
     def __init__(self, path: Path, settings: OpenVinoSettings, threads: int | None) -> None:
         self._path = path
-        compiled = compile_graph(path, settings, threads, adapt)
+        compiled = compile_graph(path, settings, threads, partial(adapt, path))
         self._request = compiled.create_infer_request()
         self._states = self._request.query_state()
         self._length = 0
@@ -67,8 +69,8 @@ class OpenVinoDecoder:
             state.state = ov.Tensor(kept)
 
 
-def adapt(model: Any) -> None:
-    """Change a decoder from what other runtimes want of it to what one sequence needs, in place.
+def adapt(path: Path, model: Any) -> None:
+    """Change the decoder read from `path` from what other runtimes want of it to what one sequence needs, in place.
 
     The product with the vocabulary takes the last token alone, and the largest position of the whole sequence becomes
     an input.
@@ -79,7 +81,7 @@ def adapt(model: Any) -> None:
     largest = [node for node in model.get_ops() if node.get_friendly_name() == LARGEST_POSITION]
     product = model.output("logits").get_node().input_value(0).get_node()
     if len(largest) != 1 or product.get_type_name() != "MatMul":
-        raise BundleError(f"the decoder has no {LARGEST_POSITION} or no product at its end; export the bundle again")
+        raise BundleError(f"{path}: has no {LARGEST_POSITION} or no product at its end; export the bundle again")
     position = op.parameter([], np.int64, name=LARGEST_POSITION)
     position.output(0).tensor.set_names({LARGEST_POSITION})
     largest[0].output(0).replace(position.output(0))

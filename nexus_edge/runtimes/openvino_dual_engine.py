@@ -9,14 +9,16 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.errors import BundleError
 from nexus_edge.runtimes.dual_engine import IMAGE, TEXT
 from nexus_edge.runtimes.engine import EngineOptions, Floats, Ids
-from nexus_edge.runtimes.openvino_session import OpenVinoSettings, compile_graph, reported_as_bundle_error
+from nexus_edge.runtimes.openvino_session import compile_graph, reported_as_bundle_error
+from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+from nexus_edge.runtimes.tuned import tuned
 
 TARGET = "openvino"
 
 
 def open_engine(bundle: Bundle, options: EngineOptions) -> "OpenVinoDualEngine":
     """The engine of a bundle's `openvino` target."""
-    return OpenVinoDualEngine(bundle, options, OpenVinoSettings())
+    return OpenVinoDualEngine(bundle, options, options.openvino or tuned(bundle, options.threads).openvino)
 
 
 class OpenVinoDualEngine:

@@ -11,7 +11,9 @@ from nexus_edge.processing.hd_transform import CROP
 from nexus_edge.runtimes.engine import EngineOptions, Floats, Ids
 from nexus_edge.runtimes.hd_layout import Separators, lay_out
 from nexus_edge.runtimes.openvino_decoder import OpenVinoDecoder
-from nexus_edge.runtimes.openvino_session import OpenVinoSettings, compile_graph, reported_as_bundle_error
+from nexus_edge.runtimes.openvino_session import compile_graph, reported_as_bundle_error
+from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+from nexus_edge.runtimes.tuned import tuned
 
 TARGET = "openvino"
 TOWER, PROJECTOR, EMBED, DECODER = "vision_embeddings", "vision_projection", "text_embeddings", "language_model"
@@ -20,15 +22,19 @@ CROPS_AT_ONCE = 4  # through the tower; a crop has 577 tokens, enough for every 
 
 def open_engine(bundle: Bundle, options: EngineOptions) -> "OpenVinoEngine":
     """The engine of a bundle's `openvino` target; raises BundleError."""
-    return OpenVinoEngine(bundle, options, OpenVinoSettings())
+    return OpenVinoEngine(bundle, options, options.openvino or tuned(bundle, options.threads).openvino)
 
 
 class OpenVinoEngine:
-    """See `nexus_edge.runtimes.engine.Engine`. The vision graphs are loaded when the first picture comes."""
+    """See `nexus_edge.runtimes.engine.Engine`. The vision graphs are loaded when the first picture comes.
+
+    Attributes:
+        settings: how it computes
+    """
 
     def __init__(self, bundle: Bundle, options: EngineOptions, settings: OpenVinoSettings) -> None:
         self._paths = {name: bundle.graph(TARGET, name) for name in (TOWER, PROJECTOR, EMBED, DECODER)}
-        self._options, self._settings = options, settings
+        self._options, self.settings = options, settings
         self._vision: tuple[Any, Any] | None = None
         self._embed = self._compile(EMBED)
         self._decoder = OpenVinoDecoder(self._paths[DECODER], settings, options.threads)
@@ -61,7 +67,7 @@ class OpenVinoEngine:
         return self._decoder.extend(embeds, past, rope_length)
 
     def _compile(self, graph: str) -> Any:
-        return compile_graph(self._paths[graph], self._settings, self._options.threads)
+        return compile_graph(self._paths[graph], self.settings, self._options.threads)
 
 
 def _separators(bundle: Bundle) -> Separators:

@@ -2,41 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import openvino as ov
 
 from nexus_edge.errors import BundleError
+from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
 DEVICE = "CPU"
-
-
-@dataclass(frozen=True)
-class OpenVinoSettings:
-    """What the CPU plugin may trade for speed.
-
-    Attributes:
-        precision: of products and sums between float tensors
-        quantization_group: inputs of products with compressed weights are rounded to int8 in groups of this many
-            neighbours; 0: not rounded
-        cache: how cached keys and values are stored
-    """
-
-    precision: Literal["f32", "bf16"] = "f32"
-    quantization_group: int = 32
-    cache: Literal["f32", "f16", "u8"] = "u8"
-
-    def properties(self, threads: int | None) -> dict[str, Any]:
-        """In the names of the plugin."""
-        values: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": self.precision,
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": self.quantization_group,
-            "KV_CACHE_PRECISION": self.cache,
-            "PERFORMANCE_HINT": "LATENCY",
-        }
-        return values if threads is None else {**values, "INFERENCE_NUM_THREADS": threads}
 
 
 def compile_graph(

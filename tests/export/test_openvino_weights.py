@@ -16,7 +16,7 @@ from nexus_edge.checkpoints import SafetensorsFile
 from nexus_edge.models.phi3_v import Phi3V
 from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
 from nexus_edge.recipe import find_recipe
-from nexus_edge.runtimes.openvino_session import OpenVinoSettings
+from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
 BOTH = ("onnx", "openvino")
 # The golden weights have 3 groups of 64 in a row, the last one half empty: zero points and columns need padding.

@@ -12,7 +12,7 @@ from nexus_edge.errors import BundleError
 from nexus_edge.runtimes import VLM, EngineOptions, load
 from nexus_edge.runtimes.context import Context, Tokens
 from nexus_edge.runtimes.openvino_engine import OpenVinoEngine
-from nexus_edge.runtimes.openvino_session import OpenVinoSettings
+from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 from nexus_edge.runtimes.pictures import PictureCache
 
 NOISE = 1e-5  # of the largest logit: float32 sums in another order, as in test_golden_answers.py

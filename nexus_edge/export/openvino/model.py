@@ -35,7 +35,7 @@ def convert(spec: GraphSpec) -> ov.Model:
     for extension in extensions():
         frontend.add_extension(extension)
     converted = frontend.convert(frontend.load(BytesIO(ir.to_proto(graph).SerializeToString())))
-    names = {value.name for value in graph.graph.inputs}
+    names = {str(value.name) for value in graph.graph.inputs}
     for parameter in converted.get_parameters():  # one that a node hands on unchanged has taken that node's name
         (name,) = names.intersection(parameter.output(0).get_names())
         parameter.set_friendly_name(name)

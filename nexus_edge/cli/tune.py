@@ -1,0 +1,47 @@
+"""`nexus-edge tune`: measure which engine and settings are the fastest here, and use them from then on."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nexus_edge.bundle import Bundle
+
+
+def tune(
+    bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")],
+    threads: Annotated[int | None, typer.Option(min=1, help="As the commands get it.")] = None,
+    forget: Annotated[bool, typer.Option("--forget", help="Go back to the defaults.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON.")] = False,
+) -> None:
+    """Measure a bundle with each engine and setting on this machine; the result is kept in the user's cache folder."""
+    from nexus_edge.runtimes.tuned import cache_file, remember
+
+    opened = Bundle.open(bundle)
+    if forget:
+        remember(opened, threads, None)
+        typer.echo(f"{bundle}: runs with the defaults again")
+        return
+    from nexus_edge.runtimes.tuning import candidates, fastest
+
+    found = []
+    for candidate in candidates(opened, threads):
+        found.append(candidate)
+        if not as_json:
+            settings = candidate.openvino
+            text = (
+                ""
+                if settings is None
+                else (
+                    f" {settings.precision}, inputs in groups of {settings.quantization_group}, cache {settings.cache}"
+                )
+            )
+            typer.echo(f"{candidate.seconds:8.2f} s  {candidate.engine}{text}")
+    best = fastest(found)
+    remember(opened, threads, best)
+    if as_json:
+        typer.echo(json.dumps({"best": asdict(best), "measured": [asdict(candidate) for candidate in found]}))
+    else:
+        typer.echo(f"fastest: {best.engine}; kept in {cache_file()}, --forget undoes it")

@@ -1,0 +1,40 @@
+"""How OpenVINO's CPU plugin computes; needs no openvino."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+Precision = Literal["f32", "bf16"]
+Cache = Literal["f32", "f16", "u8"]
+
+
+@dataclass(frozen=True)
+class OpenVinoSettings:
+    """What the CPU plugin may trade for speed.
+
+    Attributes:
+        precision: of products and sums between float tensors
+        quantization_group: inputs of products with compressed weights are rounded to int8 in groups of this many
+            neighbours; 0: not rounded
+        cache: how cached keys and values are stored
+    """
+
+    precision: Precision = "f32"
+    quantization_group: int = 32
+    cache: Cache = "u8"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what the plugin does not know."""
+        if self.precision not in get_args(Precision) or self.cache not in get_args(Cache):
+            raise ValueError(f"no such precision or cache: {self}")
+        if type(self.quantization_group) is not int or self.quantization_group < 0:
+            raise ValueError(f"quantization_group is {self.quantization_group!r}; it must be 0 or more")
+
+    def properties(self, threads: int | None) -> dict[str, Any]:
+        """In the names of the plugin."""
+        values: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": self.precision,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": self.quantization_group,
+            "KV_CACHE_PRECISION": self.cache,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        return values if threads is None else {**values, "INFERENCE_NUM_THREADS": threads}
