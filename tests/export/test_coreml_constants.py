@@ -20,7 +20,7 @@ from nexus_edge.quant.schemes import load_scheme
 
 ROWS, COLUMNS = 24, 192
 SCALES = 2.0**-11  # scales of float32 become float16, which has 11 bits; those of float16 stay
-BLOCKS = ("int4-g32", "int4-g32-asym", "int4-g64-asym", "int8-g32", "int8-g128")
+BLOCKS = ("int4-g16-int8", "int4-g32", "int4-g32-asym", "int4-g64-asym", "int8-g32", "int8-g128")
 
 
 class _Layer(nn.Module):
@@ -81,7 +81,7 @@ def test_codes_lie_in_the_file_in_as_many_bits_as_the_scheme_says(scheme: str, t
     assert size < sum(part.nbytes for part in stored.values()) + 4 * 192
 
 
-@pytest.mark.parametrize(("columns", "scheme"), [(200, "int8-g128"), (72, "int4-g32")])
+@pytest.mark.parametrize(("columns", "scheme"), [(200, "int8-g128"), (72, "int4-g32"), (200, "int4-g16-int8")])
 def test_a_group_that_does_not_divide_the_columns_is_filled_up_and_stays_compressed(
     columns: int, scheme: str, tmp_path: Path
 ) -> None:

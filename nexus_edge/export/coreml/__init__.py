@@ -5,6 +5,8 @@ schemes.py                which systems can hold which weights
 program.py                torch.export to MIL, with the weights in place
 operators.py              the custom ops in MIL
 constants.py              quantized weights as compressed constants
-package.py                .mlpackage folders, and functions that share weights
+layer_outputs.py          what leaves a layer has its name
+package.py, joining.py    .mlpackage folders, and functions that share weights
 metadata.py               what an app reads before it loads one
+masking.py                what attention adds to a score that may not count
 """

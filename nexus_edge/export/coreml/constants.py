@@ -74,6 +74,23 @@ def grouped_weight(codes: Array, scales: Array, zero_points: Array | None, bits:
     return mb.constexpr_blockwise_shift_scale(data=data, scale=scale, offset=offset, name=_name(where))
 
 
+def two_level_weight(codes: Array, multipliers: Array, zero_points: Array, scales: Array, where: str) -> Var:
+    """A weight of 4 bits on two levels: the scale of a group is its multiplier times the scale of its row.
+
+    Args:
+        codes: uint8 [rows, groups, group_size / 2]
+        multipliers, zero_points: uint8 [rows, ceil(groups / 2)]
+        scales: [rows]
+        where: the layer, for errors
+
+    Returns:
+        float16 [rows, groups * group_size]
+    """
+    groups = codes.shape[1]
+    wide = _unpack(multipliers, 4)[:, :groups].astype(np.float32) * scales.astype(np.float32)[:, None]
+    return grouped_weight(codes, wide, zero_points, 4, where)
+
+
 def table_of_groups(codes: Array, scales: Array, zero_points: Array | None, bits: int, where: str) -> Var:
     """The table of an embedding with a row per group, float16 [rows * groups, group_size].
 

@@ -6,6 +6,7 @@ a compressed weight is float16 from the start, and the casts around it meet thos
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from coremltools.converters.mil import mil
@@ -16,8 +17,15 @@ from coremltools.converters.mil.mil.block import is_current_opset_version_compat
 from coremltools.converters.mil.mil.var import Var
 from torch import fx
 
+from nexus_edge.checkpoints.base import Array
 from nexus_edge.errors import InputError
-from nexus_edge.export.coreml.constants import grouped_weight, has_blocks, rows_weight, table_of_groups
+from nexus_edge.export.coreml.constants import (
+    grouped_weight,
+    has_blocks,
+    rows_weight,
+    table_of_groups,
+    two_level_weight,
+)
 from nexus_edge.export.coreml.masking import MASKED
 
 _HEADS_FIRST = [0, 2, 1, 3]
@@ -26,6 +34,9 @@ _SUM_OF_SQUARES = 32768.0  # half of what float16 holds
 mb: Any = mil.Builder
 Context = Any  # coremltools' table of what was translated
 Node = Any  # a node of torch's graph
+
+_narrow: "WeakKeyDictionary[Context, dict[str, tuple[Array, Array, Array]]]" = WeakKeyDictionary()
+"""Of a translation that is going on: node of `widen_int4` -> its codes, multipliers and zero points"""
 
 
 def register() -> None:
@@ -138,15 +149,24 @@ def _matmul_nbits(context: Context, node: Node) -> None:
     x, codes, scales, zero_points, bias, bits, _, _ = _get_inputs(context, node, expected=8)
     zeros = None if zero_points is None else zero_points.val
     weight = grouped_weight(codes.val, scales.val, zeros, int(bits.val), _layer(node))
-    missing = weight.shape[1] - x.shape[-1]
-    if missing:  # the last group is filled up: zeros then meet the columns that are not there
-        x = mb.pad(x=x, pad=[0] * (2 * x.rank - 1) + [missing])
-    context.add(_product(x, weight, bias, node.name))
+    context.add(_product(_fill_up(x, weight), weight, bias, node.name))
+
+
+def _widen_int4(context: Context, node: Node) -> None:
+    """Nothing is widened: Core ML keeps the 4 bits, and `_matmul_int8` makes one scale of the two levels."""
+    codes, multipliers, zero_points, _ = _get_inputs(context, node, expected=4)
+    _narrow.setdefault(context, {})[node.name] = (codes.val, multipliers.val, zero_points.val)
+    context.add(codes, torch_name=node.name)
 
 
 def _matmul_int8(context: Context, node: Node) -> None:
     x, codes, scales, bias = _get_inputs(context, node, expected=4)
-    context.add(_product(x, rows_weight(codes.val, scales.val, _layer(node)), bias, node.name))
+    narrow = _narrow.get(context, {}).get(node.inputs[1])
+    if narrow is None:
+        weight = rows_weight(codes.val, scales.val, _layer(node))
+    else:
+        weight = two_level_weight(*narrow, scales.val, _layer(node))
+    context.add(_product(_fill_up(x, weight), weight, bias, node.name))
 
 
 def _gather_quantized(context: Context, node: Node) -> None:
@@ -161,6 +181,12 @@ def _gather_quantized(context: Context, node: Node) -> None:
         parts = mb.gather(x=table_of_groups(*stored), indices=places, axis=0)
         rows = mb.reshape(x=parts, shape=[*ids.shape, groups * parts.shape[-1]])
     context.add(mb.cast(x=rows, dtype="fp32", name=node.name))
+
+
+def _fill_up(x: Var, weight: Var) -> Var:
+    """Zeros for the columns that only fill the last group of a weight."""
+    missing = weight.shape[1] - x.shape[-1]
+    return mb.pad(x=x, pad=[0] * (2 * x.rank - 1) + [missing]) if missing else x
 
 
 def _product(x: Var, weight: Var, bias: Var | None, name: str) -> Var:
@@ -204,6 +230,7 @@ _CONVERTERS: dict[str, Callable[[Context, Node], None]] = {
     "nexus::state_attention": _state_attention,
     "nexus::matmul_nbits": _matmul_nbits,
     "nexus::matmul_int8": _matmul_int8,
+    "nexus::widen_int4": _widen_int4,
     "nexus::gather_quantized": _gather_quantized,
     "alias": _alias,  # an operator of torch's that coremltools does not know
 }
