@@ -8,7 +8,13 @@ from nexus_edge._resources import recipes_dir
 from nexus_edge.errors import RecipeError
 from nexus_edge.recipe import Recipe, find_recipe, read_recipe
 
-SHIPPED = [(model, name) for model in ("phi3-vision", "phi3.5-vision") for name in ("int4", "int8", "fp16", "fp32")]
+VLM, TOWERS = {"vision_encoder", "embed_tokens", "decoder"}, {"image_encoder", "text_encoder"}
+MODELS = {
+    "biomedclip": ("microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224", TOWERS),
+    "phi3-vision": ("microsoft/Phi-3-vision-128k-instruct", VLM),
+    "phi3.5-vision": ("microsoft/Phi-3.5-vision-instruct", VLM),
+}
+SHIPPED = [(model, name) for model in MODELS for name in ("int4", "int8", "fp16", "fp32")]
 OWN = """
 name = "mine"
 description = "my fine-tune"
@@ -65,14 +71,7 @@ def test_patterns_that_match_nothing_are_reported(mine: Recipe) -> None:
 def test_shipped_recipes_are_valid_and_named_after_their_place(model: str, name: str) -> None:
     recipe = find_recipe(model, name)
     assert recipe.name == f"{model}-{name}"
-    assert set(recipe.graphs) == {"vision_encoder", "embed_tokens", "decoder"}
-    assert (
-        recipe.checkpoint
-        == {
-            "phi3-vision": "microsoft/Phi-3-vision-128k-instruct",
-            "phi3.5-vision": "microsoft/Phi-3.5-vision-instruct",
-        }[model]
-    )
+    assert (recipe.checkpoint, set(recipe.graphs)) == MODELS[model]
 
 
 def test_every_shipped_file_is_tested_here() -> None:
