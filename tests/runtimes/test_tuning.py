@@ -13,7 +13,7 @@ from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 from nexus_edge.runtimes.tuned import FOLDER_VARIABLE, Tuned, cache_file, remember, tuned
 from nexus_edge.runtimes.tuning import Candidate, candidates, fastest
 
-SLOW = OpenVinoSettings("bf16", 64, "u8")
+SLOW = OpenVinoSettings("bf16", 32, "u8")
 
 
 @pytest.fixture(autouse=True)
