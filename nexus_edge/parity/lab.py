@@ -121,6 +121,11 @@ class Lab(ABC):
         self.require_memory(parameter_bytes(self.source), "the full-precision reference")
         return load_full_precision(self.source)
 
+    def make_room(self, needed: int) -> None:
+        """Forget the full-precision reference if it and `needed` bytes are more than is allowed together."""
+        if "full" in self.__dict__ and parameter_bytes(self.source) + needed > self.max_memory:
+            del self.full
+
     @cached_property
     def quantized(self) -> "ReferenceModel":
         """The quantized PyTorch model; raises NotRunError where it would not fit."""
@@ -133,6 +138,13 @@ class Lab(ABC):
         needed = parameter_count(self.bundle) * FLOAT_BYTES
         self.require_memory(weight_bytes(self.bundle) + needed, "the quantized model with its weights in float32")
         return load_dequantized(self.bundle)
+
+    @property
+    def full_beside_runtime(self) -> "ReferenceModel":
+        """The full-precision reference, where the quantized model and the runtime leave room; else NotRunError."""
+        needed = parameter_bytes(self.source) + 2 * weight_bytes(self.bundle)
+        self.require_memory(needed, "full precision beside the quantized model and the runtime")
+        return self.full
 
     def quantized_for(self, target: str) -> "ReferenceModel":
         """The quantized PyTorch model that multiplies what a target multiplies."""

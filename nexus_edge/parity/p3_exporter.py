@@ -14,7 +14,9 @@ TITLE = "exporter: the artefact against quantized PyTorch, same weights"
 def run(lab: Lab) -> list[Check]:
     """Every graph of every target on the inputs that the quantized PyTorch model gave it."""
     # The PyTorch model, and the runtime's prepacked copy of the largest graph.
-    lab.require_memory(2 * weight_bytes(lab.bundle), "the quantized model in PyTorch and in the runtime")
+    needed = 2 * weight_bytes(lab.bundle)
+    lab.require_memory(needed, "the quantized model in PyTorch and in the runtime")
+    lab.make_room(needed)
     return lab.for_each_target(lambda target: _compare(lab, target))
 
 

@@ -13,5 +13,7 @@ TITLE = "end to end: pictures and text to answers in the runtime"
 
 def run(lab: Lab) -> list[Check]:
     """For each target and case the stages in their order."""
-    lab.require_memory(2 * weight_bytes(lab.bundle), "the quantized model in PyTorch and in the runtime")
+    needed = 2 * weight_bytes(lab.bundle)
+    lab.require_memory(needed, "the quantized model in PyTorch and in the runtime")
+    lab.make_room(needed)
     return lab.for_each_target(lab.compare_end_to_end)

@@ -26,6 +26,7 @@ from nexus_edge.parity.originals.biomedclip_inputs import OriginalInputs
 from nexus_edge.parity.plots import drift
 from nexus_edge.parity.report import Report, from_json
 from nexus_edge.parity.runners import RUNNERS, onnx
+from nexus_edge.parity.sources import parameter_bytes, weight_bytes
 from nexus_edge.processing import dual_from_checkpoint
 from nexus_edge.runtimes import load_dual_encoder
 from nexus_edge.runtimes.ship import ship_image_tower
@@ -127,6 +128,17 @@ def test_a_checkpoint_that_is_gone(healthy_dual: Bundle, biomedclip_checkpoint: 
     lab.checkpoint = "no checkpoint: it is gone"
     report = ladder.climb(lab, ("P0", "P2", "P3", "P4", "P5"))
     assert [rung.status for rung in report.rungs] == ["passed", "not run", "passed", "not run", "passed"]
+
+
+def test_full_precision_makes_room_for_the_runtime(healthy_dual: Bundle, biomedclip_checkpoint: Checkpoint) -> None:
+    """Each of both fits, and both together do not: what is gated is compared, what is only reported is left out."""
+    needed = parameter_bytes(biomedclip_checkpoint)
+    lab = make_lab(healthy_dual, biomedclip_checkpoint, max_memory=needed + weight_bytes(healthy_dual) - 1)
+    assert lab.full is lab.full
+    report = ladder.climb(lab, ("P5",))
+    assert "full" not in vars(lab)
+    assert report.rungs[0].status == "passed"
+    assert report.rungs[0].notes[0].startswith("probabilities of full precision: ")
 
 
 def test_the_other_half_of_a_bundle_is_not_judged(certified_dual: Bundle, biomedclip_checkpoint: Checkpoint) -> None:

@@ -55,7 +55,7 @@ def compare_end_to_end(lab: "DualLab", target: str) -> list[Check]:
     from nexus_edge.runtimes import load_dual_encoder
 
     runtime, judge = load_dual_encoder(lab.only(target)), lab.judge("P5", target=target)
-    inputs, expected = lab.original_inputs, Answers.of(lab.quantized, lab, lab.original_inputs)
+    inputs, expected = lab.original_inputs, Answers.of(lab.quantized_for(target), lab, lab.original_inputs)
     actual = _run(lab, runtime)
     checks = [*_pixels(lab, judge, inputs), _tokens(lab, judge, inputs), _logit_scale(lab, judge)]
     for stage, ours, theirs in (
@@ -68,7 +68,7 @@ def compare_end_to_end(lab: "DualLab", target: str) -> list[Check]:
     hits = _search(runtime, actual.images, lab.material.sentences)
     checks += ranking_checks(judge, "pictures of a text", hits, expected.texts @ expected.images.T)
     try:
-        full = Answers.of(lab.full, lab, inputs)
+        full = Answers.of(lab.full_beside_runtime, lab, inputs)
     except NotRunError as error:
         lab.note(f"probabilities of full precision: {error}")
     else:

@@ -56,7 +56,7 @@ def _compare_case(lab: "VlmLab", vlm: "VLM", case: Case, judge: Judge) -> list[C
     checks += judge.check("logits", case.name, _logits(answer), _logits(expected))
     checks.append(greedy_check("greedy tokens", case.name, answer, expected, judge))
     try:
-        full = torch_answer(lab.full, reference, stops)
+        full = torch_answer(lab.full_beside_runtime, reference, stops)
     except NotRunError as error:
         lab.note(f"greedy tokens of full precision: {error}")
     else:
