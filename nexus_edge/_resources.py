@@ -15,6 +15,11 @@ def schemes_dir() -> Path:
     return _find("quant") / "schemes"
 
 
+def calibration_dir() -> Path:
+    """The folder with <text>.txt."""
+    return _find("quant") / "calibration"
+
+
 def _find(folder: str) -> Path:
     installed = _PACKAGE / "_data" / folder
     return installed if installed.is_dir() else _PACKAGE.parent / folder

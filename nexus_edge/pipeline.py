@@ -1,4 +1,4 @@
-"""An export in six calls, in the order in which they happen; see `export`."""
+"""An export in seven calls, in the order in which they happen; see `export`."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +12,7 @@ from nexus_edge.bundle import Bundle, BundleWriter, DualEncoderInfo, GraphInfo, 
 from nexus_edge.bundle.hashing import hash_together
 from nexus_edge.checkpoints import Checkpoint, require_model_type
 from nexus_edge.errors import ParityError, RecipeError
+from nexus_edge.export.calibration import Prepared, prepare
 from nexus_edge.export.sharing import completed, share_weights
 from nexus_edge.export.target import Ingredients, Target, make_target
 from nexus_edge.export.weights import StoredTensor, WeightsFile, summary, write_weights
@@ -69,7 +70,8 @@ def export(
     with BundleWriter(out, force) as writer:
         plan = make_plan(checkpoint, recipe)
         targets = translate_graphs(plan, recipe, progress)
-        stored = stream_weights(checkpoint, plan, targets, writer, progress)
+        prepared = prepare(checkpoint, plan.full, recipe, writer.root, progress)
+        stored = stream_weights(prepared, plan, targets, writer, progress)
         graphs = write_targets(checkpoint, plan, targets, stored, writer.root)
         manifest = describe(checkpoint, recipe, graphs, plan, writer.root)
         if parity:
@@ -115,7 +117,7 @@ def translate_graphs(plan: Plan, recipe: Recipe, progress: Progress) -> dict[str
 
 
 def stream_weights(
-    checkpoint: Checkpoint, plan: Plan, targets: Mapping[str, Target], writer: BundleWriter, progress: Progress
+    prepared: Prepared, plan: Plan, targets: Mapping[str, Target], writer: BundleWriter, progress: Progress
 ) -> dict[str, dict[str, StoredTensor]]:
     """Quantize the checkpoint, tensor by tensor, into the files that the first target wants; the others share them.
 
@@ -134,7 +136,9 @@ def stream_weights(
             wanted = replace(file, tensors=file.tensors - stored[first].keys())
             if wanted.tensors:
                 report = partial(_report, progress, f"weights {spec.name}")
-                stored[first] |= write_weights(checkpoint, plan.full, plan.quantized, wanted, writer.root, report)
+                stored[first] |= write_weights(
+                    prepared.checkpoint, plan.full, plan.quantized, wanted, writer.root, report, prepared.importance
+                )
                 writer.flush_early(writer.root / wanted.file)
         for name in others:
             for file in files[name]:

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from nexus_edge._fields import Fields, suggest
-from nexus_edge._resources import recipes_dir
+from nexus_edge._resources import calibration_dir, recipes_dir
 from nexus_edge.errors import RecipeError
 from nexus_edge.quant.schemes import available_schemes
 from nexus_edge.targets import TARGETS
 
 CacheDtype = Literal["float32"]
 KEYS = ("extends", "name", "description", "model_type", "checkpoint", "targets", "graphs")
-GRAPH_KEYS = ("scheme", "kv_cache", "overrides")
+GRAPH_KEYS = ("scheme", "kv_cache", "calibration", "overrides")
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,14 @@ class GraphRecipe:
         scheme: of every Linear and Embedding weight; norms, biases and the patch convolution stay float32
         overrides: fnmatch pattern on the module's full name -> scheme; the last match wins
         kv_cache: type of cached keys and values; None for a graph without a cache
+        calibration: text of quant/calibration by which the graph's layers are equalized before they are quantized; None
+            leaves them as they are
     """
 
     scheme: str
     overrides: Mapping[str, str]
     kv_cache: CacheDtype | None = None
+    calibration: str | None = None
 
 
 @dataclass(frozen=True)
@@ -138,10 +141,12 @@ def _graph(table: Fields) -> GraphRecipe:
     schemes = available_schemes()
     overrides = table.sub("overrides")
     kv_cache = table.choice("kv_cache", get_args(CacheDtype)) if "kv_cache" in table.table else None
+    texts = tuple(sorted(path.stem for path in calibration_dir().glob("*.txt")))
     return GraphRecipe(
         scheme=table.choice("scheme", schemes),
         overrides={pattern: overrides.choice(pattern, schemes) for pattern in overrides.table},
         kv_cache=cast(CacheDtype | None, kv_cache),
+        calibration=table.choice("calibration", texts) if "calibration" in table.table else None,
     )
 
 

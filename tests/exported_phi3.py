@@ -1,19 +1,22 @@
 """A bundle beside the same quantized model in torch, so that one can be held against the other."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import golden_phi3
 import onnxruntime
 import torch
 from torch import Tensor
 
+from nexus_edge.checkpoints import FolderCheckpoint
+from nexus_edge.export.calibration import Prepared, prepare
 from nexus_edge.graphs import GraphSpec, split_of
+from nexus_edge.models import build_model
 from nexus_edge.models.phi3_v import Phi3V
-from nexus_edge.quant.apply import quantize_modules
+from nexus_edge.parity.sources import load_full_precision
+from nexus_edge.quant.apply import quantize_modules, quantize_tensor
 from nexus_edge.quant.linear import QuantLinear
 from nexus_edge.quant.schemes import load_scheme
 from nexus_edge.quant.tensor import QuantizedTensor
@@ -46,10 +49,23 @@ class Exported:
     root: Path
 
     @cached_property
+    def prepared(self) -> Prepared:
+        """The golden weights, calibrated where the recipe says so."""
+        checkpoint = FolderCheckpoint(self.root.parent / "checkpoint")
+        with torch.device("meta"):
+            full = build_model(checkpoint)
+        with TemporaryDirectory() as folder:
+            return prepare(checkpoint, full, self.recipe, Path(folder), lambda step, share: None)
+
+    @cached_property
     def model(self) -> Phi3V:
-        """The golden weights, quantized layer by layer without the exporter."""
-        model, split = copy.deepcopy(golden_phi3.model()), split_of("phi3_v")
+        """These weights, quantized layer by layer without the exporter."""
+        split, model = split_of("phi3_v"), load_full_precision(self.prepared.checkpoint)
+        weights = {name: model.get_parameter(name).detach() for name in self.prepared.importance}
         quantize_modules(model, lambda name: load_scheme(self.recipe.scheme_for(split.owner(name), name)))
+        for name, importance in self.prepared.importance.items():
+            layer = model.get_submodule(name.removesuffix(".weight"))
+            layer.fill(quantize_tensor(weights[name], layer.scheme, name, importance))
         return model
 
     @cached_property
@@ -64,7 +80,7 @@ class Exported:
     @cached_property
     def weights_only(self) -> Phi3V:
         """The same quantized weights, but products of float32 activations instead of rounded ones."""
-        model = copy.deepcopy(golden_phi3.model())
+        model = load_full_precision(self.prepared.checkpoint)
         for name, layer in self.model.named_modules():
             if isinstance(layer, QuantLinear):
                 codes = QuantizedTensor(

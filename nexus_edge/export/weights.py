@@ -53,6 +53,7 @@ class _Job:
     key: str
     prefix: str
     scheme: Scheme | None  # None: stored as float32 under `prefix` itself
+    importance: Tensor | None
     parameters: int
 
 
@@ -63,6 +64,7 @@ def write_weights(
     wanted: WeightsFile,
     root: Path,
     progress: Progress,
+    importance: Mapping[str, Tensor],
 ) -> dict[str, StoredTensor]:
     """Write tensors of the quantized model.
 
@@ -72,6 +74,7 @@ def write_weights(
         quantized: the same model with its layers replaced (`quantize_modules`), on the meta device
         wanted: the file to make
         root: the bundle's folder
+        importance: of the columns of some weights, by the parameter's name; see `quantize_tensor`
 
     Returns:
         where each tensor lies
@@ -84,7 +87,7 @@ def write_weights(
     path.parent.mkdir(exist_ok=True)
     infos = {name: _info(tensor) for name, tensor in _tensors(quantized) if name in wanted.tensors}
     infos |= {name: TensorInfo(array.dtype.name, array.shape) for name, array in wanted.extra.items()}
-    jobs = list(_jobs(checkpoint, full, quantized, wanted.tensors))
+    jobs = list(_jobs(checkpoint, full, quantized, wanted.tensors, importance))
     total, done = sum(job.parameters for job in jobs), 0
     with StreamingSafetensorsWriter(path, infos) as writer, ThreadPoolExecutor(WORKERS) as pool, one_thread():
         for name, array in wanted.extra.items():
@@ -107,7 +110,13 @@ def places(writer: StreamingSafetensorsWriter) -> dict[str, StoredTensor]:
     }
 
 
-def _jobs(checkpoint: Checkpoint, full: nn.Module, quantized: nn.Module, names: Collection[str]) -> Iterator[_Job]:
+def _jobs(
+    checkpoint: Checkpoint,
+    full: nn.Module,
+    quantized: nn.Module,
+    names: Collection[str],
+    importance: Mapping[str, Tensor],
+) -> Iterator[_Job]:
     keys = source_keys(checkpoint, full)
     schemes = {
         name: module.scheme
@@ -118,9 +127,9 @@ def _jobs(checkpoint: Checkpoint, full: nn.Module, quantized: nn.Module, names: 
         owner, _, leaf = name.rpartition(".")
         if leaf == "weight" and owner in schemes:
             if any(stored.startswith(f"{owner}.") for stored in names):
-                yield _Job(keys[name], f"{owner}.", schemes[owner], parameter.numel())
+                yield _Job(keys[name], f"{owner}.", schemes[owner], importance.get(name), parameter.numel())
         elif name in names:
-            yield _Job(keys[name], name, None, parameter.numel())
+            yield _Job(keys[name], name, None, None, parameter.numel())
 
 
 def _run(job: _Job, checkpoint: Checkpoint, writer: StreamingSafetensorsWriter) -> int:
@@ -130,7 +139,7 @@ def _run(job: _Job, checkpoint: Checkpoint, writer: StreamingSafetensorsWriter) 
         check_finite(job.key, values)
         writer.write(job.prefix, values)
     else:
-        for suffix, part in quantize_tensor(tensor, job.scheme, job.key).items():
+        for suffix, part in quantize_tensor(tensor, job.scheme, job.key, job.importance).items():
             writer.write(job.prefix + suffix, part.numpy())
     return job.parameters
 

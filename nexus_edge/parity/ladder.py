@@ -84,10 +84,13 @@ def climb(lab: Lab, rungs: Sequence[str] = tuple(RUNGS), progress: Progress = la
 
 def _open(bundle: Bundle, checkpoint: Checkpoint | str | None) -> Checkpoint | str:
     """The checkpoint, or why there is none: a bundle whose checkpoint is elsewhere can still be judged in part."""
+    from nexus_edge.export.calibration import as_quantized
+
     if checkpoint is not None:
-        return checkpoint_of(bundle.manifest, checkpoint) if isinstance(checkpoint, str) else checkpoint
+        found = checkpoint_of(bundle.manifest, checkpoint) if isinstance(checkpoint, str) else checkpoint
+        return as_quantized(bundle, found)
     try:
-        return checkpoint_of(bundle.manifest)
+        return as_quantized(bundle, checkpoint_of(bundle.manifest))
     except CheckpointError as error:
         return f"no checkpoint: {error}"
 

@@ -49,12 +49,15 @@ def _replacement(layer: nn.Linear | nn.Embedding, scheme: Scheme, name: str) -> 
     return new.train(layer.training)
 
 
-def quantize_tensor(weight: Tensor, scheme: Scheme, name: str = "weight") -> dict[str, Tensor]:
+def quantize_tensor(
+    weight: Tensor, scheme: Scheme, name: str = "weight", importance: Tensor | None = None
+) -> dict[str, Tensor]:
     """The stored tensors of a weight by suffix: `weight` in a float scheme, else `qweight`, `scales`[, `zero_points`].
 
     Args:
         weight: [rows, columns], float32, float16 or bfloat16
         name: for the error message
+        importance: float32 [columns]: what a squared error in a column counts; None: the same everywhere
 
     Raises:
         CheckpointError: the weight holds NaN or Inf, or is too large for the scheme's scales
@@ -64,7 +67,7 @@ def quantize_tensor(weight: Tensor, scheme: Scheme, name: str = "weight") -> dic
         if not torch.isfinite(stored).all():
             raise CheckpointError(_not_finite(name, scheme))
         return {"weight": stored}
-    quantized = find_quantizer(scheme.method)(weight, scheme)
+    quantized = find_quantizer(scheme.method)(weight, scheme, importance)
     # A NaN or Inf in the weight reaches the scale of its group, so looking at the scales is enough.
     if not torch.isfinite(quantized.scales).all():
         raise CheckpointError(_not_finite(name, scheme))

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable
+from typing import Protocol
 
 from torch import Tensor
 
@@ -9,7 +10,12 @@ from nexus_edge.errors import RecipeError
 from nexus_edge.quant.schemes import Scheme
 from nexus_edge.quant.tensor import QuantizedTensor
 
-Quantizer = Callable[[Tensor, Scheme], QuantizedTensor]
+
+class Quantizer(Protocol):
+    """From a weight [rows, columns] to its codes; `importance` [columns]: what a squared error in a column counts."""
+
+    def __call__(self, weight: Tensor, scheme: Scheme, importance: Tensor | None = None) -> QuantizedTensor: ...
+
 
 _QUANTIZERS: dict[str, Quantizer] = {}
 # The files that register something; a new method adds its file here.
@@ -17,7 +23,7 @@ _METHOD_FILES = ("nexus_edge.quant.rtn", "nexus_edge.quant.two_level")
 
 
 def quantizer(method: str) -> Callable[[Quantizer], Quantizer]:
-    """Register the decorated function, (weight [rows, columns], scheme) -> QuantizedTensor, as a scheme's `method`."""
+    """Register the decorated function as a scheme's `method`."""
 
     def register(function: Quantizer) -> Quantizer:
         _QUANTIZERS[method] = function

@@ -1,4 +1,4 @@
-"""Round to nearest: each weight goes to the nearest code of its group, without calibration data."""
+"""Round to nearest: each weight goes to the nearest code of its group."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,8 +21,9 @@ _SHRINKS = (1.07, 1.0, 0.93, 0.86)
 
 
 @quantizer("rtn")
-def round_to_nearest(weight: Tensor, scheme: Scheme) -> QuantizedTensor:
-    """Quantize a weight [rows, columns] of float32, float16 or bfloat16; the scale just covers its group.
+def round_to_nearest(weight: Tensor, scheme: Scheme, importance: Tensor | None = None) -> QuantizedTensor:
+    """Quantize a weight [rows, columns] of float32, float16 or bfloat16; the scale just covers its group, whatever is
+    important in it.
 
     Symmetric groups use the whole range of codes: the weight of largest magnitude is mapped to the lowest code, so the
     scale is negative where that weight is positive (as Q4_0 of llama.cpp). Asymmetric groups map [min, max], widened to
@@ -32,13 +33,20 @@ def round_to_nearest(weight: Tensor, scheme: Scheme) -> QuantizedTensor:
 
 
 @quantizer("rtn-mse")
-def round_to_nearest_least_squares(weight: Tensor, scheme: Scheme) -> QuantizedTensor:
+def round_to_nearest_least_squares(weight: Tensor, scheme: Scheme, importance: Tensor | None = None) -> QuantizedTensor:
     """As `round_to_nearest`, with the scale of each group that loses least.
 
     For every shrink factor the codes c of the weights w are fixed; the scale with the least squared error for them is
     then <c, w> / <c, c>, and the part of |w|^2 that it explains, <c, w>^2 / <c, c>, picks the best factor.
+
+    Args:
+        importance: float32 [columns], not negative: what a squared error in a column counts, such as the mean square of
+            the activations; None: the same everywhere
     """
-    return in_pieces(weight, scheme, partial(_quantize_rows, search=True))
+    if importance is None:
+        return in_pieces(weight, scheme, partial(_quantize_rows, search=True))
+    grouped = in_groups(importance.unsqueeze(0), scheme.group_size) if scheme.group_size else None
+    return in_pieces(weight, scheme, partial(_quantize_rows, search=True, importance=grouped))
 
 
 def in_pieces(
@@ -64,9 +72,11 @@ def in_groups(weight: Tensor, group_size: int) -> Tensor:
     return grouped
 
 
-def _quantize_rows(weight: Tensor, scheme: Scheme, search: bool) -> dict[str, Tensor]:
-    """float32 [rows, columns] -> the tensors of `buffer_specs`"""
-    return _quantize_channels(weight, scheme) if scheme.per_channel else _quantize_groups(weight, scheme, search)
+def _quantize_rows(weight: Tensor, scheme: Scheme, search: bool, importance: Tensor | None = None) -> dict[str, Tensor]:
+    """float32 [rows, columns], and [1, groups, group_size] -> the tensors of `buffer_specs`"""
+    if scheme.per_channel:
+        return _quantize_channels(weight, scheme)
+    return _quantize_groups(weight, scheme, search, importance)
 
 
 def _quantize_channels(weight: Tensor, scheme: Scheme) -> dict[str, Tensor]:
@@ -75,7 +85,7 @@ def _quantize_channels(weight: Tensor, scheme: Scheme) -> dict[str, Tensor]:
     return {"qweight": _steps(weight, scales).clamp_(-127, 127).to(torch.int8), "scales": scales}
 
 
-def _quantize_groups(weight: Tensor, scheme: Scheme, search: bool) -> dict[str, Tensor]:
+def _quantize_groups(weight: Tensor, scheme: Scheme, search: bool, importance: Tensor | None) -> dict[str, Tensor]:
     """float32 [rows, columns] -> the grouped tensors of `buffer_specs`"""
     grouped = in_groups(weight, scheme.group_size)
     low, high = grouped.amin(-1), grouped.amax(-1)
@@ -88,7 +98,7 @@ def _quantize_groups(weight: Tensor, scheme: Scheme, search: bool) -> dict[str, 
         scales = (high - low) / top
         zeros = _steps(-low.unsqueeze(-1), scales).squeeze(-1).clamp_(0, top)
     if search:
-        scales = _least_squares(grouped, scales, zeros, top)
+        scales = _least_squares(grouped, scales, zeros, top, importance)
     scales = scales.to(getattr(torch, scheme.scale_dtype))
 
     codes = _steps(grouped, scales).add_(zeros.unsqueeze(-1)).clamp_(0, top)
@@ -96,20 +106,25 @@ def _quantize_groups(weight: Tensor, scheme: Scheme, search: bool) -> dict[str, 
     return out if scheme.symmetric else out | {"zero_points": pack(zeros.to(torch.uint8), scheme.bits)}
 
 
-def _least_squares(grouped: Tensor, scales: Tensor, zeros: Tensor, top: int) -> Tensor:
+def _least_squares(grouped: Tensor, scales: Tensor, zeros: Tensor, top: int, importance: Tensor | None) -> Tensor:
     """The best scale of each group [rows, groups] for weights [rows, groups, group_size]."""
     lowest, highest = -zeros.unsqueeze(-1), top - zeros.unsqueeze(-1)
     best, most = scales, torch.zeros_like(scales)
+    weighted = grouped if importance is None else grouped * importance
     for shrink in _SHRINKS:
         codes = _steps(grouped, scales * shrink)
         codes = torch.minimum(torch.maximum(codes, lowest, out=codes), highest, out=codes)  # 5x clamp_'s speed
-        along = (codes * grouped).sum(-1)
-        length = codes.square_().sum(-1)
+        along = (codes * weighted).sum(-1)
+        squares = codes.square_()
+        length = (squares if importance is None else squares.mul_(importance)).sum(-1)
         explained = along.square() / length
         better = explained > most  # false for a group of zeros, where 0 / 0 is NaN
         best = torch.where(better, along / length, best)
         most = torch.where(better, explained, most)
-    return best
+    if importance is None:
+        return best
+    # A column that alone is important would choose its own scale, and clip the others by more than is ever useful.
+    return scales * torch.where(scales != 0, best / scales, 1).clamp_(_SHRINKS[-1], _SHRINKS[0])
 
 
 def _steps(values: Tensor, scales: Tensor) -> Tensor:

@@ -16,8 +16,8 @@ _LARGEST_INT8, _LARGEST_CODE = 127, 15
 
 
 @quantizer("two-level")
-def two_level(weight: Tensor, scheme: Scheme) -> QuantizedTensor:
-    """Quantize a weight [rows, columns] of float32, float16 or bfloat16.
+def two_level(weight: Tensor, scheme: Scheme, importance: Tensor | None = None) -> QuantizedTensor:
+    """Quantize a weight [rows, columns] of float32, float16 or bfloat16, all of whose columns count the same.
 
     A weight is (code - zero point) * multiplier * scale: the code has 4 bits, its group a zero point and a multiplier
     of 4 bits each, the row a scale. What stands before the scale fits into int8. Each group takes the multiplier that

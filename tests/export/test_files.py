@@ -13,8 +13,8 @@ import torch
 from exported_phi3 import Exported
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.checkpoints import FolderCheckpoint
 from nexus_edge.graphs import split_of
+from nexus_edge.models.loading import read_tensor
 from nexus_edge.quant.apply import quantize_tensor
 from nexus_edge.quant.schemes import load_scheme
 
@@ -83,11 +83,10 @@ def test_graphs_point_at_the_bytes_of_their_tensors(recipe: str, exported: Expor
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_stored_tensors_are_the_quantized_checkpoint(
-    recipe: str, exported: Exports, checkpoint: FolderCheckpoint
-) -> None:
+def test_stored_tensors_are_the_quantized_checkpoint(recipe: str, exported: Exports) -> None:
     bundle, split, expected = exported(recipe), split_of("phi3_v"), {}
-    source = safetensors.torch.load_file(checkpoint.folder / "model.safetensors")
+    keys = bundle.prepared.checkpoint.keys()
+    source = {key: read_tensor(bundle.prepared.checkpoint, key) for key in keys}
     tower = "model.vision_embed_tokens.img_processor.vision_model"
     unused = (f"{tower}.encoder.layers.2.", f"{tower}.post_layernorm.")  # no result depends on them
     plain = ("norm", "embedding.weight", "class_embedding", "_GN", ".bias", "layrnorm")
@@ -97,7 +96,8 @@ def test_stored_tensors_are_the_quantized_checkpoint(
         module, _, leaf = key.rpartition(".")
         if leaf == "weight" and not any(part in key for part in plain):
             scheme = load_scheme(bundle.recipe.scheme_for(split.owner(module), module))
-            expected |= {f"{module}.{suffix}": part for suffix, part in quantize_tensor(tensor, scheme, key).items()}
+            parts = quantize_tensor(tensor, scheme, key, bundle.prepared.importance.get(key))
+            expected |= {f"{module}.{suffix}": part for suffix, part in parts.items()}
         else:
             expected[key] = tensor
     stored = all_weights(bundle)
@@ -110,7 +110,7 @@ def test_stored_tensors_are_the_quantized_checkpoint(
 def test_int4_stores_int4(exported: Exports) -> None:
     stored = all_weights(exported("int4"))
     gate_up = stored["model.layers.0.mlp.gate_up_proj.qweight"]
-    assert (gate_up.dtype, tuple(gate_up.shape)) == (torch.uint8, (320, 2, 32))  # 96 columns in 2 groups of 64, padded
+    assert (gate_up.dtype, tuple(gate_up.shape)) == (torch.uint8, (320, 1, 64))  # 96 columns in a group of 128, padded
     assert stored["model.embed_tokens.qweight"].shape == (512, 1, 128)  # 8 bits, 96 columns in a group of 128, padded
     fc1 = stored["model.vision_embed_tokens.img_processor.vision_model.encoder.layers.0.mlp.fc1.qweight"]
     assert (fc1.dtype, tuple(fc1.shape)) == (torch.int8, (144, 64))
@@ -130,7 +130,7 @@ def test_the_manifest_describes_the_graphs(recipe: str, exported: Exports) -> No
                 for value in values
             }
             assert {spec.name: spec.shape for spec in described} == declared
-    assert graphs["decoder"].scheme == {"fp32": "float32", "int4": "int4-g64-asym, int8-g128"}[recipe]
+    assert graphs["decoder"].scheme == {"fp32": "float32", "int4": "int4-g128-asym, int8-g128"}[recipe]
 
 
 def test_genai_files_are_complete(exported: Exports) -> None:

@@ -30,7 +30,9 @@ def stream(checkpoint: Checkpoint, path: Path) -> tuple[list[tuple[int, int]], l
     names = [name for name in names if name not in plan.quantized.constants()]
     steps: list[tuple[int, int]] = []
     wanted = WeightsFile(path.name, frozenset(names), {})
-    stored = write_weights(checkpoint, plan.full, plan.quantized, wanted, path.parent, lambda *step: steps.append(step))
+    stored = write_weights(
+        checkpoint, plan.full, plan.quantized, wanted, path.parent, lambda *step: steps.append(step), {}
+    )
     return steps, list(stored)
 
 
@@ -84,7 +86,7 @@ def test_memory_does_not_grow_with_the_model(tmp_path: Path) -> None:
     quantize_modules(quantized, lambda name: load_scheme("int4-g64"))
     wanted = WeightsFile("weights.safetensors", frozenset(dict(quantized.named_buffers())), {})
     before = _reset_peak()
-    write_weights(_Matrices(full), full, quantized, wanted, tmp_path, lambda done, total: None)
+    write_weights(_Matrices(full), full, quantized, wanted, tmp_path, lambda done, total: None, {})
     assert (tmp_path / wanted.file).stat().st_size > 70_000_000
     # Two float16 matrices with their temporaries are 30 MB; the rest is room for the allocator.
     assert _status("VmHWM") - before < 100_000_000

@@ -135,3 +135,39 @@ def test_scales_are_rounded_before_the_codes_are_chosen() -> None:
     # Codes chosen with the unrounded scale would be off by up to 255 * 2^-11 / 2 = 6 % of a step more at the far end.
     inside = (quantized.dequantize() - weight).abs() <= 0.5001 * step
     assert inside.float().mean() > 0.99
+
+
+@pytest.mark.parametrize("name", ["int4-g32", "int4-g64-asym"])
+def test_scales_are_fitted_where_errors_count(name: str) -> None:
+    random, scheme = torch.Generator().manual_seed(0), load_scheme(name)
+    weight, counts = torch.randn(64, 256, generator=random), 10 ** (2 * torch.rand(256, generator=random))
+
+    def losses(importance: torch.Tensor | None) -> tuple[float, float]:
+        error = (find_quantizer(scheme.method)(weight, scheme, importance).dequantize() - weight).square()
+        return float((error * counts).sum()), float(error.sum())
+
+    (weighted, plain), (weighted_without, plain_without) = losses(counts), losses(None)
+    assert weighted < weighted_without, "what was asked for"
+    assert plain > plain_without, "costs something elsewhere"
+
+
+@pytest.mark.parametrize("name", ["int4-g64-asym", "int4-g64"])
+def test_one_important_column_does_not_clip_the_others(name: str) -> None:
+    scheme, weight = load_scheme(name), _weight(64, 128)
+    important = torch.full((128,), 1e-6)
+    important[5] = 1.0
+    covering = find_quantizer("rtn")(weight, dataclasses.replace(scheme, scale_dtype="float32"))
+    fitted = find_quantizer(scheme.method)(weight, scheme, important)
+    share = fitted.scales.float() / covering.scales
+    # The factors that are tried reach from 0.86 to 1.07; float16 keeps 11 bits.
+    assert share.min() > 0.86 * (1 - 2**-11) and share.max() < 1.07 * (1 + 2**-11)
+
+
+def test_columns_that_count_nothing_are_rounded_all_the_same() -> None:
+    scheme, weight = load_scheme("int4-g64-asym"), _weight(8, 128)
+    silent = torch.zeros(128)
+    silent[64:] = 1.0
+    plain = find_quantizer(scheme.method)(weight, scheme)
+    rounded = find_quantizer(scheme.method)(weight, scheme, silent)
+    assert torch.isfinite(rounded.scales).all()
+    assert (rounded.dequantize() - weight).norm() < 1.2 * (plain.dequantize() - weight).norm()

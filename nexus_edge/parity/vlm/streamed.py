@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nexus_edge.bundle import BundleWeights
 from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.layers.decoder import KeyValue
 from nexus_edge.models.loading import fill_constants, read_tensor, source_keys, to_torch
 from nexus_edge.parity.metrics import Values
 from nexus_edge.parity.vlm.cases import Case
@@ -51,25 +52,31 @@ def capture_streamed(model: "ReferenceModel", read: Read, case: Case) -> Values:
     Returns:
         `inputs_embeds`, `<layer>.output` and `present.{i}.key`, `.value` by name, and logits [tokens, vocab]
     """
-    fill_constants(model)
-    root: Any = model
-    ids = torch.from_numpy(case.inputs["input_ids"])
-    positions, mask = torch.arange(ids.shape[1])[None], torch.ones_like(ids)
     values: dict[str, Tensor] = {}
     with torch.inference_mode():
         with loaded(model, "model.embed_tokens", read) as embed_tokens:
-            values["inputs_embeds"] = x = embed_tokens(ids)
-        cos, sin = root.model.rope(positions, torch.tensor(ids.shape[1]))
-        past = root.empty_past(x)
-        for i in range(len(root.model.layers)):
-            with loaded(model, f"model.layers.{i}", read) as layer:
-                x, (key, value) = layer(x, cos, sin, mask, past[i])
+            values["inputs_embeds"] = x = embed_tokens(torch.from_numpy(case.inputs["input_ids"]))
+        for i, (output, (key, value)) in enumerate(walk_layers(model, read, x)):
+            x = output
             values |= {f"present.{i}.key": key, f"present.{i}.value": value, f"model.layers.{i}.output": x}
         with loaded(model, "model.norm", read) as norm:
             x = norm(x)
         with loaded(model, "lm_head", read) as lm_head:
             values["logits"] = lm_head(x)[0]
     return {name: tensor.float().numpy() for name, tensor in values.items()}
+
+
+def walk_layers(model: "ReferenceModel", read: Read, x: Tensor) -> Iterator[tuple[Tensor, KeyValue]]:
+    """Output and cache of one decoder layer after the other, each loaded for itself; `x` is [1, tokens, hidden]."""
+    fill_constants(model)
+    root: Any = model
+    tokens = x.shape[1]
+    positions, mask = torch.arange(tokens)[None], torch.ones(1, tokens, dtype=torch.int64)
+    cos, sin = root.model.rope(positions, torch.tensor(tokens))
+    for i, past in enumerate(root.empty_past(x)):
+        with loaded(model, f"model.layers.{i}", read) as layer:
+            x, present = layer(x, cos, sin, mask, past)
+        yield x, present
 
 
 @contextmanager

@@ -1,0 +1,141 @@
+"""Runs a text through the decoder before it is quantized, and makes use of what its activations say.
+
+Channels with large activations get finer weights (`nexus_edge.quant.equalize`), and the scales of groups are fitted
+where errors count (`importance` of the quantizers). One layer is in memory at a time.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from nexus_edge._resources import calibration_dir
+from nexus_edge.bundle import Bundle
+from nexus_edge.checkpoints import Checkpoint, load_tensors, write_tensors
+from nexus_edge.errors import RecipeError
+from nexus_edge.graphs import split_of
+from nexus_edge.layers.decoder import DecoderLayer
+from nexus_edge.models import build_model
+from nexus_edge.parity.vlm.streamed import checkpoint_reader, loaded, walk_layers
+from nexus_edge.quant.equalize import EqualizedCheckpoint, exponents_of, pairs_of
+from nexus_edge.recipe import Recipe
+
+FILE = "equalization.safetensors"
+"""In a bundle: what `nexus-edge parity` needs to compare stored weights with those of the checkpoint."""
+
+TOKENS = 512  # of the text, at most: for as many, reading a layer's weights takes longer than multiplying by them
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is quantized.
+
+    Attributes:
+        checkpoint: the original, or the same model equalized
+        importance: by the name of a weight, float32 [columns]: the mean square of its input
+    """
+
+    checkpoint: Checkpoint
+    importance: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Of a linear layer's input over all tokens, [channels] each."""
+
+    mean: Tensor
+    """of the absolute values"""
+    square: Tensor
+    """mean of the squares"""
+
+
+def prepare(checkpoint: Checkpoint, full: nn.Module, recipe: Recipe, root: Path, progress: Progress) -> Prepared:
+    """Calibrate the graphs whose recipe has a `calibration`; leaves `FILE` in `root` if there are any.
+
+    Args:
+        full: the full-precision model on the meta device
+
+    Raises:
+        RecipeError: a graph has no decoder layers
+    """
+    split, found = split_of(recipe.model_type), dict[str, Activations]()
+    for graph, chosen in recipe.graphs.items():
+        if chosen.calibration is None:
+            continue
+        layers = [name for name in decoder_linears(full) if split.owner(name) == graph]
+        if not layers:
+            raise RecipeError(f"{recipe.name}: graphs: {graph}: has no decoder layers, which calibration is for")
+        measured = measure(checkpoint, chosen.calibration, progress)
+        found |= {f"{name}.weight": measured[name] for name in layers}
+    if not found:
+        return Prepared(checkpoint, {})
+    pairs = [pair.consumer for pair in pairs_of(full) if pair.consumer in found]
+    exponents = {name: exponents_of(found[name].mean) for name in pairs}
+    write_tensors(root / FILE, exponents)
+    importance = {name: seen.square for name, seen in found.items()}
+    for name, powers in exponents.items():
+        # What reaches an equalized weight is the input divided by the factors.
+        importance[name] = torch.ldexp(importance[name], torch.from_numpy(-2 * powers.astype(np.int32)))
+    return Prepared(EqualizedCheckpoint(checkpoint, full, exponents), importance)
+
+
+def as_quantized(bundle: Bundle, checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint as it was when the bundle's weights were rounded.
+
+    Raises:
+        BundleError: the bundle's equalization does not fit the checkpoint
+    """
+    if FILE not in bundle.manifest.files:
+        return checkpoint
+    with torch.device("meta"):
+        model = build_model(checkpoint)
+    return EqualizedCheckpoint(checkpoint, model, load_tensors(bundle.file(FILE)))
+
+
+def measure(checkpoint: Checkpoint, text: str, progress: Progress) -> dict[str, Activations]:
+    """What reaches every linear layer within a decoder layer, by its name.
+
+    Args:
+        text: a file of quant/calibration, without its ending
+    """
+    with torch.device("meta"):
+        model = build_model(checkpoint)
+    seen: dict[str, Activations] = {}
+
+    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
+        def keep(_module: nn.Module, inputs: tuple[Tensor]) -> None:
+            x = inputs[0].flatten(0, 1)
+            seen[name] = Activations(x.abs().mean(0), x.square().mean(0))
+
+        return keep
+
+    names = list(decoder_linears(model))
+    for name in names:
+        model.get_submodule(name).register_forward_pre_hook(watch(name))
+    read = checkpoint_reader(checkpoint, model)
+    with torch.inference_mode():
+        with loaded(model, "model.embed_tokens", read) as embed_tokens:
+            x = embed_tokens(token_ids(checkpoint, text))
+        for _ in walk_layers(model, read, x):
+            progress("calibration", len(seen) / len(names))
+    return seen
+
+
+def decoder_linears(model: nn.Module) -> Iterator[str]:
+    """Names of the linear layers within decoder layers."""
+    for prefix, layer in model.named_modules():
+        if isinstance(layer, DecoderLayer):
+            yield from (name for name, part in layer.named_modules(prefix=prefix) if isinstance(part, nn.Linear))
+
+
+def token_ids(checkpoint: Checkpoint, text: str) -> Tensor:
+    """int64 [1, tokens] of a calibration text"""
+    tokenizer = Tokenizer.from_str(checkpoint.processor_files()["tokenizer.json"].decode())
+    encoded = tokenizer.encode((calibration_dir() / f"{text}.txt").read_text("utf-8"))
+    return torch.tensor([encoded.ids[:TOKENS]])

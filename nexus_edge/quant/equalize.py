@@ -1,0 +1,157 @@
+"""Makes a decoder easier to round without changing what it computes.
+
+Where the activations of a channel are large, an error of its weights counts more. So the weights' column is multiplied
+by a factor, what makes the channel is divided by it, and the rounding of the group then errs less where it matters
+(AWQ, arXiv 2306.00978, without its search). Factors follow the mean activation over a calibration text, and they are
+powers of two: in full precision the equalized model is the original to the last bit, so that every rung of the parity
+ladder may take it for the original.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nexus_edge.checkpoints import Checkpoint, TensorInfo, WeightsKind
+from nexus_edge.checkpoints.base import Array
+from nexus_edge.checkpoints.dtypes import numpy_dtype
+from nexus_edge.errors import BundleError
+from nexus_edge.layers.decoder import DecoderLayer
+from nexus_edge.models.loading import source_keys, to_torch
+
+POWER = 0.25  # of the mean activation; more makes groups so uneven that it loses again (quant/README.md)
+LARGEST = 6  # as an exponent, up and down: a channel that is silent in one text may speak in another
+
+Exponents = Mapping[str, NDArray[np.int8]]
+"""Name of a weight [rows, columns] -> int8 [columns]: column i is multiplied by two to the power of entry i."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A weight, and the parameter whose rows (entries, of a norm) make its input.
+
+    Attributes:
+        consumer, producer: names of parameters
+        first: the producer's row that makes the consumer's column 0; the others follow
+    """
+
+    consumer: str
+    producer: str
+    first: int = 0
+
+
+def pairs_of(model: nn.Module) -> Iterator[Pair]:
+    """Norms with the projections behind them, and up with down: where a factor passes through unchanged.
+
+    Attention's values and its output would do as well, but lose by it (quant/README.md).
+    """
+    for name, layer in model.named_modules():
+        if isinstance(layer, DecoderLayer):
+            gate_up = f"{name}.mlp.gate_up_proj.weight"
+            yield Pair(f"{name}.self_attn.qkv_proj.weight", f"{name}.input_layernorm.weight")
+            yield Pair(gate_up, f"{name}.post_attention_layernorm.weight")
+            yield Pair(f"{name}.mlp.down_proj.weight", gate_up, first=layer.mlp.splits[0])
+
+
+def exponents_of(activation: Tensor) -> NDArray[np.int8]:
+    """Mean absolute activations [channels] -> int8 [channels]."""
+    logarithms = activation.float().clamp(min=torch.finfo(torch.float32).tiny).log2()
+    # Relative to the median: a factor that all channels share does nothing.
+    exponents = (POWER * (logarithms - logarithms.median())).round().clamp(-LARGEST, LARGEST)
+    return exponents.to(torch.int8).numpy()
+
+
+@dataclass(frozen=True)
+class _Factor:
+    """Entries of one axis from `first` on, times two to the power of `exponents`."""
+
+    axis: int
+    first: int
+    exponents: NDArray[np.int8]
+
+    def apply(self, tensor: Tensor) -> None:
+        """In place; exact in bfloat16 and float32, for no weight comes near the ends of their range."""
+        shape = [-1 if axis == self.axis else 1 for axis in range(tensor.ndim)]
+        factor = torch.from_numpy(np.ldexp(np.float32(1), self.exponents)).to(tensor.dtype)
+        tensor.narrow(self.axis, self.first, len(factor)).mul_(factor.reshape(shape))
+
+
+class EqualizedCheckpoint:
+    """A checkpoint whose tensors are those of the equalized model; otherwise the one it is made of."""
+
+    def __init__(self, original: Checkpoint, model: nn.Module, exponents: Exponents) -> None:
+        """
+        Args:
+            original: holds the model's tensors
+            model: in full precision; may be on the meta device
+            exponents: of some consumers among `pairs_of(model)`
+
+        Raises:
+            BundleError: exponents that do not fit the model
+        """
+        self._original = original
+        self._factors: dict[str, list[_Factor]] = defaultdict(list)
+        keys, shapes, left = source_keys(original, model), dict(model.named_parameters()), dict(exponents)
+        for pair in pairs_of(model):
+            powers = left.pop(pair.consumer, None)
+            if powers is not None and powers.shape == shapes[pair.consumer].shape[1:]:
+                self._factors[keys[pair.consumer]].append(_Factor(1, 0, powers))
+                self._factors[keys[pair.producer]].append(_Factor(0, pair.first, -powers))
+            elif powers is not None:
+                left[pair.consumer] = powers
+        if left:
+            raise BundleError(f"equalization of {', '.join(left):.200} does not fit the model; export again")
+
+    @property
+    def name(self) -> str:
+        return self._original.name
+
+    @property
+    def revision(self) -> str | None:
+        return self._original.revision
+
+    @property
+    def kind(self) -> WeightsKind:
+        return self._original.kind
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self._original.config
+
+    @property
+    def folder(self) -> Path | None:
+        return self._original.folder
+
+    def keys(self) -> Mapping[str, TensorInfo]:
+        """float16 tensors that change become float32, whose range no factor leaves."""
+        return {
+            key: TensorInfo("float32", info.shape) if key in self._factors and info.dtype == "float16" else info
+            for key, info in self._original.keys().items()
+        }
+
+    def read(self, key: str) -> Array:
+        array = self._original.read(key)
+        if key not in self._factors:
+            return array
+        tensor = to_torch(array)
+        tensor = tensor.float() if tensor.dtype == torch.float16 else tensor
+        for factor in self._factors[key]:
+            factor.apply(tensor)
+        if tensor.dtype == torch.bfloat16:
+            return tensor.view(torch.int16).numpy().view(numpy_dtype("bfloat16"))
+        return tensor.numpy()
+
+    def rows(self, key: str, start: int, stop: int) -> Array:
+        return self.read(key)[start:stop]
+
+    def release(self, key: str) -> None:
+        self._original.release(key)
+
+    def processor_files(self) -> Mapping[str, bytes]:
+        return self._original.processor_files()

@@ -1,0 +1,101 @@
+"""Calibration: which channels are large, and a bundle that can still be compared with its checkpoint."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nexus_edge.bundle import Bundle
+from nexus_edge.checkpoints import FolderCheckpoint, load_tensors, open_checkpoint
+from nexus_edge.errors import RecipeError
+from nexus_edge.export.calibration import (
+    FILE,
+    TOKENS,
+    as_quantized,
+    decoder_linears,
+    measure,
+    prepare,
+    token_ids,
+)
+from nexus_edge.models import build_model, from_checkpoint
+from nexus_edge.parity.ladder import run
+from nexus_edge.pipeline import export
+from nexus_edge.recipe import Recipe, find_recipe
+
+
+def silent(step: str, share: float) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def tiny() -> FolderCheckpoint:
+    checkpoint = open_checkpoint("tiny", find_recipe("phi3-vision", "int4").checkpoint)
+    assert isinstance(checkpoint, FolderCheckpoint)
+    return checkpoint
+
+
+def test_the_activations_are_those_of_the_whole_model(tiny: FolderCheckpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, inputs = from_checkpoint(tiny.folder), dict[str, Tensor]()
+
+    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
+        return lambda _module, given: inputs.update({name: given[0][0]})
+
+    for name in decoder_linears(model):
+        model.get_submodule(name).register_forward_pre_hook(hook(name))
+    ids = torch.arange(40)[None] % 30 + 3
+    monkeypatch.setattr("nexus_edge.export.calibration.token_ids", lambda checkpoint, text: ids)
+    found = measure(tiny, "general", silent)
+    with torch.inference_mode():
+        model(ids)
+    layers = tiny.config["num_hidden_layers"]
+    assert len(found) == 4 * layers and found.keys() == inputs.keys()
+    for name, x in inputs.items():
+        assert torch.allclose(found[name].mean, x.abs().mean(0), rtol=1e-5), name  # sums in another order
+        assert torch.allclose(found[name].square, (x**2).mean(0), rtol=1e-5), name
+
+
+def test_importance_is_that_of_what_reaches_the_equalized_weight(tiny: FolderCheckpoint, tmp_path: Path) -> None:
+    recipe, found = find_recipe("phi3-vision", "int4"), measure(tiny, "general", silent)
+    with torch.device("meta"):
+        full = build_model(tiny)
+    prepared = prepare(tiny, full, recipe, tmp_path, silent)
+    exponents = load_tensors(tmp_path / FILE)
+    assert len(prepared.importance) == len(found) and len(exponents) == 3 * tiny.config["num_hidden_layers"]
+    for name, seen in found.items():
+        divided = seen.square
+        if f"{name}.weight" in exponents:
+            divided = seen.square / 4.0 ** torch.from_numpy(exponents[f"{name}.weight"].astype("float32"))
+        assert torch.equal(prepared.importance[f"{name}.weight"], divided), name
+
+
+def test_a_text_gives_many_different_tokens(tiny: FolderCheckpoint) -> None:
+    ids = token_ids(tiny, "general")
+    assert ids.shape[0] == 1 and 200 < ids.shape[1] <= TOKENS
+    assert len(ids.unique()) > 50
+
+
+def test_stored_weights_are_compared_with_what_was_rounded(tiny_bundle: Bundle) -> None:
+    assert run(tiny_bundle, rungs=["P4"], max_memory=1).verdict == "passed", "weights, and a text layer by layer"
+    files = {name: info for name, info in tiny_bundle.manifest.files.items() if name != FILE}
+    forgotten = replace(tiny_bundle, manifest=replace(tiny_bundle.manifest, files=files))
+    assert run(forgotten, rungs=["P4"], max_memory=1).verdict == "rejected"
+
+
+def test_only_a_calibrated_bundle_has_exponents(
+    tiny: FolderCheckpoint, tiny_bundle: Bundle, golden_bundle: Callable[..., Bundle]
+) -> None:
+    assert any(exponents.any() for exponents in load_tensors(tiny_bundle.file(FILE)).values())
+    plain = golden_bundle("int8")
+    assert FILE not in plain.manifest.files
+    assert as_quantized(plain, tiny) is tiny
+
+
+def test_graphs_without_decoder_layers_cannot_be_calibrated(tiny: FolderCheckpoint, tmp_path: Path) -> None:
+    recipe = find_recipe("phi3-vision", "int4")
+    vision = replace(recipe.graphs["vision_encoder"], calibration="general")
+    wrong: Recipe = replace(recipe, graphs={**recipe.graphs, "vision_encoder": vision})
+    with pytest.raises(RecipeError, match="vision_encoder: has no decoder layers"):
+        export(tiny, wrong, tmp_path / "out", parity=False)
+    assert not (tmp_path / "out").exists()
