@@ -50,7 +50,8 @@ def prepare(checkpoint: Checkpoint, weights: dict[str, Tensor], inputs: dict[str
         free = {0: "batch"} if tower == "image" else {0: "batch", 1: "tokens"}
         torch.onnx.export(
             Tower(model, tower).eval(), (example,), folder / f"{tower}.onnx",
-            dynamo=True, opset_version=18, verbose=False, input_names=[name], output_names=["vectors"], dynamic_shapes=(free,),
+            dynamo=True, opset_version=18, verbose=False,
+            input_names=[name], output_names=["vectors"], dynamic_shapes=(free,),
         )  # fmt: skip
         quantize_dynamic(folder / f"{tower}.onnx", folder / f"{tower}.int8.onnx", weight_type=QuantType.QInt8)
 
