@@ -59,16 +59,16 @@ def pairs_of(model: nn.Module) -> Iterator[Pair]:
             yield Pair(f"{name}.mlp.down_proj.weight", gate_up, first=layer.mlp.splits[0])
 
 
-def exponents_of(activation: Tensor) -> NDArray[np.int8]:
+def exponents_of(activation: Tensor, power: float = POWER) -> NDArray[np.int8]:
     """Mean absolute activations [channels] -> int8 [channels]."""
     logarithms = activation.float().clamp(min=torch.finfo(torch.float32).tiny).log2()
     # Relative to the median: a factor that all channels share does nothing.
-    exponents = (POWER * (logarithms - logarithms.median())).round().clamp(-LARGEST, LARGEST)
+    exponents = (power * (logarithms - logarithms.median())).round().clamp(-LARGEST, LARGEST)
     return exponents.to(torch.int8).numpy()
 
 
 @dataclass(frozen=True)
-class _Factor:
+class Factor:
     """Entries of one axis from `first` on, times two to the power of `exponents`."""
 
     axis: int
@@ -80,6 +80,29 @@ class _Factor:
         shape = [-1 if axis == self.axis else 1 for axis in range(tensor.ndim)]
         factor = torch.from_numpy(np.ldexp(np.float32(1), self.exponents)).to(tensor.dtype)
         tensor.narrow(self.axis, self.first, len(factor)).mul_(factor.reshape(shape))
+
+
+def factors_of(model: nn.Module, exponents: Exponents) -> dict[str, list[Factor]]:
+    """What equalizing does to each parameter of a model, by name.
+
+    Args:
+        model: in full precision; may be on the meta device
+        exponents: of some consumers among `pairs_of(model)`
+
+    Raises:
+        BundleError: exponents that do not fit the model
+    """
+    factors: dict[str, list[Factor]] = defaultdict(list)
+    shapes, left = dict(model.named_parameters()), dict(exponents)
+    for pair in pairs_of(model):
+        powers = exponents.get(pair.consumer)
+        if powers is not None and powers.shape == shapes[pair.consumer].shape[1:]:
+            factors[pair.consumer].append(Factor(1, 0, powers))
+            factors[pair.producer].append(Factor(0, pair.first, -powers))
+            del left[pair.consumer]
+    if left:
+        raise BundleError(f"equalization of {', '.join(left):.200} does not fit the model; export again")
+    return factors
 
 
 class EqualizedCheckpoint:
@@ -96,17 +119,8 @@ class EqualizedCheckpoint:
             BundleError: exponents that do not fit the model
         """
         self._original = original
-        self._factors: dict[str, list[_Factor]] = defaultdict(list)
-        keys, shapes, left = source_keys(original, model), dict(model.named_parameters()), dict(exponents)
-        for pair in pairs_of(model):
-            powers = left.pop(pair.consumer, None)
-            if powers is not None and powers.shape == shapes[pair.consumer].shape[1:]:
-                self._factors[keys[pair.consumer]].append(_Factor(1, 0, powers))
-                self._factors[keys[pair.producer]].append(_Factor(0, pair.first, -powers))
-            elif powers is not None:
-                left[pair.consumer] = powers
-        if left:
-            raise BundleError(f"equalization of {', '.join(left):.200} does not fit the model; export again")
+        keys = source_keys(original, model)
+        self._factors = {keys[name]: factors for name, factors in factors_of(model, exponents).items()}
 
     @property
     def name(self) -> str:

@@ -1,7 +1,7 @@
 """Running a bundle without torch: `load` opens one. `VLM` answers, `DualEncoder` compares pictures and texts.
 
 engine.py            what an engine of a VLM offers, and which there are
-onnx_engine.py       ONNX Runtime: three sessions and their bindings (onnx_session.py, kv_cache.py)
+onnx_engine.py       ONNX Runtime: three sessions and their bindings (onnx_session.py, kv_cache.py, memory.py)
 openvino_engine.py   OpenVINO: openvino_decoder.py keeps its cache, hd_layout.py lays crops out (openvino_session.py)
 context.py           what is in the cache, prefix reuse, chunked prefill, the LongRoPE switch
 vlm.py, chat.py      answers and conversations (generation.py: options and times; sampling.py; stop_strings.py)

@@ -3,6 +3,7 @@
 import math
 import mmap
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from nexus_edge.errors import BundleError
 
 BLOCK = 256  # tokens; capacities are multiples of it
 GROWTH = 2
+PRIVATE = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS", 0)
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
@@ -114,4 +116,7 @@ class KVCache:
 
 def _mapped_zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Zeros that take no memory until they are written; `numpy.zeros` promises that for large arrays only."""
-    return np.frombuffer(mmap.mmap(-1, math.prod(shape) * dtype.itemsize), dtype).reshape(shape)
+    size = math.prod(shape) * dtype.itemsize
+    # Windows has one kind of anonymous mapping; elsewhere the default is one for several processes, which costs more.
+    mapped = mmap.mmap(-1, size) if sys.platform == "win32" else mmap.mmap(-1, size, flags=PRIVATE)
+    return np.frombuffer(mapped, dtype).reshape(shape)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from nexus_edge.bundle import Bundle
 from nexus_edge.runtimes.engine import EngineOptions, Floats, Ids
 from nexus_edge.runtimes.kv_cache import CacheSpec, KVCache
+from nexus_edge.runtimes.memory import give_back_freed_memory
 from nexus_edge.runtimes.onnx_session import fixed_size, open_session, reported_as_bundle_error
 
 TARGET = "onnx"
@@ -46,6 +47,12 @@ class OnnxEngine:
 
     def encode_picture(self, pixel_values: Floats, image_sizes: Ids) -> Floats:
         """See `Engine.encode_picture`."""
+        features = self._run_vision(pixel_values, image_sizes)
+        if not self._options.keep_vision:
+            give_back_freed_memory()
+        return features
+
+    def _run_vision(self, pixel_values: Floats, image_sizes: Ids) -> Floats:
         session = self._vision or self._open(VISION)
         self._vision = session if self._options.keep_vision else None
         with reported_as_bundle_error(self._paths[VISION]):
