@@ -25,7 +25,6 @@ from torch import Tensor, nn
 
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.export.onnx.emit import attach_weights, save, translate
-from nexus_edge.export.onnx.lowering import CachedAttention
 from nexus_edge.export.weights import StoredTensor
 from nexus_edge.graphs import GraphSpec
 from nexus_edge.quant.apply import quantize_tensor
@@ -68,7 +67,7 @@ def _save_layers(name: str, weight: Tensor, copies: int, folder: Path) -> None:
         inputs=(TensorSpec("x", "float32", ("tokens", columns)),),
         outputs=tuple(TensorSpec(f"y{i}", "float32", ("tokens", rows)) for i in range(copies)),
     )
-    model, stored = translate(spec, CachedAttention.GROUP_QUERY), {}
+    model, stored = translate(spec), {}
     tensors = quantize_tensor(weight, scheme)
     with (folder / "weights").open("wb") as file:
         for i in range(copies):

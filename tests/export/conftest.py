@@ -13,7 +13,6 @@ from exported_phi3 import Exported, session_of
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import FolderCheckpoint
 from nexus_edge.export.onnx.emit import attach_weights, translate
-from nexus_edge.export.onnx.lowering import CachedAttention
 from nexus_edge.graphs import split_of
 from nexus_edge.models.phi3_v import Phi3V
 from nexus_edge.models.phi3_v_params import Phi3VisionParams
@@ -33,18 +32,16 @@ def exported(golden_bundle: Callable[..., Bundle]) -> Callable[[str], Exported]:
 
 
 @pytest.fixture(scope="session")
-def decoder_session() -> Callable[[str, CachedAttention], onnxruntime.InferenceSession]:
-    """(golden config file, form of cached attention) -> the float32 decoder in ONNX Runtime."""
-    done: dict[tuple[str, CachedAttention], onnxruntime.InferenceSession] = {}
+def decoder_session() -> Callable[[str], onnxruntime.InferenceSession]:
+    """Golden config file -> the float32 decoder in ONNX Runtime."""
 
-    def make(file: str, attention: CachedAttention) -> onnxruntime.InferenceSession:
-        if (file, attention) not in done:
-            with torch.device("meta"):
-                meta = Phi3V(Phi3VisionParams.from_json(golden_phi3.config(file))).eval()
-            decoder = {spec.name: spec for spec in split_of("phi3_v").graphs(meta)}["decoder"]
-            model, loaded = translate(decoder, attention), golden_phi3.model(file)
-            attach_weights(model, {}, loaded.state_dict() | loaded.constants())
-            done[file, attention] = session_of(ir.to_proto(model).SerializeToString())
-        return done[file, attention]
+    @cache
+    def make(file: str) -> onnxruntime.InferenceSession:
+        with torch.device("meta"):
+            meta = Phi3V(Phi3VisionParams.from_json(golden_phi3.config(file))).eval()
+        decoder = {spec.name: spec for spec in split_of("phi3_v").graphs(meta)}["decoder"]
+        model, loaded = translate(decoder), golden_phi3.model(file)
+        attach_weights(model, {}, loaded.state_dict() | loaded.constants())
+        return session_of(ir.to_proto(model).SerializeToString())
 
     return make

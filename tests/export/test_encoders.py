@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.export.onnx.emit import attach_weights, translate
-from nexus_edge.export.onnx.lowering import CachedAttention
 from nexus_edge.graphs import GraphSpec
 from nexus_edge.ops.attention import attention
 
@@ -35,7 +34,7 @@ def export(tokens: int | str, *, padded: bool, queries: int | None = None) -> ir
     module = _Attention(queries)
     graph = _Padded(module) if padded else module
     output = TensorSpec("y", "float32", ("batch", queries or tokens, WIDTH))
-    return translate(GraphSpec("attention", graph, tuple(inputs), (output,)), CachedAttention.GROUP_QUERY)
+    return translate(GraphSpec("attention", graph, tuple(inputs), (output,)))
 
 
 class _Padded(nn.Module):
@@ -103,7 +102,7 @@ def test_a_sum_before_a_norm_is_not_fused_to_the_slow_kernel(tmp_path: Path) -> 
     with torch.device("meta"):
         module = _PostNorm()
     x, y = (TensorSpec(name, "float32", ("batch", 5, WIDTH)) for name in "xy")
-    model = translate(GraphSpec("norm", module, (x,), (y,)), CachedAttention.GROUP_QUERY)
+    model = translate(GraphSpec("norm", module, (x,), (y,)))
     attach_weights(model, {}, {"weight": torch.ones(WIDTH), "bias": torch.zeros(WIDTH)})
     assert "SkipLayerNormalization" not in optimized(model, tmp_path / "kept.onnx")
     (total,) = (node for node in model.graph if node.op_type == "Sum")

@@ -1,4 +1,4 @@
-"""Both forms of cached attention, with and without a window, against what the original recorded."""
+"""Attention over a cache, with a window and with LongRoPE's long list, against what the original recorded."""
 
 from collections.abc import Callable
 
@@ -9,11 +9,8 @@ import torch
 from golden_phi3 import Case
 from torch import Tensor
 
-from nexus_edge.export.onnx.lowering import CachedAttention
-
 NOISE = 1e-5  # of the largest logit: float32 sums in another order, see tests/models/test_phi3_v_stages.py
-GROUP_QUERY, STANDARD = CachedAttention.GROUP_QUERY, CachedAttention.STANDARD
-Sessions = Callable[[str, CachedAttention], onnxruntime.InferenceSession]
+Sessions = Callable[[str], onnxruntime.InferenceSession]
 
 
 def run(
@@ -28,16 +25,10 @@ def empty_past(batch: int) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("name", "file", "attention"),
-    [
-        ("text", "config.json", STANDARD),
-        ("text_sliding", "config_sliding20.json", GROUP_QUERY),
-        ("text_sliding", "config_sliding20.json", STANDARD),
-        ("text_long_factors", "config_omp64.json", GROUP_QUERY),
-    ],
+    ("name", "file"), [("text_sliding", "config_sliding20.json"), ("text_long_factors", "config_omp64.json")]
 )
-def test_prompt_and_greedy_steps(name: str, file: str, attention: CachedAttention, decoder_session: Sessions) -> None:
-    session, case, recorded = decoder_session(file, attention), Case(name), Case(name).stages
+def test_prompt_and_greedy_steps(name: str, file: str, decoder_session: Sessions) -> None:
+    session, case, recorded = decoder_session(file), Case(name), Case(name).stages
     embeds, mask = case.model.model.embed(case.input_ids, torch.zeros(0, 96)).detach(), case.attention_mask
     logits, *past = run(session, embeds, mask, empty_past(1))
     steps = [logits[0, 0]]
@@ -56,22 +47,3 @@ def test_prompt_and_greedy_steps(name: str, file: str, attention: CachedAttentio
 def test_the_window_makes_a_difference() -> None:
     """Else the test above would prove nothing about it."""
     assert (Case("text").stages["logits"] - Case("text_sliding").stages["logits"])[:, -1].abs().max() > 0.1
-
-
-def test_the_standard_form_takes_padding_on_the_left(decoder_session: Sessions) -> None:
-    case = Case("text_leftpad")
-    embeds = case.model.model.embed(case.input_ids, torch.zeros(0, 96)).detach()
-    logits, *_ = run(decoder_session("config.json", STANDARD), embeds, case.attention_mask, empty_past(2))
-    expected = case.stages["logits"][:, -1:]
-    assert case.attention_mask[1, 0] == 0
-    assert (torch.from_numpy(logits) - expected).abs().max() <= NOISE * expected.abs().max()
-
-
-def test_several_tokens_after_a_past_in_a_batch(decoder_session: Sessions) -> None:
-    """GroupQueryAttention of ONNX Runtime refuses this; the standard form must not."""
-    embeds = torch.randn(3, 20, 96, generator=torch.Generator().manual_seed(0))
-    session, ones = decoder_session("config_sliding20.json", STANDARD), torch.ones(3, 20, dtype=torch.int64)
-    whole = run(session, embeds, ones, empty_past(3))
-    _, *past = run(session, embeds[:, :12], ones[:, :12], empty_past(3))
-    for actual, expected in zip(run(session, embeds[:, 12:], ones, past), whole, strict=True):
-        assert np.abs(actual - expected).max() <= NOISE * np.abs(expected).max()

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.export.onnx.emit import attach_weights, translate
-from nexus_edge.export.onnx.lowering import CachedAttention
 from nexus_edge.graphs import GraphSpec
 
 
@@ -43,7 +42,7 @@ def run_exported() -> Callable[[nn.Module, nn.Module, Tensor], np.ndarray]:
             inputs=(TensorSpec("x", dtype, ("batch", "tokens", *x.shape[2:])),),
             outputs=(TensorSpec("y", "float32", ("batch", "tokens", layer.shape[0 if x.ndim == 3 else 1])),),
         )
-        model = translate(spec, CachedAttention.GROUP_QUERY)
+        model = translate(spec)
         attach_weights(model, {}, dict(layer.named_buffers()))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1

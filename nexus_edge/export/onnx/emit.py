@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 from nexus_edge import __version__
 from nexus_edge.bundle import TensorSpec
-from nexus_edge.export.onnx.lowering import OPSET, CachedAttention, TranslationTable, translation_table
+from nexus_edge.export.onnx.lowering import OPSET, TranslationTable, translation_table
 from nexus_edge.export.onnx.passes import PARAMETER_PREFIX, clean
 from nexus_edge.export.weights import StoredTensor
 from nexus_edge.graphs import GraphSpec
 
 
-def translate(spec: GraphSpec, attention: CachedAttention) -> ir.Model:
+def translate(spec: GraphSpec) -> ir.Model:
     """Export the graph's module from the meta device and write it in ONNX operators; initializers have no data yet."""
-    return translate_with(spec, translation_table(attention))
+    return translate_with(spec, translation_table())
 
 
 def translate_with(spec: GraphSpec, table: TranslationTable) -> ir.Model:

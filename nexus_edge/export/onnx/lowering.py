@@ -1,10 +1,10 @@
 """How each custom op is written in ONNX: one function per op, in the form that `torch.onnx.export` takes.
 
-Norms and rotary embedding are operators of opset 23; attention over a cache has two forms, see `CachedAttention`.
+Norms and rotary embedding are operators of opset 23. Attention over a cache is GroupQueryAttention, the fastest in ONNX
+Runtime, which can keep the cache in one buffer that grows in place.
 """
 
 from collections.abc import Callable
-from enum import Enum
 from typing import Any
 
 import onnx_ir as ir
@@ -35,29 +35,15 @@ TranslationTable = dict[Callable[..., Any], Callable[..., Any]]
 op: Any = opset23  # its annotations describe eager tensors, not the values that are recorded here
 
 
-class CachedAttention(Enum):
-    """What attention over a KV cache becomes."""
-
-    GROUP_QUERY = "com.microsoft::GroupQueryAttention"
-    """The fastest in ONNX Runtime, which can keep the cache in one buffer that grows in place."""
-
-    STANDARD = "Attention"
-    """Of opset 23: the form that OpenVINO fuses and can save."""
-
-
-def translation_table(attention: CachedAttention) -> TranslationTable:
+def translation_table() -> TranslationTable:
     """Custom op -> the function that records its ONNX form."""
     schemas.register((*schemas.CONTRIB, schemas.NIBBLES))
     nexus = torch.ops.nexus
-    cached = {
-        CachedAttention.GROUP_QUERY: _group_query_attention,
-        CachedAttention.STANDARD: _standard_attention,
-    }[attention]
     return {
         nexus.rms_norm.default: _rms_norm,
         nexus.rotary.default: _rotary,
         nexus.attention.default: _attention,
-        nexus.cached_attention.default: cached,
+        nexus.cached_attention.default: _group_query_attention,
         nexus.matmul_nbits.default: _matmul_nbits,
         nexus.matmul_int8.default: _matmul_int8,
         nexus.widen_int4.default: _widen_int4,
@@ -118,34 +104,6 @@ def _group_query_attention(
         # The kernel counts the token itself as part of its window.
         local_window_size=window + 1 if window >= 0 else -1,
     )
-
-
-def _standard_attention(
-    query: Value,
-    key: Value,
-    value: Value,
-    past_key: Value,
-    past_value: Value,
-    attention_mask: Value,
-    num_heads: int,
-    num_kv_heads: int,
-    window: int,
-) -> Value:
-    # attention_mask is 1 for a token and 0 for padding: [batch, total] -> bool [batch, 1, tokens, total]
-    tokens, total = op.Shape(query, start=1, end=2), op.Shape(attention_mask, start=1, end=2)
-    zero, one = op.Constant(value_int=0), op.Constant(value_int=1)
-    column = op.Range(zero, op.Squeeze(total), one)
-    row = op.Range(op.Squeeze(op.Sub(total, tokens)), op.Squeeze(total), one)
-    distance = op.Sub(op.Unsqueeze(row, op.Constant(value_ints=[1])), column)
-    visible = op.GreaterOrEqual(distance, zero)
-    if window >= 0:
-        visible = op.And(visible, op.LessOrEqual(distance, op.Constant(value_int=window)))
-    present = op.Unsqueeze(op.Cast(attention_mask, to=ir.DataType.BOOL), op.Constant(value_ints=[1, 2]))
-    mask = op.And(present, visible)
-    context, present_key, present_value, _ = op.Attention(
-        query, key, value, mask, past_key, past_value, q_num_heads=num_heads, kv_num_heads=num_kv_heads
-    )
-    return context, present_key, present_value
 
 
 def _matmul_nbits(

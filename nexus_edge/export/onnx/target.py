@@ -8,7 +8,6 @@ import onnx_ir as ir
 from nexus_edge.bundle import GraphInfo
 from nexus_edge.export.onnx.companions import COMPANIONS
 from nexus_edge.export.onnx.emit import attach_weights, save, tensor_names, translate
-from nexus_edge.export.onnx.lowering import CachedAttention
 from nexus_edge.export.target import Ingredients
 from nexus_edge.export.weights import WeightsFile
 from nexus_edge.graphs import GraphSpec
@@ -29,7 +28,7 @@ class OnnxTarget:
         self._models: dict[str, ir.Model] = {}
 
     def translate(self, spec: GraphSpec) -> None:
-        self._models[spec.name] = translate(spec, CachedAttention.GROUP_QUERY)
+        self._models[spec.name] = translate(spec)
 
     def weights_files(self, graph: str) -> Sequence[WeightsFile]:
         """Beside the graph and not at the bundle's root: ONNX Runtime reads no external data from outside the folder of
