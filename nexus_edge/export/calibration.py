@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -75,13 +76,8 @@ def prepare(checkpoint: Checkpoint, full: nn.Module, recipe: Recipe, root: Path,
         found |= {f"{name}.weight": measured[name] for name in layers}
     if not found:
         return Prepared(checkpoint, {})
-    pairs = [pair.consumer for pair in pairs_of(full) if pair.consumer in found]
-    exponents = {name: exponents_of(found[name].mean) for name in pairs}
+    exponents, importance = equalization(full, found)
     write_tensors(root / FILE, exponents)
-    importance = {name: seen.square for name, seen in found.items()}
-    for name, powers in exponents.items():
-        # What reaches an equalized weight is the input divided by the factors.
-        importance[name] = torch.ldexp(importance[name], torch.from_numpy(-2 * powers.astype(np.int32)))
     return Prepared(EqualizedCheckpoint(checkpoint, full, exponents), importance)
 
 
@@ -106,25 +102,51 @@ def measure(checkpoint: Checkpoint, text: str, progress: Progress) -> dict[str, 
     """
     with torch.device("meta"):
         model = build_model(checkpoint)
-    seen: dict[str, Activations] = {}
-
-    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
-        def keep(_module: nn.Module, inputs: tuple[Tensor]) -> None:
-            x = inputs[0].flatten(0, 1)
-            seen[name] = Activations(x.abs().mean(0), x.square().mean(0))
-
-        return keep
-
-    names = list(decoder_linears(model))
-    for name in names:
-        model.get_submodule(name).register_forward_pre_hook(watch(name))
+    seen, count = watch(model), sum(1 for _ in decoder_linears(model))
     read = checkpoint_reader(checkpoint, model)
     with torch.inference_mode():
         with loaded(model, "model.embed_tokens", read) as embed_tokens:
             x = embed_tokens(token_ids(checkpoint, text))
         for _ in walk_layers(model, read, x):
-            progress("calibration", len(seen) / len(names))
+            progress("calibration", len(seen) / count)
     return seen
+
+
+def watch(model: nn.Module) -> dict[str, Activations]:
+    """From now on, what reaches a linear layer within a decoder layer is found in the result, by the layer's name."""
+    seen: dict[str, Activations] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
+        def hook(_module: nn.Module, inputs: tuple[Tensor]) -> None:
+            x = inputs[0].flatten(0, 1)
+            seen[name] = Activations(x.abs().mean(0), x.square().mean(0))
+
+        return hook
+
+    for name in decoder_linears(model):
+        model.get_submodule(name).register_forward_pre_hook(keep(name))
+    return seen
+
+
+def equalization(
+    model: nn.Module, found: Mapping[str, Activations]
+) -> tuple[dict[str, NDArray[np.int8]], dict[str, Tensor]]:
+    """How weights are equalized, and what a squared error in a column of the equalized ones counts.
+
+    Args:
+        model: in full precision; may be on the meta device
+        found: by the names of weights
+
+    Returns:
+        exponents of those among `pairs_of(model)`, int8 [columns], and importance, float32 [columns], by the same names
+    """
+    pairs = [pair.consumer for pair in pairs_of(model) if pair.consumer in found]
+    exponents = {name: exponents_of(found[name].mean) for name in pairs}
+    importance = {name: seen.square for name, seen in found.items()}
+    for name, powers in exponents.items():
+        # What reaches an equalized weight is the input divided by the factors.
+        importance[name] = torch.ldexp(importance[name], torch.from_numpy(-2 * powers.astype(np.int32)))
+    return exponents, importance
 
 
 def decoder_linears(model: nn.Module) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """From a full-precision model to a quantized one: replace its layers, and turn weights into their stored tensors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +11,12 @@ from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
 from nexus_edge.quant.registry import find_quantizer
 from nexus_edge.quant.schemes import Scheme
 
+Importance = Mapping[str, Tensor]
+"""Name of a weight -> float32 [columns]: what a squared error in a column counts; absent: the same everywhere."""
+_EQUAL: Importance = MappingProxyType({})
 
-def quantize_modules(root: nn.Module, scheme_for: Callable[[str], Scheme]) -> None:
+
+def quantize_modules(root: nn.Module, scheme_for: Callable[[str], Scheme], importance: Importance = _EQUAL) -> None:
     """Replace every nn.Linear and nn.Embedding inside `root`, in place, by the layer of its scheme.
 
     Layers on the meta device stay there; others are quantized with their data, one at a time. Layers whose scheme is
@@ -20,6 +25,7 @@ def quantize_modules(root: nn.Module, scheme_for: Callable[[str], Scheme]) -> No
     Args:
         root: the model
         scheme_for: from a layer's name within `root` ("model.layers.0.mlp.down_proj") to its scheme
+        importance: of weights, by their names within `root`
 
     Raises:
         CheckpointError: a weight holds NaN or Inf, or is too large for the scheme's scales
@@ -31,10 +37,10 @@ def quantize_modules(root: nn.Module, scheme_for: Callable[[str], Scheme]) -> No
                 scheme = scheme_for(path)
                 if scheme.is_float and scheme.bits == 32:
                     continue
-                setattr(module, child_name, _replacement(child, scheme, path))
+                setattr(module, child_name, _replacement(child, scheme, path, importance.get(f"{path}.weight")))
 
 
-def _replacement(layer: nn.Linear | nn.Embedding, scheme: Scheme, name: str) -> nn.Module:
+def _replacement(layer: nn.Linear | nn.Embedding, scheme: Scheme, name: str, importance: Tensor | None) -> nn.Module:
     rows, columns = layer.weight.shape
     bias = layer.bias if isinstance(layer, nn.Linear) else None
     new: QuantLinear | QuantEmbedding
@@ -43,7 +49,7 @@ def _replacement(layer: nn.Linear | nn.Embedding, scheme: Scheme, name: str) -> 
     else:
         new = QuantEmbedding((rows, columns), scheme)
     if layer.weight.device.type != "meta":
-        new.fill(quantize_tensor(layer.weight.detach(), scheme, name))
+        new.fill(quantize_tensor(layer.weight.detach(), scheme, name, importance))
         if bias is not None:
             new.fill({"bias": bias.detach().float()})
     return new.train(layer.training)

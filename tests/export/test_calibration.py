@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from nexus_edge._resources import calibration_dir
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import FolderCheckpoint, load_tensors, open_checkpoint
 from nexus_edge.errors import RecipeError
@@ -99,3 +101,11 @@ def test_graphs_without_decoder_layers_cannot_be_calibrated(tiny: FolderCheckpoi
     with pytest.raises(RecipeError, match="vision_encoder: has no decoder layers"):
         export(tiny, wrong, tmp_path / "out", parity=False)
     assert not (tmp_path / "out").exists()
+
+
+def test_each_text_has_a_source_and_a_licence() -> None:
+    rows = (calibration_dir() / "README.md").read_text("utf-8").splitlines()
+    for text in calibration_dir().glob("*.txt"):
+        (row,) = (row for row in rows if row.startswith(f"| `{text.stem}` |"))
+        *_, source, licence, digest = (cell.strip() for cell in row.strip("|").split("|"))
+        assert source and licence and digest == f"`{sha256(text.read_bytes()).hexdigest()}`"
