@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nexus_edge.errors import ParityError
 from nexus_edge.parity.lab import Lab
 from nexus_edge.parity.report import CARRIED, Check
-from nexus_edge.parity.runners import Runner, runner_of
+from nexus_edge.parity.runners import Counterpart, runner_of
 from nexus_edge.parity.stages import Judge, Step
 
 if TYPE_CHECKING:
@@ -28,42 +28,43 @@ def compare_graphs(
         lab: whose cases run through the model
         model: with data
         target: whose graphs they are
-        files: graph -> its file, in the order in which a case runs through them
-        judge: from a graph's name
+        files: graph of the target -> its file, in the order in which a case runs through them
+        judge: from the name of a graph of the model's split
 
     Returns:
         checks, graph by graph
     """
-    runner = runner_of(target)
+    counterparts = runner_of(target).counterparts(files)
     steps: dict[str, list[Step]] = defaultdict(list)
     for step in lab.steps(model):
         steps[step.graph].append(step)
     checks: list[Check] = []
-    for graph, file in files.items():
-        checks += _isolated(runner, graph, file, steps[graph], judge(graph))
-    for graph, file in files.items():
-        checks += _carried(runner, graph, file, steps[graph])
+    for counterpart in counterparts:
+        checks += _isolated(counterpart, steps[counterpart.graph], judge(counterpart.graph))
+    for counterpart in counterparts:
+        checks += _carried(counterpart, steps[counterpart.graph])
     return checks
 
 
-def _isolated(runner: Runner, graph: str, file: Path, steps: list[Step], judge: Judge) -> list[Check]:
+def _isolated(counterpart: Counterpart, steps: list[Step], judge: Judge) -> list[Check]:
     """Each layer on the reference's residual stream: gated."""
+    name = counterpart.name
     try:
-        stage = runner.open(file, graph, "cut")
+        stage = counterpart.open("cut")
     except ParityError as error:
-        return [Check(graph, "graph", "load", problem=str(error))]
+        return [Check(name, "graph", "load", problem=str(error))]
     checks: list[Check] = []
     for step in steps:
         try:
             actual = stage.run({**step.expected, **step.inputs})
         except ParityError as error:
-            checks.append(Check(graph, "graph", step.case, problem=str(error)))
+            checks.append(Check(name, "graph", step.case, problem=str(error)))
         else:
-            checks += judge.check(graph, step.case, actual, step.expected)
+            checks += judge.check(name, step.case, actual, step.expected)
     return checks
 
 
-def _carried(runner: Runner, graph: str, file: Path, steps: list[Step]) -> list[Check]:
+def _carried(counterpart: Counterpart, steps: list[Step]) -> list[Check]:
     """Each layer on what the layer before it made: shows how errors add up, and is reported only.
 
     What it says is gated elsewhere: single layers above, the whole way in P5.
@@ -71,11 +72,11 @@ def _carried(runner: Runner, graph: str, file: Path, steps: list[Step]) -> list[
     judge = Judge(lambda stage: None, lambda stage: 0.0)
     checks: list[Check] = []
     try:
-        stage = runner.open(file, graph, "visible")
+        stage = counterpart.open("visible")
         for step in steps:
             actual = stage.run(step.inputs)
             expected = {name: step.expected[name] for name in actual if name in step.expected}
-            checks += judge.check(graph + CARRIED, step.case, actual, expected)
+            checks += judge.check(counterpart.name + CARRIED, step.case, actual, expected)
     except ParityError:
         return []  # a graph that does not run has failed above
     return checks

@@ -65,5 +65,6 @@ def _replay(bundle: Bundle, target: str) -> list[Check]:
         lambda stage: gates.gate("verify", stage, target, scheme, manifest.source.weights),
         lambda stage: gates.near_tie("verify", stage, scheme),
     )
-    stages = {name: runner_of(target).open(bundle.graph(target, name), name) for name in manifest.graphs[target]}
+    files = {name: bundle.graph(target, name) for name in manifest.graphs[target]}
+    stages = {part.name: part.open("hidden") for part in runner_of(target).counterparts(files)}
     return family_of(manifest.model_type).replay(Replay(bundle, stages, read_goldens(bundle), judge))

@@ -49,13 +49,14 @@ def scheme_class(manifest: Manifest, graph: str | None = None) -> str:
     """float32, float16, int8 or int4, and `mixed` where 4 bits meet others; the coarsest decides about the others.
 
     Args:
-        graph: only this graph; None for the whole bundle
+        graph: only this graph of the model's split; None for the whole bundle
     """
     from nexus_edge.quant.schemes import load_scheme
 
-    graphs = manifest.graphs[manifest.targets[0]]
+    # A target's own graphs are not those of the split; the recipe's are.
+    graphs = recipe_of(manifest).graphs
     chosen = graphs.values() if graph is None else [graphs[graph]]
-    schemes = {load_scheme(name) for info in chosen for name in info.scheme.split(", ")}
+    schemes = {load_scheme(name) for recipe in chosen for name in (recipe.scheme, *recipe.overrides.values())}
     classes = {f"{'float' if scheme.is_float else 'int'}{scheme.bits}" for scheme in schemes}
     if len(classes) == 1:
         return classes.pop()

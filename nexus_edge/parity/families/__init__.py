@@ -32,7 +32,7 @@ class Replay:
 
     Attributes:
         bundle: with the processor's files
-        stages: by graph name, loaded for the target that is judged
+        stages: by the names of their counterparts, loaded for the target that is judged
         goldens: the recorded cases, in the order of their names
         judge: with this target's gates
     """

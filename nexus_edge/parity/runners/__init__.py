@@ -4,7 +4,9 @@ A runner never touches a bundle's files. It shows what a runtime hides: the valu
 on its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Literal, Protocol
@@ -48,6 +50,21 @@ class Stage(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Counterpart:
+    """What a target computes in the place of a graph of the model's split: one file, or several one after the other.
+
+    Attributes:
+        name: in reports; the graph's own, for the one that the runtime uses
+        graph: of the split, whose inputs its stage takes and whose outputs it gives
+        open: see `Runner.open`
+    """
+
+    name: str
+    graph: str
+    open: Callable[[Layers], Stage]
+
+
 class Runner(Protocol):
     """A target's way to load graphs.
 
@@ -67,8 +84,20 @@ class Runner(Protocol):
             layers: what it is to show
         """
 
+    def counterparts(self, files: Mapping[str, Path]) -> Sequence[Counterpart]:
+        """What of a target can be held against the graphs of the split, in the order of the tensor's way.
+
+        Args:
+            files: of all graphs of the target, by their names in the manifest
+        """
+
     def interface(self, path: Path, graph: str) -> tuple[Mapping[str, TensorSpec], Mapping[str, TensorSpec]]:
         """Inputs and outputs that a graph's file declares, by name, without loading a weight."""
+
+
+def one_by_one(runner: Runner, files: Mapping[str, Path]) -> list[Counterpart]:
+    """The counterparts of a target whose graphs are those of the split."""
+    return [Counterpart(graph, graph, partial(runner.open, path, graph)) for graph, path in files.items()]
 
 
 def runner_of(target: str) -> Runner:

@@ -17,7 +17,7 @@ from nexus_edge.checkpoints import SafetensorsFile
 from nexus_edge.errors import BundleError, CheckpointError, ParityError
 from nexus_edge.parity.metrics import Array, Values
 from nexus_edge.parity.report import NotRunError
-from nexus_edge.parity.runners import Layers
+from nexus_edge.parity.runners import Counterpart, Layers, one_by_one
 from nexus_edge.parity.stages import in_order
 from nexus_edge.runtimes.mil import Feature, MilFunction, MilModel
 
@@ -84,6 +84,11 @@ class CoremlRunner:
 
     def open(self, path: Path, graph: str, layers: Layers = "hidden") -> CoremlStage:
         return CoremlStage(path, graph, layers)
+
+    def counterparts(self, files: Mapping[str, Path]) -> list[Counterpart]:
+        # The first function of a package that is a whole graph of the split has that graph's name.
+        whole = {name: path for name, path in files.items() if name == path.parents[2].stem and "_ios" not in name}
+        return one_by_one(self, whole)
 
     def interface(self, path: Path, graph: str) -> tuple[Specs, Specs]:
         function = _open(path, graph)

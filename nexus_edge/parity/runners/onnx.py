@@ -10,7 +10,7 @@ from nexus_edge.bundle import TensorSpec
 from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.errors import ParityError
 from nexus_edge.parity.metrics import Values
-from nexus_edge.parity.runners import Layers
+from nexus_edge.parity.runners import Counterpart, Layers, one_by_one
 from nexus_edge.parity.stages import in_order
 
 _CUT = ".from_reference"
@@ -61,6 +61,9 @@ class OnnxRunner:
 
     def open(self, path: Path, graph: str, layers: Layers = "hidden") -> OnnxStage:
         return OnnxStage(path, layers)
+
+    def counterparts(self, files: Mapping[str, Path]) -> list[Counterpart]:
+        return one_by_one(self, files)
 
     def interface(self, path: Path, graph: str) -> tuple[Mapping[str, TensorSpec], Mapping[str, TensorSpec]]:
         import onnx
