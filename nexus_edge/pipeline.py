@@ -11,6 +11,7 @@ from nexus_edge import __version__
 from nexus_edge.bundle import Bundle, BundleWriter, DualEncoderInfo, GraphInfo, Manifest, Source
 from nexus_edge.bundle.hashing import hash_together
 from nexus_edge.checkpoints import Checkpoint, require_model_type
+from nexus_edge.checkpoints.license import read_license
 from nexus_edge.errors import ParityError, RecipeError
 from nexus_edge.export.calibration import Prepared, prepare
 from nexus_edge.export.sharing import completed, share_weights
@@ -72,8 +73,8 @@ def export(
         targets = translate_graphs(plan, recipe, progress)
         prepared = prepare(checkpoint, plan.full, recipe, writer.root, progress)
         stored = stream_weights(prepared, plan, targets, writer, progress)
-        graphs = write_targets(checkpoint, plan, targets, stored, writer.root)
-        manifest = describe(checkpoint, recipe, graphs, plan, writer.root)
+        manifest = describe(checkpoint, recipe, plan)
+        manifest = write_targets(checkpoint, plan, targets, stored, manifest, writer.root)
         if parity:
             manifest = replace(manifest, parity=climb_ladder(manifest, writer, checkpoint, progress))
         manifest = writer.commit(manifest)
@@ -156,51 +157,60 @@ def _report(progress: Progress, step: str, done: int, total: int) -> None:
     progress(step, done / total)
 
 
+def describe(checkpoint: Checkpoint, recipe: Recipe, plan: Plan) -> Manifest:
+    """The manifest as far as it is known before graphs are written."""
+    return Manifest(
+        model_type=recipe.model_type,
+        name=recipe.name,
+        toolkit_version=__version__,
+        source=Source(checkpoint.name, checkpoint.revision, checkpoint.kind, read_license(checkpoint.folder)),
+        recipe=recipe.to_json(),
+        targets=recipe.targets,
+        graphs={},
+        context_length=plan.quantized.context_length,
+    )
+
+
 def write_targets(
     checkpoint: Checkpoint,
     plan: Plan,
     targets: Mapping[str, Target],
     stored: Mapping[str, Mapping[str, StoredTensor]],
+    manifest: Manifest,
     root: Path,
-) -> dict[str, dict[str, GraphInfo]]:
-    """Write the processor's files, and for each target its graphs and what other runtimes read beside them."""
+) -> Manifest:
+    """Write the processor's files, and for each target its graphs and what other runtimes read beside them.
+
+    Returns:
+        the manifest with graphs, still without files and parity
+    """
     files = checkpoint.processor_files()
     (root / "processor").mkdir()
     for name, content in files.items():
         (root / "processor" / name).write_bytes(content)
     schemes = {name: summary(schemes) for name, schemes in plan.schemes.items()}
-    constants = plan.quantized.constants()
-    return {
-        name: target.write(root, Ingredients(plan.quantized, stored[name], constants, schemes, files))
+    constants, scale = plan.quantized.constants(), _logit_scale(checkpoint, plan.full)
+    graphs = {
+        name: target.write(root, Ingredients(manifest, plan.quantized, stored[name], constants, schemes, files, scale))
         for name, target in targets.items()
     }
+    return replace(manifest, graphs=graphs, dual_encoder=_dual_encoder(plan.full, scale, graphs, root))
 
 
-def describe(
-    checkpoint: Checkpoint, recipe: Recipe, graphs: Mapping[str, Mapping[str, GraphInfo]], plan: Plan, root: Path
-) -> Manifest:
-    """The manifest, still without files and parity."""
-    return Manifest(
-        model_type=recipe.model_type,
-        name=recipe.name,
-        toolkit_version=__version__,
-        source=Source(checkpoint.name, checkpoint.revision, checkpoint.kind),
-        recipe=recipe.to_json(),
-        targets=recipe.targets,
-        graphs=graphs,
-        context_length=plan.quantized.context_length,
-        dual_encoder=_dual_encoder(checkpoint, plan.full, next(iter(graphs.values())), root),
-    )
+def _logit_scale(checkpoint: Checkpoint, model: ReferenceModel) -> float | None:
+    if not isinstance(model, DualEncoder):
+        return None
+    return float(read_tensor(checkpoint, source_keys(checkpoint, model)["logit_scale"]).double().exp())
 
 
 def _dual_encoder(
-    checkpoint: Checkpoint, model: ReferenceModel, graphs: Mapping[str, GraphInfo], root: Path
+    model: ReferenceModel, scale: float | None, graphs: Mapping[str, Mapping[str, GraphInfo]], root: Path
 ) -> DualEncoderInfo | None:
-    if not isinstance(model, DualEncoder):
+    if not isinstance(model, DualEncoder) or scale is None:
         return None
-    scale = read_tensor(checkpoint, source_keys(checkpoint, model)["logit_scale"])
-    image, text = (hash_together(root / file for file in graphs[f"{name}_encoder"].files) for name in ("image", "text"))
-    return DualEncoderInfo(float(scale.double().exp()), model.embed_dim, image, text)
+    first = next(iter(graphs.values()))
+    image, text = (hash_together(root / file for file in first[f"{name}_encoder"].files) for name in ("image", "text"))
+    return DualEncoderInfo(scale, model.embed_dim, image, text)
 
 
 def climb_ladder(

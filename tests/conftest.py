@@ -90,3 +90,25 @@ def tiny_openvino(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     recipe = find_recipe("phi3-vision", "int4").with_targets(("openvino", "onnx"))
     export(open_checkpoint("tiny", recipe.checkpoint), recipe, root, parity=False)
     return Bundle.open(root)
+
+
+@pytest.fixture(scope="session")
+def coreml_vlm(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The embedded checkpoint in int4 for Core ML, without parity; read-only."""
+    return _coreml("phi3-vision", "int4", ("coreml",), tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def coreml_dual(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The embedded dual encoder in int8 for Core ML, together with its ONNX graphs, without parity; read-only."""
+    return _coreml("biomedclip", "int8", ("onnx", "coreml"), tmp_path_factory)
+
+
+def _coreml(model: str, precision: str, targets: tuple[str, ...], folders: pytest.TempPathFactory) -> Bundle:
+    pytest.importorskip("coremltools", reason="needs the extra `coreml`")
+    from nexus_edge.pipeline import export
+
+    recipe = find_recipe(model, precision).with_targets(targets)
+    root = folders.mktemp("coreml") / precision
+    export(open_checkpoint("tiny", recipe.checkpoint), recipe, root, parity=False)
+    return Bundle.open(root)

@@ -93,17 +93,24 @@ class FileInfo:
 
 @dataclass(frozen=True)
 class Source:
-    """The checkpoint. `weights` keeps results of tiny and synthetic weights from passing as the real model's."""
+    """The checkpoint.
+
+    Attributes:
+        weights: keeps results of tiny and synthetic weights from passing as the real model's
+        license: as the checkpoint states it, in lower case, such as `mit`; None where it states none
+    """
 
     checkpoint: str
     revision: str | None
     weights: Weights
+    license: str | None = None
 
     @classmethod
     def from_json(cls, value: Any, where: str) -> "Source":
         table = Fields.of(value, where, BundleError, _names(cls))
         weights = cast(Weights, table.choice("weights", get_args(Weights)))
-        return cls(table.text("checkpoint"), table.optional_text("revision"), weights)
+        revision, licence = table.optional_text("revision"), table.optional_text("license")
+        return cls(table.text("checkpoint"), revision, weights, licence)
 
 
 @dataclass(frozen=True)

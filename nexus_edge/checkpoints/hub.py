@@ -8,8 +8,8 @@ from nexus_edge.checkpoints.folder import FolderCheckpoint
 from nexus_edge.errors import CheckpointError, MissingExtraError
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")  # no "./folder"
-# Data only: weights, configuration, tokenizer. The repository's Python files are never fetched.
-PATTERNS = ["*.json", "*.safetensors", "*vocab.txt"]
+# Data only: weights, configuration, tokenizer, and what names the licence; never the repository's Python files.
+PATTERNS = ["*.json", "*.safetensors", "*vocab.txt", "README.md", "LICENSE*"]
 ELSEWHERE = "use --checkpoint DIR for a folder you have, or --checkpoint tiny for the embedded model"
 
 

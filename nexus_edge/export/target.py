@@ -9,7 +9,7 @@ from typing import Protocol, cast
 from torch import Tensor
 
 from nexus_edge._extras import needs_extra
-from nexus_edge.bundle import GraphInfo
+from nexus_edge.bundle import GraphInfo, Manifest
 from nexus_edge.export.weights import StoredTensor, WeightsFile
 from nexus_edge.graphs import GraphSpec
 from nexus_edge.models.base import ReferenceModel
@@ -21,18 +21,22 @@ class Ingredients:
     """What the graphs of a bundle are written with.
 
     Attributes:
+        manifest: as far as it is known before graphs are written: no graphs, no files, no dual_encoder
         model: the quantized model, on the meta device
         stored: where each tensor lies in the target's own files, by its name in the model
         constants: small tensors that are no weights, by name in the model
         schemes: per graph, in words how its weights are stored
         processor_files: of the checkpoint, by name
+        logit_scale: of a dual encoder the factor of its cosines, None for others
     """
 
+    manifest: Manifest
     model: ReferenceModel
     stored: Mapping[str, StoredTensor]
     constants: Mapping[str, Tensor]
     schemes: Mapping[str, str]
     processor_files: Mapping[str, bytes]
+    logit_scale: float | None
 
 
 class Target(Protocol):

@@ -3,18 +3,31 @@
 from collections.abc import Mapping
 
 from nexus_edge.bundle import Bundle, GraphInfo, TensorSpec
+from nexus_edge.bundle.identity import KEY
 from nexus_edge.errors import BundleError, ParityError
 from nexus_edge.parity.lab import Lab
+from nexus_edge.parity.provenance import COREML, foreign_packages
 from nexus_edge.parity.report import Check, NotRunError
-from nexus_edge.parity.runners import Runner, runner_of
+from nexus_edge.parity.runners import ANY_SIZE, Runner, runner_of
 from nexus_edge.parity.sources import weight_bytes
 
 TITLE = "structure: files and graphs are the manifest's"
 
 
 def run(lab: Lab) -> list[Check]:
-    """One check for the files, what a kind of model adds, then one for each graph of each target."""
-    return [_files(lab), *lab.compare_manifest(), *lab.for_each_target(lambda target: _graphs(lab, target))]
+    """One check for the files, what a kind of model adds, one for each graph of each target, and for its packages."""
+    return [
+        _files(lab),
+        *lab.compare_manifest(),
+        *lab.for_each_target(lambda target: [*_graphs(lab, target), *_packages(lab, target)]),
+    ]
+
+
+def _packages(lab: Lab, target: str) -> list[Check]:
+    """Whether packages are of this bundle; other targets' graphs do not say."""
+    if target != COREML:
+        return []
+    return [_check(lab, "packages", KEY, foreign_packages(lab.bundle), target)]
 
 
 def _graphs(lab: Lab, target: str) -> list[Check]:
@@ -70,8 +83,15 @@ def _differences(kind: str, specs: tuple[TensorSpec, ...], values: Mapping[str, 
         if value is None:
             found.append(f"{kind} {spec.name} is missing")
             continue
-        if value != spec:
+        if not _fits(value, spec):
             found.append(
                 f"{kind} {spec.name} is {value.dtype} {list(value.shape)}, not {spec.dtype} {list(spec.shape)}"
             )
     return found
+
+
+def _fits(value: TensorSpec, spec: TensorSpec) -> bool:
+    """Whether a graph's input or output is the manifest's; a size without a name can have any."""
+    sizes = zip(value.shape, spec.shape, strict=False)
+    same = all(isinstance(said, str) if found == ANY_SIZE else found == said for found, said in sizes)
+    return value.dtype == spec.dtype and len(value.shape) == len(spec.shape) and same

@@ -1,6 +1,6 @@
 """Texts to rows of ids for a BERT text tower, with the checkpoint's own tokenizer.json or vocab.txt."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,16 @@ OPTIONS = {"do_lower_case": True, "tokenize_chinese_chars": True, "strip_accents
 
 
 class WordPieceTokenizer:
-    """Uncased or cased WordPiece between [CLS] and [SEP], after open_clip's cleaning."""
+    """Uncased or cased WordPiece between [CLS] and [SEP], after open_clip's cleaning.
 
-    def __init__(self, core: tokenizers.Tokenizer) -> None:
+    Attributes:
+        special: ids of the tokens that `SPECIAL` names, by their texts
+    """
+
+    def __init__(self, core: tokenizers.Tokenizer, special: Iterable[str]) -> None:
         self._core = core
+        ids = {token: core.token_to_id(token) for token in special}
+        self.special: Mapping[str, int] = {token: id_ for token, id_ in ids.items() if id_ is not None}
 
     @classmethod
     def from_folder(cls, folder: Path) -> "WordPieceTokenizer":
@@ -49,7 +55,7 @@ class WordPieceTokenizer:
                 f"{path} is not the tokenizer of a BERT text tower, which puts {special['cls_token']} and "
                 f"{special['sep_token']} around each text and has {special['pad_token']} as id {PAD_ID}"
             )
-        return cls(core)
+        return cls(core, special.values())
 
     def encode(self, texts: Sequence[str], length: int) -> NDArray[np.int64]:
         """int64 [texts, length]: each text's ids, cut so that [SEP] still ends them, then zeros; raises PromptError."""

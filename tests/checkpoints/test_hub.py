@@ -141,13 +141,14 @@ def open_clip_hub(hub: Hub) -> Hub:
     shutil.copy(golden_biomedclip.FOLDER / "tokenizer" / "tokenizer.json", hub.folder)
     (hub.folder / "vocab.txt").write_text("[PAD]")
     torch.save({"logit_scale": torch.ones(())}, hub.folder / "open_clip_pytorch_model.bin")
-    for name in ("README.md", "pytorch_model.bin", "example.ipynb", "modeling.py"):
+    (hub.folder / "README.md").write_text("---\nlicense: mit\n---\n")  # for the licence
+    for name in ("pytorch_model.bin", "example.ipynb", "modeling.py"):
         (hub.folder / name).write_text("never fetched")
     return hub
 
 
 def test_pickled_weights_are_fetched_where_there_are_no_others(open_clip_hub: Hub, tmp_path: Path) -> None:
-    expected = ["open_clip_config.json", "open_clip_pytorch_model.bin", "tokenizer.json", "vocab.txt"]
+    expected = ["README.md", "open_clip_config.json", "open_clip_pytorch_model.bin", "tokenizer.json", "vocab.txt"]
     for address_ in (address(open_clip_hub), "http://127.0.0.1:1"):  # the second time from the cache
         name, revision, tensors, files = download(REPOSITORY, address_, tmp_path / "cache")
         assert (name, revision, tensors) == (REPOSITORY, SHA, 1)
@@ -157,7 +158,7 @@ def test_pickled_weights_are_fetched_where_there_are_no_others(open_clip_hub: Hu
 def test_pickled_weights_beside_safetensors_are_not_fetched(open_clip_hub: Hub, tmp_path: Path) -> None:
     safetensors.numpy.save_file({"logit_scale": np.ones((), np.float32)}, open_clip_hub.folder / "model.safetensors")
     files = download(REPOSITORY, address(open_clip_hub), tmp_path / "cache")[3]
-    assert files == ["model.safetensors", "open_clip_config.json", "tokenizer.json", "vocab.txt"]
+    assert files == ["README.md", "model.safetensors", "open_clip_config.json", "tokenizer.json", "vocab.txt"]
 
 
 def test_a_named_revision_is_resolved_to_its_commit(hub: Hub, tmp_path: Path) -> None:

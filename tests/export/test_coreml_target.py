@@ -4,7 +4,6 @@ They are evaluated by `nexus_edge.runtimes.mil`, beside the PyTorch model with t
 """
 
 import json
-from pathlib import Path
 
 import coreml_packages
 import numpy as np
@@ -15,7 +14,6 @@ from torch import Tensor, nn
 pytest.importorskip("coremltools", reason="needs the extra `coreml`")
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.checkpoints import open_checkpoint
 from nexus_edge.errors import MissingExtraError
 from nexus_edge.export.coreml.layer_outputs import value_name
 from nexus_edge.export.target import make_target
@@ -23,10 +21,8 @@ from nexus_edge.layers.hd_assembly import merge_patches
 from nexus_edge.models.biomedclip import BiomedClip
 from nexus_edge.models.phi3_v import Phi3V
 from nexus_edge.parity.sources import load_quantized
-from nexus_edge.pipeline import export
 from nexus_edge.quant.linear import QuantLinear
 from nexus_edge.quant.tensor import QuantizedTensor
-from nexus_edge.recipe import find_recipe
 from nexus_edge.runtimes.mil import MilFunction, MilModel
 
 HALF = 5e-3  # relative: weights, scales and tables rounded to float16 (2^-11 each) through up to 6 layers
@@ -34,22 +30,16 @@ ROUNDED = 2e-2  # the same with every value between operations rounded to float1
 SCALES = 2.0**-11  # a scale that becomes a float16
 
 
-def make(model: str, recipe: str, folder: Path, *targets: str) -> Bundle:
-    found = find_recipe(model, recipe).with_targets(targets or ("coreml",))
-    export(open_checkpoint("tiny", found.checkpoint), found, folder / "bundle", parity=False)
-    return Bundle.open(folder / "bundle")
-
-
-@pytest.fixture(scope="module")
-def encoders(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+@pytest.fixture
+def encoders(coreml_dual: Bundle) -> Bundle:
     """BiomedCLIP in int8, together with its ONNX graphs."""
-    return make("biomedclip", "int8", tmp_path_factory.mktemp("coreml"), "onnx", "coreml")
+    return coreml_dual
 
 
-@pytest.fixture(scope="module")
-def vlm(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+@pytest.fixture
+def vlm(coreml_vlm: Bundle) -> Bundle:
     """Phi-3-Vision in int4, Core ML only."""
-    return make("phi3-vision", "int4", tmp_path_factory.mktemp("coreml"))
+    return coreml_vlm
 
 
 def package(bundle: Bundle, name: str) -> MilModel:
@@ -109,15 +99,6 @@ def compare(described: dict, found: MilFunction) -> None:
                 assert list(feature.shape) == tensor["shape"][2:]
             else:
                 assert [feature.dtype, list(feature.shape)] == [tensor["dtype"], tensor["shape"]]
-
-
-def test_a_package_says_where_it_comes_from(encoders: Bundle) -> None:
-    from hashlib import sha256
-
-    metadata = package(encoders, "image_encoder").metadata
-    assert metadata["nexus_edge.scheme"] == encoders.manifest.graphs["coreml"]["image_encoder"].scheme
-    weights = (encoders.root / "coreml/image_encoder.safetensors").read_bytes()
-    assert len(metadata["nexus_edge.weights_sha256"]) == len(sha256(weights).hexdigest())
 
 
 def test_the_folder_is_all_that_an_app_needs(encoders: Bundle) -> None:

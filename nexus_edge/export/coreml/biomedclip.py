@@ -7,15 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from nexus_edge.bundle import TensorSpec
-from nexus_edge.export.coreml.family import Family, Function, Package, root_of
+from nexus_edge.export.coreml.biomedclip_facts import facts, text_lengths
+from nexus_edge.export.coreml.family import Family, Function, Package, Role, root_of
 from nexus_edge.export.coreml.schemes import IOS_BLOCKS, IOS_ROWS, oldest_ios
 from nexus_edge.graphs import GraphSpec
 from nexus_edge.graphs.biomedclip import ImageEncoder, TextEncoder
 from nexus_edge.models.biomedclip import BiomedClip
 from nexus_edge.processing.biomedclip import BiomedClipProcessor
-
-SHORT_TEXT = 64
-"""Tokens of the shorter text function: most labels fit, and attention to padding costs as much as to words."""
 
 _IMAGE_UNITS = _TEXT_UNITS = "cpuAndNeuralEngine"
 _PIXELS = "Takes pictures of {0} x {0} pixels, already resized and cropped; normalization is inside."
@@ -58,7 +56,8 @@ def _image_packages(model: BiomedClip) -> list[Package]:
         constants=_normalization,
     )
     pixels = Function("pixel_values", ImageEncoder(model), (TensorSpec("pixel_values", "float32", sizes),), embeds)
-    return _packages("image_encoder", model.visual, (pixels, picture), picture, _IMAGE_UNITS, _PIXELS.format(size))
+    note = _PIXELS.format(size)
+    return _packages("image_encoder", "image", model.visual, (pixels, picture), picture, _IMAGE_UNITS, note)
 
 
 def _text_packages(model: BiomedClip) -> list[Package]:
@@ -69,18 +68,18 @@ def _text_packages(model: BiomedClip) -> list[Package]:
             (TensorSpec("input_ids", "int32", (1, tokens)),),
             (TensorSpec("text_embeds", "float32", (1, model.embed_dim)),),
         )
-        for tokens in sorted({model.context_length, min(SHORT_TEXT, model.context_length)}, reverse=True)
+        for tokens in reversed(text_lengths(model.context_length))
     )
     note = "Ids are filled up with 0; take the shortest function that the text fits into."
-    return _packages("text_encoder", model.text, functions, functions[0], _TEXT_UNITS, note)
+    return _packages("text_encoder", "text", model.text, functions, functions[0], _TEXT_UNITS, note)
 
 
 def _packages(
-    file: str, tower: nn.Module, functions: tuple[Function, ...], only: Function, units: str, note: str
+    file: str, role: Role, tower: nn.Module, functions: tuple[Function, ...], only: Function, units: str, note: str
 ) -> list[Package]:
-    packages = [Package(file, functions, units, IOS_BLOCKS, note)]
+    packages = [Package(file, role, functions, units, IOS_BLOCKS, note)]
     if oldest_ios(tower) <= IOS_ROWS:
-        packages.append(Package(f"{file}_ios{IOS_ROWS}", (only,), units, IOS_ROWS, note))
+        packages.append(Package(f"{file}_ios{IOS_ROWS}", role, (only,), units, IOS_ROWS, note))
     return packages
 
 
@@ -89,4 +88,4 @@ def _build(spec: GraphSpec) -> Sequence[Package]:
     return _image_packages(model) if spec.name == "image_encoder" else _text_packages(model)
 
 
-FAMILY = Family(_build)
+FAMILY = Family(_build, facts)

@@ -3,15 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 from torch import Tensor, nn
 
 from nexus_edge.bundle import TensorSpec
+from nexus_edge.export.target import Ingredients
 from nexus_edge.graphs import GraphSpec
 from nexus_edge.models.base import ReferenceModel
 
 Model = TypeVar("Model", bound=ReferenceModel)
+Role = Literal["vision", "embedding", "decoder", "head", "image", "text"]
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,21 @@ class Package:
 
     Attributes:
         file: in the folder, without its ending
+        role: what an app takes it for; where several have the same one, the decoder apart, one of them is enough
         functions: the first one is the default; more than one needs iOS 18
         compute_units: what the app should ask for, by the name of MLComputeUnits' case
         ios: the oldest iOS that loads it
         note: a sentence for the app developer
+        layers: of the decoder, in a package that holds a part of it
     """
 
     file: str
+    role: Role
     functions: tuple[Function, ...]
     compute_units: str
     ios: int = 18
     note: str = ""
+    layers: range | None = None
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,12 @@ class Family:
 
     Attributes:
         packages: from a graph of the model's split to the packages that it becomes
+        facts: what an app must know beside the packages, sections of metadata.json by name; from what the bundle is
+            written with and its `processor/` folder
     """
 
     packages: Callable[[GraphSpec], Sequence[Package]]
+    facts: Callable[[Ingredients, Path], Mapping[str, Any]]
 
 
 def root_of(spec: GraphSpec, kind: type[Model]) -> Model:

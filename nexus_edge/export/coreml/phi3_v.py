@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.export.coreml.family import Family, Function, Package, root_of
+from nexus_edge.export.coreml.phi3_v_facts import CROPS, PROMPT_TOKENS, facts, kept_context
 from nexus_edge.export.coreml.phi3_v_modules import (
     SEPARATORS,
     CropEncoder,
@@ -23,15 +24,6 @@ from nexus_edge.export.coreml.phi3_v_modules import (
 )
 from nexus_edge.layers.hd_assembly import MERGED
 from nexus_edge.models.phi3_v import Phi3V
-
-PROMPT_TOKENS = 64
-"""Tokens of a piece of a prompt: the Neural Engine is busy with it, and a rest is not filled up with much."""
-
-MOST_CONTEXT = 4096
-"""Tokens of the caches: a picture of 2,500 and an answer. At Phi-3-Vision's size they are 1.6 GB."""
-
-CROPS = (1, 4)
-"""Crops of one call; a picture has 2 to 17."""
 
 CHUNK_BYTES = 600_000_000
 """Weights of a package: an iPhone loads no single file of more than about 1 GB for the Neural Engine."""
@@ -55,7 +47,7 @@ def _vision(model: Phi3V) -> list[Package]:
         "Features of each crop, 12 x 12 row by row. The app lays them out: behind each row of patches the first "
         "separator, between the crops and the global view the second."
     )
-    return [Package("vision_encoder", functions, "cpuAndNeuralEngine", note=note)]
+    return [Package("vision_encoder", "vision", functions, "cpuAndNeuralEngine", note=note)]
 
 
 def _embedding(model: Phi3V) -> list[Package]:
@@ -69,7 +61,7 @@ def _embedding(model: Phi3V) -> list[Package]:
         for tokens in (1, PROMPT_TOKENS)
     )
     note = "The places of a picture get its rows from the app."
-    return [Package("embed_tokens", functions, "cpuOnly", note=note)]
+    return [Package("embed_tokens", "embedding", functions, "cpuOnly", note=note)]
 
 
 def _decoder(model: Phi3V) -> list[Package]:
@@ -82,12 +74,12 @@ def _decoder(model: Phi3V) -> list[Package]:
     )
     return [
         *(_chunk(model, layers, f"decoder_{place + 1}_of_{len(chunks)}") for place, layers in enumerate(chunks)),
-        Package("head", (head,), "cpuAndNeuralEngine", note="Takes the row of the last token."),
+        Package("head", "head", (head,), "cpuAndNeuralEngine", note="Takes the row of the last token."),
     ]
 
 
 def _chunk(model: Phi3V, layers: range, file: str) -> Package:
-    params, context = model.params, min(MOST_CONTEXT, model.context_length)
+    params, context = model.params, kept_context(model)
     heads, head_dim = params.decoder.num_kv_heads, params.decoder.head_dim
 
     def tables(processor: Path) -> Mapping[str, Tensor]:
@@ -112,7 +104,8 @@ def _chunk(model: Phi3V, layers: range, file: str) -> Package:
         "One state for both functions. position: tokens in the caches, and position + tokens of the call at most "
         f"{context}; length: tokens of the whole prompt, later of everything, which decides about LongRoPE."
     )
-    return Package(file, (function("decode", 1), function("prefill", PROMPT_TOKENS)), "cpuAndNeuralEngine", note=note)
+    functions = (function("decode", 1), function("prefill", PROMPT_TOKENS))
+    return Package(file, "decoder", functions, "cpuAndNeuralEngine", note=note, layers=layers)
 
 
 def chunks_of(model: Phi3V) -> list[range]:
@@ -133,4 +126,4 @@ _PACKAGES: dict[str, Callable[[Phi3V], Sequence[Package]]] = {
     "embed_tokens": _embedding,
     "decoder": _decoder,
 }
-FAMILY = Family(lambda spec: _PACKAGES[spec.name](root_of(spec, Phi3V)))
+FAMILY = Family(lambda spec: _PACKAGES[spec.name](root_of(spec, Phi3V)), facts)

@@ -1,23 +1,23 @@
 """The packages of a bundle's `coreml/` folder, and the numbers that they were made of."""
 
-import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from nexus_edge import __version__
-from nexus_edge.bundle import GraphInfo
-from nexus_edge.bundle.hashing import hash_together
+from nexus_edge.bundle import GraphInfo, Manifest
+from nexus_edge.bundle.hashing import hash_files, hash_together
+from nexus_edge.bundle.identity import KEY, identity
 from nexus_edge.checkpoints import SafetensorsFile
 from nexus_edge.export.coreml.family import Family, Function, Package
 from nexus_edge.export.coreml.joining import MODEL
-from nexus_edge.export.coreml.metadata import describe, graph_name
-from nexus_edge.export.coreml.package import write_package
+from nexus_edge.export.coreml.metadata import about_model, graph_name, write_metadata
+from nexus_edge.export.coreml.package import About, write_package
 from nexus_edge.export.coreml.program import Read, quiet, tensor_names, trace
 from nexus_edge.export.target import Ingredients
 from nexus_edge.export.weights import WeightsFile
@@ -70,11 +70,11 @@ class CoremlTarget:
 
     def write(self, root: Path, ingredients: Ingredients) -> dict[str, GraphInfo]:
         infos: dict[str, GraphInfo] = {}
-        described = []
+        folder, model = root / FOLDER, about_model(ingredients.manifest, _identity(root, ingredients.manifest))
         for graph, translated in self._done.items():
-            about = _about(root, graph, ingredients)
+            about = _about(root, graph, ingredients, model)
             for package, programs in ((done.package, done.programs) for done in translated):
-                path = root / FOLDER / f"{package.file}.mlpackage"
+                path = folder / f"{package.file}.mlpackage"
                 write_package(path, package, programs, _reader(root, ingredients), about)
                 for function in package.functions:
                     infos[graph_name(package, function)] = GraphInfo(
@@ -84,23 +84,37 @@ class CoremlTarget:
                         ingredients.schemes[graph],
                         _weights(graph),
                     )
-                described.append(describe(package, graph))
-        text = json.dumps({"format": 1, "packages": described}, indent=2)
-        (root / FOLDER / "metadata.json").write_text(text + "\n", "utf-8")
         # The whole folder goes into an app, which has no use for the rest of a bundle.
-        shutil.copytree(root / "processor", root / FOLDER / "processor")
+        shutil.copytree(root / "processor", folder / "processor")
+        packages = [(graph, done.package) for graph, translated in self._done.items() for done in translated]
+        write_metadata(folder, model, self._family.facts(ingredients, root / "processor"), packages)
         return infos
 
 
-def _about(root: Path, graph: str, ingredients: Ingredients) -> dict[str, str]:
-    """What a package says about itself. The manifest's hash cannot be in it, since it covers the package; that of the
-    quantized weights says as well which export this is."""
-    return {
-        "version": __version__,
-        "graph": graph,
-        "scheme": ingredients.schemes[graph],
-        "weights_sha256": hash_together([root / _weights(graph)]),
-    }
+def _identity(root: Path, manifest: Manifest) -> str:
+    """The hash by which the packages know their bundle; all files that it covers are there."""
+    paths = [*(root / "processor").iterdir(), *(root / FOLDER).glob("*.safetensors")]
+    files = {path.relative_to(root).as_posix(): info for path, info in zip(paths, hash_files(paths), strict=True)}
+    return identity(manifest.with_files(files), FOLDER)
+
+
+def _about(root: Path, graph: str, ingredients: Ingredients, model: Mapping[str, Any]) -> About:
+    """What a package says about itself."""
+    source, licence = model["source"], model["license"]
+    return About(
+        author=f"{source}, exported by nexus-edge",
+        license=licence or "not stated by the checkpoint",
+        version=model["revision"] or model["toolkit_version"],
+        entries={
+            **{key: str(model[key]) for key in (KEY, "source", "weights")},
+            "license": licence or "unknown",
+            "revision": model["revision"] or "none",
+            "version": model["toolkit_version"],
+            "graph": graph,
+            "scheme": ingredients.schemes[graph],
+            "weights_sha256": hash_together([root / _weights(graph)]),
+        },
+    )
 
 
 def _reader(root: Path, ingredients: Ingredients) -> Callable[[Function], Read]:

@@ -1,0 +1,38 @@
+"""Do a bundle's Core ML packages come from the export that its manifest tells of?
+
+Hashes of files show that nothing was changed behind the manifest's back. They do not show that a package and a manifest
+that both are sound belong together; the hash of `nexus_edge.bundle.identity` does.
+"""
+
+from contextlib import suppress
+
+from nexus_edge.bundle import Bundle
+from nexus_edge.bundle.identity import KEY, PREFIX, identity
+from nexus_edge.errors import BundleError, CheckpointError
+from nexus_edge.processing.folder import read_json
+from nexus_edge.runtimes.mil import MilModel
+
+COREML = "coreml"
+METADATA = "metadata.json"
+
+
+def foreign_packages(bundle: Bundle) -> list[str]:
+    """In words, what in a bundle's `coreml/` folder is of another bundle; needs neither torch nor a Mac."""
+    expected, folder = identity(bundle.manifest, COREML), bundle.root / COREML
+    found: dict[str, str | None] = {}
+    for graph in bundle.manifest.graphs[COREML].values():
+        package = bundle.file(graph.file).parents[2]
+        with suppress(BundleError):  # a package that does not load is another check's finding
+            found[package.name] = MilModel.open(package).metadata.get(PREFIX + KEY)
+    try:
+        model = read_json(folder, METADATA).get("model")
+        found[METADATA] = model.get(KEY) if isinstance(model, dict) else None
+    except CheckpointError as error:
+        return [str(error)]
+    return [_problem(name, said, expected) for name, said in found.items() if said != expected]
+
+
+def _problem(name: str, said: str | None, expected: str) -> str:
+    if said is None:
+        return f"{name} does not say which bundle it belongs to"
+    return f"{name} belongs to another bundle: its {KEY} is {said:.12}..., the manifest's is {expected:.12}..."
