@@ -1,4 +1,7 @@
-"""Names in a bundle's OpenVINO graphs that the exporter gives and the runtime looks for."""
+"""Names in a bundle's OpenVINO graphs and weights files that the exporter gives and others look for."""
+
+CONSTANTS = ".constants"
+"""Ends the name, in a weights file, of a graph's small constants: bytes that mean nothing without the graph."""
 
 LARGEST_POSITION = "largest_position"
 """Operator of a decoder: int64 scalar, the largest position of a call, from which LongRoPE's list follows. A runtime

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from nexus_edge.bundle.openvino_names import CONSTANTS
 from nexus_edge.bundle.reader import Bundle
 from nexus_edge.checkpoints.base import Array, TensorInfo
 from nexus_edge.checkpoints.safetensors import SafetensorsFile
@@ -23,7 +24,7 @@ class BundleWeights:
         graphs = bundle.manifest.graphs[target or bundle.manifest.targets[0]].values()
         self.paths = [bundle.file(name) for name in dict.fromkeys(graph.weights for graph in graphs) if name]
         files = [SafetensorsFile(path) for path in self.paths]
-        self._file_of = {key: file for file in files for key in file.infos}
+        self._file_of = {key: file for file in files for key in file.infos if not key.endswith(CONSTANTS)}
         self.infos: Mapping[str, TensorInfo] = {key: file.infos[key] for key, file in self._file_of.items()}
 
     @property

@@ -1,7 +1,8 @@
 """P2 and P3 ask one question, of two pairs: does this graph compute what this PyTorch model computes?"""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,38 @@ if TYPE_CHECKING:
     from nexus_edge.models.base import ReferenceModel
 
 
+@dataclass(frozen=True)
+class Judges:
+    """What the graphs of a target are judged by.
+
+    Attributes:
+        lab: with the tolerances
+        rung: where each layer works on the reference's values; with `CARRIED` behind it, where errors add up
+        target: whose graphs they are
+        scheme: of the weights; None: what the manifest says of each graph
+    """
+
+    lab: Lab
+    rung: str
+    target: str
+    scheme: str | None = None
+
+    def isolated(self, counterpart: Counterpart) -> Judge:
+        return self._judge(self.rung, counterpart)
+
+    def carried(self, counterpart: Counterpart) -> Judge:
+        return self._judge(self.rung + CARRIED, counterpart)
+
+    def _judge(self, rung: str, counterpart: Counterpart) -> Judge:
+        return self.lab.judge(rung, counterpart.graph, self.scheme, self.target, counterpart.precision)
+
+
 def compare_graphs(
     lab: Lab,
     model: "ReferenceModel",
     target: str,
     files: Mapping[str, Path],
-    judge: Callable[[str], Judge],
+    judges: Judges,
 ) -> list[Check]:
     """Every graph on the inputs that the PyTorch model gave it, so that one graph's error is not blamed on the next.
 
@@ -29,7 +56,7 @@ def compare_graphs(
         model: with data
         target: whose graphs they are
         files: graph of the target -> its file, in the order in which a case runs through them
-        judge: from the name of a graph of the model's split
+        judges: see `Judges`
 
     Returns:
         checks, graph by graph
@@ -40,10 +67,16 @@ def compare_graphs(
         steps[step.graph].append(step)
     checks: list[Check] = []
     for counterpart in counterparts:
-        checks += _isolated(counterpart, steps[counterpart.graph], judge(counterpart.graph))
+        judge = judges.isolated(counterpart)
+        checks += _named(_isolated(counterpart, steps[counterpart.graph], judge), counterpart)
     for counterpart in counterparts:
-        checks += _carried(counterpart, steps[counterpart.graph])
+        judge = judges.carried(counterpart)
+        checks += _named(_carried(counterpart, steps[counterpart.graph], judge), counterpart)
     return checks
+
+
+def _named(checks: list[Check], counterpart: Counterpart) -> list[Check]:
+    return [replace(check, precision=counterpart.precision) for check in checks]
 
 
 def _isolated(counterpart: Counterpart, steps: list[Step], judge: Judge) -> list[Check]:
@@ -64,12 +97,12 @@ def _isolated(counterpart: Counterpart, steps: list[Step], judge: Judge) -> list
     return checks
 
 
-def _carried(counterpart: Counterpart, steps: list[Step]) -> list[Check]:
-    """Each layer on what the layer before it made: shows how errors add up, and is reported only.
+def _carried(counterpart: Counterpart, steps: list[Step], judge: Judge) -> list[Check]:
+    """Each layer on what the layer before it made: shows how errors add up.
 
-    What it says is gated elsewhere: single layers above, the whole way in P5.
+    Mostly reported only: rounding of activations grows on the way, and what it says is gated elsewhere, single layers
+    above and the whole way in P5.
     """
-    judge = Judge(lambda stage: None, lambda stage: 0.0)
     checks: list[Check] = []
     try:
         stage = counterpart.open("visible")

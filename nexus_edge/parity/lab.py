@@ -178,12 +178,22 @@ class Lab(ABC):
             self.note(f"not run for {target}: {reason}")
         return checks
 
-    def gate(self, rung: str, scheme: str, target: str = "") -> Callable[[str], Gate | None]:
+    def gate(self, rung: str, scheme: str, target: str = "", precision: str = "") -> Callable[[str], Gate | None]:
         """From a stage's name to its gate on this rung; without a target for what involves no graph."""
         weights = self.manifest.source.weights
-        return lambda stage: self.tolerances.gate(rung, stage, target, scheme, weights)
+        return lambda stage: self.tolerances.gate(rung, stage, target, scheme, weights, precision)
 
-    def judge(self, rung: str, graph: str | None = None, scheme: str | None = None, target: str = "") -> Judge:
+    def judge(
+        self,
+        rung: str,
+        graph: str | None = None,
+        scheme: str | None = None,
+        target: str = "",
+        precision: str = "",
+    ) -> Judge:
         """For the weights of one graph, or of the whole bundle; `scheme` overrides what the manifest says."""
         chosen = scheme or scheme_class(self.manifest, graph)
-        return Judge(self.gate(rung, chosen, target), lambda stage: self.tolerances.near_tie(rung, stage, chosen))
+        return Judge(
+            self.gate(rung, chosen, target, precision),
+            lambda stage: self.tolerances.near_tie(rung, stage, chosen, precision),
+        )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from nexus_edge.parity.graphs import compare_graphs
+from nexus_edge.parity.graphs import Judges, compare_graphs
 from nexus_edge.parity.lab import Lab
 from nexus_edge.parity.report import Check
 from nexus_edge.parity.sources import full_precision, largest_graph_bytes, parameter_bytes, recipe_of
@@ -41,5 +41,4 @@ def export_full_precision(lab: Lab, folder: Path) -> dict[str, Files]:
 
 def compare(lab: Lab, target: str, files: Files) -> list[Check]:
     """A target's exported full-precision graphs against the reference."""
-    judge = lab.judge("P2", scheme="float32", target=target)
-    return compare_graphs(lab, lab.full, target, files, lambda graph: judge)
+    return compare_graphs(lab, lab.full, target, files, Judges(lab, "P2", target, "float32"))

@@ -3,7 +3,7 @@
 The price of the scheme is in both, so what remains is the exporter's error and the kernels' rounding.
 """
 
-from nexus_edge.parity.graphs import compare_graphs
+from nexus_edge.parity.graphs import Judges, compare_graphs
 from nexus_edge.parity.lab import Lab
 from nexus_edge.parity.report import Check
 from nexus_edge.parity.sources import weight_bytes
@@ -22,6 +22,4 @@ def run(lab: Lab) -> list[Check]:
 
 def _compare(lab: Lab, target: str) -> list[Check]:
     files = {name: lab.bundle.file(info.file) for name, info in lab.manifest.graphs[target].items()}
-    return compare_graphs(
-        lab, lab.quantized_for(target), target, files, lambda graph: lab.judge("P3", graph, target=target)
-    )
+    return compare_graphs(lab, lab.quantized_for(target), target, files, Judges(lab, "P3", target))

@@ -48,7 +48,7 @@ def replay(bundle: Bundle) -> Report:
     reasons: dict[str, str] = {}
     for target in targets:
         try:
-            checks += [replace(check, target=target) for check in _replay(bundle, target)]
+            checks += _replay(bundle, target)
         except NotRunError as error:
             reasons[target] = f"not run for {target}: {error}"
     if not checks:
@@ -61,10 +61,13 @@ def replay(bundle: Bundle) -> Report:
 def _replay(bundle: Bundle, target: str) -> list[Check]:
     manifest, gates = bundle.manifest, tolerances.load()
     scheme = scheme_class(manifest)
-    judge = Judge(
-        lambda stage: gates.gate("verify", stage, target, scheme, manifest.source.weights),
-        lambda stage: gates.near_tie("verify", stage, scheme),
-    )
     files = {name: bundle.graph(target, name) for name in manifest.graphs[target]}
-    stages = {part.name: part.open("hidden") for part in runner_of(target).counterparts(files)}
-    return family_of(manifest.model_type).replay(Replay(bundle, stages, read_goldens(bundle), judge))
+    parts = [part for part in runner_of(target).counterparts(files) if part.as_shipped]
+    precision = next((part.precision for part in parts), "")
+    judge = Judge(
+        lambda stage: gates.gate("verify", stage, target, scheme, manifest.source.weights, precision),
+        lambda stage: gates.near_tie("verify", stage, scheme, precision),
+    )
+    stages = {part.name: part.open("hidden") for part in parts}
+    checks = family_of(manifest.model_type).replay(Replay(bundle, stages, read_goldens(bundle), judge))
+    return [replace(check, target=target, precision=precision) for check in checks]

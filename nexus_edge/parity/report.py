@@ -63,6 +63,7 @@ class Check:
 
     `problem` is set where there is nothing to measure because something is missing or of the wrong shape: that fails.
     `target` is whose graphs were judged; "" where no graph is involved, and what was found holds for all targets.
+    `precision` says in words how they were computed, "" where there is no choice.
     """
 
     stage: str
@@ -73,6 +74,7 @@ class Check:
     layer: int | None = None
     problem: str | None = None
     target: str = ""
+    precision: str = ""
     similarities: Similarities | None = None
 
     @property
@@ -101,8 +103,8 @@ class Check:
 
     @property
     def circumstances(self) -> str:
-        """The case, and the target where one was judged."""
-        return ", ".join(dict.fromkeys(text for text in (self.case, self.target) if text))
+        """The case, the target where one was judged, and in which precision."""
+        return ", ".join(dict.fromkeys(text for text in (self.case, self.target, self.precision) if text))
 
     @property
     def finding(self) -> str:
@@ -272,6 +274,7 @@ def _rung(raw: Mapping[str, Any]) -> Rung:
             layer=check["layer"],
             problem=check["problem"],
             target=check["target"],
+            precision=check.get("precision", ""),
             similarities=check["similarities"] and Similarities.from_json(check["similarities"]),
         )
         for check in raw["checks"]

@@ -225,7 +225,7 @@ def report_of(manifest: Manifest, rungs: tuple[Rung, ...], targets: tuple[str, .
     """A report on these targets of the bundle of `manifest`, made here and now."""
     source = manifest.source
     versions = {"Python": platform.python_version()}
-    for package in ("onnxruntime", "torch", "onnx", "numpy"):
+    for package in ("onnxruntime", "openvino", "torch", "onnx", "numpy"):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

@@ -1,8 +1,8 @@
 """Reads `tolerances.toml`, the only home of a tolerance: which metric gates what, at which limit, and why.
 
-A gate is looked up by rung, stage, target, scheme class and kind of weights (real, trained-tiny, synthetic). Entries
-are fnmatch patterns; like in recipes the last match wins, so the file goes from general to special. A stage without an
-entry is measured and reported, never gated.
+A gate is looked up by rung, stage, target, scheme class, kind of weights (real, trained-tiny, synthetic) and, where a
+target knows several ways to compute, its precision. Entries are fnmatch patterns; like in recipes the last match wins,
+so the file goes from general to special. A stage without an entry is measured and reported, never gated.
 """
 
 import tomllib
@@ -19,8 +19,8 @@ from nexus_edge.parity.metrics import METRICS
 FILE = Path(__file__).with_name("tolerances.toml")
 SCHEME_CLASSES = ("float32", "float16", "int8", "int4", "mixed")
 
-_PATTERNS = ("rung", "stage", "target", "scheme", "weights")  # what is not given matches everything
-_NEAR_TIE_PATTERNS = ("rung", "stage", "scheme")
+_PATTERNS = ("rung", "stage", "target", "scheme", "weights", "precision")  # what is not given matches everything
+_NEAR_TIE_PATTERNS = ("rung", "stage", "scheme", "precision")
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,17 @@ class Tolerances:
     """All gates and near-tie margins of one file."""
 
     entries: tuple[_Entry, ...]
-    near_ties: tuple[tuple[tuple[str, ...], float], ...]  # patterns for rung, stage and scheme, and the margin
+    near_ties: tuple[tuple[tuple[str, ...], float], ...]  # in the order of _NEAR_TIE_PATTERNS, and the margin
 
-    def gate(self, rung: str, stage: str, target: str, scheme: str, weights: str) -> Gate | None:
+    def gate(self, rung: str, stage: str, target: str, scheme: str, weights: str, precision: str = "") -> Gate | None:
         """The last entry that matches, or None where a stage is only reported."""
-        return next((e.gate for e in reversed(self.entries) if e.matches(rung, stage, target, scheme, weights)), None)
+        wanted = (rung, stage, target, scheme, weights, precision)
+        return next((entry.gate for entry in reversed(self.entries) if entry.matches(*wanted)), None)
 
-    def near_tie(self, rung: str, stage: str, scheme: str) -> float:
+    def near_tie(self, rung: str, stage: str, scheme: str, precision: str = "") -> float:
         """Margin (see `top2_margin`) below which the order of two candidates says nothing; 0 where none is given."""
-        found = (margin for patterns, margin in reversed(self.near_ties) if _match((rung, stage, scheme), patterns))
-        return next(found, 0.0)
+        wanted = (rung, stage, scheme, precision)
+        return next((margin for patterns, margin in reversed(self.near_ties) if _match(wanted, patterns)), 0.0)
 
 
 class TolerancesError(NexusEdgeError):

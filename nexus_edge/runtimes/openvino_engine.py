@@ -1,5 +1,6 @@
 """The OpenVINO engine: the graphs that OpenVINO GenAI's VLMPipeline runs, in our own pipeline."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,13 +33,15 @@ class OpenVinoEngine:
         settings: how it computes
     """
 
+    context_length = None  # the cache grows
+
     def __init__(self, bundle: Bundle, options: EngineOptions, settings: OpenVinoSettings) -> None:
         self._paths = {name: bundle.graph(TARGET, name) for name in (TOWER, PROJECTOR, EMBED, DECODER)}
         self._options, self.settings = options, settings
         self._vision: tuple[Any, Any] | None = None
         self._embed = self._compile(EMBED)
         self._decoder = OpenVinoDecoder(self._paths[DECODER], settings, options.threads)
-        self._separators = _separators(bundle)
+        self._separators = separators_of(self._paths[DECODER].parent)
 
     def encode_picture(self, pixel_values: Floats, image_sizes: Ids) -> Floats:
         """See `Engine.encode_picture`."""
@@ -70,9 +73,8 @@ class OpenVinoEngine:
         return compile_graph(self._paths[graph], self.settings, self._options.threads)
 
 
-def _separators(bundle: Bundle) -> Separators:
+def separators_of(folder: Path) -> Separators:
     """From the config.json beside the graphs; raises BundleError."""
-    folder = bundle.graph(TARGET, DECODER).parent
     config = read_json(folder, "config.json")
     try:
         row, view = (np.array(config[name], np.float32).ravel() for name in ("sub_GN", "glb_GN"))

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from nexus_edge.bundle import GraphInfo
+from nexus_edge.bundle.openvino_names import CONSTANTS
 from nexus_edge.export.openvino.family import Family, Part
 from nexus_edge.export.openvino.ir_file import Draft
 from nexus_edge.export.openvino.model import convert
@@ -77,7 +78,7 @@ class OpenVinoTarget:
 
 def _constants(part: Part) -> str:
     """The name under which the small constants of a graph lie among its weights."""
-    return f"{part.spec.name}.constants"
+    return part.spec.name + CONSTANTS
 
 
 def _in_file(stored: Mapping[str, StoredTensor], path: Path) -> dict[str, StoredTensor]:

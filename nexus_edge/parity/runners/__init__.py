@@ -11,9 +11,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal, Protocol
 
+from nexus_edge._extras import needs_extra
 from nexus_edge.bundle import TensorSpec
+from nexus_edge.errors import MissingExtraError
 from nexus_edge.parity.metrics import Values
 from nexus_edge.parity.report import NotRunError
+from nexus_edge.targets import EXTRAS
 
 Layers = Literal["hidden", "visible", "cut"]
 """What a graph lets see. "hidden": its outputs. "visible": besides, what leaves every layer, as `<layer>.output`.
@@ -21,8 +24,12 @@ Layers = Literal["hidden", "visible", "cut"]
 values. Then a fault shows in its own layer and in no other, and rounding that differs by one step does not grow from
 layer to layer, so gates can be tight."""
 
+ANY_SIZE = "?"
+"""In a graph's interface: a size that varies, where the format has no names for sizes."""
+
 RUNNERS = {
     "onnx": "nexus_edge.parity.runners.onnx",
+    "openvino": "nexus_edge.parity.runners.openvino",
     "coreml": "nexus_edge.parity.runners.coreml",
 }
 """Target -> module with `RUNNER`."""
@@ -58,11 +65,15 @@ class Counterpart:
         name: in reports; the graph's own, for the one that the runtime uses
         graph: of the split, whose inputs its stage takes and whose outputs it gives
         open: see `Runner.open`
+        precision: in words, how it computes; "" where the target knows one way only
+        as_shipped: False for a precision in which no runtime uses it, which tells errors of the graph from rounding
     """
 
     name: str
     graph: str
     open: Callable[[Layers], Stage]
+    precision: str = ""
+    as_shipped: bool = True
 
 
 class Runner(Protocol):
@@ -101,8 +112,12 @@ def one_by_one(runner: Runner, files: Mapping[str, Path]) -> list[Counterpart]:
 
 
 def runner_of(target: str) -> Runner:
-    """The runner of a target; raises NotRunError where there is none."""
+    """The runner of a target; raises NotRunError where there is none, or where its runtime is not installed."""
     if target not in RUNNERS:
         raise NotRunError(f"nothing here runs graphs of the target {target}; known are {', '.join(RUNNERS)}")
-    runner: Runner = import_module(RUNNERS[target]).RUNNER
+    try:
+        with needs_extra(f"running graphs of the target {target}", EXTRAS[target]):
+            runner: Runner = import_module(RUNNERS[target]).RUNNER
+    except MissingExtraError as error:
+        raise NotRunError(str(error)) from error
     return runner

@@ -1,0 +1,25 @@
+"""The ways in which a runtime can be asked to compute, where a target knows several; needs no runtime."""
+
+from nexus_edge.runtimes import EngineOptions
+from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+
+EXACT = OpenVinoSettings("f32", 0, "f32")
+"""Nothing is rounded: what differs from PyTorch now is an error of the graph."""
+SHIPPED = OpenVinoSettings()
+"""What the runtime takes unless it is told otherwise."""
+BF16 = OpenVinoSettings("bf16", SHIPPED.quantization_group, SHIPPED.cache)
+"""What `nexus-edge tune` may choose where the CPU has bf16."""
+
+
+def in_words(settings: OpenVinoSettings) -> str:
+    """`f32`, or `f32 + int8 inputs + u8 cache`: what reports say, and by what tolerances are found."""
+    inputs = ["int8 inputs"] if settings.quantization_group else []
+    cache = [f"{settings.cache} cache"] if settings.cache != "f32" else []
+    return " + ".join([settings.precision, *inputs, *cache])
+
+
+def runtime_options(target: str) -> dict[str, EngineOptions]:
+    """Precision in words, "" where there is no choice -> the options with which P5 opens the runtime."""
+    if target != "openvino":
+        return {"": EngineOptions(engine=target)}
+    return {in_words(chosen): EngineOptions(engine=target, openvino=chosen) for chosen in (EXACT, SHIPPED, BF16)}
