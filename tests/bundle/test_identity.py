@@ -7,9 +7,8 @@ import pytest
 from nexus_edge.bundle import FileInfo, GraphInfo, Manifest, Source
 from nexus_edge.bundle.identity import identity
 
-FILES = {
-    name: FileInfo(1, digit * 64) for name, digit in (("coreml/a.safetensors", "1"), ("processor/config.json", "2"))
-}
+FILES = {"coreml/a.safetensors": FileInfo(1, "1" * 64), "processor/config.json": FileInfo(1, "2" * 64)}
+PROGRAM = "coreml/a.mlpackage/Data/model.mlmodel"
 MANIFEST = Manifest("biomedclip", "mine", "1", Source("a/b", "c", "real"), {"x": ("y",)}, ("coreml",), {}, 64, FILES)
 
 
