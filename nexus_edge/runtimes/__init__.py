@@ -3,6 +3,8 @@
 engine.py            what an engine of a VLM offers, and which there are
 onnx_engine.py       ONNX Runtime: three sessions and their bindings (onnx_session.py, kv_cache.py, memory.py)
 openvino_engine.py   OpenVINO: openvino_decoder.py keeps its cache, hd_layout.py lays crops out (openvino_session.py)
+coreml_engine.py     Core ML: coreml_parts.py sorts the packages, coreml_decoder.py calls them (coreml_session.py: in Core ML
+                     on a Mac, coreml_native.py, elsewhere in the evaluator, mil/)
 context.py           what is in the cache, prefix reuse, chunked prefill, the LongRoPE switch
 vlm.py, chat.py      answers and conversations (generation.py: options and times; sampling.py; stop_strings.py)
 pictures.py          image features kept between turns
@@ -118,20 +120,21 @@ def _dual_encoder(bundle: Bundle, options: EngineOptions) -> DualEncoder:
 
 def _vlm(bundle: Bundle, options: EngineOptions) -> VLM:
     processor = processing.from_checkpoint(bundle.root)
-    return VLM(open_engine(bundle, options), processor, _limits(bundle))
+    engine = open_engine(bundle, options)
+    return VLM(engine, processor, _limits(bundle, engine.context_length or bundle.manifest.context_length))
 
 
-def _limits(bundle: Bundle) -> ModelLimits:
+def _limits(bundle: Bundle, context_length: int) -> ModelLimits:
     config = read_json(bundle.root / "processor", "config.json")
     if config.get("rope_scaling") is None:
-        return ModelLimits(bundle.manifest.context_length, None)
+        return ModelLimits(context_length, None)
     limit = config.get("original_max_position_embeddings")
     if type(limit) is not int or limit < 1:
         raise BundleError(
             f"{bundle.root / 'processor' / 'config.json'}: original_max_position_embeddings is {limit!r}; "
             "a model with rope_scaling needs a number of tokens there: export again"
         )
-    return ModelLimits(bundle.manifest.context_length, limit)
+    return ModelLimits(context_length, limit)
 
 
 LOADERS: dict[str, Callable[[Bundle, EngineOptions], VLM | DualEncoder]] = {

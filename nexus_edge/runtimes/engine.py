@@ -18,7 +18,11 @@ from nexus_edge.runtimes.tuned import tuned
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
-ENGINES = {"onnx": "nexus_edge.runtimes.onnx_engine", "openvino": "nexus_edge.runtimes.openvino_engine"}
+ENGINES = {
+    "onnx": "nexus_edge.runtimes.onnx_engine",
+    "openvino": "nexus_edge.runtimes.openvino_engine",
+    "coreml": "nexus_edge.runtimes.coreml_engine",
+}
 """Target of a bundle -> module with `open_engine(bundle, options) -> Engine`; see `choose_engine`."""
 
 
@@ -30,8 +34,8 @@ class EngineOptions:
         threads: that compute one operator; None leaves it to the engine (one per core)
         keep_vision: keep the vision encoder loaded between pictures. Off, its memory is free while text is generated,
             and each new picture pays for loading it again.
-        engine: the target of the bundle whose graphs run; None takes the first that can run here, "auto" the one that
-            `nexus-edge tune` found to be the fastest
+        engine: the target of the bundle whose graphs run; None takes the first that can run here, Core ML only on a Mac
+            or if there is no other; "auto" the one that `nexus-edge tune` found to be the fastest
         openvino: how OpenVINO computes; None: as `nexus-edge tune` found best, or as measured best elsewhere
     """
 
@@ -43,6 +47,10 @@ class EngineOptions:
 
 class Engine(Protocol):
     """The three graphs of a vision-language model, and the KV cache of one sequence."""
+
+    @property
+    def context_length(self) -> int | None:
+        """Most tokens that the cache can hold; None: as many as the model takes."""
 
     def encode_picture(self, pixel_values: Floats, image_sizes: Ids) -> Floats:
         """[1, views, 3, height, width] and int64 [1, 2] -> features [image tokens, hidden]."""
@@ -92,6 +100,16 @@ def choose_engine(bundle: Bundle, engines: Mapping[str, str], options: EngineOpt
             f"{bundle.root}: was exported for {', '.join(targets)}{asked}; what can run here is {', '.join(engines)}: "
             "export it for that (nexus-edge export --target)"
         )
-    target = wanted or usable[0]
+    # Of those that are alike the first.
+    target = wanted or min(usable, key=is_reference)
     with needs_extra(f"engine {target}", target):
         return importlib.import_module(engines[target])
+
+
+def is_reference(target: str) -> bool:
+    """Whether all that runs a target here is an evaluator, made for comparisons and hundreds of times too slow."""
+    if target != "coreml":
+        return False
+    from nexus_edge.runtimes.coreml_native import is_native  # needs Engine's types itself
+
+    return not is_native()

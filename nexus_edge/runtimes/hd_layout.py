@@ -12,7 +12,7 @@ SIDE = 12  # joined patches along one side of a crop
 
 @dataclass(frozen=True)
 class Separators:
-    """What ends a row, and what stands between the crops and the global view; each [4 * width]."""
+    """What ends a row, and what stands between the crops and the global view; each as wide as a joined patch."""
 
     row: Floats
     view: Floats
@@ -26,10 +26,14 @@ def lay_out(features: Floats, grid: tuple[int, int], separators: Separators) -> 
         grid: rows and columns of crops
         separators: see `Separators`
     """
-    rows, columns = grid
-    width = 4 * features.shape[-1]
     blocks = features.reshape(-1, SIDE, 2, SIDE, 2, features.shape[-1]).transpose(0, 1, 3, 2, 4, 5)
-    views = blocks.reshape(-1, SIDE, SIDE, width)
+    return lay_out_joined(blocks.reshape(-1, SIDE, SIDE, 4 * features.shape[-1]), grid, separators)
+
+
+def lay_out_joined(views: Floats, grid: tuple[int, int], separators: Separators) -> Floats:
+    """The same for patches that are joined: [1 + rows * columns, 12, 12, width] -> [tokens, width]."""
+    rows, columns = grid
+    width = views.shape[-1]
     crops = views[1:].reshape(rows, columns, SIDE, SIDE, width).swapaxes(1, 2).reshape(rows * SIDE, -1, width)
     parts = [_with_ends(crops, separators.row), separators.view[None], _with_ends(views[0], separators.row)]
     return np.concatenate(parts)

@@ -24,6 +24,8 @@ def open_engine(bundle: Bundle, options: EngineOptions) -> "OnnxEngine":
 class OnnxEngine:
     """See `nexus_edge.runtimes.engine.Engine`. The vision encoder is loaded when the first picture comes."""
 
+    context_length = None  # the cache grows
+
     def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
         self._paths = {name: bundle.graph(TARGET, name) for name in (VISION, EMBED, DECODER)}
         self._options = options

@@ -48,6 +48,11 @@ class MilFunction:
             raise BundleError(f"{self.where}: description and program do not agree about {sorted(missing)[0]!r}")
 
     @property
+    def package(self) -> Path:
+        """The folder."""
+        return self._package.path
+
+    @property
     def values(self) -> Mapping[str, TensorType]:
         """All values that the function computes, constants included, with their declared types."""
         return {name: type_ for operation in self._function.operations for name, type_ in operation.outputs}
