@@ -95,20 +95,20 @@ def tiny_openvino(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(scope="session")
 def coreml_vlm(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The embedded checkpoint in int4 for Core ML, without parity; read-only."""
-    return _coreml("phi3-vision", "int4", ("coreml",), tmp_path_factory)
+    return _coreml("phi3-vision", "int4", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def coreml_dual(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The embedded dual encoder in int8 for Core ML, together with its ONNX graphs, without parity; read-only."""
-    return _coreml("biomedclip", "int8", ("onnx", "coreml"), tmp_path_factory)
+    """The embedded dual encoder in int8 for Core ML, without parity; read-only."""
+    return _coreml("biomedclip", "int8", tmp_path_factory)
 
 
-def _coreml(model: str, precision: str, targets: tuple[str, ...], folders: pytest.TempPathFactory) -> Bundle:
+def _coreml(model: str, precision: str, folders: pytest.TempPathFactory) -> Bundle:
     pytest.importorskip("coremltools", reason="needs the extra `coreml`")
     from nexus_edge.pipeline import export
 
-    recipe = find_recipe(model, precision).with_targets(targets)
+    recipe = find_recipe(model, precision).with_targets(("coreml",))
     root = folders.mktemp("coreml") / precision
     export(open_checkpoint("tiny", recipe.checkpoint), recipe, root, parity=False)
     return Bundle.open(root)

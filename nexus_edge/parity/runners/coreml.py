@@ -6,7 +6,8 @@ by one here, and what is missing in a text is filled up with zeros, which the mo
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,15 @@ from nexus_edge.checkpoints import SafetensorsFile
 from nexus_edge.errors import BundleError, CheckpointError, ParityError
 from nexus_edge.parity.metrics import Array, Values
 from nexus_edge.parity.report import NotRunError
-from nexus_edge.parity.runners import Counterpart, Layers, one_by_one
+from nexus_edge.parity.runners import Counterpart, Layers, Stage, one_by_one
+from nexus_edge.parity.runners.coreml_pictures import IMAGE, PictureStage
 from nexus_edge.parity.stages import in_order
 from nexus_edge.runtimes.mil import Feature, MilFunction, MilModel
 
 Specs = Mapping[str, TensorSpec]
+
+_VARIANT = re.compile(r"(\w+?)(?:_ios\d+)?(?:\.\w+)?")
+"""`<graph>`, of another system, and another function: `image_encoder_ios17`, `text_encoder.tokens_64`."""
 
 _CAST = r"(_cast_fp16)?$"  # what coremltools adds to the name of a value that it makes float16
 
@@ -49,7 +54,7 @@ class CoremlStage:
     def _run(self, inputs: Values, row: int) -> dict[str, Array]:
         """One picture or text of a batch."""
         features = self._function.inputs
-        given = {name: self._filled(inputs[name][row : row + 1], _sizes(features[name])) for name in features}
+        given = {name: self._given(inputs[name][row : row + 1], feature) for name, feature in features.items()}
         replaced: dict[str, Array] = {}
         for value, layer in self._layers.items() if self._cut else ():
             if layer not in inputs:
@@ -68,6 +73,11 @@ class CoremlStage:
         named = {self._layers.get(name, name): value for name, value in results.items()}
         tokens = next(iter(self.inputs.values())).shape[1:2], inputs[next(iter(self.inputs))].shape[1]
         return {name: _trimmed(value, *tokens) if name not in self.outputs else value for name, value in named.items()}
+
+    def _given(self, value: Array, feature: Feature) -> Array:
+        """The value as the function takes it; pixels of a picture are [height, width, 3] there."""
+        filled = self._filled(value, _sizes(feature))
+        return filled[0].transpose(1, 2, 0) if feature.kind == "image" else filled
 
     def _filled(self, value: Array, sizes: tuple[int, ...]) -> Array:
         """The value with zeros behind it along the axis of tokens, the second one."""
@@ -88,7 +98,20 @@ class CoremlRunner:
     def counterparts(self, files: Mapping[str, Path]) -> list[Counterpart]:
         # The first function of a package that is a whole graph of the split has that graph's name.
         whole = {name: path for name, path in files.items() if name == path.parents[2].stem and "_ios" not in name}
-        return one_by_one(self, whole)
+        return [*one_by_one(self, whole), *self._variants(whole, files)]
+
+    def _variants(self, whole: Collection[str], files: Mapping[str, Path]) -> list[Counterpart]:
+        """Other functions for a whole graph of the split, and its packages for older systems."""
+        names = [(name, _VARIANT.fullmatch(name)) for name in files if name not in whole]
+        return [
+            Counterpart(name, match[1], partial(self._variant, files[name], name))
+            for name, match in names
+            if match is not None and match[1] in whole
+        ]
+
+    def _variant(self, path: Path, graph: str, layers: Layers) -> Stage:
+        stage = self.open(path, graph, layers)
+        return PictureStage(stage, path.parents[3]) if IMAGE in stage.inputs else stage
 
     def interface(self, path: Path, graph: str) -> tuple[Specs, Specs]:
         function = _open(path, graph)
