@@ -2,7 +2,8 @@
 
 engine.py            what an engine of a VLM offers, and which there are
 onnx_engine.py       ONNX Runtime: three sessions and their bindings (onnx_session.py, kv_cache.py, memory.py)
-openvino_engine.py   OpenVINO: openvino_decoder.py keeps its cache, hd_layout.py lays crops out (openvino_session.py)
+openvino_engine.py   OpenVINO: openvino_decoder.py keeps its cache, hd_layout.py lays crops out (openvino_session.py;
+                     openvino_check.py: what an IR says is true of its .bin)
 coreml_engine.py     Core ML: coreml_parts.py sorts packages, coreml_decoder.py calls them (coreml_session.py: in Core ML
                      on a Mac, coreml_native.py, elsewhere in the evaluator, mil/)
 context.py           what is in the cache, prefix reuse, chunked prefill, the LongRoPE switch

@@ -8,6 +8,7 @@ from typing import Any
 import openvino as ov
 
 from nexus_edge.errors import BundleError
+from nexus_edge.runtimes.openvino_check import check_graph
 from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
 DEVICE = "CPU"
@@ -27,6 +28,7 @@ def compile_graph(
     Raises:
         BundleError: the file or its .bin is missing, is no valid graph, or cannot run here.
     """
+    check_graph(path)
     with reported_as_bundle_error(path, "cannot be loaded"):
         core = ov.Core()
         model = core.read_model(path)
