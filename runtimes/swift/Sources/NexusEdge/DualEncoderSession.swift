@@ -1,0 +1,81 @@
+#if canImport(CoreML)
+import Foundation
+
+/// A model that compares pictures and sentences, such as BiomedCLIP: labels with probabilities, and search.
+public actor DualEncoderSession {
+    /// What the bundle says about itself, for instance whose weights these are.
+    public nonisolated let metadata: CoreMLMetadata
+
+    private let executor = QueueExecutor("nexus-edge.towers")
+    private let bundle: BundleFolder
+    private var loaded: (towers: Towers, encoder: DualEncoder)?
+
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    /// Compiles what was not compiled before. Packages are loaded when they are needed.
+    ///
+    /// - Parameters:
+    ///   - folder: a bundle's `coreml`, or the bundle itself
+    ///   - progress: called before each package, on any thread
+    /// - Throws: `NexusEdgeError.bundle`; `CancellationError` between two packages
+    public static func open(
+        _ folder: URL, options: SessionOptions = SessionOptions(),
+        progress: @escaping @Sendable (OpeningStep) -> Void = { _ in }
+    ) async throws -> DualEncoderSession {
+        let session = DualEncoderSession(try BundleFolder(folder, options))
+        try await session.load(progress)
+        return session
+    }
+
+    private init(_ bundle: BundleFolder) {
+        (self.bundle, metadata) = (bundle, bundle.metadata)
+    }
+
+    /// A unit vector.
+    public func embed(_ image: RgbImage) throws -> [Float] { try encoder().embed(image) }
+
+    /// A unit vector.
+    public func embed(_ text: String) throws -> [Float] { try encoder().embed(text) }
+
+    /// Embeds labels once, for many pictures.
+    public func labelBank(_ prompts: PromptSet) throws -> LabelBank { try encoder().labelBank(prompts) }
+
+    public func classify(_ image: RgbImage, _ bank: LabelBank) throws -> Classification {
+        try encoder().classify(image, bank)
+    }
+
+    /// The entries that a sentence describes best, best first.
+    public func search(_ text: String, in index: PictureIndex, top: Int) throws -> [PictureIndex.Hit] {
+        index.nearest(try embed(text), top: top)
+    }
+
+    /// The entries most alike a picture, best first.
+    public func search(_ image: RgbImage, in index: PictureIndex, top: Int) throws -> [PictureIndex.Hit] {
+        index.nearest(try embed(image), top: top)
+    }
+
+    /// Gives the memory of the packages back; the next call loads them again.
+    public func release() { loaded?.towers.release() }
+
+    private func encoder() throws -> DualEncoder {
+        guard let loaded else { throw NexusEdgeError.input("the session is not open yet") }
+        return loaded.encoder
+    }
+
+    private func load(_ progress: @escaping @Sendable (OpeningStep) -> Void) async throws {
+        guard let zeroShot = metadata.zeroShot else {
+            throw NexusEdgeError.bundle("\(bundle.folder.path) holds \(metadata.model.name), which does not compare")
+        }
+        // Of several packages for one tower the newest that runs here; a bundle for a bank of labels has no text tower.
+        let image = try bundle.packages(Roles.image)[0]
+        let text = metadata.packages(role: Roles.text, ios: 17).isEmpty
+            && metadata.packages(role: Roles.text, ios: 18).isEmpty ? nil : try bundle.packages(Roles.text)[0]
+        let places = try await bundle.compile([image] + (text.map { [$0] } ?? []), progress)
+        let processor = try BiomedClipProcessor(folder: bundle.processor)
+        let towers = try Towers(processor: processor, image: image, text: text) { [bundle] function, package in
+            try bundle.load(function, of: package, places)
+        }
+        loaded = (towers, DualEncoder(processor: processor, backend: towers, logitScale: zeroShot.logitScale))
+    }
+}
+#endif
