@@ -1,8 +1,7 @@
 """Graphs of the target coreml in the MIL evaluator, which needs no Mac.
 
-A layer on its own is judged in float32, so that nothing but the translation is in question; a whole graph in emulated
-float16, as a device would run it. Graphs have fixed shapes, the original's have not: pictures and texts go through one
-by one here, and what is missing in a text is filled up with zeros, which the models do not look at.
+Graphs have fixed shapes, the original's have not: pictures and texts go through one by one here, and what is missing in
+a text is filled up with zeros, which the models do not look at. coreml_layers.py says who computes, and how precisely.
 """
 
 import re
@@ -13,12 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from nexus_edge.bundle import TensorSpec
-from nexus_edge.bundle.layer_names import is_layer, output_of
-from nexus_edge.checkpoints import SafetensorsFile
-from nexus_edge.errors import BundleError, CheckpointError, ParityError
+from nexus_edge.errors import BundleError, ParityError
 from nexus_edge.parity.metrics import Array, Values
 from nexus_edge.parity.report import NotRunError
-from nexus_edge.parity.runners import Counterpart, Layers, Stage, one_by_one
+from nexus_edge.parity.runners import Counterpart, Layers, Stage, coreml_vlm, one_by_one
+from nexus_edge.parity.runners.coreml_layers import Call, Caller
 from nexus_edge.parity.runners.coreml_pictures import IMAGE, PictureStage
 from nexus_edge.parity.stages import in_order
 from nexus_edge.runtimes.mil import Feature, MilFunction, MilModel
@@ -28,18 +26,16 @@ Specs = Mapping[str, TensorSpec]
 _VARIANT = re.compile(r"(\w+?)(?:_ios\d+)?(?:\.\w+)?")
 """`<graph>`, of another system, and another function: `image_encoder_ios17`, `text_encoder.tokens_64`."""
 
-_CAST = r"(_cast_fp16)?$"  # what coremltools adds to the name of a value that it makes float16
-
 
 class CoremlStage:
     """One function of a package; see `Stage`."""
 
     def __init__(self, path: Path, graph: str, layers: Layers) -> None:
-        self._name, self._cut = graph, layers == "cut"
+        self._name, self._caller = graph, Caller(path.parents[3], layers)
         self._function = _open(path, graph)
         if self._function.unknown:
             raise ParityError(f"{graph} holds operations that nothing here evaluates: {self._function.unknown[0]}")
-        self._layers = {} if layers == "hidden" else _layer_values(self._function, path)
+        self._caller.load(self._function)
         self.inputs, self.outputs = _inputs(self._function), _outputs(self._function)
 
     def run(self, inputs: Values) -> Values:
@@ -55,24 +51,15 @@ class CoremlStage:
         """One picture or text of a batch."""
         features = self._function.inputs
         given = {name: self._given(inputs[name][row : row + 1], feature) for name, feature in features.items()}
-        replaced: dict[str, Array] = {}
-        for value, layer in self._layers.items() if self._cut else ():
+        reference: dict[str, Array] = {}
+        for value, layer in self._caller.fed(self._function).items():
             if layer not in inputs:
                 raise ParityError(f"{self._name} takes {layer}, which the original has not")
             declared = tuple(size or 1 for size in self._function.values[value].shape)
-            replaced[value] = self._filled(inputs[layer][row : row + 1], declared)
-        try:
-            results = self._function.run(
-                given,
-                precision="fp32" if self._cut else "fp16",
-                keep=self._layers.__contains__,
-                replace=replaced,
-            )
-        except BundleError as error:
-            raise ParityError(f"{self._name} does not run: {error}") from error
-        named = {self._layers.get(name, name): value for name, value in results.items()}
+            reference[layer] = self._filled(inputs[layer][row : row + 1], declared)
+        found = self._caller.run(self._function, Call(given, None, reference))
         tokens = next(iter(self.inputs.values())).shape[1:2], inputs[next(iter(self.inputs))].shape[1]
-        return {name: _trimmed(value, *tokens) if name not in self.outputs else value for name, value in named.items()}
+        return {name: _trimmed(value, *tokens) if name not in self.outputs else value for name, value in found.items()}
 
     def _given(self, value: Array, feature: Feature) -> Array:
         """The value as the function takes it; pixels of a picture are [height, width, 3] there."""
@@ -96,6 +83,8 @@ class CoremlRunner:
         return CoremlStage(path, graph, layers)
 
     def counterparts(self, files: Mapping[str, Path]) -> list[Counterpart]:
+        if coreml_vlm.is_vlm(files):
+            return coreml_vlm.counterparts(files)
         # The first function of a package that is a whole graph of the split has that graph's name.
         whole = {name: path for name, path in files.items() if name == path.parents[2].stem and "_ios" not in name}
         return [*one_by_one(self, whole), *self._variants(whole, files)]
@@ -136,26 +125,6 @@ def _open(path: Path, graph: str) -> MilFunction:
     if name not in model.functions:
         raise ParityError(f"{graph} does not load: {package.name} has no function {name}")
     return model.functions[name]
-
-
-def _layer_values(function: MilFunction, path: Path) -> dict[str, str]:
-    """The values that leave layers -> `<layer>.output`; the layers are those that the tensors beside the package name.
-
-    MIL's names have no dots, so `visual.trunk.blocks.3.output` is `visual_trunk_blocks_3_output` there.
-    """
-    layers: set[str] = set()
-    try:
-        for file in path.parents[3].glob("*.safetensors"):
-            for name in SafetensorsFile(file).infos:
-                parts = name.split(".")
-                layers |= {prefix for count in range(1, len(parts)) if is_layer(prefix := ".".join(parts[:count]))}
-    except CheckpointError as error:
-        raise ParityError(f"the layers of {path.parents[2].name} have no names: {error}") from error
-    found: dict[str, str] = {}
-    for layer in layers:
-        ending = re.compile(re.escape(output_of(layer).replace(".", "_")) + _CAST)
-        found |= {value: output_of(layer) for value in function.values if ending.match(value)}
-    return found
 
 
 def _inputs(function: MilFunction) -> dict[str, TensorSpec]:

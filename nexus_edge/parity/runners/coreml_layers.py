@@ -63,7 +63,21 @@ class Caller:
         except BundleError as error:
             raise ParityError(f"{function.package.stem} does not run: {error}") from error
 
-    def layers_in(self, function: MilFunction) -> dict[str, str]:
+    def load(self, function: MilFunction) -> None:
+        """Load a function that will be called; raises ParityError if that fails."""
+        try:
+            if self.layers == "hidden":
+                self._open(function)
+            else:
+                self._layers_in(function)
+        except BundleError as error:
+            raise ParityError(f"{function.package.stem} does not load: {error}") from error
+
+    def fed(self, function: MilFunction) -> dict[str, str]:
+        """The values of a function that are replaced by the reference's -> `<layer>.output`."""
+        return self._layers_in(function) if self.layers == "cut" else {}
+
+    def _layers_in(self, function: MilFunction) -> dict[str, str]:
         """The values of a function that leave layers -> `<layer>.output`."""
         if function.where not in self._values:
             self._values[function.where] = layer_values(function, self._folder)
@@ -75,10 +89,10 @@ class Caller:
         return self._opened[function.where]
 
     def _evaluate(self, function: MilFunction, call: Call) -> dict[str, Array]:
-        values, is_cut = self.layers_in(function), self.layers == "cut"
+        values = self._layers_in(function)
         state = call.state.values if isinstance(call.state, EvaluatedState) else None
-        replaced = {value: call.reference[layer] for value, layer in values.items()} if is_cut else {}
-        precision: Precision = "fp32" if is_cut else "fp16"
+        replaced = {value: call.reference[layer] for value, layer in self.fed(function).items()}
+        precision: Precision = "fp32" if self.layers == "cut" else "fp16"
         results = function.run(call.inputs, state, precision, keep=values.__contains__, replace=replaced)
         return {values.get(name, name): value for name, value in results.items()}
 

@@ -205,7 +205,7 @@ def _caches(chunk: Chunk) -> Iterator[tuple[int, str, str]]:
 
 def _fed(caller: Caller, function: MilFunction, inputs: Values) -> list[str]:
     """The layers of a function that are fed from outside."""
-    layers = list(caller.layers_in(function).values()) if caller.layers == "cut" else []
+    layers = list(caller.fed(function).values())
     for layer in layers:
         _reference(layer, inputs)
     return layers
