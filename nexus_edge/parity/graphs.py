@@ -25,12 +25,14 @@ class Judges:
         rung: where each layer works on the reference's values; with `CARRIED` behind it, where errors add up
         target: whose graphs they are
         scheme: of the weights; None: what the manifest says of each graph
+        unrounded: only precisions in which nothing is rounded that PyTorch does not round
     """
 
     lab: Lab
     rung: str
     target: str
     scheme: str | None = None
+    unrounded: bool = False
 
     def isolated(self, counterpart: Counterpart) -> Judge:
         return self._judge(self.rung, counterpart)
@@ -61,7 +63,7 @@ def compare_graphs(
     Returns:
         checks, graph by graph
     """
-    counterparts = runner_of(target).counterparts(files)
+    counterparts = [part for part in runner_of(target).counterparts(files) if not (part.rounds and judges.unrounded)]
     steps: dict[str, list[Step]] = defaultdict(list)
     for step in lab.steps(model):
         steps[step.graph].append(step)

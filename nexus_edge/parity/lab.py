@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from nexus_edge.bundle import Bundle, Manifest
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.parity.metrics import Array
+from nexus_edge.parity.precisions import computes_here, runtime_options
 from nexus_edge.parity.report import Check, NotRunError
 from nexus_edge.parity.runners import runner_of
 from nexus_edge.parity.sources import (
@@ -32,6 +33,7 @@ from nexus_edge.parity.tolerances import Gate, Tolerances
 
 if TYPE_CHECKING:
     from nexus_edge.models.base import ReferenceModel
+    from nexus_edge.runtimes import EngineOptions
 
 GB = 1e9
 
@@ -135,20 +137,36 @@ class Lab(ABC):
     @cached_property
     def dequantized(self) -> "ReferenceModel":
         """The quantized model with products in float32; raises NotRunError where it would not fit."""
-        needed = parameter_count(self.bundle) * FLOAT_BYTES
-        self.require_memory(weight_bytes(self.bundle) + needed, "the quantized model with its weights in float32")
+        needed = weight_bytes(self.bundle) + parameter_count(self.bundle) * FLOAT_BYTES
+        self.require_memory(needed, "the quantized model with its weights in float32")
+        self.make_room(needed)
         return load_dequantized(self.bundle)
 
     @property
     def full_beside_runtime(self) -> "ReferenceModel":
         """The full-precision reference, where the quantized model and the runtime leave room; else NotRunError."""
         needed = parameter_bytes(self.source) + 2 * weight_bytes(self.bundle)
+        if "dequantized" in self.__dict__:
+            needed += parameter_count(self.bundle) * FLOAT_BYTES
         self.require_memory(needed, "full precision beside the quantized model and the runtime")
         return self.full
 
     def quantized_for(self, target: str) -> "ReferenceModel":
         """The quantized PyTorch model that multiplies what a target multiplies."""
         return self.quantized if runner_of(target).rounds_activations else self.dequantized
+
+    def compare_runtimes(
+        self, target: str, rung: str, compare: Callable[["EngineOptions", Judge], list[Check]]
+    ) -> list[Check]:
+        """What `compare` finds in each precision that a target's runtime can be asked for here."""
+        checks: list[Check] = []
+        for precision, options in runtime_options(target).items():
+            if computes_here(options):
+                found = compare(options, self.judge(rung, target=target, precision=precision))
+                checks += [replace(check, precision=precision) for check in found]
+            else:
+                self.note(f"not run in {precision}: this CPU computes no bf16")
+        return checks
 
     def require_memory(self, needed: int, what: str) -> None:
         """Raise NotRunError unless `needed` bytes are allowed."""

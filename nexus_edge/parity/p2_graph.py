@@ -41,4 +41,4 @@ def export_full_precision(lab: Lab, folder: Path) -> dict[str, Files]:
 
 def compare(lab: Lab, target: str, files: Files) -> list[Check]:
     """A target's exported full-precision graphs against the reference."""
-    return compare_graphs(lab, lab.full, target, files, Judges(lab, "P2", target, "float32"))
+    return compare_graphs(lab, lab.full, target, files, Judges(lab, "P2", target, "float32", unrounded=True))

@@ -1,8 +1,10 @@
 """P4: the quantized model against full precision, both in PyTorch: the price of the scheme, free of any runtime.
 
-First the stored weights, then what both models make of the cases: values on their way through the layers, and what a
-user would notice (vlm/scheme.py, dual/scheme.py).
+First the stored weights: those of the first target, and whether the others hold the same numbers. Then what both models
+make of the cases: values on their way through the layers, and what a user would notice (vlm/scheme.py, dual/scheme.py).
 """
+
+from dataclasses import replace
 
 from nexus_edge.bundle import BundleWeights
 from nexus_edge.bundle.layer_names import layer_around
@@ -13,12 +15,13 @@ from nexus_edge.parity.sources import build_quantized, graph_of
 
 TITLE = "scheme: quantized against full precision"
 
+_PARTS = ("qweight", "scales", "zero_points", "multipliers")  # what a quantized weight is stored in
 _OUTSIDE = 1 << 30  # sorts what is in no layer behind all layers
 
 
 def run(lab: Lab) -> list[Check]:
     """Weights, then the cases."""
-    return check_weights(lab) + lab.compare_schemes()
+    return check_weights(lab) + check_other_targets(lab) + lab.compare_schemes()
 
 
 def check_weights(lab: Lab) -> list[Check]:
@@ -42,3 +45,34 @@ def check_weights(lab: Lab) -> list[Check]:
             worst[key] = check
     names = split_of(lab.manifest.model_type).names
     return [worst[key] for key in sorted(worst, key=lambda key: (names.index(key[0]), key[1]))]
+
+
+def check_other_targets(lab: Lab) -> list[Check]:
+    """One check for each graph of each further target that keeps its weights in files of tensors."""
+    first, *others = lab.manifest.targets
+    reference = BundleWeights(lab.bundle, first)
+    return [
+        replace(check, target=target)
+        for target in others
+        for check in _same_numbers(lab, reference, BundleWeights(lab.bundle, target))
+    ]
+
+
+def _same_numbers(lab: Lab, reference: BundleWeights, weights: BundleWeights) -> list[Check]:
+    checks: list[Check] = []
+    for graph in split_of(lab.manifest.model_type).names:
+        shared = [
+            name for name in reference.infos if name in weights.infos and _owner(lab.manifest.model_type, name) == graph
+        ]
+        changed = [name for name in shared if not weights.same(name, reference)]
+        where = changed[0] if changed else f"{len(shared)} tensors"
+        measures = {"mismatches": float(len(changed))}
+        stage = f"{graph} numbers"
+        checks.append(Check(stage, where, "stored", measures, lab.gate("P4", "*")(stage), layer_around(where)))
+    return checks
+
+
+def _owner(model_type: str, tensor: str) -> str:
+    """The graph of a stored tensor, which is a parameter or a part of a quantized weight."""
+    module, _, leaf = tensor.rpartition(".")
+    return graph_of(model_type, f"{module}.weight" if leaf in _PARTS else tensor)

@@ -10,6 +10,9 @@ SHIPPED = OpenVinoSettings()
 BF16 = OpenVinoSettings("bf16", SHIPPED.quantization_group, SHIPPED.cache)
 """What `nexus-edge tune` may choose where the CPU has bf16."""
 
+COREML = "f16"
+"""How Core ML computes, and our evaluator in its place."""
+
 
 def in_words(settings: OpenVinoSettings) -> str:
     """`f32`, or `f32 + int8 inputs + u8 cache`: what reports say, and by what tolerances are found."""
@@ -20,6 +23,17 @@ def in_words(settings: OpenVinoSettings) -> str:
 
 def runtime_options(target: str) -> dict[str, EngineOptions]:
     """Precision in words, "" where there is no choice -> the options with which P5 opens the runtime."""
+    if target == "coreml":
+        return {COREML: EngineOptions(engine=target)}
     if target != "openvino":
         return {"": EngineOptions(engine=target)}
     return {in_words(chosen): EngineOptions(engine=target, openvino=chosen) for chosen in (EXACT, SHIPPED, BF16)}
+
+
+def computes_here(options: EngineOptions) -> bool:
+    """Whether this CPU can compute so: one without bf16 computes in float32 when it is asked for bf16."""
+    if options.openvino is None or options.openvino.precision != "bf16":
+        return True
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -51,13 +51,33 @@ class Answers:
 
 
 def compare_end_to_end(lab: "DualLab", target: str) -> list[Check]:
-    """The stages in their order."""
-    from nexus_edge.runtimes import load_dual_encoder
+    """What goes in, then in each precision of the runtime what comes out, stage by stage."""
+    from nexus_edge.runtimes import EngineOptions, load_dual_encoder
 
-    runtime, judge = load_dual_encoder(lab.only(target)), lab.judge("P5", target=target)
-    inputs, expected = lab.original_inputs, Answers.of(lab.quantized_for(target), lab, lab.original_inputs)
-    actual = _run(lab, runtime)
+    inputs, judge = lab.original_inputs, lab.judge("P5", target=target)
     checks = [*_pixels(lab, judge, inputs), _tokens(lab, judge, inputs), _logit_scale(lab, judge)]
+    expected = Answers.of(lab.quantized_for(target), lab, inputs)
+    full = _full_precision(lab, inputs)
+
+    def compare(options: EngineOptions, judge: Judge) -> list[Check]:
+        return _compare_outputs(lab, load_dual_encoder(lab.only(target), options), judge, expected, full)
+
+    return checks + lab.compare_runtimes(target, "P5", compare)
+
+
+def _full_precision(lab: "DualLab", inputs: "DualInputs") -> Answers | None:
+    try:
+        return Answers.of(lab.full_beside_runtime, lab, inputs)
+    except NotRunError as error:
+        lab.note(f"probabilities of full precision: {error}")
+        return None
+
+
+def _compare_outputs(
+    lab: "DualLab", runtime: "DualEncoder", judge: Judge, expected: Answers, full: Answers | None
+) -> list[Check]:
+    actual = _run(lab, runtime)
+    checks: list[Check] = []
     for stage, ours, theirs in (
         ("image embeddings", actual.images, expected.images),
         ("text embeddings", actual.texts, expected.texts),
@@ -67,11 +87,7 @@ def compare_end_to_end(lab: "DualLab", target: str) -> list[Check]:
     checks += ranking_checks(judge, "labels of a picture", actual.labels, expected.labels)
     hits = _search(runtime, actual.images, lab.material.sentences)
     checks += ranking_checks(judge, "pictures of a text", hits, expected.texts @ expected.images.T)
-    try:
-        full = Answers.of(lab.full_beside_runtime, lab, inputs)
-    except NotRunError as error:
-        lab.note(f"probabilities of full precision: {error}")
-    else:
+    if full is not None:
         checks.append(_probabilities("probabilities of full precision", judge, actual, full))
     return checks
 

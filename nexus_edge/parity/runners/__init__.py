@@ -66,13 +66,15 @@ class Counterpart:
         graph: of the split, whose inputs its stage takes and whose outputs it gives
         open: see `Runner.open`
         precision: in words, how it computes; "" where the target knows one way only
-        as_shipped: False for a precision in which no runtime uses it, which tells errors of the graph from rounding
+        rounds: whether something is rounded there that PyTorch does not round
+        as_shipped: False for a precision that no runtime uses, in which errors of the graph show without any rounding
     """
 
     name: str
     graph: str
     open: Callable[[Layers], Stage]
     precision: str = ""
+    rounds: bool = False
     as_shipped: bool = True
 
 

@@ -26,10 +26,16 @@ class OpenVinoRunner:
         return OpenVinoGraph(path, layers, SHIPPED)
 
     def counterparts(self, files: Mapping[str, Path]) -> list[Counterpart]:
-        graphs = ("vision_encoder", "embed_tokens", "decoder") if "language_model" in files else tuple(files)
+        composed = {graph: parts for graph, parts in _PARTS.items() if files.keys() >= set(parts)}
+        graphs = (*composed, *(name for name in files if all(name not in parts for parts in _PARTS.values())))
         return [
             Counterpart(
-                graph, graph, _Opener(files, graph, settings), in_words(settings), as_shipped=settings is SHIPPED
+                graph,
+                graph,
+                _Opener(files, graph, settings),
+                in_words(settings),
+                rounds=settings is not EXACT,
+                as_shipped=settings is SHIPPED,
             )
             for settings in (EXACT, SHIPPED)
             for graph in graphs
@@ -38,6 +44,14 @@ class OpenVinoRunner:
     def interface(self, path: Path, graph: str) -> tuple[Specs, Specs]:
         model = ov.Core().read_model(path)
         return specs_of(model.inputs), specs_of(model.outputs)
+
+
+_PARTS = {
+    "vision_encoder": ("vision_embeddings", "vision_projection"),
+    "embed_tokens": ("text_embeddings",),
+    "decoder": ("language_model",),
+}
+"""Graph of the split -> those of a VLMPipeline that do its work."""
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,16 @@ class OpenVinoGraph:
 
     def __init__(self, path: Path, layers: Layers, settings: OpenVinoSettings) -> None:
         self._name = path.name
-        change = _as_it_is if layers == "hidden" else partial(_show_layers, cut=layers == "cut")
         try:
-            self.compiled = compile_graph(path, settings, None, change)
+            self.compiled = compile_graph(path, settings, None, partial(self._prepare, layers=layers))
         except BundleError as error:
             raise ParityError(f"{path.name} does not load: {error}") from error
-        self.inputs, self.outputs = specs_of(self.compiled.inputs), specs_of(self.compiled.outputs)
+
+    def _prepare(self, model: Any, layers: Layers) -> None:
+        """Once compiled, an input or output may have the names of values that are the same as well."""
+        if layers != "hidden":
+            _show_layers(model, cut=layers == "cut")
+        self.inputs, self.outputs = specs_of(model.inputs), specs_of(model.outputs)
 
     def run(self, inputs: Values) -> Values:
         return self.infer(self.compiled.create_infer_request(), inputs)
@@ -48,10 +52,10 @@ class OpenVinoGraph:
         if missing:
             raise ParityError(f"{self._name} takes {', '.join(missing)}, which the original has not")
         try:
-            results = request.infer({name: np.ascontiguousarray(inputs[source]) for name, source in given.items()})
+            results = request.infer([np.ascontiguousarray(inputs[source]) for source in given.values()])
         except RuntimeError as error:
             raise ParityError(f"{self._name} does not run: {' '.join(str(error).split())}") from error
-        values = {port.any_name: value for port, value in results.items()}
+        values = dict(zip(self.outputs, results.values(), strict=True))
         return {name: values[name] for name in in_order(list(values))}
 
 
@@ -64,16 +68,13 @@ def specs_of(ports: Any) -> Specs:
     return specs
 
 
-def _as_it_is(model: Any) -> None:
-    """Leave a model as its file says."""
-
-
 def _show_layers(model: Any, cut: bool) -> None:
     """Make each `<layer>.output` an output; if cut, what read it reads an input of that name + `_CUT`."""
     named = [(port, name) for node in model.get_ordered_ops() for port in node.outputs() for name in port.get_names()]
     for port, name in named:
         if layer_of_output(name) is None:
             continue
+        port.tensor.set_names({name})  # it may have the names of values that are the same, as well
         if cut:
             given = op.parameter(port.get_partial_shape(), port.get_element_type(), name=name + _CUT)
             given.output(0).tensor.set_names({name + _CUT})

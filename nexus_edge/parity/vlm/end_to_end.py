@@ -4,6 +4,8 @@ The crops are held against the original's steps in torch; from there on the refe
 those crops. What full precision would have answered is reported beside it and gates nothing here: P4 has judged that.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,45 +24,84 @@ if TYPE_CHECKING:
     from nexus_edge.runtimes.context import Context
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What a case should come out as.
+
+    Attributes:
+        case: with the runtime's crops
+        inputs: with the original's crops
+        features: of its pictures, by the quantized PyTorch model; None for a case without
+        answer: by the quantized PyTorch model
+        full: the answer in full precision; None where that model does not fit
+    """
+
+    case: Case
+    inputs: Mapping[str, Any]
+    features: Array | None
+    answer: Answer
+    full: Answer | None
+
+    @classmethod
+    def of(cls, lab: "VlmLab", target: str, case: Case) -> "Expected":
+        """By the model that multiplies what the target multiplies."""
+        stops, model, inputs = lab.processor.stop_ids, lab.quantized_for(target), _original_inputs(lab, case)
+        features = _features(model, inputs) if case.pictures else None
+        answer = torch_answer(model, inputs, stops)
+        try:
+            full = torch_answer(lab.full_beside_runtime, inputs, stops)
+        except NotRunError as error:
+            lab.note(f"greedy tokens of full precision: {error}")
+            full = None
+        return cls(case, inputs, features, answer, full)
+
+
 def compare_end_to_end(lab: "VlmLab", target: str) -> list[Check]:
-    """For each case the stages in their order."""
-    from nexus_edge.runtimes import load_vlm
+    """For each case what goes in, then in each precision of the runtime what comes out, stage by stage."""
+    from nexus_edge.runtimes import EngineOptions, load_vlm
 
-    vlm = load_vlm(lab.only(target))
+    cases = [Expected.of(lab, target, case) for case in lab.cases]
     judge = lab.judge("P5", target=target)
-    return [check for case in lab.cases for check in _compare_case(lab, vlm, case, judge)]
+    checks = [check for expected in cases for check in _compare_inputs(lab, expected, judge)]
+
+    def compare(options: EngineOptions, judge: Judge) -> list[Check]:
+        vlm, stops = load_vlm(lab.only(target), options), lab.processor.stop_ids
+        return [check for expected in cases for check in _compare_outputs(vlm, stops, expected, judge)]
+
+    return checks + lab.compare_runtimes(target, "P5", compare)
 
 
-def _compare_case(lab: "VlmLab", vlm: "VLM", case: Case, judge: Judge) -> list[Check]:
+def _original_inputs(lab: "VlmLab", case: Case) -> dict[str, Any]:
+    inputs: dict[str, Any] = dict(case.inputs)
+    return inputs | ({"pixel_values": lab.original_pixels(case)} if case.pictures else {})
+
+
+def _compare_inputs(lab: "VlmLab", expected: Expected, judge: Judge) -> list[Check]:
+    case, name = expected.case, "pixel_values"
+    checks: list[Check] = []
+    if case.pictures:
+        checks += judge.check("crops", case.name, _only(case.inputs, name), _only(expected.inputs, name))
+    return [*checks, _tokens(lab, case, judge)]
+
+
+def _compare_outputs(vlm: "VLM", stops: tuple[int, ...], expected: Expected, judge: Judge) -> list[Check]:
     from nexus_edge.runtimes.context import Context, Tokens
     from nexus_edge.runtimes.pictures import PictureCache
 
-    stops = lab.processor.stop_ids
-    reference: dict[str, Any] = dict(case.inputs)
+    case = expected.case
     checks: list[Check] = []
     pictures: Any = ()
-    if case.pictures:
-        reference["pixel_values"] = lab.original_pixels(case)
-        checks += judge.check("crops", case.name, _only(case.inputs, "pixel_values"), _only(reference, "pixel_values"))
-    checks.append(_tokens(lab, case, judge))
-    if case.pictures:
+    if expected.features is not None:
         pictures = PictureCache(vlm.engine).encode(case.inputs["pixel_values"], case.inputs["image_sizes"])
         features = np.concatenate([rows for _, rows in pictures])
-        checks += judge.check(
-            "image features", case.name, _named(features), _named(_features(lab.quantized, reference))
-        )
+        checks += judge.check("image features", case.name, _named(features), _named(expected.features))
     context = Context(vlm.engine, vlm.limits.rope_limit)
     logits, _ = context.load(Tokens.of_prompt(case.inputs["input_ids"][0], pictures))
     answer = _runtime_answer(context, logits, stops)
-    expected = torch_answer(lab.quantized, reference, stops)
-    checks += judge.check("logits", case.name, _logits(answer), _logits(expected))
-    checks.append(greedy_check("greedy tokens", case.name, answer, expected, judge))
-    try:
-        full = torch_answer(lab.full_beside_runtime, reference, stops)
-    except NotRunError as error:
-        lab.note(f"greedy tokens of full precision: {error}")
-    else:
-        checks.append(greedy_check("greedy tokens of full precision", case.name, answer, full, judge))
+    checks += judge.check("logits", case.name, _logits(answer), _logits(expected.answer))
+    checks.append(greedy_check("greedy tokens", case.name, answer, expected.answer, judge))
+    if expected.full is not None:
+        checks.append(greedy_check("greedy tokens of full precision", case.name, answer, expected.full, judge))
     return checks
 
 
