@@ -13,9 +13,13 @@ from nexus_edge.bundle.layer_names import is_layer, layer_of_output, output_of
 from nexus_edge.checkpoints import SafetensorsFile
 from nexus_edge.errors import BundleError, CheckpointError, ParityError
 from nexus_edge.parity.metrics import Array
+from nexus_edge.parity.precisions import COREML
 from nexus_edge.parity.runners import Layers
 from nexus_edge.runtimes.coreml_session import CoremlFunction, CoremlState, EvaluatedState, open_function
 from nexus_edge.runtimes.mil import MilFunction, Precision
+
+PRECISION = f"{COREML}, single layers in f32"
+"""Of the target's counterparts, in words."""
 
 _CAST = r"(_cast_fp16)?$"  # what coremltools adds to the name of a value that it makes float16
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nexus_edge.errors import BundleError, ParityError
 from nexus_edge.parity.runners import Counterpart, Layers, Stage
-from nexus_edge.parity.runners.coreml_layers import Caller
+from nexus_edge.parity.runners.coreml_layers import PRECISION, Caller
 from nexus_edge.parity.runners.coreml_stages import DecoderStage, EmbeddingStage, VisionStage
 from nexus_edge.runtimes.coreml_parts import CoremlParts
 
@@ -26,12 +26,13 @@ def counterparts(files: Mapping[str, Path]) -> list[Counterpart]:
     packages = tuple(dict.fromkeys(path.parents[2] for path in files.values()))
     sizes = [name for name in files if name.startswith(f"{VISION}.")]
     parts = cache(partial(_parts, packages))
-    return [
-        Counterpart(VISION, VISION, partial(_vision, parts, None)),
-        *(Counterpart(name, VISION, partial(_vision, parts, name.removeprefix(f"{VISION}."))) for name in sizes),
-        Counterpart(EMBEDDING, EMBEDDING, partial(_embedding, parts)),
-        Counterpart(DECODER, DECODER, partial(_decoder, parts)),
+    found = [
+        (VISION, VISION, partial(_vision, parts, None)),
+        *((name, VISION, partial(_vision, parts, name.removeprefix(f"{VISION}."))) for name in sizes),
+        (EMBEDDING, EMBEDDING, partial(_embedding, parts)),
+        (DECODER, DECODER, partial(_decoder, parts)),
     ]
+    return [Counterpart(*counterpart, PRECISION) for counterpart in found]
 
 
 def _parts(packages: tuple[Path, ...]) -> CoremlParts:
