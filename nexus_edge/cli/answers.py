@@ -20,6 +20,11 @@ TopP = Annotated[float, typer.Option(help="Draw among the likeliest tokens with 
 Seed = Annotated[int | None, typer.Option(metavar="N", help="Makes drawn answers repeatable.")]
 Stop = Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Ends the answer; repeat it for several.")]
 Threads = Annotated[int | None, typer.Option(metavar="N", help="Threads; default: one per core.")]
+Engine = Annotated[
+    str | None,
+    typer.Option(metavar="onnx|openvino|coreml|auto", help="What runs it; auto: as nexus-edge tune found best."),
+]
+Device = Annotated[str, typer.Option(metavar="CPU|GPU|NPU|AUTO", help="OpenVINO's device; any but CPU implies it.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the answer.")]
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nexus_edge.cli import bench_dual
-from nexus_edge.cli.answers import BundleFolder, Images, Quiet, Threads, say
+from nexus_edge.cli.answers import BundleFolder, Device, Engine, Images, Quiet, Threads, say
 from nexus_edge.errors import InputError
 
 if TYPE_CHECKING:
     from nexus_edge.bundle import Bundle
+    from nexus_edge.runtimes import EngineOptions
     from nexus_edge.runtimes.benchmark import Measurement
 
 
@@ -30,22 +31,26 @@ def bench(
     image: Images = None,
     runs: Annotated[int, typer.Option(metavar="N", help="Runs; the median counts.")] = 3,
     threads: Threads = None,
+    engine: Engine = None,
+    device: Device = "CPU",
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers, run by run, as JSON.")] = False,
 ) -> None:
     """Measure load time, speed and peak memory: of answers, or of a dual encoder's two towers."""
     from nexus_edge.bundle import Bundle
+    from nexus_edge.runtimes import EngineOptions
 
     if runs < 1:
         raise InputError(f"runs is {runs}; it must be 1 or more")
     opened, images, silent = Bundle.open(bundle), [*(image or ())], quiet or as_json
+    options = EngineOptions(threads, engine=engine, device=device)
     if opened.manifest.dual_encoder is not None:
         result = bench_dual.measure_towers(
-            opened, text_tokens=prompt_tokens, images=images, runs=runs, threads=threads, quiet=silent
+            opened, text_tokens=prompt_tokens, images=images, runs=runs, options=options, quiet=silent
         )
         print_table = bench_dual.print_table
     else:
-        result = _measure_answers(opened, prompt_tokens, new_tokens, images, runs, threads, quiet=silent)
+        result = _measure_answers(opened, prompt_tokens, new_tokens, images, runs, options, quiet=silent)
         print_table = _print_table
     if as_json:
         typer.echo(json.dumps(result))
@@ -59,18 +64,18 @@ def _measure_answers(
     new_tokens: int,
     images: list[Path],
     runs: int,
-    threads: int | None,
+    options: "EngineOptions",
     *,
     quiet: bool,
 ) -> dict[str, Any]:
     import time
 
-    from nexus_edge.runtimes import EngineOptions, load_vlm
+    from nexus_edge.runtimes import load_vlm
     from nexus_edge.runtimes.benchmark import default_prompt_tokens, measure
     from nexus_edge.runtimes.machine import machine, peak_rss_bytes
 
     started = time.perf_counter()
-    vlm = load_vlm(opened, EngineOptions(threads))
+    vlm = load_vlm(opened, options)
     load_s = time.perf_counter() - started
     length = prompt_tokens or default_prompt_tokens(vlm, images)
     measured = []
@@ -82,7 +87,9 @@ def _measure_answers(
         "model": opened.manifest.name,
         "weights": opened.manifest.source.weights,
         "machine": machine(),
-        "threads": threads,
+        "engine": options.engine,
+        "device": options.device,
+        "threads": options.threads,
         "pictures": len(images),
         "prompt_tokens": length,
         "new_tokens": new_tokens,

@@ -10,17 +10,18 @@ from nexus_edge.cli.answers import say
 if TYPE_CHECKING:
     from nexus_edge.bundle import Bundle
     from nexus_edge.processing.images import Picture
+    from nexus_edge.runtimes import EngineOptions
 
 
 def measure_towers(
-    bundle: "Bundle", *, text_tokens: int | None, images: list[Path], runs: int, threads: int | None, quiet: bool
+    bundle: "Bundle", *, text_tokens: int | None, images: list[Path], runs: int, options: "EngineOptions", quiet: bool
 ) -> dict[str, Any]:
     """Everything that is measured, for people and for JSON; raises InputError."""
-    from nexus_edge.runtimes import EngineOptions, dual_benchmark, load_dual_encoder
+    from nexus_edge.runtimes import dual_benchmark, load_dual_encoder
     from nexus_edge.runtimes.dual_engine import TEXT, has_graph
     from nexus_edge.runtimes.machine import machine, peak_rss_bytes
 
-    model = load_dual_encoder(bundle, EngineOptions(threads))
+    model = load_dual_encoder(bundle, options)
     tokens = dual_benchmark.TEXT_TOKENS if text_tokens is None else text_tokens
     pictures: list[Picture] = [*images] or [dual_benchmark.sample_picture()]
     side = model.processor.image_size
@@ -28,7 +29,9 @@ def measure_towers(
         "model": model.name,
         "weights": model.weights,
         "machine": machine(),
-        "threads": threads,
+        "engine": options.engine,
+        "device": options.device,
+        "threads": options.threads,
         "runs": runs,
         "pictures": [str(path) for path in images] or "a JPEG of 1024 x 768",
         "image_size": side,

@@ -8,6 +8,8 @@ import typer
 
 from nexus_edge.cli.answers import (
     BundleFolder,
+    Device,
+    Engine,
     Images,
     MaxNewTokens,
     Quiet,
@@ -37,6 +39,8 @@ def chat(
     top_p: TopP = 1.0,
     seed: Seed = None,
     threads: Threads = None,
+    engine: Engine = None,
+    device: Device = "CPU",
     quiet: Quiet = False,
 ) -> None:
     """Talk about pictures; later turns reuse what earlier ones computed. Ctrl-C stops an answer."""
@@ -46,7 +50,7 @@ def chat(
     opened = Bundle.open(bundle)
     if not quiet:
         warn_of_weights(opened.manifest)
-    vlm = load_vlm(opened, EngineOptions(threads))
+    vlm = load_vlm(opened, EngineOptions(threads, engine=engine, device=device))
     session = vlm.chat(GenerationOptions(max_new_tokens, temperature, top_p, seed), system)
     terminal = Terminal(vlm, session, interactive=sys.stdin.isatty(), quiet=quiet)
     for path in image or ():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nexus_edge.cli.answers import Threads, say
+from nexus_edge.cli.answers import Device, Engine, Threads, say
 from nexus_edge.cli.progress import count_bar
 from nexus_edge.cli.towers import (
     BatchSize,
@@ -49,6 +49,8 @@ def classify(
     bundle: BundleOption = None,
     batch_size: BatchSize = 16,
     threads: Threads = None,
+    engine: Engine = None,
+    device: Device = "CPU",
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print every picture's labels as JSON at the end.")] = False,
 ) -> None:
@@ -61,7 +63,14 @@ def classify(
     given = _given(labels, labels_file, bank, template)
     files = index.find_pictures(places)
     silent = quiet or as_json
-    model = open_model(named, fits=lambda found: _fits(found, given), threads=threads, quiet=silent)
+    model = open_model(
+        named,
+        fits=lambda found: _fits(found, given),
+        threads=threads,
+        engine=engine,
+        device=device,
+        quiet=silent,
+    )
     made = _bank(model, given, quiet=silent)
     results: list[tuple[Path, Classification]] = []
     skipped: list[Skipped] = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nexus_edge.cli.answers import Threads, say
+from nexus_edge.cli.answers import Device, Engine, Threads, say
 from nexus_edge.cli.progress import count_bar
 from nexus_edge.cli.towers import (
     BatchSize,
@@ -35,6 +35,8 @@ def embed(
     force: Annotated[bool, typer.Option("--force", help="Forget what is in the index.")] = False,
     batch_size: BatchSize = 16,
     threads: Threads = None,
+    engine: Engine = None,
+    device: Device = "CPU",
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
@@ -63,6 +65,8 @@ def embed(
             )
         ),
         threads=threads,
+        engine=engine,
+        device=device,
         quiet=silent,
     )
     started, dtype = time.perf_counter(), np.float16 if float16 else np.float32

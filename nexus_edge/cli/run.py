@@ -8,6 +8,8 @@ import typer
 
 from nexus_edge.cli.answers import (
     BundleFolder,
+    Device,
+    Engine,
     Images,
     MaxNewTokens,
     Quiet,
@@ -32,6 +34,8 @@ def run(
     seed: Seed = None,
     stop: Stop = None,
     threads: Threads = None,
+    engine: Engine = None,
+    device: Device = "CPU",
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print answer, counts and times as JSON at the end.")] = False,
 ) -> None:
@@ -42,7 +46,7 @@ def run(
     opened = Bundle.open(bundle)
     if not (quiet or as_json):
         warn_of_weights(opened.manifest)
-    vlm = load_vlm(opened, EngineOptions(threads))
+    vlm = load_vlm(opened, EngineOptions(threads, engine=engine, device=device))
     answer = ""
     for piece in vlm.generate(
         prompt,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nexus_edge.cli.answers import Threads, say
+from nexus_edge.cli.answers import Device, Engine, Threads, say
 from nexus_edge.cli.towers import BundleOption, Quiet, open_model, printable, split_bundle, warnings_said
 from nexus_edge.errors import InputError
 
@@ -30,6 +30,8 @@ def search(
     ] = None,
     bundle: BundleOption = None,
     threads: Threads = None,
+    engine: Engine = None,
+    device: Device = "CPU",
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the hits as JSON.")] = False,
 ) -> None:
@@ -49,6 +51,8 @@ def search(
         fits=lambda found: _fits(found, opened, needs_text=image is None),
         noted=from_index(opened.bundle, index),
         threads=threads,
+        engine=engine,
+        device=device,
         quiet=silent,
     )
     with warnings_said():

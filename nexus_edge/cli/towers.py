@@ -61,6 +61,8 @@ def open_model(
     fits: "Callable[[Bundle], bool]" = lambda bundle: True,
     noted: Path | None = None,
     threads: int | None = None,
+    engine: str | None = None,
+    device: str = "CPU",
     quiet: bool,
 ) -> "DualEncoder":
     """The named bundle, or the one that `find_bundle` finds; which one, and whose weights it has, is said on stderr."""
@@ -75,7 +77,7 @@ def open_model(
         bundle = found.bundle
         if not quiet:
             say(f"using {bundle.root} ({found.why}; --bundle names another)")
-    model = load_dual_encoder(bundle, EngineOptions(threads))
+    model = load_dual_encoder(bundle, EngineOptions(threads, engine=engine, device=device))
     if not quiet:
         warn_of_weights(bundle.manifest)
     return model

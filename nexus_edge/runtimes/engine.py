@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from nexus_edge._extras import needs_extra
 from nexus_edge.bundle import Bundle
-from nexus_edge.errors import BundleError
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+from nexus_edge.errors import BundleError, InputError, MissingExtraError
+from nexus_edge.runtimes.openvino_settings import CPU, OpenVinoSettings
 from nexus_edge.runtimes.tuned import tuned
 
 Floats = NDArray[np.float32]
@@ -34,15 +34,18 @@ class EngineOptions:
         threads: that compute one operator; None leaves it to the engine (one per core)
         keep_vision: keep the vision encoder loaded between pictures. Off, its memory is free while text is generated,
             and each new picture pays for loading it again.
-        engine: the target of the bundle whose graphs run; None takes the first that can run here, Core ML only on a Mac
-            or if there is no other; "auto" the one that `nexus-edge tune` found to be the fastest
+        engine: the target of the bundle whose graphs run; None takes the first whose runtime is installed, Core ML only
+            on a Mac or if there is no other; "auto" the one that `nexus-edge tune` found to be the fastest
         openvino: how OpenVINO computes; None: as `nexus-edge tune` found best, or as measured best elsewhere
+        device: what computes, as OpenVINO names it: CPU, GPU, GPU.1, NPU, or AUTO. Any but CPU takes the openvino
+            target, and decides for itself how it computes.
     """
 
     threads: int | None = None
     keep_vision: bool = False
     engine: str | None = None
     openvino: OpenVinoSettings | None = None
+    device: str = CPU
 
 
 class Engine(Protocol):
@@ -89,10 +92,15 @@ def choose_engine(bundle: Bundle, engines: Mapping[str, str], options: EngineOpt
 
     Raises:
         BundleError: the bundle has no such target, or none that runs here
+        InputError: the engine that is asked for does not know the device that is
         MissingExtraError: the engine's package is not installed
     """
     targets = bundle.manifest.targets
     wanted = tuned(bundle, options.threads).engine if options.engine == "auto" else options.engine
+    if options.device != CPU:
+        if options.engine not in (None, "auto", "openvino"):
+            raise InputError(f"device {options.device!r} is OpenVINO's to use; leave it out, or the engine {wanted!r}")
+        wanted = "openvino"
     usable = [target for target in targets if target in engines]
     if not usable or (wanted is not None and wanted not in usable):
         asked = "" if wanted is None else f", which {wanted!r} is not"
@@ -100,10 +108,19 @@ def choose_engine(bundle: Bundle, engines: Mapping[str, str], options: EngineOpt
             f"{bundle.root}: was exported for {', '.join(targets)}{asked}; what can run here is {', '.join(engines)}: "
             "export it for that (nexus-edge export --target)"
         )
-    # Of those that are alike the first.
-    target = wanted or min(usable, key=is_reference)
-    with needs_extra(f"engine {target}", target):
-        return importlib.import_module(engines[target])
+    # Of those that are alike the first; which of them is installed is known only when it is imported.
+    order = sorted(usable, key=lambda target: (target != wanted, is_reference(target)))
+    if wanted is not None and (options.engine != "auto" or options.device != CPU):
+        order = [wanted]
+    missing: MissingExtraError | None = None
+    for target in order:
+        try:
+            with needs_extra(f"engine {target}", target):
+                return importlib.import_module(engines[target])
+        except MissingExtraError as error:
+            missing = missing or error
+    assert missing is not None  # `order` is not empty
+    raise missing
 
 
 def is_reference(target: str) -> bool:

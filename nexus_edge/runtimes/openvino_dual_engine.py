@@ -39,7 +39,9 @@ class OpenVinoDualEngine:
     def _run(self, graph: str, values: NDArray[Any]) -> Floats:
         path = self._bundle.graph(TARGET, graph)
         if graph not in self._graphs:
-            self._graphs[graph] = compile_graph(path, self._settings, self._options.threads)
+            self._graphs[graph] = compile_graph(
+                path, self._settings, self._options.threads, device=self._options.device
+            )
         with reported_as_bundle_error(path):
             embeddings: Floats = np.array(self._graphs[graph](values)[0])
         if not np.isfinite(embeddings).all():

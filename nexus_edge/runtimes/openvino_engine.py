@@ -1,7 +1,7 @@
 """The OpenVINO engine: the graphs that OpenVINO GenAI's VLMPipeline runs, in our own pipeline."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -11,14 +11,34 @@ from nexus_edge.processing.folder import read_json
 from nexus_edge.processing.hd_transform import CROP
 from nexus_edge.runtimes.engine import EngineOptions, Floats, Ids
 from nexus_edge.runtimes.hd_layout import Separators, lay_out
-from nexus_edge.runtimes.openvino_decoder import OpenVinoDecoder
+from nexus_edge.runtimes.openvino_decoder import StatefulDecoder
+from nexus_edge.runtimes.openvino_paged_decoder import PagedDecoder
 from nexus_edge.runtimes.openvino_session import compile_graph, reported_as_bundle_error
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+from nexus_edge.runtimes.openvino_settings import CPU, OpenVinoSettings
 from nexus_edge.runtimes.tuned import tuned
 
 TARGET = "openvino"
 TOWER, PROJECTOR, EMBED, DECODER = "vision_embeddings", "vision_projection", "text_embeddings", "language_model"
 CROPS_AT_ONCE = 4  # through the tower; a crop has 577 tokens, enough for every core
+
+
+class Decoder(Protocol):
+    """The decoder of a bundle, and the KV cache of one sequence."""
+
+    def reserve(self, tokens: int, past: int) -> None:
+        """Make room in the cache for a sequence of this length; its first `past` tokens stay."""
+
+    def extend(self, embeds: Floats, past: int, rope_length: int) -> Floats:
+        """Run tokens behind the first `past` of the cache.
+
+        Args:
+            embeds: [1, tokens, hidden]
+            past: cached tokens that stay
+            rope_length: for which LongRoPE's list is chosen
+
+        Returns:
+            logits of the last token, [vocab]; valid until the next call
+        """
 
 
 def open_engine(bundle: Bundle, options: EngineOptions) -> "OpenVinoEngine":
@@ -40,7 +60,7 @@ class OpenVinoEngine:
         self._options, self.settings = options, settings
         self._vision: tuple[Any, Any] | None = None
         self._embed = self._compile(EMBED)
-        self._decoder = OpenVinoDecoder(self._paths[DECODER], settings, options.threads)
+        self._decoder = _open_decoder(self._paths[DECODER], settings, options)
         self._separators = separators_of(self._paths[DECODER].parent)
 
     def encode_picture(self, pixel_values: Floats, image_sizes: Ids) -> Floats:
@@ -58,7 +78,8 @@ class OpenVinoEngine:
             return np.array(projector(tokens[None])[0][0])
 
     def reserve(self, tokens: int, past: int) -> None:
-        """See `Engine.reserve`; the plugin grows its cache by itself."""
+        """See `Engine.reserve`."""
+        self._decoder.reserve(tokens, past)
 
     def extend(self, ids: Ids, features: Floats | None, past: int, rope_length: int) -> Floats:
         """See `Engine.extend`."""
@@ -70,7 +91,17 @@ class OpenVinoEngine:
         return self._decoder.extend(embeds, past, rope_length)
 
     def _compile(self, graph: str) -> Any:
-        return compile_graph(self._paths[graph], self.settings, self._options.threads)
+        options = self._options
+        return compile_graph(self._paths[graph], self.settings, options.threads, device=options.device)
+
+
+def _open_decoder(path: Path, settings: OpenVinoSettings, options: EngineOptions) -> Decoder:
+    """The paged one where it can be: other devices keep no cache in our memory, and it knows no sliding window."""
+    config = read_json(path.parent, "config.json")
+    context, window = config.get("max_position_embeddings"), config.get("sliding_window")
+    if options.device != CPU or (context is not None and window is not None and window < context):
+        return StatefulDecoder(path, settings, options.threads, options.device)
+    return PagedDecoder(path, settings, options.threads)
 
 
 def separators_of(folder: Path) -> Separators:

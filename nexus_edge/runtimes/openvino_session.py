@@ -1,4 +1,4 @@
-"""OpenVINO graphs compiled for the CPU, and its errors as ours."""
+"""OpenVINO graphs compiled for a device, and its errors as ours."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,33 +7,49 @@ from typing import Any
 
 import openvino as ov
 
-from nexus_edge.errors import BundleError
+from nexus_edge.errors import BundleError, InputError
 from nexus_edge.runtimes.openvino_check import check_graph
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+from nexus_edge.runtimes.openvino_settings import CPU, OpenVinoSettings
 
-DEVICE = "CPU"
+AUTO = "AUTO"
+"""The device that chooses among the others."""
 
 
 def compile_graph(
-    path: Path, settings: OpenVinoSettings, threads: int | None, change: Callable[[Any], None] = lambda model: None
+    path: Path,
+    settings: OpenVinoSettings,
+    threads: int | None,
+    change: Callable[[Any], None] = lambda model: None,
+    device: str = CPU,
 ) -> Any:
-    """Load a graph for the CPU (openvino.CompiledModel).
+    """Load a graph (openvino.CompiledModel).
 
     Args:
         path: of the .xml
         settings: see `OpenVinoSettings`
         threads: that compute; None: one per core
         change: what is done to the model before
+        device: see `EngineOptions`; `settings` and `threads` are for the CPU alone
 
     Raises:
+        InputError: there is no such device here.
         BundleError: the file or its .bin is missing, is no valid graph, or cannot run here.
     """
     check_graph(path)
+    core = ov.Core()
+    _require_device(core, device)
+    properties = settings.properties(threads) if device == CPU else {"PERFORMANCE_HINT": "LATENCY"}
     with reported_as_bundle_error(path, "cannot be loaded"):
-        core = ov.Core()
         model = core.read_model(path)
         change(model)
-        return core.compile_model(model, DEVICE, settings.properties(threads))
+        return core.compile_model(model, device, properties)
+
+
+def _require_device(core: Any, device: str) -> None:
+    present = core.available_devices
+    # With several of a kind, such as GPU.0 and GPU.1, the kind alone means the first.
+    if device not in {*present, *(name.partition(".")[0] for name in present), AUTO}:
+        raise InputError(f"OpenVINO has no device {device!r} here; it has {', '.join(present)} and {AUTO}")
 
 
 @contextmanager

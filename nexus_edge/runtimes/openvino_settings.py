@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+CPU = "CPU"
+"""OpenVINO's name of the device that all can compute on, and that the settings below are for."""
+
 Precision = Literal["f32", "bf16"]
 Cache = Literal["f32", "f16", "u8"]
 
@@ -12,14 +15,14 @@ class OpenVinoSettings:
     """What the CPU plugin may trade for speed.
 
     Attributes:
-        precision: of products and sums between float tensors
+        precision: of products and sums between float tensors; a CPU without bf16 takes f32 instead
         quantization_group: inputs of products with compressed weights are rounded to int8 in groups of this many
             neighbours; 0: not rounded
         cache: how cached keys and values are stored
     """
 
-    precision: Precision = "f32"
-    quantization_group: int = 64  # measured with weights in groups of 64: 32 decodes a quarter slower
+    precision: Precision = "bf16"  # a quarter less time than f32 until the first token, and the same behind it
+    quantization_group: int = 128  # as our weights; 32, the plugin's own choice, decodes a quarter slower
     cache: Cache = "u8"
 
     def __post_init__(self) -> None:

@@ -1,0 +1,49 @@
+"""`--engine` and `--device`: what runs a bundle, and what is said when it cannot."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nexus_edge.bundle import Bundle
+
+Run = Callable[..., Any]
+
+
+@pytest.mark.parametrize("command", ["run", "chat", "bench"])
+def test_devices_and_engines_that_are_not_there(command: str, tiny_openvino: Bundle, run_command: Run) -> None:
+    options = ("-q", "--prompt", "Hi") if command == "run" else ("-q",)
+    folder = tiny_openvino.root
+    run_command(command, folder, *options, "--device", "TPU").assert_error(2, "no device 'TPU'", "it has CPU")
+    run_command(command, folder, *options, "--engine", "coreml").assert_error(
+        2, "exported for openvino, onnx", "coreml"
+    )
+    run_command(command, folder, *options, "--engine", "onnx", "--device", "GPU").assert_error(2, "OpenVINO's to use")
+
+
+@pytest.mark.parametrize("command", ["classify", "embed", "search"])
+@pytest.mark.parametrize("choice", [("--engine", "openvino"), ("--device", "GPU")])
+def test_towers_too(command: str, choice: tuple[str, str], desk: Path, run_command: Run) -> None:
+    """The toy is for ONNX Runtime only."""
+    bundle, index = desk / "out" / "toy-dual", desk / "index.npz"
+    assert run_command("embed", bundle, "pictures", "-o", index, "--engine", "onnx").exit_code == 0
+    options = {
+        "classify": (bundle, "pictures", "--labels", "a,b", "-q"),
+        "embed": (bundle, "pictures", "-o", index, "-q"),
+        "search": (bundle, "text", "--index", index, "-q"),
+    }[command]
+    run_command(command, *options, *choice).assert_error(2, "exported for onnx", "'openvino' is not")
+
+
+def test_each_engine_answers(tiny_openvino: Bundle, run_command: Run) -> None:
+    answers = {
+        engine: json.loads(
+            run_command(
+                "run", tiny_openvino.root, "-p", "Hello", "--engine", engine, "--max-new-tokens", "5", "--json"
+            ).stdout
+        )["answer"]
+        for engine in ("onnx", "openvino", "auto")
+    }
+    assert len(set(answers.values())) == 1
