@@ -1,0 +1,98 @@
+/// A model with one set of caches: answers come one after the other, and a later prompt reuses what it shares.
+///
+/// It does all that lies between the calls of a backend. Not `Sendable`: keep it inside an actor.
+public final class VisionLanguageModel {
+    public let processor: Phi3Processor
+
+    private let decoder: any DecoderBackend
+    private let context: SequenceContext
+    private let pictures: PictureFeatures
+
+    /// - Parameter ropeLimit: the longest sequence for LongRoPE's short list, from metadata.json
+    public init(
+        processor: Phi3Processor, vision: any VisionBackend, decoder: any DecoderBackend, ropeLimit: Int?
+    ) {
+        (self.processor, self.decoder) = (processor, decoder)
+        context = SequenceContext(decoder, ropeLimit: ropeLimit)
+        pictures = PictureFeatures(processor, vision)
+    }
+
+    /// The answer to a prompt, in pieces of whole characters.
+    ///
+    /// - Parameters:
+    ///   - prompt: a question, which is put into the chat template behind its pictures; taken as it is when it holds a
+    ///     role's token such as <|user|>
+    ///   - images: in the order of the prompt's <|image_N|> tags if it has any
+    ///   - onPiece: gets the text as it comes; false ends the answer
+    /// - Throws: `.prompt` and `.image` before anything is computed, whatever a backend or `onPiece` throws
+    @discardableResult
+    public func generate(
+        _ prompt: String, images: [RgbImage] = [], options: GenerationOptions, onPiece: (String) throws -> Bool
+    ) throws -> RunStats {
+        try complete(try ChatTemplate.wrap(prompt, images: images.count), images, options, onPiece)
+    }
+
+    /// The next turn of a conversation; as `generate`. The pictures are those of all turns, in their order.
+    @discardableResult
+    public func answer(
+        _ messages: [ChatMessage], images: [RgbImage], options: GenerationOptions, onPiece: (String) throws -> Bool
+    ) throws -> RunStats {
+        try complete(try ChatTemplate.render(messages), images, options, onPiece)
+    }
+
+    private func complete(
+        _ prompt: String, _ images: [RgbImage], _ options: GenerationOptions, _ onPiece: (String) throws -> Bool
+    ) throws -> RunStats {
+        var run = RunStats()
+        let ids = try timed(&run.prepareSeconds) {
+            try processor.ids(prompt: prompt, imageTokens: try images.map(processor.countTokens))
+        }
+        (run.promptTokens, run.imageTokens) = (ids.count, ids.count { $0 < 0 })
+        guard ids.count < decoder.contextLength else {
+            throw NexusEdgeError.prompt(
+                "the prompt has \(ids.count) tokens with its pictures, the model's context \(decoder.contextLength), "
+                    + "and the answer needs room; shorten the prompt or use fewer pictures")
+        }
+        let features = try images.map { try pictures.encode($0, hidden: decoder.hiddenSize, &run) }
+        let tokens = try TokenSequence(ids: ids, pictures: features, hidden: decoder.hiddenSize)
+        let (logits, reused) = try timed(&run.prefillSeconds) { try context.load(tokens) }
+        run.reusedTokens = reused
+        try write(logits, options, &run, onPiece)
+        return run
+    }
+
+    /// Tokens to text, of which only whole characters and nothing of a stop string get out.
+    private func write(
+        _ first: [Float], _ options: GenerationOptions, _ run: inout RunStats, _ onPiece: (String) throws -> Bool
+    ) throws {
+        var stops = try StopStrings(options.stop), decoder = StreamDecoder(processor.tokenizer)
+        var sampler = Sampler(options), logits = first
+        let room = self.decoder.contextLength - run.promptTokens
+        while true {
+            let token = try sampler.pick(logits)
+            if processor.stopIds.contains(token) {
+                run.finish = .stop
+                break
+            }
+            run.newTokens += 1
+            let piece = stops.push(decoder.push(token))
+            if !piece.isEmpty, try !onPiece(piece) { return }
+            if stops.stopped {
+                run.finish = .stop
+                return
+            }
+            if run.newTokens == options.maxNewTokens {
+                run.finish = .length
+                break
+            }
+            if run.newTokens == room {
+                run.finish = .context
+                break
+            }
+            logits = try timed(&run.decodeSeconds) { try context.append(token) }
+            run.decodeSteps += 1
+        }
+        let rest = stops.push(decoder.flush()) + stops.flush()
+        if !rest.isEmpty { _ = try onPiece(rest) }
+    }
+}
