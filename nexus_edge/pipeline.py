@@ -109,7 +109,7 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
 
 def translate_graphs(plan: Plan, recipe: Recipe, progress: Progress) -> dict[str, Target]:
     """Export every graph from the meta device and write it in the operators of each of the recipe's targets."""
-    targets = {name: make_target(name, recipe.model_type, plan.specs) for name in recipe.targets}
+    targets = {name: make_target(name, recipe, plan.specs) for name in recipe.targets}
     steps = [(target, spec) for target in targets.values() for spec in plan.specs]
     for done, (target, spec) in enumerate(steps):
         progress(f"graph {spec.name}", done / len(steps))

@@ -14,10 +14,10 @@ from nexus_edge._fields import Fields, suggest
 from nexus_edge._resources import calibration_dir, recipes_dir
 from nexus_edge.errors import RecipeError
 from nexus_edge.quant.schemes import available_schemes
-from nexus_edge.targets import TARGETS
+from nexus_edge.targets import DEPLOYMENTS, TARGETS
 
 CacheDtype = Literal["float32"]
-KEYS = ("extends", "name", "description", "model_type", "checkpoint", "targets", "graphs")
+KEYS = ("extends", "name", "description", "model_type", "checkpoint", "targets", "deployment", "graphs")
 GRAPH_KEYS = ("scheme", "kv_cache", "calibration", "overrides")
 
 
@@ -50,6 +50,7 @@ class Recipe:
         checkpoint: hub id that is exported unless the user names another
         targets: what is written
         graphs: by graph name
+        deployment: of `DEPLOYMENTS`, the oldest system that Core ML packages must load on; None: what the weights allow
     """
 
     name: str
@@ -58,6 +59,7 @@ class Recipe:
     checkpoint: str
     targets: tuple[str, ...]
     graphs: Mapping[str, GraphRecipe]
+    deployment: str | None = None
 
     def scheme_for(self, graph: str, fqn: str) -> str:
         """Name of the scheme for the weight of module `fqn` (such as `model.layers.0.mlp.down_proj`) in `graph`."""
@@ -125,6 +127,7 @@ def read_recipe(path: Path) -> Recipe:
         checkpoint=table.text("checkpoint"),
         targets=targets,
         graphs=graphs,
+        deployment=table.choice("deployment", tuple(DEPLOYMENTS)) if "deployment" in table.table else None,
     )
 
 

@@ -13,6 +13,7 @@ from nexus_edge.bundle import GraphInfo, Manifest
 from nexus_edge.export.weights import StoredTensor, WeightsFile
 from nexus_edge.graphs import GraphSpec
 from nexus_edge.models.base import ReferenceModel
+from nexus_edge.recipe import Recipe
 from nexus_edge.targets import EXTRAS, TARGETS
 
 
@@ -52,7 +53,12 @@ class Target(Protocol):
         """Write the graphs and what other runtimes read beside them; the weights files are there already."""
 
 
-def make_target(name: str, model_type: str, specs: Sequence[GraphSpec]) -> Target:
-    """The writer of a format of `TARGETS`; raises MissingExtraError."""
+def make_target(name: str, recipe: Recipe, specs: Sequence[GraphSpec]) -> Target:
+    """The writer of a format of `TARGETS` for the graphs of a recipe.
+
+    Raises:
+        MissingExtraError: a package that it needs is not installed
+        RecipeError: the format cannot hold what the recipe asks for
+    """
     with needs_extra(f"target {name}", EXTRAS[name]):
-        return cast(Target, import_module(TARGETS[name]).make(model_type, specs))
+        return cast(Target, import_module(TARGETS[name]).make(recipe, specs))

@@ -24,6 +24,22 @@ def normalisation_table(mean: Rgb, std: Rgb) -> NDArray[np.float32]:
     return (scaled - np.array(mean, dtype=np.float32)[:, None]) / np.array(std, dtype=np.float32)[:, None]
 
 
+def without_normalisation(pixels: NDArray[np.float32], table: NDArray[np.float32]) -> NDArray[np.uint8] | None:
+    """The 8-bit values that `normalisation_table` made these of: [..., 3, height, width] in and out.
+
+    None where a number is none of the table's; that of another order of the arithmetic still is.
+    """
+    values = np.empty(pixels.shape, np.uint8)
+    for channel, outcomes in enumerate(table):
+        step = outcomes[1] - outcomes[0]
+        plane = pixels[..., channel, :, :]
+        nearest = np.clip(np.rint((plane - outcomes[0]) / step), 0, 255).astype(np.uint8)
+        if np.abs(outcomes[nearest] - plane).max(initial=0) > step / 10:
+            return None
+        values[..., channel, :, :] = nearest
+    return values
+
+
 def read_mean_std(config: Mapping[str, Any], keys: tuple[str, str], source: str) -> tuple[Rgb, Rgb]:
     """Mean and deviation of RGB in 0..1 under these keys of a JSON file, by default CLIP's; raises CheckpointError."""
     mean = _rgb(config.get(keys[0], CLIP_MEAN), keys[0], source)

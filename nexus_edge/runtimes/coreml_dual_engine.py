@@ -3,17 +3,21 @@
 The evaluator emulates float16 and shows what an iPhone would compute.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.errors import BundleError
 from nexus_edge.runtimes.coreml_parts import package_of
+from nexus_edge.runtimes.coreml_pictures import IMAGE as PICTURE
+from nexus_edge.runtimes.coreml_pictures import pictures_of
 from nexus_edge.runtimes.coreml_session import CoremlFunction, open_function
 from nexus_edge.runtimes.dual_engine import IMAGE, TEXT
 from nexus_edge.runtimes.engine import EngineOptions, Floats, Ids
 from nexus_edge.runtimes.mil import MilFunction, MilModel
+from nexus_edge.runtimes.mil.registry import Array
 
 PIXELS, IDS = "pixel_values", "input_ids"
 
@@ -28,46 +32,55 @@ class CoremlDualEngine:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
-        self._functions: dict[str, Mapping[int, MilFunction]] = {}
         self._opened: dict[str, CoremlFunction] = {}
 
     def encode_images(self, pixel_values: Floats) -> Floats:
         """See `DualEngine.encode_images`."""
-        (function,) = self._taking(IMAGE, PIXELS).values()
-        return _stacked(self._open(function), PIXELS, pixel_values)
+        function = self._image_function
+        if PIXELS in function.inputs:
+            return self._one_by_one(function, PIXELS, [pixels[np.newaxis] for pixels in pixel_values])
+        pictures = pictures_of(pixel_values, package_of(self._bundle, IMAGE).parent)
+        return self._one_by_one(function, PICTURE, list(pictures.transpose(0, 2, 3, 1)))
 
     def encode_texts(self, input_ids: Ids) -> Floats:
         """See `DualEngine.encode_texts`; the shortest function that the texts fit into computes them."""
-        functions, tokens = self._taking(TEXT, IDS), input_ids.shape[1]
+        functions, tokens = self._text_functions, input_ids.shape[1]
         longest = max(functions)
         if tokens > longest:
             raise BundleError(f"{self._bundle.root}: texts of {tokens} tokens, the text encoder takes {longest}")
         width = min(size for size in functions if size >= tokens)
-        return _stacked(self._open(functions[width]), IDS, np.pad(input_ids, ((0, 0), (0, width - tokens))))
+        padded = np.pad(input_ids, ((0, 0), (0, width - tokens)))
+        return self._one_by_one(functions[width], IDS, [ids[np.newaxis] for ids in padded])
 
-    def _open(self, function: MilFunction) -> CoremlFunction:
+    @cached_property
+    def _image_function(self) -> MilFunction:
+        """The function for pixels; a package for one function has that for a picture."""
+        functions = self._functions(IMAGE)
+        found = [function for name in (PIXELS, PICTURE) for function in functions if name in function.inputs]
+        if not found:
+            raise BundleError(f"{self._bundle.root}: no function of {IMAGE} takes {PIXELS}; export the bundle again")
+        return found[0]
+
+    @cached_property
+    def _text_functions(self) -> Mapping[int, MilFunction]:
+        """By the tokens that they take."""
+        functions = [function for function in self._functions(TEXT) if IDS in function.inputs]
+        sizes = [(function.inputs[IDS].shape[1], function) for function in functions]
+        found = {size: function for size, function in sizes if isinstance(size, int)}
+        if not found:
+            raise BundleError(f"{self._bundle.root}: no function of {TEXT} takes {IDS}; export the bundle again")
+        return found
+
+    def _functions(self, graph: str) -> list[MilFunction]:
+        return list(MilModel.open(package_of(self._bundle, graph)).functions.values())
+
+    def _one_by_one(self, function: MilFunction, name: str, values: Sequence[Array]) -> Floats:
+        """What the package is made for."""
         if function.where not in self._opened:
             self._opened[function.where] = open_function(function)
-        return self._opened[function.where]
-
-    def _taking(self, graph: str, name: str) -> Mapping[int, MilFunction]:
-        """Functions of a graph's package with an input of this name, by its second size."""
-        if graph not in self._functions:
-            package = package_of(self._bundle, graph)
-            functions = MilModel.open(package).functions.values()
-            sizes = [(function.inputs[name].shape[1], function) for function in functions if name in function.inputs]
-            found = {size: function for size, function in sizes if isinstance(size, int)}
-            if not found:
-                raise BundleError(f"{package}: no function takes {name}; export the bundle again")
-            self._functions[graph] = found
-        return self._functions[graph]
-
-
-def _stacked(function: CoremlFunction, name: str, values: Floats | Ids) -> Floats:
-    """Row by row, which is what the package is made for."""
-    (output,) = function.outputs
-    rows = [function.run({name: values[row : row + 1]})[output] for row in range(len(values))]
-    embeddings: Floats = np.concatenate(rows)
-    if not np.isfinite(embeddings).all():
-        raise BundleError(f"{function.where}: computes numbers that are none (NaN); export the bundle again")
-    return embeddings
+        opened = self._opened[function.where]
+        (output,) = function.outputs
+        embeddings: Floats = np.concatenate([opened.run({name: value})[output] for value in values])
+        if not np.isfinite(embeddings).all():
+            raise BundleError(f"{function.where}: computes numbers that are none (NaN); export the bundle again")
+        return embeddings

@@ -23,6 +23,7 @@ from nexus_edge.models.phi3_v import Phi3V
 from nexus_edge.parity.sources import load_quantized
 from nexus_edge.quant.linear import QuantLinear
 from nexus_edge.quant.tensor import QuantizedTensor
+from nexus_edge.recipe import find_recipe
 from nexus_edge.runtimes.mil import MilFunction, MilModel
 
 HALF = 5e-3  # relative: weights, scales and tables rounded to float16 (2^-11 each) through up to 6 layers
@@ -253,4 +254,4 @@ def test_without_coremltools_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setitem(sys.modules, "coremltools", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'nexus-edge\[coreml\]'"):
-        make_target("coreml", "biomedclip", ())
+        make_target("coreml", find_recipe("biomedclip", "int8"), ())

@@ -10,8 +10,9 @@ from PIL import Image
 
 from nexus_edge import processing
 from nexus_edge.bundle import Bundle
+from nexus_edge.errors import ParityError
 from nexus_edge.parity import ladder
-from nexus_edge.parity.report import NotRunError, Rung
+from nexus_edge.parity.report import Rung
 from nexus_edge.parity.runners import runner_of
 from nexus_edge.parity.runners.coreml_pictures import PictureStage
 from nexus_edge.runtimes.mil import MilModel
@@ -62,13 +63,11 @@ def test_pixels_become_the_picture_that_they_were_made_of(coreml_dual: Bundle) -
     found = PictureStage(stage, folder).run({"pixel_values": pixels})["image_embeds"]
     function = MilModel.open(folder / "image_encoder.mlpackage").functions["image"]
     np.testing.assert_array_equal(found, function.run({"image": picture}, precision="fp16")["image_embeds"])
-    with pytest.raises(NotRunError, match=r"none of a picture with the mean and deviation of metadata\.json"):
+    with pytest.raises(ParityError, match=r"metadata\.json: the pixels are none of a picture with this mean"):
         PictureStage(stage, folder).run({"pixel_values": pixels + np.float32(0.005)})
 
 
 def test_a_folder_without_metadata_is_said(coreml_dual: Bundle, tmp_path: Path) -> None:
-    from nexus_edge.errors import ParityError
-
     stage = runner_of("coreml").open(coreml_dual.graph("coreml", "image_encoder"), "image_encoder.image")
     with pytest.raises(ParityError, match=r"metadata\.json has no mean and deviation"):
         PictureStage(stage, tmp_path).run({"pixel_values": np.zeros((1, 3, 128, 128), np.float32)})

@@ -43,7 +43,7 @@ def _normalization(processor: Path) -> Mapping[str, Tensor]:
     return {"center": 255 * mean, "factor": 1 / (255 * std)}
 
 
-def _image_packages(model: BiomedClip) -> list[Package]:
+def _image_packages(model: BiomedClip, ios: int | None) -> list[Package]:
     size = model.params.vision.image_size
     sizes = (1, 3, size, size)
     embeds = (TensorSpec("image_embeds", "float32", (1, model.embed_dim)),)
@@ -57,10 +57,10 @@ def _image_packages(model: BiomedClip) -> list[Package]:
     )
     pixels = Function("pixel_values", ImageEncoder(model), (TensorSpec("pixel_values", "float32", sizes),), embeds)
     note = _PIXELS.format(size)
-    return _packages("image_encoder", "image", model.visual, (pixels, picture), picture, _IMAGE_UNITS, note)
+    return _packages("image_encoder", "image", model.visual, (pixels, picture), picture, _IMAGE_UNITS, note, ios)
 
 
-def _text_packages(model: BiomedClip) -> list[Package]:
+def _text_packages(model: BiomedClip, ios: int | None) -> list[Package]:
     functions = tuple(
         Function(
             f"tokens_{tokens}",
@@ -71,21 +71,31 @@ def _text_packages(model: BiomedClip) -> list[Package]:
         for tokens in reversed(text_lengths(model.context_length))
     )
     note = "Ids are filled up with 0; take the shortest function that the text fits into."
-    return _packages("text_encoder", "text", model.text, functions, functions[0], _TEXT_UNITS, note)
+    return _packages("text_encoder", "text", model.text, functions, functions[0], _TEXT_UNITS, note, ios)
 
 
 def _packages(
-    file: str, role: Role, tower: nn.Module, functions: tuple[Function, ...], only: Function, units: str, note: str
+    file: str,
+    role: Role,
+    tower: nn.Module,
+    functions: tuple[Function, ...],
+    only: Function,
+    units: str,
+    note: str,
+    ios: int | None,
 ) -> list[Package]:
-    packages = [Package(file, role, functions, units, IOS_BLOCKS, note)]
-    if oldest_ios(tower) <= IOS_ROWS:
-        packages.append(Package(f"{file}_ios{IOS_ROWS}", role, (only,), units, IOS_ROWS, note))
-    return packages
+    """A package for iOS 18 with all functions, and one for iOS 17 with the one that apps need; or the one asked for."""
+    newest = Package(file, role, functions, units, IOS_BLOCKS, note)
+    if ios == IOS_ROWS:
+        return [Package(file, role, (only,), units, IOS_ROWS, note)]
+    if ios == IOS_BLOCKS or oldest_ios(tower) > IOS_ROWS:
+        return [newest]
+    return [newest, Package(f"{file}_ios{IOS_ROWS}", role, (only,), units, IOS_ROWS, note)]
 
 
-def _build(spec: GraphSpec) -> Sequence[Package]:
+def _build(spec: GraphSpec, ios: int | None) -> Sequence[Package]:
     model = root_of(spec, BiomedClip)
-    return _image_packages(model) if spec.name == "image_encoder" else _text_packages(model)
+    return _image_packages(model, ios) if spec.name == "image_encoder" else _text_packages(model, ios)
 
 
 FAMILY = Family(_build, facts)

@@ -66,13 +66,18 @@ class Family:
     """A family of models.
 
     Attributes:
-        packages: from a graph of the model's split to the packages that it becomes
+        packages: from a graph of the model's split, and the oldest iOS that must load it, to the packages that it is;
+            without such an iOS, to the best for iOS 18 and, where the weights allow it, one for an older system
         facts: what an app must know beside the packages, sections of metadata.json by name; from what the bundle is
             written with and its `processor/` folder
+        ios: the oldest that the programs themselves need, whatever the weights
+        reason: why, the end of "it needs iOS 18 for ..."
     """
 
-    packages: Callable[[GraphSpec], Sequence[Package]]
+    packages: Callable[[GraphSpec, int | None], Sequence[Package]]
     facts: Callable[[Ingredients, Path], Mapping[str, Any]]
+    ios: int = 17
+    reason: str = ""
 
 
 def root_of(spec: GraphSpec, kind: type[Model]) -> Model:

@@ -22,6 +22,8 @@ from nexus_edge.export.coreml.phi3_v_modules import (
     cache_names,
     rotary_tables,
 )
+from nexus_edge.export.coreml.schemes import IOS_BLOCKS
+from nexus_edge.graphs import GraphSpec
 from nexus_edge.layers.hd_assembly import MERGED
 from nexus_edge.models.phi3_v import Phi3V
 
@@ -121,9 +123,13 @@ def _bytes(module: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
 
 
+def _build(spec: GraphSpec, ios: int | None) -> Sequence[Package]:
+    return _PACKAGES[spec.name](root_of(spec, Phi3V))
+
+
 _PACKAGES: dict[str, Callable[[Phi3V], Sequence[Package]]] = {
     "vision_encoder": _vision,
     "embed_tokens": _embedding,
     "decoder": _decoder,
 }
-FAMILY = Family(lambda spec: _PACKAGES[spec.name](root_of(spec, Phi3V)), facts)
+FAMILY = Family(_build, facts, IOS_BLOCKS, "the decoder's caches, which are states")

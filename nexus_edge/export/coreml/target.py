@@ -19,10 +19,13 @@ from nexus_edge.export.coreml.joining import MODEL
 from nexus_edge.export.coreml.metadata import about_model, graph_name, write_metadata
 from nexus_edge.export.coreml.package import About, write_package
 from nexus_edge.export.coreml.program import Read, quiet, tensor_names, trace
+from nexus_edge.export.coreml.schemes import require_ios
 from nexus_edge.export.target import Ingredients
 from nexus_edge.export.weights import WeightsFile
 from nexus_edge.graphs import GraphSpec
 from nexus_edge.models.loading import to_torch
+from nexus_edge.recipe import Recipe
+from nexus_edge.targets import DEPLOYMENTS
 
 FOLDER = "coreml"
 FAMILIES = {
@@ -32,11 +35,14 @@ FAMILIES = {
 """model_type -> module with its `FAMILY`."""
 
 
-def make(model_type: str, specs: Sequence[GraphSpec]) -> "CoremlTarget":
+def make(recipe: Recipe, specs: Sequence[GraphSpec]) -> "CoremlTarget":
     """See `nexus_edge.export.target.make_target`."""
     with quiet():
         import_module("coremltools")  # now, and not after minutes of quantizing
-    return CoremlTarget(import_module(FAMILIES[model_type]).FAMILY)
+    family: Family = import_module(FAMILIES[recipe.model_type]).FAMILY
+    if recipe.deployment is not None:
+        require_ios(recipe, specs, family)
+    return CoremlTarget(family, DEPLOYMENTS[recipe.deployment] if recipe.deployment else None)
 
 
 @dataclass(frozen=True)
@@ -50,14 +56,14 @@ class _Translated:
 class CoremlTarget:
     """Traced graphs that wait for their weights; see `nexus_edge.export.target.Target`."""
 
-    def __init__(self, family: Family) -> None:
-        self._family = family
+    def __init__(self, family: Family, ios: int | None) -> None:
+        self._family, self._ios = family, ios
         self._done: dict[str, list[_Translated]] = {}
 
     def translate(self, spec: GraphSpec) -> None:
         self._done[spec.name] = [
             _Translated(package, tuple(trace(function) for function in package.functions))
-            for package in self._family.packages(spec)
+            for package in self._family.packages(spec, self._ios)
         ]
 
     def weights_files(self, graph: str) -> Sequence[WeightsFile]:

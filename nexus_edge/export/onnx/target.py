@@ -11,13 +11,14 @@ from nexus_edge.export.onnx.emit import attach_weights, save, tensor_names, tran
 from nexus_edge.export.target import Ingredients
 from nexus_edge.export.weights import WeightsFile
 from nexus_edge.graphs import GraphSpec
+from nexus_edge.recipe import Recipe
 
 FOLDER = "onnx"
 
 
-def make(model_type: str, specs: Sequence[GraphSpec]) -> "OnnxTarget":
+def make(recipe: Recipe, specs: Sequence[GraphSpec]) -> "OnnxTarget":
     """See `nexus_edge.export.target.make_target`."""
-    return OnnxTarget(model_type, specs)
+    return OnnxTarget(recipe.model_type, specs)
 
 
 class OnnxTarget:

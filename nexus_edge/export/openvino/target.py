@@ -13,6 +13,7 @@ from nexus_edge.export.openvino.model import convert
 from nexus_edge.export.target import Ingredients
 from nexus_edge.export.weights import StoredTensor, WeightsFile
 from nexus_edge.graphs import GraphSpec
+from nexus_edge.recipe import Recipe
 
 FOLDER = "openvino"
 FAMILIES = {
@@ -22,9 +23,9 @@ FAMILIES = {
 """model_type -> module with its `FAMILY`."""
 
 
-def make(model_type: str, specs: Sequence[GraphSpec]) -> "OpenVinoTarget":
+def make(recipe: Recipe, specs: Sequence[GraphSpec]) -> "OpenVinoTarget":
     """See `nexus_edge.export.target.make_target`."""
-    return OpenVinoTarget(import_module(FAMILIES[model_type]).FAMILY)
+    return OpenVinoTarget(import_module(FAMILIES[recipe.model_type]).FAMILY)
 
 
 @dataclass(frozen=True)

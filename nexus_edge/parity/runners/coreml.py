@@ -5,7 +5,7 @@ a text is filled up with zeros, which the models do not look at. coreml_layers.p
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -15,16 +15,17 @@ from nexus_edge.bundle import TensorSpec
 from nexus_edge.errors import BundleError, ParityError
 from nexus_edge.parity.metrics import Array, Values
 from nexus_edge.parity.report import NotRunError
-from nexus_edge.parity.runners import Counterpart, Layers, Stage, coreml_vlm, one_by_one
+from nexus_edge.parity.runners import Counterpart, Layers, Stage, coreml_vlm
 from nexus_edge.parity.runners.coreml_layers import Call, Caller
-from nexus_edge.parity.runners.coreml_pictures import IMAGE, PictureStage
+from nexus_edge.parity.runners.coreml_pictures import PictureStage
 from nexus_edge.parity.stages import in_order
+from nexus_edge.runtimes.coreml_pictures import IMAGE
 from nexus_edge.runtimes.mil import Feature, MilFunction, MilModel
 
 Specs = Mapping[str, TensorSpec]
 
-_VARIANT = re.compile(r"(\w+?)(?:_ios\d+)?(?:\.\w+)?")
-"""`<graph>`, of another system, and another function: `image_encoder_ios17`, `text_encoder.tokens_64`."""
+_FORM = re.compile(r"(\w+?)(?:_ios\d+)?(?:\.\w+)?")
+"""`<graph>`, for another system, another function: `image_encoder_ios17`, `text_encoder.tokens_64`."""
 
 
 class CoremlStage:
@@ -85,20 +86,15 @@ class CoremlRunner:
     def counterparts(self, files: Mapping[str, Path]) -> list[Counterpart]:
         if coreml_vlm.is_vlm(files):
             return coreml_vlm.counterparts(files)
-        # The first function of a package that is a whole graph of the split has that graph's name.
-        whole = {name: path for name, path in files.items() if name == path.parents[2].stem and "_ios" not in name}
-        return [*one_by_one(self, whole), *self._variants(whole, files)]
-
-    def _variants(self, whole: Collection[str], files: Mapping[str, Path]) -> list[Counterpart]:
-        """Other functions for a whole graph of the split, and its packages for older systems."""
-        names = [(name, _VARIANT.fullmatch(name)) for name in files if name not in whole]
+        # Each graph of the split is a package, and perhaps one for an older system, of several functions each.
+        names = [(name, _FORM.fullmatch(name)) for name in files]
         return [
-            Counterpart(name, match[1], partial(self._variant, files[name], name))
+            Counterpart(name, match[1], partial(self._open_form, files[name], name))
             for name, match in names
-            if match is not None and match[1] in whole
+            if match is not None and match[1] in files
         ]
 
-    def _variant(self, path: Path, graph: str, layers: Layers) -> Stage:
+    def _open_form(self, path: Path, graph: str, layers: Layers) -> Stage:
         stage = self.open(path, graph, layers)
         return PictureStage(stage, path.parents[3]) if IMAGE in stage.inputs else stage
 
