@@ -1,22 +1,18 @@
 """The KV cache: buffers that the decoder reads and writes in place, grown as a sequence needs it."""
 
-import math
-import mmap
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 from nexus_edge.errors import BundleError
+from nexus_edge.runtimes.memory import mapped_zeros
 
 BLOCK = 256  # tokens; capacities are multiples of it
 GROWTH = 2
-PRIVATE = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS", 0)
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
@@ -96,7 +92,7 @@ class KVCache:
         for spec in self._specs:
             old = self._buffers[spec.past]
             if old.shape[2] < tokens:
-                grown = _mapped_zeros((1, spec.heads, capacity, spec.width), spec.dtype)
+                grown = mapped_zeros((1, spec.heads, capacity, spec.width), spec.dtype)
                 grown[:, :, :used] = old[:, :, :used]
                 self._buffers[spec.past] = grown
                 self._values.pop(spec.past, None)
@@ -112,11 +108,3 @@ class KVCache:
             binding.bind_ortvalue_output(spec.present, value)
             self._values[spec.past] = value
         self._bound = self.capacity
-
-
-def _mapped_zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Zeros that take no memory until they are written; `numpy.zeros` promises that for large arrays only."""
-    size = math.prod(shape) * dtype.itemsize
-    # Windows has one kind of anonymous mapping; elsewhere the default is one for several processes, which costs more.
-    mapped = mmap.mmap(-1, size) if sys.platform == "win32" else mmap.mmap(-1, size, flags=PRIVATE)
-    return np.frombuffer(mapped, dtype).reshape(shape)

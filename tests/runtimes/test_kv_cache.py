@@ -92,7 +92,7 @@ def test_growth_that_was_interrupted_is_finished_by_the_next_call(monkeypatch: p
     cache, binding = KVCache(SPECS), Binding()
     cache.reserve(1, used=0)
     cache.bind(binding)
-    zeros, calls = kv_cache._mapped_zeros, []
+    zeros, calls = kv_cache.mapped_zeros, []
 
     def interrupted(*args: object) -> np.ndarray:
         calls.append(args)
@@ -100,7 +100,7 @@ def test_growth_that_was_interrupted_is_finished_by_the_next_call(monkeypatch: p
             raise KeyboardInterrupt
         return zeros(*args)
 
-    monkeypatch.setattr(kv_cache, "_mapped_zeros", interrupted)
+    monkeypatch.setattr(kv_cache, "mapped_zeros", interrupted)
     with pytest.raises(KeyboardInterrupt):
         cache.reserve(BLOCK + 1, used=1)
     assert cache.capacity == BLOCK, "the smallest buffer counts"
