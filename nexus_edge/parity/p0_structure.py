@@ -63,15 +63,18 @@ def _graph_problems(lab: Lab, runner: Runner, name: str, info: GraphInfo) -> lis
     try:
         # A runtime copies every weight into its kernels' own layout when it loads a graph.
         lab.require_memory(2 * weight_bytes(lab.bundle), "loading every graph")
+        loads = True
     except NotRunError as error:
         lab.note(f"graphs were read, not loaded: {error}")
-        inputs, outputs = runner.interface(path, name)
-    else:
-        try:
+        loads = False
+    try:
+        if loads:
             stage = runner.open(path, name)
-        except ParityError as error:
-            return [str(error)]
-        inputs, outputs = stage.inputs, stage.outputs
+            inputs, outputs = stage.inputs, stage.outputs
+        else:
+            inputs, outputs = runner.interface(path, name)
+    except ParityError as error:
+        return [str(error)]
     return [*_differences("input", info.inputs, inputs), *_differences("output", info.outputs, outputs)]
 
 

@@ -48,12 +48,12 @@ def check_weights(lab: Lab) -> list[Check]:
 
 
 def check_other_targets(lab: Lab) -> list[Check]:
-    """One check for each graph of each further target that keeps its weights in files of tensors."""
-    first, *others = lab.manifest.targets
+    """One check for each graph of each target, where there are several: the first one's numbers are the measure."""
+    first, *others = targets = lab.manifest.targets
     reference = BundleWeights(lab.bundle, first)
     return [
         replace(check, target=target)
-        for target in others
+        for target in (targets if others else ())
         for check in _same_numbers(lab, reference, BundleWeights(lab.bundle, target))
     ]
 

@@ -105,7 +105,7 @@ class Runner(Protocol):
         """
 
     def interface(self, path: Path, graph: str) -> tuple[Mapping[str, TensorSpec], Mapping[str, TensorSpec]]:
-        """Inputs and outputs that a graph's file declares, by name, without loading a weight."""
+        """Inputs and outputs that a graph's file declares, by name, without loading a weight; raises ParityError."""
 
 
 def one_by_one(runner: Runner, files: Mapping[str, Path]) -> list[Counterpart]:

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import openvino as ov
 
+from nexus_edge.errors import BundleError, ParityError
 from nexus_edge.parity.precisions import EXACT, SHIPPED, in_words
 from nexus_edge.parity.runners import Counterpart, Layers, Stage
 from nexus_edge.parity.runners.openvino_graph import OpenVinoGraph, Specs, specs_of
 from nexus_edge.parity.runners.openvino_stages import DecoderStage, EmbeddingStage, VisionStage
+from nexus_edge.runtimes.openvino_check import check_graph
+from nexus_edge.runtimes.openvino_session import reported_as_bundle_error
 from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
 
@@ -42,7 +45,12 @@ class OpenVinoRunner:
         ]
 
     def interface(self, path: Path, graph: str) -> tuple[Specs, Specs]:
-        model = ov.Core().read_model(path)
+        try:
+            check_graph(path)
+            with reported_as_bundle_error(path, "cannot be loaded"):
+                model = ov.Core().read_model(path)
+        except BundleError as error:
+            raise ParityError(f"{path.name} does not load: {error}") from error
         return specs_of(model.inputs), specs_of(model.outputs)
 
 
