@@ -25,6 +25,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from steps import child, once, say
 
 from nexus_edge.runtimes.machine import machine, peak_rss_bytes
 
@@ -62,8 +63,12 @@ def compare(
     folder.mkdir(parents=True, exist_ok=True)
     for recipe in RECIPES:
         done = folder / recipe / "manifest.json"
-        _once(done, f"our {recipe} bundle", lambda recipe=recipe: _child("make-bundle", checkpoint, folder, recipe))
-    _once(folder / "reference.npz", "reference and peers", lambda: _child("make-peers", checkpoint, folder))
+        once(
+            done,
+            f"our {recipe} bundle",
+            lambda recipe=recipe: child(__file__, "make-bundle", checkpoint, folder, recipe),
+        )
+    once(folder / "reference.npz", "reference and peers", lambda: child(__file__, "make-peers", checkpoint, folder))
     engines = [name for name in (*PEERS, *OURS) if any(part in name for part in only.split(","))]
     results = {tower: _measure(tower, engines, folder, threads, rounds, seconds) for tower in TOWERS}
     clock = "processor's time" if threads == 1 else "wall time"
@@ -183,7 +188,7 @@ def _measure(
                 del workers[name]
         for number in range(rounds):
             for batch in BATCHES:
-                _say(f"{tower} tower, round {number + 1} of {rounds}, batch {batch}")
+                say(f"{tower} tower, round {number + 1} of {rounds}, batch {batch}")
                 for name, worker in workers.items():
                     best = _ask(worker, batch, seconds)
                     rate = batch / best
@@ -238,23 +243,6 @@ def _table(tower: str, rows: dict[str, dict[str, Any]]) -> str:
         rates = " | ".join(f"{row[str(batch)]:.2f}" for batch in BATCHES)
         lines.append(f"| {name} | {rates} | {row['cosine']:.5f} | {row['peak_rss_bytes'] / 1e6:.0f} |")
     return "\n".join(lines) + "\n"
-
-
-def _child(*arguments: object) -> None:
-    """Run one of the hidden commands in a process of its own."""
-    subprocess.run([sys.executable, __file__, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
-
-
-def _once(done: Path, what: str, make: Callable[[], Any]) -> None:
-    """Make what is not there; `done` is the file that is written last."""
-    if done.is_file():
-        return
-    _say(what)
-    make()
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -16,15 +16,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
+from steps import child, once, say
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import StreamingSafetensorsWriter, SyntheticCheckpoint, tiny_folder
@@ -52,15 +52,21 @@ def compare(
     work.mkdir(parents=True, exist_ok=True)
     text, genai = work / f"text-{layers}", work / f"genai-{layers}"
     bundle = work / f"{Path(recipe).stem}-{layers}"
-    _once(text / "config.json", "text-only checkpoint", lambda: _child("write-text", text, "--layers", layers))
-    _once(genai / "genai_config.json", "GenAI's builder", lambda: _build(text, genai, work / "cache"))
-    _once(bundle / "manifest.json", "our export", lambda: _child("export-bundle", bundle, recipe, "--layers", layers))
+    once(text / "config.json", "text-only checkpoint", lambda: child(__file__, "write-text", text, "--layers", layers))
+    once(genai / "genai_config.json", "GenAI's builder", lambda: _build(text, genai, work / "cache"))
+    once(
+        bundle / "manifest.json",
+        "our export",
+        lambda: child(__file__, "export-bundle", bundle, recipe, "--layers", layers),
+    )
     results: dict[str, list[dict[str, float]]] = {engine: [] for engine in ENGINES}
     for number in range(rounds):
         for engine in ENGINES:
-            _say(f"round {number + 1} of {rounds}: {engine}")
+            say(f"round {number + 1} of {rounds}: {engine}")
             folder = bundle if engine == "nexus-edge" else genai
-            output = _child("run-engine", engine, folder, "--prompt-tokens", prompt_tokens, "--new-tokens", new_tokens)
+            output = child(
+                __file__, "run-engine", engine, folder, "--prompt-tokens", prompt_tokens, "--new-tokens", new_tokens
+            )
             results[engine].append(json.loads(output.splitlines()[-1]))
     _report(results, layers, prompt_tokens, new_tokens)
 
@@ -138,22 +144,6 @@ def _build(text: Path, out: Path, cache: Path) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def _child(*arguments: object) -> str:
-    """Run one of the hidden commands in a process of its own; its output."""
-    command = [sys.executable, __file__, *map(str, arguments)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def _once(done: Path, what: str, make: Callable[[], Any]) -> None:
-    """Make what is not there; `done` is the file that is written last."""
-    if done.is_file():
-        _say(f"{what}: {done.parent} is there")
-        return
-    started = time.perf_counter()
-    make()
-    _say(f"{what}: {done.parent} in {time.perf_counter() - started:.0f} s")
-
-
 def _report(results: dict[str, list[dict[str, float]]], layers: int, prompt_tokens: int, new_tokens: int) -> None:
     typical = {
         engine: {name: median(run[name] for run in runs) for name in runs[0]} for engine, runs in results.items()
@@ -171,10 +161,6 @@ def _report(results: dict[str, list[dict[str, float]]], layers: int, prompt_toke
     for engine in ENGINES[:2]:
         print(f"decode, nexus-edge / {engine}: {ours / typical[engine]['decode']:.2f} (goal {GOAL})")
     print(json.dumps({"layers": layers, "prompt_tokens": prompt_tokens, "new_tokens": new_tokens, **typical}))
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 """The ways in which a runtime can be asked to compute, where a target knows several; needs no runtime."""
 
+from dataclasses import replace
+
 from nexus_edge.runtimes import EngineOptions
 from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
 EXACT = OpenVinoSettings("f32", 0, "f32")
 """Nothing is rounded: what differs from PyTorch now is an error of the graph."""
-SHIPPED = OpenVinoSettings()
-"""What the runtime takes unless it is told otherwise."""
-BF16 = OpenVinoSettings("bf16", SHIPPED.quantization_group, SHIPPED.cache)
-"""What `nexus-edge tune` may choose where the CPU has bf16."""
+BF16 = OpenVinoSettings()
+"""What the runtime takes unless it is told otherwise, where the CPU has bf16."""
+SHIPPED = replace(BF16, precision="f32")
+"""What becomes of that on every other CPU, and what `nexus-edge tune` may choose."""
 
 COREML = "f16"
 """How Core ML computes, and our evaluator in its place."""
