@@ -22,7 +22,7 @@ struct AskView: View {
                     }
                 }
                 ConversationSection(answers: answers)
-                ModelChoice(task: .answers, chosen: $model)
+                ModelChoice(purpose: .answers, chosen: $model)
             }
             .navigationTitle("Ask")
             .toolbar {

@@ -24,7 +24,7 @@ struct ClassifyView: View {
                     Text("Of these labels alone: they add up to 100 %, even if none fits. Not a medical device.")
                         .font(.footnote).foregroundStyle(.secondary)
                 }
-                ModelChoice(task: .compares, chosen: $model)
+                ModelChoice(purpose: .compares, chosen: $model)
             }
             .navigationTitle("Labels")
         }

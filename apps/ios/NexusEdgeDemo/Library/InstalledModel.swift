@@ -3,13 +3,15 @@ import NexusEdge
 
 /// A bundle on this device, as its metadata.json describes it.
 struct InstalledModel: Identifiable, Hashable, Sendable {
-    enum Task: Sendable { case answers, compares }
+    enum Purpose: Sendable { case answers, compares }
 
     let folder: URL
     let name: String
-    let task: Task
+    let purpose: Purpose
     /// Whose numbers these are: "real", or a small checkpoint of the project's own.
     let weights: String
+    /// Where the checkpoint came from.
+    let source: String
     let license: String?
     /// Hash of the bundle's manifest.
     let manifest: String
@@ -24,16 +26,17 @@ struct InstalledModel: Identifiable, Hashable, Sendable {
         self.folder = folder
         self.isBuiltIn = isBuiltIn
         name = metadata.model.name
-        task = metadata.generation == nil ? .compares : .answers
+        purpose = metadata.generation == nil ? .compares : .answers
         weights = metadata.model.weights
+        source = metadata.model.source
         license = metadata.model.license
         manifest = metadata.model.manifestSha256
     }
 
     /// What a reader of the results has to know.
     var caution: String {
-        let purpose = task == .compares ? " Not a medical device." : " Answers can be wrong."
-        if weights == "real" { return "Published weights." + purpose }
-        return "Weights: \(weights), not the published model's. No result says anything about that model." + purpose
+        let use = " Results can be wrong. Not a medical device."
+        if weights == "real" { return "Weights: \(source)." + use }
+        return "Weights: \(weights), not the published model's. No result says anything about that model." + use
     }
 }

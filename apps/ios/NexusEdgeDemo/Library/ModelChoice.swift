@@ -2,7 +2,7 @@ import SwiftUI
 
 /// Which of the installed models is used, with what its reader has to know.
 struct ModelChoice: View {
-    let task: InstalledModel.Task
+    let purpose: InstalledModel.Purpose
     @Binding var chosen: InstalledModel?
     @Environment(ModelLibrary.self) private var library
 
@@ -10,7 +10,7 @@ struct ModelChoice: View {
         Section {
             Picker("Model", selection: $chosen) {
                 Text("None").tag(InstalledModel?.none)
-                ForEach(library.models(for: task)) { model in
+                ForEach(library.models(for: purpose)) { model in
                     Text(model.name).tag(Optional(model))
                 }
             }
@@ -22,7 +22,7 @@ struct ModelChoice: View {
     }
 
     private func chooseFirst() {
-        let models = library.models(for: task)
+        let models = library.models(for: purpose)
         if chosen.map(models.contains) != true { chosen = models.first }
     }
 }

@@ -63,6 +63,8 @@ enum ModelFolders {
     private static func folders(in place: URL) -> [URL] {
         let found = try? FileManager.default.contentsOfDirectory(
             at: place, includingPropertiesForKeys: nil, options: .skipsHiddenFiles)
-        return (found ?? []).filter(\.hasDirectoryPath).sorted { $0.path < $1.path }
+        return (found ?? []).filter {
+            FileManager.default.fileExists(atPath: $0.appendingPathComponent("metadata.json").path)
+        }.sorted { $0.path < $1.path }
     }
 }

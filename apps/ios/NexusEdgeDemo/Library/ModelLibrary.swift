@@ -8,7 +8,9 @@ final class ModelLibrary {
     private(set) var problems: [String] = []
     private(set) var isCopying = false
 
-    func models(for task: InstalledModel.Task) -> [InstalledModel] { models.filter { $0.task == task } }
+    func models(for purpose: InstalledModel.Purpose) -> [InstalledModel] {
+        models.filter { $0.purpose == purpose }
+    }
 
     func refresh() { (models, problems) = ModelFolders.installed() }
 

@@ -32,25 +32,30 @@ extension RgbImage {
     /// - Parameter orientation: the number of EXIF, 1 for a picture that stands upright
     public init(_ image: CGImage, orientation: Int = 1, name: String = "picture") throws {
         let (width, height) = (image.width, image.height)
-        // Drawn in its own space nothing is converted; grey, palettes and CMYK become sRGB.
+        // Drawn in its own space nothing is converted. Grey, palettes, CMYK, and what no 8 bits can hold become sRGB.
         let own = image.colorSpace.flatMap { $0.model == .rgb ? $0 : nil }
-        guard let space = own ?? CGColorSpace(name: CGColorSpace.sRGB) else {
-            throw NexusEdgeError.image("\(name): no colour space")
+        let spaces = [own, CGColorSpace(name: CGColorSpace.sRGB)].compactMap { $0 }
+        guard let drawn = spaces.lazy.compactMap({ draw(image, $0) }).first else {
+            throw NexusEdgeError.image("\(name): \(width)x\(height) cannot be drawn")
         }
-        var drawn = [UInt8](repeating: 0, count: width * height * 4)
-        let done = drawn.withUnsafeMutableBytes { bytes -> Bool in
-            guard
-                let context = CGContext(
-                    data: bytes.baseAddress, width: width, height: height, bitsPerComponent: 8, bytesPerRow: width * 4,
-                    space: space, bitmapInfo: CGImageAlphaInfo.premultipliedLast.rawValue)
-            else { return false }
-            context.draw(image, in: CGRect(x: 0, y: 0, width: width, height: height))
-            return true
-        }
-        guard done else { throw NexusEdgeError.image("\(name): \(width)x\(height) cannot be drawn") }
         self = try upright(
             width: width, height: height, pixels: withoutAlpha(drawn), orientation: orientation)
     }
+}
+
+/// [height, width, 4], multiplied by alpha; nil if Core Graphics cannot draw 8 bits in this space.
+private func draw(_ image: CGImage, _ space: CGColorSpace) -> [UInt8]? {
+    var drawn = [UInt8](repeating: 0, count: image.width * image.height * 4)
+    let done = drawn.withUnsafeMutableBytes { bytes -> Bool in
+        guard
+            let context = CGContext(
+                data: bytes.baseAddress, width: image.width, height: image.height, bitsPerComponent: 8,
+                bytesPerRow: image.width * 4, space: space, bitmapInfo: CGImageAlphaInfo.premultipliedLast.rawValue)
+        else { return false }
+        context.draw(image, in: CGRect(x: 0, y: 0, width: image.width, height: image.height))
+        return true
+    }
+    return done ? drawn : nil
 }
 
 /// Drops alpha as Python's processor does: the colours behind it stay. Core Graphics has multiplied them; what was fully
@@ -62,7 +67,8 @@ private func withoutAlpha(_ premultiplied: [UInt8]) -> [UInt8] {
             let alpha = Int(premultiplied[pixel * 4 + 3])
             for channel in 0..<3 {
                 let value = Int(premultiplied[pixel * 4 + channel])
-                result[pixel * 3 + channel] = UInt8(alpha == 255 || alpha == 0 ? value : min(255, (value * 255 + alpha / 2) / alpha))
+                let whole = alpha == 0 ? value : min(255, (value * 255 + alpha / 2) / alpha)
+                result[pixel * 3 + channel] = UInt8(whole)
             }
         }
         used = count * 3

@@ -15,10 +15,10 @@ public enum StandIn {
     nonisolated(unsafe) public static var backend: any StandInBackend = Nothing()
 }
 
-public struct StandInError: Error, CustomStringConvertible {
-    public let description: String
+public struct StandInError: LocalizedError {
+    public let errorDescription: String?
 
-    public init(_ description: String) { self.description = description }
+    public init(_ description: String) { errorDescription = description }
 }
 
 private struct Nothing: StandInBackend {
