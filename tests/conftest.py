@@ -1,6 +1,8 @@
 """Fixtures for tests of more than one folder."""
 
 import importlib
+import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -73,42 +75,55 @@ def golden_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Bun
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The embedded checkpoint in int4, without parity; read-only."""
-    from nexus_edge.pipeline import export
-
-    root = tmp_path_factory.mktemp("tiny") / "int4"
-    recipe = find_recipe("phi3-vision", "int4")
-    export(open_checkpoint("tiny", recipe.checkpoint), recipe, root, parity=False)
-    return Bundle.open(root)
+    return _embedded("phi3-vision", "int4", ("onnx",), tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def tiny_openvino(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The embedded checkpoint in int4 for OpenVINO and for ONNX Runtime, without parity; read-only."""
-    from nexus_edge.pipeline import export
-
-    root = tmp_path_factory.mktemp("tiny") / "int4"
-    recipe = find_recipe("phi3-vision", "int4").with_targets(("openvino", "onnx"))
-    export(open_checkpoint("tiny", recipe.checkpoint), recipe, root, parity=False)
-    return Bundle.open(root)
+    return _embedded("phi3-vision", "int4", ("openvino", "onnx"), tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def coreml_vlm(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The embedded checkpoint in int4 for Core ML, without parity; read-only."""
-    return _coreml("phi3-vision", "int4", tmp_path_factory)
+    """The embedded checkpoint in int4 for Core ML, its decoder in two packages, without parity; read-only."""
+    pytest.importorskip("coremltools", reason="needs the extra `coreml`")
+    from nexus_edge.export.coreml import phi3_v
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phi3_v, "CHUNK_BYTES", 300_000)  # of half a million
+        return _embedded("phi3-vision", "int4", ("coreml",), tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def coreml_dual(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The embedded dual encoder in int8 for Core ML, without parity; read-only."""
-    return _coreml("biomedclip", "int8", tmp_path_factory)
-
-
-def _coreml(model: str, precision: str, folders: pytest.TempPathFactory) -> Bundle:
     pytest.importorskip("coremltools", reason="needs the extra `coreml`")
+    return _embedded("biomedclip", "int8", ("coreml",), tmp_path_factory)
+
+
+def _embedded(model: str, precision: str, targets: tuple[str, ...], folders: pytest.TempPathFactory) -> Bundle:
+    """A bundle of an embedded checkpoint, made by the first of pytest-xdist's workers that needs it; others wait."""
+    base = folders.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    root = base / f"{model}-{precision}-{'-'.join(targets)}"
+    working = root.with_suffix(".working")
+    while not root.is_dir():
+        try:
+            working.mkdir()
+        except FileExistsError:
+            time.sleep(0.1)
+            continue
+        try:
+            if not root.is_dir():
+                _export(model, precision, targets, root)
+        finally:
+            working.rmdir()
+    return Bundle.open(root)
+
+
+def _export(model: str, precision: str, targets: tuple[str, ...], root: Path) -> None:
     from nexus_edge.pipeline import export
 
-    recipe = find_recipe(model, precision).with_targets(("coreml",))
-    root = folders.mktemp("coreml") / precision
+    recipe = find_recipe(model, precision).with_targets(targets)
     export(open_checkpoint("tiny", recipe.checkpoint), recipe, root, parity=False)
-    return Bundle.open(root)

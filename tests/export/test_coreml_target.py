@@ -29,6 +29,7 @@ from nexus_edge.runtimes.mil import MilFunction, MilModel
 HALF = 5e-3  # relative: weights, scales and tables rounded to float16 (2^-11 each) through up to 6 layers
 ROUNDED = 2e-2  # the same with every value between operations rounded to float16, through 4 layers and a cache
 SCALES = 2.0**-11  # a scale that becomes a float16
+CHUNKS = ("decoder_1_of_2", "decoder_2_of_2")  # of two layers each
 
 
 @pytest.fixture
@@ -178,17 +179,18 @@ def test_a_prompt_in_pieces_and_then_token_by_token(vlm: Bundle, precision: str,
     ids = torch.randint(1, 600, (1, 72), generator=torch.Generator().manual_seed(6))
     with torch.inference_mode():
         right = model(ids)[0]
-    embed, decoder, head = (package(vlm, name) for name in ("embed_tokens", "decoder_1_of_1", "head"))
-    state, rows = decoder.main.new_state(), []
+    embed, *chunks, head = (package(vlm, name) for name in ("embed_tokens", *CHUNKS, "head"))
+    states, rows = [chunk.main.new_state() for chunk in chunks], []
     for start, stop, width, function in ((0, 64, 64, "prefill"), (64, 70, 64, "prefill"), (70, 71, 1, "decode")):
         piece = np.zeros(
             (1, width), np.int32
         )  # the rest of the second piece is filled up, and overwritten by the third
         piece[0, : stop - start] = ids[0, start:stop]
         x = embed.functions[f"tokens_{width}"].run({"input_ids": piece}, precision=precision)["inputs_embeds"]
-        given = {"hidden_states": x, "position": np.array([start], np.int32), "length": np.array([71], np.int32)}
-        hidden = decoder.functions[function].run(given, state, precision)["output_hidden_states"]
-        rows.append(hidden[0, : stop - start])
+        given = {"position": np.array([start], np.int32), "length": np.array([71], np.int32)}
+        for chunk, state in zip(chunks, states, strict=True):
+            x = chunk.functions[function].run({"hidden_states": x, **given}, state, precision)["output_hidden_states"]
+        rows.append(x[0, : stop - start])
     logits = [
         head.main.run({"hidden_states": row[None, None]}, precision=precision)["logits"] for row in np.concatenate(rows)
     ]
@@ -199,13 +201,14 @@ def test_long_rope_changes_its_list_behind_the_limit(vlm: Bundle) -> None:
     model = original(vlm)
     assert isinstance(model, Phi3V)
     limit = model.params.rope.original_max_position_embeddings
-    decode = package(vlm, "decoder_1_of_1").functions["decode"]
+    chunks = [package(vlm, name).functions["decode"] for name in CHUNKS]
     generator = np.random.default_rng(8)
     x = generator.standard_normal((1, 1, model.params.hidden_size)).astype(np.float32) * 0.1
     for length in (limit, limit + 1):
         state = {
             name: generator.standard_normal(zeros.shape).astype(np.float32)
-            for name, zeros in decode.new_state().items()
+            for chunk in chunks
+            for name, zeros in chunk.new_state().items()
         }
         past = [
             torch.from_numpy(state[f"{part}_{place}"])[:, :, :700] for place in range(4) for part in ("key", "value")
@@ -219,9 +222,11 @@ def test_long_rope_changes_its_list_behind_the_limit(vlm: Bundle) -> None:
         )
         with torch.inference_mode():
             right, _ = model.model.decode(*given, pairs)
-        inputs = {"hidden_states": x, "position": np.array([700], np.int32), "length": np.array([length], np.int32)}
-        hidden = torch.from_numpy(decode.run(inputs, state)["output_hidden_states"])
-        found = model.model.norm(hidden).detach().numpy()
+        inputs = {"position": np.array([700], np.int32), "length": np.array([length], np.int32)}
+        hidden = x
+        for chunk in chunks:
+            hidden = chunk.run({"hidden_states": hidden, **inputs}, state)["output_hidden_states"]
+        found = model.model.norm(torch.from_numpy(hidden)).detach().numpy()
         assert distance(found, right) < HALF
 
 
@@ -242,7 +247,8 @@ def test_what_leaves_a_layer_has_its_name(encoders: Bundle, vlm: Bundle) -> None
     for bundle, file, layers in (
         (encoders, "image_encoder", [f"visual.trunk.blocks.{place}" for place in range(6)]),
         (encoders, "text_encoder", [f"text.transformer.encoder.layer.{place}" for place in range(2)]),
-        (vlm, "decoder_1_of_1", [f"model.layers.{place}" for place in range(3)]),
+        (vlm, CHUNKS[0], ["model.layers.0"]),
+        (vlm, CHUNKS[1], ["model.layers.2"]),
     ):
         values = package(bundle, file).main.values
         for layer in layers:
