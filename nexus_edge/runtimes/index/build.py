@@ -71,11 +71,10 @@ def build_index(
 
     Raises:
         InputError: `out` holds another model's index or is none, or no picture can be read
-        OutputError: it cannot be written
+        OutputError: it cannot be written, or another process is making it
     """
-    known = {} if fresh else _entries_of(out, model)
     with Journal(out, model.info.image_tower, model.info.embed_dim) as journal:
-        known |= journal.entries
+        known = ({} if fresh else _entries_of(out, model)) | journal.entries
         asked = {relative_to_index(picture, out): picture for picture in pictures}
         stamps, skipped = _stamps(asked)
         old = {name: known[name] for name, stamp in stamps.items() if name in known and known[name].stamp == stamp}

@@ -2,14 +2,16 @@
 
 import base64
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
+from nexus_edge._lock import try_lock
 from nexus_edge.errors import OutputError
 from nexus_edge.runtimes.engine import Floats
 from nexus_edge.runtimes.index.picture_index import Stamp
@@ -27,13 +29,14 @@ class Entry:
 
 
 class Journal:
-    """The file beside an index that is being made. It goes when the index is written, and stays when that fails.
+    """The file beside an index that is being made. It goes when the index is written, and stays when that fails,
+    if it holds anything.
 
     Attributes:
         entries: what an earlier run left, by the name of the picture in the index
 
     Raises:
-        OutputError: on entering, if the folder cannot be written.
+        OutputError: on entering, if the folder cannot be written, or another process is making this index.
     """
 
     def __init__(self, index: Path, image_tower: str, dim: int) -> None:
@@ -45,8 +48,9 @@ class Journal:
     def __enter__(self) -> "Journal":
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            end = self._read() if self.path.is_file() else 0
-            self._file = self.path.open("r+b" if end else "wb")
+            self._file = self._locked()
+            end = self._read()
+            self._holds_work = bool(self.entries)
             self._file.seek(end)
             self._file.truncate()  # a line that a killed process wrote half
             if not end:
@@ -54,6 +58,19 @@ class Journal:
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written: {error.strerror}; choose another -o") from error
         return self
+
+    def _locked(self) -> IO[bytes]:
+        while True:
+            file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+b")
+            if not try_lock(file):
+                file.close()
+                raise OutputError(
+                    f"{self.path}: another nexus-edge embed is writing it; wait for its end, or choose another -o"
+                )
+            # The other process may have removed the file between the two calls; then this is no longer the one there.
+            if self.path.exists() and os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
+                return file
+            file.close()
 
     def add(self, entries: Mapping[str, Entry]) -> None:
         """Append lines, and hand them to the system at once: they outlive this process. Raises OutputError."""
@@ -63,14 +80,18 @@ class Journal:
                 line = {"path": name, "size": entry.stamp.size, "time": entry.stamp.time, "embedding": values}
                 self._file.write(f"{json.dumps(line)}\n".encode())
             self._file.flush()
+            self._holds_work = self._holds_work or bool(entries)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written: {error.strerror}") from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        done = kind is None or not self._holds_work
+        if done and os.name != "nt":
+            self.path.unlink(missing_ok=True)  # before the lock goes, so that it is nobody else's
         self._file.close()
-        if kind is None:
+        if done and os.name == "nt":  # where an open file cannot be removed
             self.path.unlink(missing_ok=True)
 
     def _read(self) -> int:

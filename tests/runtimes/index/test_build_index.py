@@ -247,6 +247,28 @@ def test_a_place_that_cannot_be_written_is_known_before_the_work(
     assert engine.pictures == 0
 
 
+def test_two_at_once_do_not_write_into_each_other(
+    model: DualEncoder, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, refused = tmp_path / "i.npz", []
+    encode = model.engine.encode_images
+
+    def meanwhile(pixels: np.ndarray) -> np.ndarray:
+        if not refused:
+            with pytest.raises(
+                OutputError, match=r"i\.npz\.partial: another nexus-edge embed is writing it; wait"
+            ) as error:
+                build_index(model, pictures[:2], out)
+            refused.append(error)
+        return encode(pixels)
+
+    monkeypatch.setattr(model.engine, "encode_images", meanwhile)
+    assert build_index(model, pictures, out).embedded == 9
+    assert refused
+    assert build_index(model, pictures, out).unchanged == 9
+    assert not out.with_name("i.npz.partial").exists()
+
+
 def test_the_journal_says_what_it_is(
     model: DualEncoder, pictures: list[Path], tmp_path: Path, counting: Callable[..., Counting]
 ) -> None:
