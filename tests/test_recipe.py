@@ -84,7 +84,7 @@ BAD = {
     "unknown scheme": ('scheme = "int8"', 'scheme = "int9"', "vision_encoder: scheme = 'int9'; did you mean 'int8"),
     "unknown override": ('= "int8-g128"', '= "int8g128"', "overrides: lm_head = 'int8g128'; did you mean 'int8-g128'"),
     "unknown target": ('["onnx"]', '["onxx"]', "targets: 'onxx'; did you mean 'onnx'"),
-    "unknown system": ('name = "mine"', 'name = "mine"\ndeployment = "iOS16"', "deployment = 'iOS16'; did you mean 'iOS1"),
+    "unknown system": ('name = "mine"', 'name = "mine"\ndeployment = "iOS16"', "'iOS16'; did you mean 'iOS1"),
     "no target": ('["onnx"]', "[]", "targets must name each target once"),
     "target twice": ('["onnx"]', '["onnx", "onnx"]', "targets must name each target once"),
     "unknown cache type": ('kv_cache = "float32"', 'kv_cache = "fp32"', "kv_cache = 'fp32'"),
