@@ -10,10 +10,11 @@ import typer
 from nexus_edge.cli.progress import step_bar
 from nexus_edge.errors import BundleError, InputError, ParityError
 from nexus_edge.request import ExportRequest, Precision
+from nexus_edge.targets import TARGETS
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="phi3-vision or phi3.5-vision.")],
+    model: Annotated[str, typer.Argument(help="phi3-vision, phi3.5-vision or biomedclip.")],
     int4: Annotated[bool, typer.Option("--int4", help="4-bit weights (the default).")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="8-bit weights.")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Weights stored as float16.")] = False,
@@ -26,7 +27,8 @@ def export(
         Path | None, typer.Option("--recipe", metavar="FILE", help="Your own recipe instead of --int4 and the like.")
     ] = None,
     target: Annotated[
-        list[str] | None, typer.Option(metavar="onnx", help="Repeat it for several; default: the recipe's.")
+        list[str] | None,
+        typer.Option(metavar="|".join(TARGETS), help="Repeat it for several; default: the recipe's, onnx."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The bundle's folder; default: out/RECIPE[-CHECKPOINT].")
@@ -70,7 +72,8 @@ def _print_result(place: Path, *, as_json: bool, quiet: bool) -> None:
     size = sum(file.size for file in manifest.files.values())
     if as_json:
         source = {"weights": manifest.source.weights, "revision": manifest.source.revision}
-        typer.echo(json.dumps({"bundle": str(place), "bytes": size, **source, "parity": manifest.parity}))
+        result = {"bundle": str(place), "targets": manifest.targets, "bytes": size, **source, "parity": manifest.parity}
+        typer.echo(json.dumps(result))
         return
     if manifest.parity and not quiet:
         _print_ladder(bundle.file("parity/report.json"))

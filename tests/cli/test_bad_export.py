@@ -20,7 +20,9 @@ from typing import Any
 import pytest
 import safetensors.numpy
 
+from nexus_edge._resources import recipes_dir
 from nexus_edge.checkpoints import StreamingSafetensorsWriter, tiny_folder
+from nexus_edge.targets import TARGETS
 
 Run = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -181,6 +183,20 @@ def test_a_dry_run_prints_the_resolved_recipe_and_writes_nothing(tmp_path: Path,
     assert result.exit_code == 0
     assert json.loads(result.stdout)["graphs"]["decoder"]["overrides"] == {"lm_head": "int8-g32"}
     assert list(out.parent.iterdir()) == []
+
+
+def test_a_dry_run_names_the_targets(out: Path, run_command: Run) -> None:
+    for model in ("phi3-vision", "biomedclip"):
+        chosen = ("--target", "openvino", "--target", "onnx")
+        assert json.loads(run_command("export", model, *chosen, "--dry-run").stdout)["targets"] == ["openvino", "onnx"]
+        assert json.loads(run_command("export", model, "--dry-run").stdout)["targets"] == ["onnx"]
+
+
+def test_the_help_names_every_model_and_target(run_command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = run_command("export", "--help").stdout
+    for name in (*TARGETS, *(folder.name for folder in recipes_dir().iterdir() if folder.is_dir())):
+        assert name in shown
 
 
 # --- where it should go: exit code 2
