@@ -1,9 +1,9 @@
-"""Functions of packages behind one protocol: in the evaluator, and in Core ML, for which a stand-in plays coremltools."""
+"""Functions of packages behind one protocol: in the evaluator, and in Core ML, where a stand-in plays coremltools."""
 
 import enum
 import sys
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ class MLState:
 class MLModel:
     """As coremltools 9's: the same arguments, the same complaints; the evaluator computes."""
 
-    made: list[tuple[str, str | None, ComputeUnit]] = []
+    made: ClassVar[list[tuple[str, str | None, ComputeUnit]]] = []
 
     def __init__(self, model: str, *, compute_units: ComputeUnit, function_name: str | None) -> None:
         assert isinstance(model, str) and isinstance(compute_units, ComputeUnit)
