@@ -1,7 +1,9 @@
 """What an IR's .xml says about its .bin, checked before OpenVINO reads it.
 
 OpenVINO trusts some of it: a constant that claims fewer values than it has bytes, or a variable without a name, ends
-the process and not the call. Source of the format: OpenVINO's documentation, "IR format", version 11.
+the process and not the call. What a graph computes is not checked: one whose wires lead elsewhere may still do that
+while it runs, so a bundle of unknown origin is run like any other program of unknown origin. Source of the format:
+OpenVINO's documentation, "IR format", version 11.
 """
 
 import re

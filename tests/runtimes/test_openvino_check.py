@@ -109,7 +109,7 @@ print(refused)
 
 
 def test_changed_values_do_not_end_the_process(graph: Path) -> None:
-    """A few of those that were tried: 10,000 of four graphs, with runs of those that compiled."""
+    """A few of 10,000 that were tried on four graphs, of which all that did not compile were refused in one line."""
     command = [sys.executable, "-c", MUTATIONS, str(graph)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-500:]
