@@ -161,7 +161,7 @@ class Lab(ABC):
         """What `compare` finds in each precision that a target's runtime can be asked for here."""
         checks: list[Check] = []
         for precision, options in runtime_options(target).items():
-            if computes_here(options):
+            if computes_here(options.openvino):
                 found = compare(options, self.judge(rung, target=target, precision=precision))
                 checks += [replace(check, precision=precision) for check in found]
             else:

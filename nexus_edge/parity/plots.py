@@ -21,12 +21,13 @@ TOWERS = ("vision_encoder", "decoder", "image_encoder", "text_encoder")  # as a 
 SHORTEST, LONGEST = 1e-4, 1e3
 
 
-def worst_by_stage(report: Report) -> dict[tuple[str, str], Check]:
-    """The check nearest to, or furthest beyond, its limit for each (rung, stage) that is gated, over all targets."""
-    worst: dict[tuple[str, str], Check] = {}
+def worst_by_stage(report: Report) -> dict[tuple[str, str, str], Check]:
+    """The check nearest to, or furthest beyond, its limit for each (rung, stage, precision) that is gated, over all
+    targets."""
+    worst: dict[tuple[str, str, str], Check] = {}
     for rung in report.rungs:
         for check in rung.checks:
-            key = (rung.name, check.stage)
+            key = (rung.name, check.stage, check.precision)
             if check.value is not None and (key not in worst or utilisation(check) > utilisation(worst[key])):
                 worst[key] = check
     return worst
@@ -39,7 +40,7 @@ def stage_bars(report: Report) -> str | None:
         return None
     figure = empty_figure(9.6, 0.9 + 0.3 * len(worst))
     axes = figure.subplots()
-    for row, ((rung, stage), check) in enumerate(worst.items()):
+    for row, ((rung, stage, _), check) in enumerate(worst.items()):
         used = min(max(utilisation(check), SHORTEST), LONGEST)
         colour = FAILED if check.status == "failed" else RUNG_COLOURS[rung]
         axes.barh(row, used - SHORTEST / 2, left=SHORTEST / 2, height=0.62, color=colour, alpha=0.9)
@@ -47,7 +48,7 @@ def stage_bars(report: Report) -> str | None:
             f"   {check.place.removeprefix(stage + ', ')}" if check.status == "failed" else ""
         )
         axes.text(used * 1.2, row, text, va="center", fontsize=9, color=colour, bbox=PAPER)
-    axes.set_yticks(range(len(worst)), [f"{rung}  {stage}" for rung, stage in worst])
+    axes.set_yticks(range(len(worst)), [_bar_name(*key) for key in worst])
     axes.invert_yaxis()
     axes.set_xscale("log")
     right = max(30.0, max(min(utilisation(check), LONGEST) for check in worst.values()) * 40)
@@ -63,6 +64,10 @@ def stage_bars(report: Report) -> str | None:
     clean(axes)
     axes.tick_params(axis="y", labelsize=10, labelcolor=INK)
     return to_svg(figure)
+
+
+def _bar_name(rung: str, stage: str, precision: str) -> str:
+    return f"{rung}  {stage}" + (f", {precision}" if precision else "")
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 from nexus_edge.runtimes import EngineOptions
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+from nexus_edge.runtimes.openvino_settings import CPU, OpenVinoSettings
 
+SHIPPED = OpenVinoSettings()
+"""What the runtime takes unless it is told otherwise."""
 EXACT = OpenVinoSettings("f32", 0, "f32")
 """Nothing is rounded: what differs from PyTorch now is an error of the graph."""
-BF16 = OpenVinoSettings()
-"""What the runtime takes unless it is told otherwise, where the CPU has bf16."""
-SHIPPED = replace(BF16, precision="f32")
-"""What becomes of that on every other CPU, and what `nexus-edge tune` may choose."""
+F32, BF16 = (replace(SHIPPED, precision=name) for name in ("f32", "bf16"))
+"""The two that the runtime may take: which one, depends on the CPU and on what `nexus-edge tune` found."""
 
 COREML = "f16"
 """How Core ML computes, and our evaluator in its place."""
@@ -29,13 +29,18 @@ def runtime_options(target: str) -> dict[str, EngineOptions]:
         return {COREML: EngineOptions(engine=target)}
     if target != "openvino":
         return {"": EngineOptions(engine=target)}
-    return {in_words(chosen): EngineOptions(engine=target, openvino=chosen) for chosen in (EXACT, SHIPPED, BF16)}
+    return {in_words(chosen): EngineOptions(engine=target, openvino=chosen) for chosen in (EXACT, F32, BF16)}
 
 
-def computes_here(options: EngineOptions) -> bool:
-    """Whether this CPU can compute so: one without bf16 computes in float32 when it is asked for bf16."""
-    if options.openvino is None or options.openvino.precision != "bf16":
+def computes_here(settings: OpenVinoSettings | None) -> bool:
+    """Whether this CPU can compute so: one without bf16 takes f32 where it is asked for bf16."""
+    if settings is None or settings.precision != "bf16":
         return True
     import openvino
 
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino.Core().get_property(CPU, "OPTIMIZATION_CAPABILITIES")
+
+
+def shipped_here() -> OpenVinoSettings:
+    """How the runtime computes on this CPU unless it is told otherwise."""
+    return SHIPPED if computes_here(SHIPPED) else F32

@@ -11,7 +11,7 @@ from pathlib import Path
 import openvino as ov
 
 from nexus_edge.errors import BundleError, ParityError
-from nexus_edge.parity.precisions import EXACT, SHIPPED, in_words
+from nexus_edge.parity.precisions import EXACT, in_words, shipped_here
 from nexus_edge.parity.runners import Counterpart, Layers, Stage
 from nexus_edge.parity.runners.openvino_graph import OpenVinoGraph, Specs, specs_of
 from nexus_edge.parity.runners.openvino_stages import DecoderStage, EmbeddingStage, VisionStage
@@ -26,7 +26,7 @@ class OpenVinoRunner:
     rounds_activations = False
 
     def open(self, path: Path, graph: str, layers: Layers = "hidden") -> OpenVinoGraph:
-        return OpenVinoGraph(path, layers, SHIPPED)
+        return OpenVinoGraph(path, layers, shipped_here())
 
     def counterparts(self, files: Mapping[str, Path]) -> list[Counterpart]:
         composed = {graph: parts for graph, parts in _PARTS.items() if files.keys() >= set(parts)}
@@ -38,9 +38,9 @@ class OpenVinoRunner:
                 _Opener(files, graph, settings),
                 in_words(settings),
                 rounds=settings is not EXACT,
-                as_shipped=settings is SHIPPED,
+                as_shipped=settings is not EXACT,
             )
-            for settings in (EXACT, SHIPPED)
+            for settings in (EXACT, shipped_here())
             for graph in graphs
         ]
 
