@@ -1,0 +1,126 @@
+import Foundation
+import NexusEdgeCore
+import Testing
+
+@Suite struct TextTests {
+    static let tiny = Result { try Phi3Tokenizer(folder: Goldens.tiny) }
+    static let plain = [
+        "", " ", "  two  spaces ", "What is shown in this picture?", "ligne\nnouvelle\t\u{E9} e\u{301} Å \u{212B}",
+        "🙂🙂 中文",
+    ]
+    static let tagged = [
+        "<|user|>\nHi<|end|>\n<|assistant|>\n", "a<|assistant|>  b", "<|end|><|end|> <|image_1|>", "</s>x",
+    ]
+
+    @Test(arguments: plain + tagged) func piecesAreTheWhole(text: String) throws {
+        let tokenizer = try Self.tiny.get()
+        let ids = tokenizer.encode(text)
+        var stream = StreamDecoder(tokenizer)
+        var pieces: [String] = ids.map { stream.push($0) }
+        pieces.append(stream.flush())
+        #expect(pieces.joined() == tokenizer.decode(ids))
+        #expect(!pieces.contains { $0.unicodeScalars.contains("\u{FFFD}") })
+    }
+
+    @Test(arguments: plain) func textComesBack(text: String) throws {
+        let tokenizer = try Self.tiny.get()
+        #expect(tokenizer.decode(tokenizer.encode(text)).unicodeScalars.elementsEqual(text.unicodeScalars))
+    }
+
+    @Test func brokenBytesBecomeOneMarkEach() throws {
+        let tokenizer = try Self.tiny.get()
+        let bytes = try ["<0xF0>", "<0x9F>", "<0x99>"].map { try #require(tokenizer.id(of: $0)) }
+        #expect(tokenizer.decode(bytes) == "\u{FFFD}\u{FFFD}\u{FFFD}")
+        var stream = StreamDecoder(tokenizer)
+        let shown: [String] = bytes.map { stream.push($0) }, rest = stream.flush()
+        #expect(shown.joined() == "")
+        #expect(rest == "\u{FFFD}\u{FFFD}\u{FFFD}")
+        // Places of pictures and ids without a token are silent.
+        #expect(tokenizer.decode([-1, -1, 1 << 20]) == "")
+    }
+
+    /// Ids and texts of the original tokenizer. Its file is Microsoft's and not part of this project.
+    @Test(.enabled(if: Goldens.real != nil, "the files of Phi-3-Vision are not here"))
+    func idsAreTheOriginals() throws {
+        let processor = try Phi3Processor(folder: try #require(Goldens.real))
+        let golden = try #require(try Goldens.json("phi3_tokenizer/expected.json") as? [String: Any])
+        for entry in try #require(golden["plain"] as? [[String: Any]]) {
+            let text = try #require(entry["text"] as? String), ids = try #require(entry["ids"] as? [Int])
+            #expect(processor.tokenizer.encode(text) == ids, "\(text)")
+            #expect(processor.tokenizer.encode(text, addBos: false) == entry["ids_no_special"] as? [Int])
+            #expect(processor.tokenizer.decode(ids, skipSpecial: false) == entry["decoded"] as? String)
+            #expect(processor.tokenizer.decode(ids) == entry["decoded_skip_special"] as? String)
+        }
+        for entry in try #require(golden["tagged"] as? [[String: Any]]) {
+            let text = try #require(entry["text"] as? String), counts = try #require(entry["num_img_tokens"] as? [Int])
+            let ids = try? processor.ids(prompt: text, imageTokens: counts)
+            #expect(ids == entry["ids"] as? [Int], "\(text)")
+        }
+    }
+
+    @Test func promptsAreTheOriginals() throws {
+        let golden = try #require(try Goldens.json("phi3_tokenizer/expected.json") as? [String: Any])
+        for entry in try #require(golden["chats"] as? [[String: Any]]) {
+            let messages = try #require(entry["messages"] as? [[String: String]]).map { message in
+                let role = try #require(ChatMessage.Role(rawValue: message["role"] ?? ""))
+                return ChatMessage(role: role, text: message["content"] ?? "")
+            }
+            #expect(try ChatTemplate.render(messages) == entry["text_add_generation_prompt_True"] as? String)
+        }
+    }
+
+    @Test func questionsAreWrappedWithTheirPicturesInFront() throws {
+        let wrapped = "<|user|>\n<|image_1|>\n<|image_2|>\nHi<|end|>\n<|assistant|>\n"
+        #expect(try ChatTemplate.wrap("Hi", images: 2) == wrapped)
+        #expect(try ChatTemplate.wrap("a <|image_1|>", images: 1) == "<|user|>\na <|image_1|><|end|>\n<|assistant|>\n")
+        #expect(try ChatTemplate.wrap("<|user|>as it is", images: 3) == "<|user|>as it is")
+        #expect(throws: NexusEdgeError.self) { try ChatTemplate.render([]) }
+        #expect(throws: NexusEdgeError.self) {
+            try ChatTemplate.render([ChatMessage(role: .user, parts: [.image, .text("<|image_1|>")])])
+        }
+    }
+
+    @Test(arguments: [
+        ("<|image_1|>", [Int]()), ("none", [5]), ("<|image_2|>", [5]), ("<|image_1|><|image_3|>", [5, 5]),
+        ("<|image_0|>", [5]), ("<|image_1234567890|>", [5]),
+    ] as [(String, [Int])])
+    func tagsAndPicturesMustFit(prompt: String, counts: [Int]) throws {
+        let processor = try Phi3Processor(folder: Goldens.tiny)
+        #expect(throws: NexusEdgeError.self) { try processor.ids(prompt: prompt, imageTokens: counts) }
+    }
+
+    @Test func picturesStandInThePromptAsNegativeIds() throws {
+        let processor = try Phi3Processor(folder: Goldens.tiny), tokenizer = processor.tokenizer
+        let ids = try processor.ids(prompt: "a<|image_2|><|image_1|>b", imageTokens: [1, 3])
+        let parts: [[Int]] = [tokenizer.encode("a"), [-2, -2, -2], tokenizer.encode(""), [-1], tokenizer.encode("b")]
+        #expect(ids == Array(parts.joined()))
+    }
+
+    @Test func stopStringsNeverShow() throws {
+        func pieces(_ stops: [String], _ parts: [String]) throws -> (text: [String], stopped: Bool) {
+            var stream = try StopStrings(stops)
+            var shown: [String] = []
+            for part in parts where !stream.stopped { shown.append(stream.push(part)) }
+            return (shown + [stream.flush()], stream.stopped)
+        }
+        #expect(try pieces(["END"], ["a E", "N", "Q E", "ND b"]).text == ["a ", "", "ENQ ", "", ""])
+        #expect(try pieces(["END"], ["a E", "N"]).text == ["a ", "", "EN"])
+        #expect(try pieces([], ["a", "b"]).text == ["a", "b", ""])
+        #expect(try pieces(["bc", "abcd"], ["xab", "cd"]).text == ["x", "", ""])  // the one that begins first
+        #expect(try pieces(["e\u{301}"], ["\u{E9}"]).stopped == false)  // code points, not what they look like
+        #expect(throws: NexusEdgeError.self) { try StopStrings([""]) }
+    }
+
+    @Test(arguments: [
+        (nil, "cannot be read"), ("{", "not valid JSON"), ("[]", "no JSON object"), ("{}", "added_tokens is missing"),
+        ("{\"added_tokens\": [], \"model\": {\"type\": \"Unigram\"}}", "normalizer"),
+    ] as [(String?, String)])
+    func aDamagedTokenizerIsExplainedInOneLine(content: String?, message: String) throws {
+        let folder = try Goldens.temporaryFolder()
+        try content.map { try Data($0.utf8).write(to: folder.appendingPathComponent("tokenizer.json")) }
+        #expect { _ = try Phi3Tokenizer(folder: folder) } throws: { error in
+            let text = (error as? NexusEdgeError)?.message ?? ""
+            return !text.contains("\n") && (text.contains(message) || content == "{}")
+        }
+    }
+}
