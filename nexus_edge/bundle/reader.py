@@ -13,6 +13,7 @@ from nexus_edge.errors import BundleError, OutputError
 
 MANIFEST = "manifest.json"
 PARITY = "parity"
+GOLDENS = f"{PARITY}/goldens.safetensors"
 Check = Literal["size", "sha256"]
 
 

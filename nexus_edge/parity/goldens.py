@@ -8,22 +8,20 @@ matter (vlm/goldens.py, dual/goldens.py).
 from pathlib import Path
 
 from nexus_edge.bundle import Bundle
+from nexus_edge.bundle.reader import GOLDENS
 from nexus_edge.checkpoints import SafetensorsFile, write_tensors
 from nexus_edge.errors import BundleError
 from nexus_edge.parity.families import Golden
 from nexus_edge.parity.lab import Lab
 from nexus_edge.parity.metrics import Array
 
-FILE = "goldens.safetensors"
-GOLDENS = f"parity/{FILE}"
-
 
 def write_goldens(lab: Lab, folder: Path) -> None:
-    """Record the lab's cases into `folder`/goldens.safetensors; no file where nothing can be recorded here."""
+    """Record the lab's cases into `folder`, a bundle's parity/; no file where nothing can be recorded here."""
     tensors = dict(lab.record())
     folder.mkdir(exist_ok=True)
     if tensors:
-        write_tensors(folder / FILE, tensors)
+        write_tensors(folder / Path(GOLDENS).name, tensors)
 
 
 def read_goldens(bundle: Bundle) -> tuple[Golden, ...]:

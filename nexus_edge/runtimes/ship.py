@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nexus_edge.bundle import Bundle, BundleWriter
-from nexus_edge.bundle.reader import PARITY
+from nexus_edge.bundle.reader import GOLDENS, PARITY
 from nexus_edge.runtimes.dual_engine import TEXT
 from nexus_edge.runtimes.label_bank import BUNDLED, LabelBank
 
@@ -13,7 +13,8 @@ from nexus_edge.runtimes.label_bank import BUNDLED, LabelBank
 def ship_image_tower(bundle: Bundle, bank: LabelBank, out: Path, *, force: bool = False) -> Bundle:
     """Write a bundle without the text tower, and with `bank`, to `out`.
 
-    The parity report and its goldens are about both towers and stay behind.
+    The parity report is about both towers and stays behind; the goldens go along, for `nexus-edge verify` to replay
+    those of the image tower.
 
     Args:
         bundle: of a dual encoder
@@ -33,7 +34,7 @@ def ship_image_tower(bundle: Bundle, bank: LabelBank, out: Path, *, force: bool 
     left = {file for graph in text for file in graph.files} - kept
     with BundleWriter(out, force) as writer:
         for name in bundle.manifest.files:
-            if name not in left and name != BUNDLED and not name.startswith(f"{PARITY}/"):
+            if name == GOLDENS or (name not in left and name != BUNDLED and not name.startswith(f"{PARITY}/")):
                 target = writer.root / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(bundle.file(name), target)

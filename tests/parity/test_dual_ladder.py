@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 import mutations
@@ -215,6 +216,16 @@ def test_a_good_bundle_replays(certified_dual: Bundle) -> None:
     stages = [check.stage for check in report.rungs[0].checks if check.gate]
     embeddings = ("image embeddings", "text embeddings")
     assert stages == ["pixels", "tokens", *embeddings, "probabilities", "top-1", "ranking"]
+
+
+def test_a_shipped_image_tower_replays_what_it_has(certified_dual: Bundle, tmp_path: Path) -> None:
+    bank = load_dual_encoder(certified_dual).label_bank(["white blood cell", "platelet"])
+    shipped = ship_image_tower(certified_dual, bank, tmp_path / "device")
+    report = nexus_edge.verify(shipped.root)
+    assert report.verdict == "passed"
+    assert [check.stage for check in report.rungs[0].checks] == ["pixels", "tokens", "image embeddings"]
+    mutations.edit_graph(shipped.graph("onnx", "image_encoder"), mutations.swap_layers("visual.trunk.blocks", 1, 3))
+    assert nexus_edge.verify(mutations.rehash(shipped)).verdict == "rejected"
 
 
 def test_goldens_are_small_and_hold_pictures(certified_dual: Bundle) -> None:

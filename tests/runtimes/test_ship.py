@@ -1,5 +1,6 @@
 """The bundle of the image tower alone: what is in it, what it can do, and what it says that it cannot."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,15 @@ def test_it_holds_one_tower_and_the_bank(shipped: Bundle, whole: Bundle) -> None
     assert shipped.manifest.parity is None
     assert shipped.manifest.dual_encoder == whole.manifest.dual_encoder
     assert Bundle.open(shipped.root, check="sha256").manifest.name == "toy-dual-image"
+
+
+def test_goldens_go_along(whole: Bundle, tmp_path: Path) -> None:
+    bundle = Bundle.open(shutil.copytree(whole.root, tmp_path / "whole"))
+    (bundle.root / "parity" / "goldens.safetensors").write_bytes(b"recorded")
+    bundle = bundle.with_parity({"verdict": "passed"})
+    shipped = ship_image_tower(bundle, load_dual_encoder(whole).label_bank(LABELS), tmp_path / "device")
+    assert shipped.file("parity/goldens.safetensors").read_bytes() == b"recorded"
+    assert "parity/report.json" not in shipped.manifest.files
 
 
 def test_it_classifies_as_the_whole_does(device: DualEncoder, whole: Bundle) -> None:

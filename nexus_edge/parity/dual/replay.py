@@ -18,13 +18,14 @@ from nexus_edge.parity.report import Check
 from nexus_edge.parity.runners import Stage
 from nexus_edge.parity.stages import Judge
 from nexus_edge.processing import DualProcessor
+from nexus_edge.runtimes.dual_engine import IMAGE, TEXT
 
 RECORDED = ("image_embeds", "text_embeds")
 TOGETHER = 16  # texts of similar length in one run
 
 
 def replay(setup: Replay) -> list[Check]:
-    """Every stage on what the stage before it made."""
+    """Every stage on what the stage before it made; those of text embeddings only with a text tower."""
     info = setup.bundle.manifest.dual_encoder
     if info is None:
         raise BundleError(f"{setup.bundle.root}: manifest.json has no dual_encoder; export the bundle again")
@@ -45,15 +46,14 @@ def _replay(
     pixels, ids = processor.images(pictures), processor.texts(text["sentences"])
     yield from judge.check("pixels", case, {"pixel_values": sample(pixels)}, {"pixel_values": values["pixel_values"]})
     yield _tokens(case, ids, values["input_ids"], judge)
-    images = np.asarray(stages["image_encoder"].run({"pixel_values": pixels})["image_embeds"], np.float64)
-    sentences = _embed(stages["text_encoder"], ids)
-    for stage, rows, expected in (
-        ("image embeddings", images, values["image_embeds"]),
-        ("text embeddings", sentences, values["text_embeds"]),
-    ):
-        yield Check(stage, stage, case, compare_embeddings(rows, expected), judge.gate(stage))
+    images = np.asarray(stages[IMAGE].run({"pixel_values": pixels})["image_embeds"], np.float64)
+    yield _embeddings("image embeddings", case, images, values["image_embeds"], judge)
+    if TEXT not in stages:
+        return
+    sentences = _embed(stages[TEXT], ids)
+    yield _embeddings("text embeddings", case, sentences, values["text_embeds"], judge)
     prompts = [template.replace("{}", label) for template in text["templates"] for label in text["labels"]]
-    labels = ensemble(_embed(stages["text_encoder"], processor.texts(prompts)), len(text["labels"]))
+    labels = ensemble(_embed(stages[TEXT], processor.texts(prompts)), len(text["labels"]))
     found = softmax(logit_scale * images @ labels.T)
     stage = "probabilities"
     yield Check(stage, stage, case, compare(found, values[stage]), judge.gate(stage))
@@ -75,6 +75,10 @@ def _embed(stage: Stage, ids: Array) -> Floats:
         part = order[start : start + TOGETHER]
         rows.append(stage.run({"input_ids": ids[part, : lengths[part].max()]})["text_embeds"])
     return np.asarray(np.concatenate(rows)[np.argsort(order)], np.float64)
+
+
+def _embeddings(stage: str, case: str, rows: Floats, expected: Array, judge: Judge) -> Check:
+    return Check(stage, stage, case, compare_embeddings(rows, expected), judge.gate(stage))
 
 
 def _tokens(case: str, ids: Array, expected: Array, judge: Judge) -> Check:
