@@ -16,6 +16,7 @@ import numpy as np
 import openvino as ov
 
 from nexus_edge.checkpoints.base import Array
+from nexus_edge.errors import OutputError
 from nexus_edge.export.weights import StoredTensor
 
 _ALIGNMENT = 64  # bytes; the small constants then lie as `StreamingSafetensorsWriter` lays out weights
@@ -38,7 +39,7 @@ class Draft:
         """Serialize a model whose weights are inputs."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.xml"
-            ov.serialize(model, path)
+            save(model, path)
             constants = path.with_suffix(".bin").read_bytes()
             padding = bytes(-len(constants) % _ALIGNMENT)
             return cls(path.read_text("utf-8"), np.frombuffer(constants + padding, np.uint8))
@@ -69,6 +70,14 @@ class Draft:
                 data.set("size", str(tensor.size))
         Tree.indent(root)
         path.write_bytes(Tree.tostring(root, encoding="utf-8", xml_declaration=True))
+
+
+def save(model: ov.Model, path: Path) -> None:
+    """Write a model with its constants as they are; raises OutputError."""
+    try:
+        ov.serialize(model, path)
+    except RuntimeError as error:  # OpenVINO's only kind, also of a full disk
+        raise OutputError(f"{path}: cannot be written ({error}); is the disk of {path.parent} full?") from error
 
 
 def _layers(root: Tree.Element, kind: str) -> list[Tree.Element]:

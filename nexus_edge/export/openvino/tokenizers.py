@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import openvino as ov
 from openvino_tokenizers import convert_tokenizer
 from transformers import PreTrainedTokenizerFast
+
+from nexus_edge.export.openvino.ir_file import save
 
 
 def write_tokenizers(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -29,7 +30,7 @@ def write_tokenizers(folder: Path, files: Mapping[str, bytes]) -> None:
         tokenizer.chat_template = config.get("chat_template")
         models = convert_tokenizer(tokenizer, with_detokenizer=True)
     for name, model in zip(("tokenizer", "detokenizer"), models, strict=True):
-        ov.save_model(model, folder / f"openvino_{name}.xml", compress_to_fp16=False)
+        save(model, folder / f"openvino_{name}.xml")
 
 
 def _text(token: Any) -> str | None:
