@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.errors import MissingExtraError
+from nexus_edge.errors import BundleError, MissingExtraError
 from nexus_edge.runtimes import DualEncoder, EngineOptions, load
 from nexus_edge.runtimes.benchmark import measure
-from nexus_edge.runtimes.engine import ENGINES
+from nexus_edge.runtimes.engine import ENGINES, is_reference
 from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 from nexus_edge.runtimes.tuned import Tuned
 from nexus_edge.runtimes.vlm import VLM
@@ -42,16 +42,28 @@ class Candidate:
 
 
 def candidates(bundle: Bundle, threads: int | None) -> Iterator[Candidate]:
-    """Measure every way in which the bundle can run here, one after the other."""
+    """Measure every way in which the bundle can run here, one after the other.
+
+    Raises:
+        BundleError: there is none
+        MissingExtraError: there would be, with a package that is not installed
+    """
+    measured, missing = False, None
     for target in bundle.manifest.targets:
+        if target not in ENGINES or is_reference(target):
+            continue
         for settings in SETTINGS if target == "openvino" else (None,):
-            if target not in ENGINES:
-                continue
             try:
                 model = load(bundle, EngineOptions(threads, engine=target, openvino=settings))
-            except MissingExtraError:
+            except MissingExtraError as error:
+                missing = error
                 break
+            measured = True
             yield Candidate(target, settings, _seconds(model))
+    if not measured:
+        raise missing or BundleError(
+            f"{bundle.root}: nothing of it runs here but evaluators; export it for onnx or openvino (--target)"
+        )
 
 
 def fastest(found: list[Candidate]) -> Tuned:
