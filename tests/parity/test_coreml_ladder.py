@@ -1,10 +1,10 @@
 """The ladder on saved Core ML packages: it passes what is sound, and finds what was broken afterwards, in its layer."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
+from coreml_mutations import WEIGHTS, overwrite, package
 from mutations import rehash
 
 from nexus_edge.bundle import Bundle
@@ -16,15 +16,15 @@ from nexus_edge.parity.replay import replay
 from nexus_edge.parity.report import NotRunError, Report
 from nexus_edge.parity.runners import runner_of
 from nexus_edge.recipe import find_recipe
-from nexus_edge.runtimes.mil import MilModel
-from nexus_edge.runtimes.mil.blob import RECORD
-from nexus_edge.runtimes.mil.spec import BlobRef, Constant
 
 Copy = Callable[[Bundle], Bundle]
 
 # The functions of a package share their weights.
 BROKEN = {("image_encoder", 2), ("image_encoder.image", 2)}
-WEIGHT = "visual_trunk_blocks_2_attn_proj_weight"  # square, so that its transpose has its shape
+PACKAGE, WEIGHT = (
+    "image_encoder",
+    "visual.trunk.blocks.2.attn.proj.weight",
+)  # square, so that its transpose has its shape
 
 
 @pytest.fixture(scope="module")
@@ -40,27 +40,6 @@ def coreml(coreml_dual: Bundle) -> Bundle:
 
 def climb(bundle: Bundle, checkpoint: Checkpoint, *rungs: str) -> Report:
     return ladder.run(bundle, checkpoint, rungs=rungs)
-
-
-def package(bundle: Bundle) -> Path:
-    return bundle.root / "coreml/image_encoder.mlpackage"
-
-
-def overwrite(bundle: Bundle, argument: str, change: Callable[[np.ndarray], np.ndarray]) -> Bundle:
-    """Change what a part of the compressed constant `WEIGHT` holds, in the weight file, and vouch for it."""
-    function = MilModel.open(package(bundle)).main._function
-    (operation,) = (item for item in function.operations if item.outputs and item.outputs[0][0] == WEIGHT)
-    (constant,) = operation.inputs[argument]
-    assert isinstance(constant, Constant) and isinstance(constant.value, BlobRef)
-    file = package(bundle) / "Data/com.apple.CoreML/weights/weight.bin"
-    data = bytearray(file.read_bytes())
-    _, _, size, begin, _ = RECORD.unpack_from(data, constant.value.offset)
-    old = np.frombuffer(data, constant.type.dtype.storage, size // constant.type.dtype.storage.itemsize, begin)
-    new = change(old.reshape([size or 1 for size in constant.type.shape]))
-    assert new.shape == tuple(constant.type.shape) and not np.array_equal(new.ravel(), old)
-    data[begin : begin + size] = np.ascontiguousarray(new, old.dtype).tobytes()
-    file.write_bytes(data)
-    return rehash(bundle)
 
 
 def test_a_sound_bundle_passes_and_shows_its_drift(coreml: Bundle, dual_checkpoint: Checkpoint) -> None:
@@ -85,13 +64,13 @@ def test_one_scale_is_seen_in_its_layer(coreml: Bundle, dual_checkpoint: Checkpo
         changed[5] *= 2
         return changed
 
-    report = climb(overwrite(copy_of(coreml), "scale", double_one), dual_checkpoint, "P0", "P3")
+    report = climb(overwrite(copy_of(coreml), PACKAGE, WEIGHT, "scale", double_one), dual_checkpoint, "P0", "P3")
     failures = {(check.stage, check.layer) for check in report.rungs[1].checks if check.status == "failed"}
     assert report.rungs[0].status == "passed" and failures == BROKEN
 
 
 def test_a_transposed_weight_is_seen_in_its_layer(coreml: Bundle, dual_checkpoint: Checkpoint, copy_of: Copy) -> None:
-    report = climb(overwrite(copy_of(coreml), "data", np.transpose), dual_checkpoint, "P3")
+    report = climb(overwrite(copy_of(coreml), PACKAGE, WEIGHT, "data", np.transpose), dual_checkpoint, "P3")
     failures = {(check.stage, check.layer) for check in report.rungs[0].checks if check.status == "failed"}
     assert failures == BROKEN
 
@@ -114,7 +93,7 @@ def test_a_truncated_weight_file_stops_the_rungs_above(
     coreml: Bundle, dual_checkpoint: Checkpoint, copy_of: Copy
 ) -> None:
     bundle = copy_of(coreml)
-    weights = package(bundle) / "Data/com.apple.CoreML/weights/weight.bin"
+    weights = package(bundle, PACKAGE) / WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-4096])
     report = climb(rehash(bundle), dual_checkpoint, "P3")
     (failed, *_) = (check for check in report.rungs[0].checks if check.status == "failed")
