@@ -36,7 +36,9 @@ TOWERS = {"image": "images/s", "text": "texts/s"}
 PADDED = "open_clip float32, padded"  # texts only
 PEERS = ("open_clip float32", PADDED, "open_clip bfloat16", "ONNX Runtime fp32", "ONNX Runtime quantize_dynamic",
          "OpenVINO f32", "OpenVINO bf16")  # fmt: skip
-OURS = tuple(f"nexus-edge {recipe}" for recipe in RECIPES)
+TARGETS = {"onnx": "ONNX Runtime", "openvino": "OpenVINO"}
+OURS = {f"nexus-edge {recipe}, {name}": (recipe, target) for recipe in RECIPES for target, name in TARGETS.items()}
+"""Engine -> recipe of the bundle, and the target of it that runs."""
 PROMPTS = (
     "this is a photo of a red blood cell", "this is a photo of a white blood cell", "platelets in a blood smear",
     "lymph node with metastatic tissue", "normal lymph node", "chest X-ray with signs of pneumonia",
@@ -81,13 +83,15 @@ def compare(
 
 @app.command(hidden=True)
 def make_bundle(checkpoint: str, folder: Path, recipe: str) -> None:
-    """Export without the parity ladder."""
+    """Export for both runtimes, without the parity ladder."""
+    from dataclasses import replace
+
     from nexus_edge.checkpoints import open_checkpoint
     from nexus_edge.pipeline import export
     from nexus_edge.recipe import find_recipe
 
-    out = folder / recipe
-    export(open_checkpoint(checkpoint, PUBLISHED), find_recipe("biomedclip", recipe), out, force=True, parity=False)
+    found = replace(find_recipe("biomedclip", recipe), targets=tuple(TARGETS))
+    export(open_checkpoint(checkpoint, PUBLISHED), found, folder / recipe, force=True, parity=False)
 
 
 @app.command(hidden=True)
@@ -153,17 +157,21 @@ def _fastest(encode: Callable[..., object], rows: np.ndarray, seconds: float, cl
 
 
 def _load(engine: str, tower: str, folder: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    kind, _, variant = engine.removesuffix(", padded").rpartition(" ")
-    if kind == "nexus-edge":
+    if engine in OURS:
         from nexus_edge.bundle import Bundle
         from nexus_edge.runtimes.dual_engine import open_engine
         from nexus_edge.runtimes.engine import EngineOptions
+        from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
+        recipe, target = OURS[engine]
+        # Not as `nexus-edge tune` may have found here: everybody runs this with the same settings.
+        options = EngineOptions(threads=threads, engine=target, openvino=OpenVinoSettings())
         # An engine of its own and not `nexus_edge.load`, because pictures and texts are prepared for all alike.
-        ours = open_engine(Bundle.open(folder / variant), EngineOptions(threads=threads))
+        ours = open_engine(Bundle.open(folder / recipe), options)
         return ours.encode_images if tower == "image" else ours.encode_texts
     import biomedclip_peers as peers
 
+    kind, _, variant = engine.removesuffix(", padded").rpartition(" ")
     files = folder / "peers"
     if kind == "open_clip":
         import torch

@@ -26,6 +26,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from PIL import Image
 from steps import child, once, say
 
 from nexus_edge.bundle import Bundle
@@ -132,7 +133,7 @@ def run_engine(engine: str, folder: Path, prompt_tokens: int, picture_tokens: in
     figures: dict[str, float | None] = {"first_run_s": time.perf_counter() - started}
     first_s, decode = model.run(prompt_tokens, new_tokens)
     figures |= {"prefill": prompt_tokens / first_s, "decode": decode, "text_peak_bytes": peak_rss_bytes()}
-    model.run(picture_tokens, 2, first)  # compiles the vision graphs
+    model.see(first)
     figures["picture_s"], figures["picture_decode"] = model.run(picture_tokens, new_tokens, second)
     print(json.dumps({**figures, "peak_bytes": peak_rss_bytes()}))
 
@@ -144,10 +145,13 @@ class _Ours:
         options = EngineOptions(engine=target, keep_vision=True, openvino=OpenVinoSettings())
         self._vlm = load_vlm(Bundle.open(folder), options)
 
+    def see(self, picture: np.ndarray) -> None:
+        """Encode a first picture, for which the vision graphs are loaded."""
+        inputs = self._vlm.processor(self._vlm.wrap(QUESTION, 1), [Image.fromarray(picture)])
+        self._vlm.engine.encode_picture(inputs["pixel_values"], inputs["image_sizes"])
+
     def run(self, prompt_tokens: int, new_tokens: int, picture: np.ndarray | None = None) -> tuple[float, float]:
         """Seconds until the first token, and tokens/s behind it."""
-        from PIL import Image
-
         images = [] if picture is None else [Image.fromarray(picture)]
         run = measure(self._vlm, prompt_tokens, new_tokens, images)
         return run.first_token_s, run.decode_tokens_per_s
@@ -161,10 +165,15 @@ class _GenAi:
 
         self._pipeline = openvino_genai.VLMPipeline(str(folder), "CPU")
         self._number = 0
+        self._around = 0
+
+    def see(self, picture: np.ndarray) -> None:
+        """Encode a first picture, and count the tokens of a prompt that are not of its text."""
+        self._around = self._generate(self._text(16), 1, picture).get_num_input_tokens() - 16
 
     def run(self, prompt_tokens: int, new_tokens: int, picture: np.ndarray | None = None) -> tuple[float, float]:
         """Seconds until the first token, and tokens/s behind it."""
-        around = 0 if picture is None else self._generate(self._text(16), 1, picture).get_num_input_tokens() - 16
+        around = 0 if picture is None else self._around
         metrics = self._generate(self._text(prompt_tokens - around), new_tokens, picture)
         if metrics.get_num_input_tokens() != prompt_tokens:
             raise ValueError(f"a prompt of {metrics.get_num_input_tokens()} tokens instead of {prompt_tokens}")
@@ -178,8 +187,9 @@ class _GenAi:
         config.apply_chat_template = False
         if picture is None:
             return self._pipeline.generate(text, generation_config=config).perf_metrics
-        tensor = openvino.Tensor(picture)
-        return self._pipeline.generate(f"<|image_1|>\n{text}", images=[tensor], generation_config=config).perf_metrics
+        # The number comes first: GenAI takes pictures of similar features for the same and reuses the cache of one.
+        prompt = f"{self._number}. <|image_1|>\n{text}"
+        return self._pipeline.generate(prompt, images=[openvino.Tensor(picture)], generation_config=config).perf_metrics
 
     def _text(self, tokens: int) -> str:
         """A text of that many tokens which no earlier one begins with."""

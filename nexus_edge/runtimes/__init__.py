@@ -2,10 +2,10 @@
 
 engine.py            what an engine of a VLM offers, and which there are
 onnx_engine.py       ONNX Runtime: three sessions and their bindings (onnx_session.py, kv_cache.py, memory.py)
-openvino_engine.py   OpenVINO: openvino_decoder.py keeps its cache, hd_layout.py lays crops out (openvino_session.py;
-                     openvino_check.py: what an IR says is true of its .bin)
-coreml_engine.py     Core ML: coreml_parts.py sorts packages, coreml_decoder.py calls them (coreml_session.py: in Core ML
-                     on a Mac, coreml_native.py, elsewhere in the evaluator, mil/)
+openvino_engine.py   OpenVINO: openvino_paged_decoder.py keeps its cache, on other devices openvino_decoder.py;
+                     hd_layout.py lays crops out (openvino_session.py; openvino_check.py: what an IR says of its .bin)
+coreml_engine.py     Core ML: coreml_parts.py sorts packages, coreml_decoder.py calls them (coreml_session.py: in Core
+                     ML on a Mac, coreml_native.py, elsewhere in the evaluator, mil/)
 context.py           what is in the cache, prefix reuse, chunked prefill, the LongRoPE switch
 vlm.py, chat.py      answers and conversations (generation.py: options and times; sampling.py; stop_strings.py)
 pictures.py          image features kept between turns
