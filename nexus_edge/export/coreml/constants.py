@@ -16,6 +16,7 @@ from coremltools.converters.mil.mil.var import Var
 
 from nexus_edge.checkpoints.base import Array
 from nexus_edge.errors import CheckpointError, RecipeError
+from nexus_edge.export.coreml.layer_outputs import weight_name
 from nexus_edge.quant.packing import unpack
 
 mb: Any = mil.Builder
@@ -37,9 +38,9 @@ def rows_weight(codes: Array, scales: Array, where: str) -> Var:
     """
     scale = _half(scales, where)
     if has_blocks():
-        return mb.constexpr_blockwise_shift_scale(data=codes, scale=scale.reshape(-1, 1), name=_name(where))
+        return mb.constexpr_blockwise_shift_scale(data=codes, scale=scale.reshape(-1, 1), name=weight_name(where))
     return mb.constexpr_affine_dequantize(
-        quantized_data=codes, scale=scale, zero_point=np.int8(0), axis=np.int32(0), name=_name(where)
+        quantized_data=codes, scale=scale, zero_point=np.int8(0), axis=np.int32(0), name=weight_name(where)
     )
 
 
@@ -68,10 +69,10 @@ def grouped_weight(codes: Array, scales: Array, zero_points: Array | None, bits:
     # A number of groups that does not divide the columns would leave no sign but a larger file.
     assert data.shape[1] % groups == 0, f"{where}: {data.shape[1]} columns in {groups} groups"
     if zero_points is None:
-        return mb.constexpr_blockwise_shift_scale(data=_signed(data, bits), scale=scale, name=_name(where))
+        return mb.constexpr_blockwise_shift_scale(data=_signed(data, bits), scale=scale, name=weight_name(where))
     offset = _unpack(zero_points, bits)[:, :groups].astype(_TYPES[bits, False])
     data = data.astype(_TYPES[bits, False])
-    return mb.constexpr_blockwise_shift_scale(data=data, scale=scale, offset=offset, name=_name(where))
+    return mb.constexpr_blockwise_shift_scale(data=data, scale=scale, offset=offset, name=weight_name(where))
 
 
 def two_level_weight(codes: Array, multipliers: Array, zero_points: Array, scales: Array, where: str) -> Var:
@@ -106,18 +107,13 @@ def table_of_groups(codes: Array, scales: Array, zero_points: Array | None, bits
         scale=_half(scales, where).reshape(-1),
         zero_point=zeros,
         axis=np.int32(0),
-        name=_name(where),
+        name=weight_name(where),
     )
 
 
 def has_blocks() -> bool:
     """The program under construction may hold constants in blocks (iOS 18, macOS 15)."""
     return is_current_opset_version_compatible_with(AvailableTarget.iOS18)
-
-
-def _name(layer: str) -> str:
-    """Of a layer's weight in MIL, which has no dots in names."""
-    return f"{layer}.weight".replace(".", "_")
 
 
 def _unpack(packed: Array, bits: int) -> Array:

@@ -1,4 +1,4 @@
-"""What leaves a layer carries the layer's name in MIL too, so that a drift can be pinned to it."""
+"""What leaves a layer, and its weight, carry the layer's name in MIL too, so that a drift can be pinned to it."""
 
 from torch import fx
 
@@ -11,6 +11,11 @@ def value_name(layer: str) -> str:
     `model.layers.3` becomes `model_layers_3_output`; passes of coremltools add endings like `_cast_fp16`.
     """
     return output_of(layer).replace(".", "_")
+
+
+def weight_name(layer: str) -> str:
+    """Of a layer's weight in MIL."""
+    return f"{layer}.weight".replace(".", "_")
 
 
 def name_layers(graph: fx.Graph, prefix: str) -> None:

@@ -13,8 +13,11 @@ from torch.export import ExportedProgram
 from nexus_edge.bundle.identity import PREFIX
 from nexus_edge.export.coreml.family import Function, Package
 from nexus_edge.export.coreml.joining import join
-from nexus_edge.export.coreml.program import Read, convert
+from nexus_edge.export.coreml.layer_outputs import weight_name
+from nexus_edge.export.coreml.program import Read, convert, tensor_names
+from nexus_edge.runtimes.mil import MilModel
 
+_CODES = ".qweight"  # what a quantized layer calls its codes
 _DEBUG = "executorch_debug_handle_mapping.json"  # coremltools' notes on torch's nodes, which no app reads
 
 
@@ -54,6 +57,7 @@ def write_package(
         parts = {function.name: Path(folder) / f"{function.name}.mlpackage" for function in package.functions}
         for function, program in zip(package.functions, programs, strict=True):
             _save(parts[function.name], convert(program, function, package.ios, reader(function)), about, package.note)
+            _require_compressed(parts[function.name], program)
             gc.collect()  # a program refers to itself in circles
         if len(parts) == 1:
             shutil.move(next(iter(parts.values())), path)
@@ -70,3 +74,12 @@ def _save(path: Path, model: Any, about: About, note: str) -> None:
         metadata.userDefined[PREFIX + key] = value
     model.save(str(path))
     (path / _DEBUG).unlink(missing_ok=True)
+
+
+def _require_compressed(path: Path, program: ExportedProgram) -> None:
+    """Look into the saved file: coremltools leaves a weight that it cannot compress as it is, and says nothing."""
+    quantized = {name.removesuffix(_CODES) for name in tensor_names(program) if name.endswith(_CODES)}
+    weights = {weight_name(layer) for layer in quantized}
+    plain = {name for name, kind in MilModel.open(path).main.constants.items() if kind == "const"}
+    lost = sorted(name for name in plain if name in weights)
+    assert not lost, f"{path.name}: {lost[0]} is not compressed in the saved file"

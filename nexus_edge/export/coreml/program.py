@@ -14,6 +14,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from nexus_edge.bundle import TensorSpec
+from nexus_edge.errors import InputError
 from nexus_edge.export.coreml.family import Function
 from nexus_edge.export.coreml.layer_outputs import name_layers
 
@@ -59,19 +60,29 @@ def convert(program: ExportedProgram, function: Function, ios: int, read: Read) 
         function: what it was made from
         ios: the deployment target, a major version
         read: see `Read`
+
+    Raises:
+        InputError: coremltools has the operators, but cannot translate this use of one
     """
     with quiet(), _filled(program, {state.name for state in function.states}, read):
         import coremltools as ct
 
-        return ct.convert(
-            program,
-            convert_to="mlprogram",
-            inputs=[_input(ct, tensor, tensor.name in function.images) for tensor in function.inputs],
-            outputs=[ct.TensorType(name=tensor.name, dtype=_dtype(tensor)) for tensor in function.outputs],
-            minimum_deployment_target=ct.target[f"iOS{ios}"],
-            compute_precision=ct.precision.FLOAT16,
-            skip_model_load=True,
-        )
+        try:
+            return ct.convert(
+                program,
+                convert_to="mlprogram",
+                inputs=[_input(ct, tensor, tensor.name in function.images) for tensor in function.inputs],
+                outputs=[ct.TensorType(name=tensor.name, dtype=_dtype(tensor)) for tensor in function.outputs],
+                minimum_deployment_target=ct.target[f"iOS{ios}"],
+                compute_precision=ct.precision.FLOAT16,
+                skip_model_load=True,
+            )
+        except NotImplementedError as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"function {function.name} for iOS {ios}: coremltools cannot translate it: {reason:.300}; "
+                "write the operator in export/coreml/operators.py"
+            ) from error
 
 
 @contextlib.contextmanager

@@ -58,6 +58,12 @@ class MilFunction:
         return {name: type_ for operation in self._function.operations for name, type_ in operation.outputs}
 
     @property
+    def constants(self) -> Mapping[str, str]:
+        """Constants by name, each with the operation that makes it: `const`, or how it is compressed."""
+        made = [operation for operation in self._function.operations if operation.kind.startswith("const")]
+        return {name: operation.kind for operation in made for name, _ in operation.outputs}
+
+    @property
     def unknown(self) -> list[Operation]:
         """Operations that cannot be evaluated."""
         return unknown_operations(self._function)
