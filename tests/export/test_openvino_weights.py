@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import openvino as ov
 import pytest
 import torch
 from exported_phi3 import Exported
+from openvino_graphs import EXACT, dequantized, executed
 from torch import Tensor
 
 from nexus_edge.bundle import Bundle, BundleWeights
@@ -16,12 +16,10 @@ from nexus_edge.checkpoints import SafetensorsFile
 from nexus_edge.models.phi3_v import Phi3V
 from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
 from nexus_edge.recipe import find_recipe
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
 BOTH = ("onnx", "openvino")
 # The golden weights have 3 groups of 64 in a row, the last one half empty: zero points and columns need padding.
 RECIPES = ["int4", "int8", "fp16"]
-EXACT = OpenVinoSettings("f32", 0, "f32").properties(threads=1)
 
 
 @pytest.fixture(scope="session", params=RECIPES)
@@ -38,27 +36,6 @@ def unrounded(both: Exported) -> Phi3V:
 def graphs(bundle: Bundle) -> dict[str, ov.Model]:
     core = ov.Core()
     return {name: core.read_model(bundle.graph("openvino", name)) for name in bundle.manifest.graphs["openvino"]}
-
-
-def dequantized(model: ov.Model) -> dict[str, np.ndarray]:
-    """Stored tensor's name -> the float32 matrix that a product or a gather of the model takes, by OpenVINO itself."""
-    found = {}
-    for node in model.get_ops():
-        place = {"MatMul": 1, "Gather": 0}.get(node.get_type_name())
-        if place is None:
-            continue
-        sources = leaves(node.input_value(place))
-        names = [name for source in sources if (name := source.get_friendly_name()).endswith((".qweight", ".weight"))]
-        if names and all(source.get_type_name() == "Constant" for source in sources):
-            part = ov.Model([ov.opset13.result(node.input_value(place))], [])
-            found[names[0]] = ov.Core().compile_model(part, "CPU", EXACT)([])[0]
-    return found
-
-
-def leaves(value: Any) -> list[Any]:
-    """The nodes without inputs that a value is computed from."""
-    node = value.get_node()
-    return [leaf for source in node.input_values() for leaf in leaves(source)] if node.inputs() else [node]
 
 
 def test_same_numbers_as_in_torch(both: Exported) -> None:
@@ -112,19 +89,6 @@ def test_the_bin_is_a_safetensors_file(both: Exported) -> None:
         assert info.weights is not None
         assert info.weights.endswith(".bin")
         assert SafetensorsFile(both.root / info.weights).infos
-
-
-def executed(path: Any) -> list[tuple[str, list[str]]]:
-    """Kind and input types of each node that really runs."""
-    compiled = ov.Core().compile_model(path, "CPU", OpenVinoSettings().properties(threads=1))
-    nodes = compiled.get_runtime_model().get_ordered_ops()
-    return [
-        (
-            node.get_rt_info()["layerType"].astype(str),
-            [port.get_element_type().get_type_name() for port in node.inputs()],
-        )
-        for node in nodes
-    ]
 
 
 def test_the_executed_decoder(both: Exported) -> None:

@@ -1,20 +1,28 @@
 """BiomedCLIP's towers in OpenVINO: in our runtime, and in the five lines of somebody who has openvino alone."""
 
 import json
-from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino as ov
 import pytest
+import torch
+from openvino_graphs import dequantized, executed
+from PIL import Image
 from safetensors.numpy import load_file
+from torch.nn import Linear
 
-from nexus_edge.bundle import Bundle
+from nexus_edge.bundle import Bundle, BundleWeights
 from nexus_edge.checkpoints import open_checkpoint
+from nexus_edge.parity.sources import load_dequantized
+from nexus_edge.quant.linear import QuantLinear
 from nexus_edge.recipe import find_recipe, read_recipe
 from nexus_edge.runtimes import DualEncoder, EngineOptions, load_dual_encoder
+from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "biomedclip_tiny"
+BOTH = ("onnx", "openvino")
 NOISE = 1e-5  # of a unit vector's length, as in test_dual_golden.py
 CASES = json.loads((GOLDEN / "cases.json").read_text("utf-8"))
 PICTURES = [GOLDEN / name for name in CASES["images"]]
@@ -63,24 +71,84 @@ def test_plain_openvino(bundle: Bundle, recorded: dict[str, np.ndarray]) -> None
     assert np.abs(embeds - recorded["image_features_normalized"]).max() <= NOISE
 
 
-@pytest.mark.parametrize("recipe", ["int4", "int8", "two-levels"])
-def test_quantized_towers(recipe: str, tmp_path: Path, recorded: dict[str, np.ndarray]) -> None:
-    """Every product takes its weight in its bits, and both engines are about as far from full precision."""
-    path = tmp_path / "two-levels.toml"
+@pytest.fixture(scope="module", params=["int4", "int8", "fp16", "two-levels"])
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Bundle]:
+    """A recipe, and its bundle for both targets."""
+    folder = tmp_path_factory.mktemp("both")
+    path = folder / "two-levels.toml"
     path.write_text(TWO_LEVELS)
-    bundle = exported(tmp_path / "bundle", path if recipe == "two-levels" else recipe, ("onnx", "openvino"))
+    recipe = path if request.param == "two-levels" else request.param
+    return request.param, exported(folder / "bundle", recipe, BOTH)
+
+
+def test_both_targets_hold_the_same_bytes_once(both: tuple[str, Bundle]) -> None:
+    _, bundle = both
+    onnx, openvino = (BundleWeights(bundle, target) for target in BOTH)
+    own = {name for name in openvino.infos if name.endswith(".constants")}
+    assert openvino.infos.keys() - own == onnx.infos.keys() - own
+    assert all(openvino.read(name).tobytes() == onnx.read(name).tobytes() for name in openvino.infos.keys() - own)
+
+
+def test_openvino_reads_the_numbers_that_torch_reads(both: tuple[str, Bundle]) -> None:
+    """Exactly, but for 4 bits on two levels, where a code meets the product of its two factors, rounded once more."""
+    recipe, bundle = both
+    model = load_dequantized(bundle)
+    tolerance = 2**-22 if recipe in ("int4", "two-levels") else 0.0
+    found = {
+        name.rpartition(".")[0]: matrix
+        for graph in bundle.manifest.graphs["openvino"]
+        for name, matrix in dequantized(ov.Core().read_model(bundle.graph("openvino", graph))).items()
+    }
+    layers = {name for name, layer in model.named_modules() if isinstance(layer, Linear | QuantLinear)}
+    assert layers <= found.keys()
+    for name in layers:
+        weight = model.get_submodule(name).weight.float()
+        torch.testing.assert_close(torch.from_numpy(found[name])[:, : weight.shape[1]], weight, rtol=tolerance, atol=0)
+
+
+def test_weights_stay_in_their_bits(both: tuple[str, Bundle]) -> None:
+    """Every product takes its weight as it is stored; float16 is widened while a graph is loaded."""
+    recipe, bundle = both
     for graph in ("image_encoder", "text_encoder"):
-        compiled = ov.Core().compile_model(bundle.graph("openvino", graph), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        nodes = compiled.get_runtime_model().get_ordered_ops()
-        products = [node for node in nodes if node.get_rt_info()["layerType"].astype(str) == "FullyConnected"]
-        weights = Counter(node.input(1).get_element_type().get_type_name() for node in products)
-        assert weights.keys() == {"i8" if recipe == "int8" else "u4"}
+        types = {inputs[1] for kind, inputs in executed(bundle.graph("openvino", graph)) if kind == "FullyConnected"}
+        assert types == {{"int8": "i8", "fp16": "f32"}.get(recipe, "u4")}
+        stored = {info.dtype for name, info in BundleWeights(bundle, "openvino").infos.items() if "weight" in name}
+        assert ("float16" in stored) == (recipe == "fp16")
+
+
+def test_as_far_from_full_precision_as_the_other_engine(
+    both: tuple[str, Bundle], recorded: dict[str, np.ndarray]
+) -> None:
+    recipe, bundle = both
     errors = {}
-    for engine in ("onnx", "openvino"):
+    for engine in BOTH:
         model = load_dual_encoder(bundle, EngineOptions(threads=1, engine=engine))
         assert isinstance(model, DualEncoder)
         found = np.concatenate([model.embed_images(PICTURES), model.embed_texts(CASES["texts"])])
         names = ("image_features_normalized", "text_features_normalized")
         errors[engine] = np.sqrt(np.mean((found - np.concatenate([recorded[name] for name in names])) ** 2))
-    # The same weights; one rounds activations to int8 per token, the other in groups of 32 or not at all.
+    # The same weights; one rounds activations to int8 per token, the other in groups or not at all.
     assert errors["openvino"] <= 1.25 * errors["onnx"]
+    assert recipe == "fp16" or errors["openvino"] > NOISE
+
+
+def test_the_lines_of_the_page(both: tuple[str, Bundle], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`export/biomedclip/README.md` shows how plain OpenVINO runs the towers; it finds what our runtime finds."""
+    _, bundle = both
+    page = (Path(__file__).parents[2] / "export" / "biomedclip" / "README.md").read_text("utf-8")
+    _, _, section = page.partition("## With plain OpenVINO")
+    code = section.split("```python\n")[1].split("```")[0]
+    picture = tmp_path / "square.png"
+    Image.open(PICTURES[0]).convert("RGB").resize((300, 300)).save(picture)
+    for shown, here in (("out/biomedclip-int8", str(bundle.root)), ("cell.png", str(picture))):
+        assert code.count(shown) == 1
+        code = code.replace(shown, here)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    group = names["images"].get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE")
+    precision = names["images"].get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    settings = OpenVinoSettings(precision, group)
+    model = load_dual_encoder(bundle, EngineOptions(engine="openvino", openvino=settings))
+    np.testing.assert_allclose(names["image"], model.embed_images([picture]), rtol=0, atol=NOISE)
+    np.testing.assert_allclose(names["embeds"], model.embed_texts(names["labels"]), rtol=0, atol=NOISE)
+    assert capsys.readouterr().out.strip() == model.classify(picture, names["labels"], templates=["{}"]).best
