@@ -1,5 +1,6 @@
 """Graphs that Core ML cannot hold, and what a saved package must not hide."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 pytest.importorskip("coremltools", reason="needs the extra `coreml`")
 
 from nexus_edge.bundle import TensorSpec
-from nexus_edge.errors import InputError
+from nexus_edge.errors import InputError, OutputError
 from nexus_edge.export.coreml import package
 from nexus_edge.export.coreml.family import Function, Package
 from nexus_edge.export.coreml.package import About, write_package
@@ -120,3 +121,21 @@ def test_a_weight_that_was_saved_uncompressed_is_an_error(
     with pytest.raises(AssertionError, match="inner_weight is not compressed in the saved file"):
         quantized(tmp_path / "tiny.mlpackage")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [shutil.Error([("a", "b", "[Errno 28] No space left on device")]), RuntimeError("filesystem error: cannot\ncopy")],
+)
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    quantized: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(package, "_save", refuse)
+    with pytest.raises(
+        OutputError, match=r"^tiny\.mlpackage cannot be written \(.+\); it needs space in .* and"
+    ) as found:
+        quantized(tmp_path / "tiny.mlpackage")
+    assert "\n" not in str(found.value) and not list(tmp_path.iterdir())

@@ -1,9 +1,11 @@
 """An .mlpackage: one function, or several that share their weights."""
 
 import gc
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 from torch.export import ExportedProgram
 
 from nexus_edge.bundle.identity import PREFIX
+from nexus_edge.errors import OutputError
 from nexus_edge.export.coreml.family import Function, Package
 from nexus_edge.export.coreml.joining import join
 from nexus_edge.export.coreml.layer_outputs import weight_name
@@ -18,6 +21,7 @@ from nexus_edge.export.coreml.program import Read, convert, tensor_names
 from nexus_edge.runtimes.mil import MilModel
 
 _CODES = ".qweight"  # what a quantized layer calls its codes
+_DISK = re.compile(r"filesystem error|\bwrit(?:e|ing)\b", re.IGNORECASE)
 _DEBUG = "executorch_debug_handle_mapping.json"  # coremltools' notes on torch's nodes, which no app reads
 
 
@@ -56,13 +60,32 @@ def write_package(
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         parts = {function.name: Path(folder) / f"{function.name}.mlpackage" for function in package.functions}
         for function, program in zip(package.functions, programs, strict=True):
-            _save(parts[function.name], convert(program, function, package.ios, reader(function)), about, package.note)
+            with _disk_errors(path):
+                model = convert(program, function, package.ios, reader(function))
+                _save(parts[function.name], model, about, package.note)
+            del model
             _require_compressed(parts[function.name], program)
             gc.collect()  # a program refers to itself in circles
         if len(parts) == 1:
             shutil.move(next(iter(parts.values())), path)
         else:
             join(parts, path)
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """coremltools writes into the system's folder for temporary files first, and says of a full disk what C++ says."""
+    try:
+        yield
+    except (shutil.Error, RuntimeError) as error:
+        # shutil tells of each file: from where, to where, and why not.
+        reason = " ".join(str(error.args[0][0][-1] if isinstance(error, shutil.Error) else error).split())
+        if isinstance(error, RuntimeError) and _DISK.search(reason) is None:
+            raise
+        raise OutputError(
+            f"{path.name} cannot be written ({reason:.160}); it needs space in the bundle's folder and, for a while, "
+            f"in {tempfile.gettempdir()}"
+        ) from error
 
 
 def _save(path: Path, model: Any, about: About, note: str) -> None:
