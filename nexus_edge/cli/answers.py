@@ -33,10 +33,15 @@ def say(text: str, style: str = "dim") -> None:
     Console(stderr=True, highlight=False, soft_wrap=True).print(text, style=style, markup=False)
 
 
-def warn_of_weights(manifest: "Manifest") -> None:
-    """Say it where the weights are not those of the published model."""
+def introduce(manifest: "Manifest", engine: str | None) -> None:
+    """Say it where the weights are not those of the published model, and where an evaluator stands in for a runtime."""
+    from nexus_edge.runtimes.engine import is_reference
+
     if manifest.source.weights != "real":
         say(f"{manifest.name}: the weights are {manifest.source.weights}, not the published model's")
+    targets = (engine,) if engine in manifest.targets else manifest.targets
+    if all(is_reference(target) for target in targets):
+        say("Core ML is not here: an evaluator computes what it would, slowly")
 
 
 def describe_run(run: "RunStats") -> str:

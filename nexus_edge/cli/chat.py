@@ -18,8 +18,8 @@ from nexus_edge.cli.answers import (
     Threads,
     TopP,
     describe_run,
+    introduce,
     say,
-    warn_of_weights,
 )
 from nexus_edge.errors import InputError, NexusEdgeError
 
@@ -49,7 +49,7 @@ def chat(
 
     opened = Bundle.open(bundle)
     if not quiet:
-        warn_of_weights(opened.manifest)
+        introduce(opened.manifest, engine)
     vlm = load_vlm(opened, EngineOptions(threads, engine=engine, device=device))
     session = vlm.chat(GenerationOptions(max_new_tokens, temperature, top_p, seed), system)
     terminal = Terminal(vlm, session, interactive=sys.stdin.isatty(), quiet=quiet)

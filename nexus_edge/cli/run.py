@@ -19,8 +19,8 @@ from nexus_edge.cli.answers import (
     Threads,
     TopP,
     describe_run,
+    introduce,
     say,
-    warn_of_weights,
 )
 
 
@@ -45,7 +45,7 @@ def run(
 
     opened = Bundle.open(bundle)
     if not (quiet or as_json):
-        warn_of_weights(opened.manifest)
+        introduce(opened.manifest, engine)
     vlm = load_vlm(opened, EngineOptions(threads, engine=engine, device=device))
     answer = ""
     for piece in vlm.generate(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nexus_edge.cli.answers import say, warn_of_weights
+from nexus_edge.cli.answers import introduce, say
 from nexus_edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def open_model(
             say(f"using {bundle.root} ({found.why}; --bundle names another)")
     model = load_dual_encoder(bundle, EngineOptions(threads, engine=engine, device=device))
     if not quiet:
-        warn_of_weights(bundle.manifest)
+        introduce(bundle.manifest, engine)
     return model
 
 

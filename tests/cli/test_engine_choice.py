@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nexus_edge.assets import heldout_crops
 from nexus_edge.bundle import Bundle
 
 Run = Callable[..., Any]
@@ -47,3 +48,15 @@ def test_each_engine_answers(tiny_openvino: Bundle, run_command: Run) -> None:
         for engine in ("onnx", "openvino", "auto")
     }
     assert len(set(answers.values())) == 1
+
+
+def test_the_evaluator_says_that_it_is_one(
+    coreml_dual: Bundle, run_command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nexus_edge.runtimes import coreml_native
+
+    monkeypatch.setattr(coreml_native, "is_native", lambda: False)
+    cell = Path(heldout_crops.__file__).parent / "tiny_biomedclip/heldout/cell_000.jpg"
+    result = run_command("classify", coreml_dual.root, cell, "--bank", "blood-cells")
+    assert result.exit_code == 0 and "white blood cell" in result.stdout
+    assert "an evaluator computes what it would, slowly" in result.stderr
