@@ -6,15 +6,19 @@ from pathlib import Path
 
 from nexus_edge.bundle import Bundle, BundleWriter
 from nexus_edge.bundle.reader import GOLDENS, PARITY
+from nexus_edge.errors import InputError
 from nexus_edge.runtimes.dual_engine import TEXT
 from nexus_edge.runtimes.label_bank import BUNDLED, LabelBank
+
+PACKAGED = "coreml"
+"""A target whose files are sealed as a whole: each package names the bundle that it is of, both towers included."""
 
 
 def ship_image_tower(bundle: Bundle, bank: LabelBank, out: Path, *, force: bool = False) -> Bundle:
     """Write a bundle without the text tower, and with `bank`, to `out`.
 
     The parity report is about both towers and stays behind; the goldens go along, for `nexus-edge verify` to replay
-    those of the image tower.
+    those of the image tower. Core ML packages stay behind, too; an app takes its package and the bank by themselves.
 
     Args:
         bundle: of a dual encoder
@@ -23,15 +27,21 @@ def ship_image_tower(bundle: Bundle, bank: LabelBank, out: Path, *, force: bool 
         force: replace a bundle that is there
 
     Raises:
+        InputError: there is no target that could go along
         OutputError: `out` is there already, or cannot be written
     """
     graphs = {
         target: {name: graph for name, graph in towers.items() if name != TEXT}
         for target, towers in bundle.manifest.graphs.items()
+        if target != PACKAGED
     }
+    if not graphs:
+        raise InputError(
+            f"{bundle.root}: holds Core ML packages only; ship image_encoder.mlpackage with the bank in your app"
+        )
     kept = {file for towers in graphs.values() for graph in towers.values() for file in graph.files}
-    text = {towers[TEXT] for towers in bundle.manifest.graphs.values() if TEXT in towers}
-    left = {file for graph in text for file in graph.files} - kept
+    left = {file for towers in bundle.manifest.graphs.values() for graph in towers.values() for file in graph.files}
+    left = {name for name in bundle.manifest.files if name in left or name.startswith(f"{PACKAGED}/")} - kept
     with BundleWriter(out, force) as writer:
         for name in bundle.manifest.files:
             if name == GOLDENS or (name not in left and name != BUNDLED and not name.startswith(f"{PARITY}/")):
@@ -39,5 +49,6 @@ def ship_image_tower(bundle: Bundle, bank: LabelBank, out: Path, *, force: bool 
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(bundle.file(name), target)
         bank.save(writer.root / BUNDLED)
-        writer.commit(replace(bundle.manifest, name=f"{bundle.manifest.name}-image", graphs=graphs, parity=None))
+        name, targets = f"{bundle.manifest.name}-image", tuple(graphs)
+        writer.commit(replace(bundle.manifest, name=name, targets=targets, graphs=graphs, parity=None))
     return Bundle.open(out)

@@ -1,12 +1,13 @@
 """The bundle of the image tower alone: what is in it, what it can do, and what it says that it cannot."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import toy_dual
 
-from nexus_edge.bundle import Bundle
+from nexus_edge.bundle import Bundle, BundleWriter
 from nexus_edge.errors import BundleError, InputError, OutputError
 from nexus_edge.runtimes import DualEncoder, build_index, load_dual_encoder
 from nexus_edge.runtimes.ship import ship_image_tower
@@ -98,3 +99,20 @@ def test_nothing_is_replaced_unless_told(whole: Bundle, shipped: Bundle) -> None
     again = ship_image_tower(whole, bank, shipped.root.with_name("again"))
     again = ship_image_tower(whole, load_dual_encoder(whole).label_bank(LABELS), again.root, force=True)
     assert load_dual_encoder(again).bundled_bank.labels == LABELS
+
+
+def test_core_ml_packages_stay_behind(coreml_dual: Bundle, whole: Bundle, tmp_path: Path) -> None:
+    """They name a bundle of both towers; alone they would be refused by whoever compares."""
+    bank = load_dual_encoder(whole).label_bank(LABELS)
+    with pytest.raises(InputError, match=r"Core ML packages only; ship image_encoder\.mlpackage"):
+        ship_image_tower(coreml_dual, bank, tmp_path / "device")
+    root = shutil.copytree(whole.root, tmp_path / "both")
+    shutil.copytree(coreml_dual.root / "coreml", root / "coreml")
+    packages = {"coreml": coreml_dual.manifest.graphs["coreml"]}
+    writer = BundleWriter(tmp_path / "joined")
+    with writer:
+        shutil.copytree(root, writer.root, dirs_exist_ok=True)
+        writer.commit(replace(whole.manifest, targets=("onnx", "coreml"), graphs={**whole.manifest.graphs, **packages}))
+    shipped = ship_image_tower(Bundle.open(tmp_path / "joined"), bank, tmp_path / "device")
+    assert shipped.manifest.targets == ("onnx",) and not (shipped.root / "coreml").exists()
+    assert load_dual_encoder(Bundle.open(shipped.root, check="sha256")).bundled_bank is not None
