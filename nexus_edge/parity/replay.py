@@ -10,7 +10,7 @@ from dataclasses import replace
 from nexus_edge.bundle import Bundle
 from nexus_edge.errors import BundleError
 from nexus_edge.parity import tolerances
-from nexus_edge.parity.families import Replay, family_of
+from nexus_edge.parity.families import Golden, Replay, family_of
 from nexus_edge.parity.goldens import read_goldens
 from nexus_edge.parity.report import Check, NotRunError, Report, Rung
 from nexus_edge.parity.runners import RUNNERS, runner_of
@@ -44,11 +44,12 @@ def replay(bundle: Bundle) -> Report:
     if not targets:
         has, can = ", ".join(manifest.targets), ", ".join(RUNNERS)
         raise BundleError(f"{bundle.root}: was exported for {has}, what can run here is {can}; export it for that")
+    goldens = read_goldens(bundle)
     checks: list[Check] = []
     reasons: dict[str, str] = {}
     for target in targets:
         try:
-            checks += _replay(bundle, target)
+            checks += _replay(bundle, target, goldens)
         except NotRunError as error:
             reasons[target] = f"not run for {target}: {error}"
     if not checks:
@@ -58,7 +59,7 @@ def replay(bundle: Bundle) -> Report:
     return report_of(manifest, (rung,), tuple(target for target in targets if target not in reasons))
 
 
-def _replay(bundle: Bundle, target: str) -> list[Check]:
+def _replay(bundle: Bundle, target: str, goldens: tuple[Golden, ...]) -> list[Check]:
     manifest, gates = bundle.manifest, tolerances.load()
     scheme = scheme_class(manifest)
     files = {name: bundle.graph(target, name) for name in manifest.graphs[target]}
@@ -69,5 +70,5 @@ def _replay(bundle: Bundle, target: str) -> list[Check]:
         lambda stage: gates.near_tie("verify", stage, scheme, precision),
     )
     stages = {part.name: part.open("hidden") for part in parts}
-    checks = family_of(manifest.model_type).replay(Replay(bundle, stages, read_goldens(bundle), judge))
+    checks = family_of(manifest.model_type).replay(Replay(bundle, stages, goldens, judge))
     return [replace(check, target=target, precision=precision) for check in checks]

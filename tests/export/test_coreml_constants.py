@@ -13,13 +13,14 @@ pytest.importorskip("coremltools", reason="needs the extra `coreml`")
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.errors import CheckpointError, InputError, RecipeError
 from nexus_edge.export.coreml.family import Function, Package
-from nexus_edge.export.coreml.package import write_package
+from nexus_edge.export.coreml.package import About, write_package
 from nexus_edge.export.coreml.program import trace
 from nexus_edge.quant.apply import quantize_modules, quantize_tensor
 from nexus_edge.quant.schemes import load_scheme
 
 ROWS, COLUMNS = 24, 192
 SCALES = 2.0**-11  # scales of float32 become float16, which has 11 bits; those of float16 stay
+ABOUT = About("nobody", "none", "0", {})
 BLOCKS = ("int4-g16-int8", "int4-g32", "int4-g32-asym", "int4-g64-asym", "int8-g32", "int8-g128")
 
 
@@ -45,8 +46,8 @@ def write(path: Path, scheme: str, weight: Tensor, ios: int = 18, embedding: boo
     stored["layer.bias"] = torch.linspace(-1, 1, rows)
     x = TensorSpec("x", "int32", (1, 3)) if embedding else TensorSpec("x", "float32", (1, 3, columns))
     y = TensorSpec("y", "float32", (1, 3, columns if embedding else rows))
-    package = Package("layer", (Function("main", module, (x,), (y,)),), "all", ios)
-    write_package(path, package, [trace(package.functions[0])], lambda function: stored.__getitem__, {})
+    package = Package("layer", "head", (Function("main", module, (x,), (y,)),), "all", ios)
+    write_package(path, package, [trace(package.functions[0])], lambda function: stored.__getitem__, ABOUT)
     return stored
 
 

@@ -31,9 +31,10 @@ from nexus_edge.parity.sources import parameter_bytes, weight_bytes
 from nexus_edge.processing import dual_from_checkpoint
 from nexus_edge.runtimes import load_dual_encoder
 from nexus_edge.runtimes.ship import ship_image_tower
+from nexus_edge.targets import EXTRAS
 
 TOO_LITTLE = 1000  # bytes
-EXTRAS = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "ml_dtypes", "matplotlib", "jinja2")
+EXPORT_PACKAGES = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "ml_dtypes", "matplotlib", "jinja2")
 CopyOf = Callable[[Bundle], Bundle]
 
 
@@ -160,6 +161,7 @@ def two_targets(healthy_dual: Bundle, copy_of: CopyOf, monkeypatch: pytest.Monke
     second.RUNNER = onnx.OnnxRunner()
     monkeypatch.setitem(sys.modules, second.__name__, second)
     monkeypatch.setitem(RUNNERS, "second", second.__name__)
+    monkeypatch.setitem(EXTRAS, "second", EXTRAS["onnx"])
     bundle = copy_of(healthy_dual)
     graphs = {}
     for name, info in bundle.manifest.graphs["onnx"].items():
@@ -237,7 +239,7 @@ def test_goldens_are_small_and_hold_pictures(certified_dual: Bundle) -> None:
 def test_a_replay_needs_the_base_install_only(certified_dual: Bundle) -> None:
     script = f"""
 import sys
-for name in {EXTRAS}:
+for name in {EXPORT_PACKAGES}:
     sys.modules[name] = None
 import nexus_edge
 assert nexus_edge.verify({str(certified_dual.root)!r}).verdict == "passed"

@@ -57,7 +57,7 @@ def recorded() -> dict[str, np.ndarray]:
 
 
 def test_embeddings_of_open_clip(bundle: Bundle, recorded: dict[str, np.ndarray]) -> None:
-    model = load_dual_encoder(bundle, EngineOptions(threads=1))
+    model = load_dual_encoder(bundle, EngineOptions(threads=1, openvino=OpenVinoSettings("f32", 0, "f32")))
     assert np.abs(model.embed_images(PICTURES) - recorded["image_features_normalized"]).max() <= NOISE
     assert np.abs(model.embed_texts(CASES["texts"]) - recorded["text_features_normalized"]).max() <= NOISE
 
