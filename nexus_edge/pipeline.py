@@ -29,6 +29,9 @@ from nexus_edge.recipe import Recipe
 PARITY_MEMORY = 2_000_000_000
 """Bytes that models may fill while the ladder runs within an export, whose whole peak is to stay under 3 GB."""
 
+NOT_PROMISED = ("P2", "P5")
+"""Rungs that hold the whole model beside another one: at full size an export has no room for them."""
+
 Progress = Callable[[str, float], None]
 """Called with the step's name and its share done, 0 to 1."""
 
@@ -65,7 +68,7 @@ def export(
         CheckpointError: the checkpoint is not of the recipe's model, incomplete or corrupt
         RecipeError: the recipe does not fit the model
         OutputError: `out` exists or cannot be written; nothing is left behind
-        ParityError: a gate failed; the bundle is there, and its manifest says "rejected"
+        ParityError: a gate failed, or a rung did not run; the bundle is there, and its manifest says which
     """
     require_model_type(checkpoint, recipe.model_type)
     with BundleWriter(out, force) as writer:
@@ -78,7 +81,7 @@ def export(
         if parity:
             manifest = replace(manifest, parity=climb_ladder(manifest, writer, checkpoint, progress))
         manifest = writer.commit(manifest)
-    if manifest.parity and manifest.parity["verdict"] == "rejected":
+    if manifest.parity and manifest.parity["verdict"] != "passed":
         raise ParityError(f"{out}: {manifest.parity['reason']}; see {out / 'parity' / 'report.html'}")
     return manifest
 
@@ -218,8 +221,10 @@ def climb_ladder(
 ) -> dict[str, object]:
     """Run the parity ladder on the bundle before it takes its place; returns the verdict for the manifest.
 
-    Rungs that need more memory than an export may take are reported as not run; `nexus-edge parity` runs them.
+    What an export promises is all rungs but those of `NOT_PROMISED`, which it runs where its memory is enough for them;
+    else they are reported as not run, and `nexus-edge parity` runs them.
     """
     writer.seal(manifest)
     bundle = Bundle.open(writer.root, check=None)  # hashed a moment ago
-    return dict(certify(bundle, checkpoint, max_memory=PARITY_MEMORY, progress=progress).summary)
+    report = certify(bundle, checkpoint, max_memory=PARITY_MEMORY, skippable=NOT_PROMISED, progress=progress)
+    return dict(report.summary)

@@ -102,7 +102,7 @@ def export(
         RecipeError: no such model or recipe, or the recipe does not fit
         CheckpointError: the checkpoint is missing, corrupt, or of another model
         OutputError: `out` exists or cannot be written; nothing is left behind
-        ParityError: a gate failed; the bundle is there, and its manifest says "rejected"
+        ParityError: a gate failed, or a rung did not run; the bundle is there, and its manifest says which
         MissingExtraError: the `export` extra is not installed
     """
     request = ExportRequest.resolve(

@@ -150,7 +150,7 @@ class Manifest:
         recipe: the resolved recipe, as `Recipe.to_json` gives it
         graphs: target -> graph name -> graph
         files: every file of the bundle but manifest.json, by its path; `BundleWriter` fills it
-        parity: the verdict of the parity ladder ("verdict": "passed" | "rejected" | "not run", and the rungs), or None
+        parity: the verdict of the parity ladder ("verdict", a `parity.report.Verdict`, and the rungs), or None
         context_length: most tokens, prompt and answer together
         dual_encoder: of a model with an image and a text tower, None for others
     """

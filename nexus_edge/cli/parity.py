@@ -24,6 +24,10 @@ def parity(
         typer.Option(metavar="DIR|HUB_ID|tiny|synthetic", help="The original; default: what the bundle was made from."),
     ] = None,
     rungs: Annotated[str | None, typer.Option(metavar="P0,P3", help="Only these rungs; default: all.")] = None,
+    allow_skip: Annotated[
+        list[str] | None,
+        typer.Option(metavar="P1", help="A rung that need not run here; repeat it for several."),
+    ] = None,
     goldens: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Goldens of the original implementation, for P1.")
     ] = None,
@@ -39,7 +43,11 @@ def parity(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
-    """Compare a bundle with its original, rung by rung; exit with 3 if it is not that model any more."""
+    """Compare a bundle with its original, rung by rung.
+
+    Exit code 0 says that every rung that was asked for ran and held. It is 3 where a gate failed, where a rung did not
+    run (--allow-skip), and where the bundle was rejected before and this is not the whole ladder.
+    """
     # Changed files are P0's finding, so that the report names them; opening checks the manifest only.
     opened = Bundle.open(bundle, check=None)
     with needs_extra("parity"):
@@ -48,12 +56,15 @@ def parity(
         from nexus_edge.parity import certify, ladder, terminal
     if update and rungs:
         raise InputError("--update keeps the verdict of the whole ladder; leave out --rungs")
-    chosen = tuple(rungs.upper().split(",")) if rungs else tuple(ladder.RUNGS)
+    chosen = _names(rungs) if rungs else tuple(ladder.RUNGS)
+    skippable = _names(",".join(allow_skip or ()))
+    if unknown := [name for name in skippable if name not in chosen]:
+        raise InputError(f"--allow-skip {','.join(unknown)}: is not among the rungs {', '.join(chosen)}")
     limit = None if max_memory is None else int(max_memory * GB)
     with step_bar(quiet=quiet or as_json) as progress:
         lab = ladder.make_lab(opened, checkpoint, goldens=goldens, max_memory=limit)
-        report = ladder.climb(lab, chosen, progress)
-    if update:
+        report = ladder.climb(lab, chosen, progress, skippable)
+    if update and report.verdict in ("passed", "rejected") and not report.standing:
         certify.store(lab, report)
         opened.with_parity(report.summary)
     for path, ending in ((junit, ".xml"), (html, ".html"), (markdown, ".md")):
@@ -63,10 +74,26 @@ def parity(
         typer.echo(report.to_json(), nl=False)
     else:
         Console().print(terminal.table(report))
-    require_passed(report, bundle)
+    require_passed(report, bundle, f"--allow-skip {','.join(_unrun(report))} if that is meant")
 
 
-def require_passed(report: "Report", bundle: Path) -> None:
-    """Raise ParityError, which becomes exit code 3, if a gate failed."""
-    if report.verdict == "rejected":
-        raise ParityError(f"{bundle}: {report.summary['reason']}")
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.upper().split(",") if name.strip())
+
+
+def _unrun(report: "Report") -> list[str]:
+    return [rung.name for rung in report.rungs if not rung.may_be_skipped and rung.not_run(report.targets)]
+
+
+def require_passed(report: "Report", bundle: Path, hint: str) -> None:
+    """Raise ParityError, which becomes exit code 3, unless the verdict is "passed".
+
+    Args:
+        report: what was found
+        bundle: its folder, for the message
+        hint: what to do where something did not run
+    """
+    if report.verdict == "passed":
+        return
+    text = f"{bundle}: {report.reason}"
+    raise ParityError(f"{text}; {hint}" if report.missing and report.reason == "; ".join(report.missing) else text)

@@ -1,6 +1,6 @@
 """Everything that an export leaves in a bundle's `parity/` folder, and how a report is written anywhere else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from nexus_edge.bundle import Bundle
@@ -52,6 +52,7 @@ def certify(
     checkpoint: Checkpoint,
     *,
     max_memory: int | None = None,
+    skippable: Collection[str] = (),
     progress: Progress = lambda step, share: None,
 ) -> Report:
     """Climb the ladder, and write the report and the goldens for `nexus-edge verify` into the bundle's `parity/`.
@@ -62,10 +63,11 @@ def certify(
         bundle: complete but for its parity
         checkpoint: what it was made from
         max_memory: bytes that models may fill; None: half of the machine's memory
+        skippable: rungs that the verdict does not wait for
         progress: called with a step's name and the share of the ladder that is done
     """
     lab = make_lab(bundle, checkpoint, max_memory=max_memory)
-    report = climb(lab, progress=progress)
+    report = climb(lab, progress=progress, skippable=skippable)
     progress("parity goldens", 1.0)
     store(lab, report)
     return report

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nexus_edge.parity.markdown import WEIGHTS_NOTE, gate_text, rung_line, status_text
+from nexus_edge.parity.markdown import gate_text, rung_line, status_text, verdict_lines
 from nexus_edge.parity.metrics import METRICS
 from nexus_edge.parity.plots import layer_drift, stage_bars
 from nexus_edge.parity.plots_dual import before_and_after, shown_similarities, similarity_maps
@@ -71,7 +71,7 @@ def to_html(report: Report) -> str:
     )
     return environment.get_template("report.html.j2").render(
         report=report,
-        weights_note=WEIGHTS_NOTE.get(report.weights, report.weights),
+        verdict_lines=verdict_lines(report),
         tiles=tiles(report),
         stage_bars=stage_bars(report),
         layer_drift=layer_drift(report),

@@ -1,7 +1,8 @@
 """Climbs the rungs in their order and makes the report of what they found."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from nexus_edge.parity import tolerances
 from nexus_edge.parity.families import family_of
 from nexus_edge.parity.lab import Lab, half_of_memory
 from nexus_edge.parity.report import Check, NotRunError, Report, Rung
-from nexus_edge.parity.sources import checkpoint_of, report_of
+from nexus_edge.parity.sources import checkpoint_of, rejection, report_of
 
 RUNGS = {
     "P0": "p0_structure",
@@ -34,12 +35,13 @@ def run(
     rungs: Sequence[str] = tuple(RUNGS),
     goldens: Path | None = None,
     max_memory: int | None = None,
+    skippable: Collection[str] = (),
     progress: Progress = lambda step, share: None,
 ) -> Report:
     """Judge a bundle.
 
     A rung that cannot be climbed here (no checkpoint, too little memory, no goldens) is reported as "not run" with the
-    reason, never as passed.
+    reason, and the verdict is "incomplete" unless the rung is among the `skippable`.
 
     Args:
         bundle: see `Bundle.open`
@@ -47,13 +49,14 @@ def run(
         rungs: which of `RUNGS` to climb
         goldens: folder with goldens of the original implementation; None looks into the checkout's tests
         max_memory: bytes that models may fill; None: half of the machine's memory
+        skippable: rungs that the verdict does not wait for
         progress: called with a rung's name and the share of the ladder that is done
 
     Raises:
         InputError: an unknown rung, or a goldens folder that is not there
         CheckpointError: a checkpoint was asked for and cannot be opened
     """
-    return climb(make_lab(bundle, checkpoint, goldens=goldens, max_memory=max_memory), rungs, progress)
+    return climb(make_lab(bundle, checkpoint, goldens=goldens, max_memory=max_memory), rungs, progress, skippable)
 
 
 def make_lab(
@@ -68,18 +71,25 @@ def make_lab(
     return kind(bundle, _open(bundle, checkpoint), tolerances.load(), goldens, max_memory or half_of_memory())
 
 
-def climb(lab: Lab, rungs: Sequence[str] = tuple(RUNGS), progress: Progress = lambda step, share: None) -> Report:
+def climb(
+    lab: Lab,
+    rungs: Sequence[str] = tuple(RUNGS),
+    progress: Progress = lambda step, share: None,
+    skippable: Collection[str] = (),
+) -> Report:
     """Climb the rungs in a lab that is set up."""
-    unknown = [name for name in rungs if name not in RUNGS]
+    unknown = [name for name in (*rungs, *skippable) if name not in RUNGS]
     if unknown:
         raise InputError(f"no rung {', '.join(unknown)}; there are {', '.join(RUNGS)}")
     found: list[Rung] = []
     for done, name in enumerate(rungs):
         progress(f"parity {name}", done / len(rungs))
-        found.append(_climb(lab, name))
+        found.append(replace(_climb(lab, name), may_be_skipped=name in skippable))
         if name == "P0":
             lab.broken = _broken(found[-1])
-    return report_of(lab.manifest, tuple(found), lab.manifest.targets)
+    report = report_of(lab.manifest, tuple(found), lab.manifest.targets)
+    whole = {rung.name for rung in found} == set(RUNGS) and not report.missing and not report.skipped
+    return report if whole else replace(report, standing=rejection(lab.manifest))
 
 
 def _open(bundle: Bundle, checkpoint: Checkpoint | str | None) -> Checkpoint | str:

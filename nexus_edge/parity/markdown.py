@@ -5,12 +5,6 @@ from xml.etree import ElementTree
 from nexus_edge.parity.metrics import METRICS
 from nexus_edge.parity.report import Check, Report, Rung, utilisation
 
-WEIGHTS_NOTE = {
-    "real": "Weights: the original checkpoint.",
-    "trained-tiny": "Weights: a small checkpoint trained in this repository. No figure here is one of the real model.",
-    "synthetic": "Weights: synthesized numbers of the full model's shape. No figure here is one of the real model.",
-}
-
 
 def gate_text(check: Check) -> str:
     """`relative L2 1.2e-06 <= 1e-05`, or a dash for a check without a gate."""
@@ -38,6 +32,13 @@ def status_text(report: Report, rung: Rung) -> str:
     return ", ".join(f"{target} {status}" for target, status in statuses.items())
 
 
+def verdict_lines(report: Report) -> list[str]:
+    """Why the verdict is what it is, where it does not speak for itself: what is missing, skipped or nearly tied."""
+    lines = [] if report.verdict == "passed" else [f"{report.verdict}: {report.reason}"]
+    lines += [f"skipped: {text}" for text in report.skipped]
+    return lines + [f"{rung.name} is ambiguous: {rung.explanation}" for rung in report.rungs if rung.explanation]
+
+
 def to_markdown(report: Report) -> str:
     """A page with the verdict, the ladder, and for each rung every check with its gate and its measures."""
     lines = [
@@ -45,8 +46,9 @@ def to_markdown(report: Report) -> str:
         "",
         f"Checkpoint {report.checkpoint}, recipe {report.recipe}, targets {', '.join(report.targets)}, "
         f"tolerances for {report.scheme}, nexus-edge {report.toolkit_version}, {report.created}.",
-        WEIGHTS_NOTE.get(report.weights, f"Weights: {report.weights}."),
+        report.weights_note,
         "",
+        *(f"{line}\n" for line in verdict_lines(report)),
         "| rung | compares | verdict | what decided | s |",
         "|---|---|---|---|---|",
     ]
@@ -75,29 +77,46 @@ def _cell(text: str) -> str:
 
 
 def to_junit(report: Report) -> str:
-    """JUnit XML: a suite for each rung, a case for each check; a rung that was not run is one skipped case."""
+    """JUnit XML: a suite for each rung, a case for each check.
+
+    What was asked for and did not run is a failed case, because the verdict is not green; what may be skipped is a
+    skipped one.
+    """
     suites = ElementTree.Element("testsuites", name=f"parity of {report.bundle}", time=f"{report.seconds:.3f}")
     for rung in report.rungs:
-        failures = sum(check.status == "failed" for check in rung.checks)
+        _suite(suites, report, rung)
+    if report.standing:
         suite = ElementTree.SubElement(
-            suites,
-            "testsuite",
-            name=f"{rung.name} {rung.title}",
-            tests=str(len(rung.checks) or 1),
-            failures=str(failures),
-            skipped=str(int(not rung.checks)),
-            time=f"{rung.seconds:.3f}",
+            suites, "testsuite", name="recorded verdict", tests="1", failures="1", skipped="0"
         )
-        for check in rung.checks:
-            case = ElementTree.SubElement(suite, "testcase", classname=f"{rung.name}.{check.stage}", name=_case(check))
-            if check.status == "failed":
-                ElementTree.SubElement(case, "failure", message=check.finding)
-            ElementTree.SubElement(case, "system-out").text = f"{gate_text(check)}; used {utilisation(check):.3g}"
-        if not rung.checks:
-            case = ElementTree.SubElement(suite, "testcase", classname=rung.name, name="not run")
-            ElementTree.SubElement(case, "skipped", message=rung.reason or "")
+        case = ElementTree.SubElement(suite, "testcase", classname="manifest", name="recorded verdict")
+        ElementTree.SubElement(case, "failure", message=report.reason)
     ElementTree.indent(suites)
     return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _suite(suites: ElementTree.Element, report: Report, rung: Rung) -> None:
+    missing = rung.not_run(report.targets)
+    failures = sum(check.status == "failed" for check in rung.checks)
+    suite = ElementTree.SubElement(
+        suites,
+        "testsuite",
+        name=f"{rung.name} {rung.title}",
+        tests=str(len(rung.checks) + len(missing)),
+        failures=str(failures + (0 if rung.may_be_skipped else len(missing))),
+        skipped=str(len(missing) if rung.may_be_skipped else 0),
+        time=f"{rung.seconds:.3f}",
+    )
+    for check in rung.checks:
+        case = ElementTree.SubElement(suite, "testcase", classname=f"{rung.name}.{check.stage}", name=_case(check))
+        if check.status == "failed":
+            ElementTree.SubElement(case, "failure", message=check.finding)
+        ties = "" if check.near_ties is None else f"; ambiguous: {check.near_ties.sentence}"
+        ElementTree.SubElement(case, "system-out").text = f"{gate_text(check)}; used {utilisation(check):.3g}{ties}"
+    for text in missing:
+        name = text.partition(":")[0].removeprefix(f"{rung.name} was ")
+        case = ElementTree.SubElement(suite, "testcase", classname=rung.name, name=name)
+        ElementTree.SubElement(case, "skipped" if rung.may_be_skipped else "failure", message=text)
 
 
 def _case(check: Check) -> str:

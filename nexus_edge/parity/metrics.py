@@ -40,6 +40,7 @@ METRICS: Mapping[str, Metric] = {
     "top1_agreement": Metric("top-1 agreement", higher_is_better=True),
     "greedy_agreement": Metric("greedy agreement", higher_is_better=True),
     "ambiguous": Metric("near ties"),
+    "decisions": Metric("decisions compared", higher_is_better=True),
     "perplexity_delta": Metric("perplexity, relative change"),
     "exact_match": Metric("exact match", higher_is_better=True),
     "exact_match_reference": Metric("exact match, full precision", higher_is_better=True),
@@ -149,6 +150,7 @@ def compare_logits(actual: Array, expected: Array, near_tie: float) -> dict[str,
         "kl_max": float(kl.max()),
         "top1_agreement": 1.0 - int((differs & ~tied).sum()) / decided if decided else 1.0,
         "ambiguous": float(tied.sum()),
+        "decisions": float(len(differs)),
     }
 
 
@@ -164,7 +166,8 @@ class GreedyComparison:
     @property
     def measures(self) -> dict[str, float]:
         agreement = self.agreed / self.compared if self.compared else 1.0
-        return {"greedy_agreement": agreement, "ambiguous": float(self.ambiguous)}
+        decisions = float(self.compared + self.ambiguous)
+        return {"greedy_agreement": agreement, "ambiguous": float(self.ambiguous), "decisions": decisions}
 
 
 def compare_greedy(

@@ -5,45 +5,47 @@ Needs the base install only: no torch, no onnx, no safetensors. The first stage 
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.errors import BundleError
+from nexus_edge.errors import BundleError, InputError
 from nexus_edge.parity import tolerances
 from nexus_edge.parity.families import Golden, Replay, family_of
 from nexus_edge.parity.goldens import read_goldens
 from nexus_edge.parity.report import Check, NotRunError, Report, Rung
-from nexus_edge.parity.runners import RUNNERS, runner_of
-from nexus_edge.parity.sources import report_of, scheme_class
+from nexus_edge.parity.runners import runner_of
+from nexus_edge.parity.sources import rejection, report_of, scheme_class
 from nexus_edge.parity.stages import Judge
 
 TITLE = "verify: stored goldens, replayed here"
 
 
-def verify(bundle: str | os.PathLike[str] | Bundle) -> Report:
+def verify(bundle: str | os.PathLike[str] | Bundle, targets: Sequence[str] = ()) -> Report:
     """Compare every file of a bundle with its hash, then run every recorded case here.
 
-    The report's `verdict` is "passed" or "rejected", and its `first_failure` names the stage that drifts.
+    The report's `verdict` is "passed" when every target that was asked for was replayed and held, "incomplete" when one
+    cannot run here, and "rejected" when a stage drifts (`first_failure` names it) or the export was rejected.
+
+    Args:
+        bundle: its folder
+        targets: which of its targets; none: all of them
 
     Raises:
-        BundleError: no bundle, a changed file, or no goldens.
+        BundleError: no bundle, a changed file, no goldens, or nothing that can be replayed here.
+        InputError: the bundle was not exported for one of `targets`.
         ParityError: a graph does not load or run here.
     """
-    return replay(Bundle.open(bundle.root if isinstance(bundle, Bundle) else bundle, check="sha256"))
+    return replay(Bundle.open(bundle.root if isinstance(bundle, Bundle) else bundle, check="sha256"), targets)
 
 
-def replay(bundle: Bundle) -> Report:
-    """Run every recorded case on every target that runs here; the report has the single rung "verify".
-
-    Raises:
-        BundleError: the bundle has no goldens, or no target that runs here.
-        ParityError: a graph does not load or run here.
-    """
+def replay(bundle: Bundle, targets: Sequence[str] = ()) -> Report:
+    """Run every recorded case; the report has the single rung "verify". See `verify`, which checks the hashes first."""
     manifest, started = bundle.manifest, time.perf_counter()
-    targets = tuple(target for target in manifest.targets if target in RUNNERS)
-    if not targets:
-        has, can = ", ".join(manifest.targets), ", ".join(RUNNERS)
-        raise BundleError(f"{bundle.root}: was exported for {has}, what can run here is {can}; export it for that")
+    targets = tuple(targets) or manifest.targets
+    for target in targets:
+        if target not in manifest.targets:
+            raise InputError(f"{bundle.root}: was not exported for {target}, only for {', '.join(manifest.targets)}")
     goldens = read_goldens(bundle)
     checks: list[Check] = []
     reasons: dict[str, str] = {}
@@ -56,7 +58,7 @@ def replay(bundle: Bundle) -> Report:
         raise BundleError(f"{bundle.root}: nothing of it can be replayed: {'; '.join(reasons.values())}")
     seconds = round(time.perf_counter() - started, 3)
     rung = Rung("verify", TITLE, tuple(checks), notes=tuple(reasons.values()), seconds=seconds)
-    return report_of(manifest, (rung,), tuple(target for target in targets if target not in reasons))
+    return replace(report_of(manifest, (rung,), tuple(targets)), standing=rejection(manifest))
 
 
 def _replay(bundle: Bundle, target: str, goldens: tuple[Golden, ...]) -> list[Check]:

@@ -17,7 +17,9 @@ from nexus_edge.parity.metrics import METRICS, Array
 from nexus_edge.parity.tolerances import Gate
 
 Status = Literal["passed", "failed", "ambiguous", "reported", "not run"]
-Verdict = Literal["passed", "rejected", "not run"]
+Verdict = Literal["passed", "rejected", "incomplete", "not run"]
+"""`passed` alone is green. `rejected`: a gate failed, now or in the verdict that still stands. `incomplete`: what ran
+holds, but a rung that was asked for did not run. `not run`: nothing was gated."""
 
 FORMAT_VERSION = 2  # 2: several targets in one report
 CARRIED = ", carried"
@@ -26,6 +28,29 @@ CARRIED = ", carried"
 
 class NotRunError(Exception):
     """A rung, or a part of one, cannot be climbed here; the message says why. It is reported, never as passed."""
+
+
+@dataclass(frozen=True)
+class NearTies:
+    """Decisions (a best token, a best label) that rounding may turn, because the reference's two best nearly tie.
+
+    Attributes:
+        found: how many came out differently and were set aside
+        decisions: of how many that were compared; 0 where an older report did not count them
+    """
+
+    found: int
+    decisions: int
+
+    @property
+    def sentence(self) -> str:
+        """What "ambiguous" means here, with its counts."""
+        of = f" of {self.decisions} decisions" if self.decisions else ""
+        what = "is a near tie" if self.found == 1 else "are near ties"
+        return (
+            f"{self.found}{of} {what}: the reference's two best candidates lie closer together than rounding moves "
+            "them, so either may come first. They are set aside and all others hold; this is no failure."
+        )
 
 
 @dataclass(frozen=True)
@@ -96,6 +121,13 @@ class Check:
         return "ambiguous" if near_tied else "passed"
 
     @property
+    def near_ties(self) -> NearTies | None:
+        """What was set aside here, or None where the verdict is not `ambiguous`."""
+        if self.status != "ambiguous":
+            return None
+        return NearTies(int(self.measures["ambiguous"]), int(self.measures.get("decisions", 0)))
+
+    @property
     def place(self) -> str:
         """Where this is, in words: `decoder, layer 3, present.3.key`."""
         layer = [] if self.layer is None else [f"layer {self.layer}"]
@@ -131,7 +163,10 @@ def _status(checks: Iterable[Check]) -> Status:
 
 @dataclass(frozen=True)
 class Rung:
-    """One step of the ladder. `reason` says why it was not run; a rung that was not run never counts as passed."""
+    """One step of the ladder. `reason` says why it was not run; a rung that was not run never counts as passed.
+
+    `may_be_skipped` says that a verdict does not wait for it: the user allowed it, or an export does not promise it.
+    """
 
     name: str
     title: str
@@ -139,6 +174,7 @@ class Rung:
     reason: str | None = None
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    may_be_skipped: bool = False
 
     @property
     def status(self) -> Status:
@@ -150,6 +186,31 @@ class Rung:
         if judged and target not in judged:
             return "not run"
         return _status(check for check in self.checks if check.target in ("", target))
+
+    def not_run(self, targets: Sequence[str]) -> tuple[str, ...]:
+        """In words, what of this rung did not run and why: all of it, or one of these targets."""
+        if not self.checks:
+            return (f"{self.name} was not run: {self.reason or 'nothing to compare'}",)
+        found = []
+        for target in targets:
+            if self.status_of(target) == "not run":
+                before = f"not run for {target}: "
+                reasons = [note.removeprefix(before) for note in self.notes if note.startswith(before)]
+                found.append(f"{self.name} was not run for {target}" + "".join(f": {reason}" for reason in reasons[:1]))
+        return tuple(found)
+
+    @property
+    def near_ties(self) -> NearTies | None:
+        """All that was set aside on this rung, or None."""
+        found = [ties for check in self.checks if (ties := check.near_ties) is not None]
+        if not found:
+            return None
+        return NearTies(sum(ties.found for ties in found), sum(ties.decisions for ties in found))
+
+    @property
+    def explanation(self) -> str:
+        """What a reader of the verdict should know besides it; "" where it speaks for itself."""
+        return "" if self.near_ties is None else self.near_ties.sentence
 
     @property
     def first_failure(self) -> Check | None:
@@ -180,7 +241,11 @@ class Report:
     """The whole ladder for one bundle and all of its targets.
 
     `weights` is the manifest's kind of weights (real, trained-tiny, synthetic), so that no figure is read as one of
-    another kind; `scheme` is the scheme class that chose the tolerances; `recipe` is the recipe's name.
+    another kind, and `origin` says in words whose they are (the published checkpoint, a fine-tune of it, ...); `scheme`
+    is the scheme class that chose the tolerances; `recipe` is the recipe's name.
+
+    `standing` is why the bundle was rejected before, where this climb is not one that could clear it because the ladder
+    was not climbed whole. `tolerances` names the user's own file of tolerances, "" where there is none.
     """
 
     bundle: str
@@ -194,14 +259,45 @@ class Report:
     created: str
     rungs: tuple[Rung, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
+    standing: str = ""
+    tolerances: str = ""
 
     @property
     def verdict(self) -> Verdict:
-        """`rejected` when any gate failed, `not run` when nothing was gated at all."""
+        """See `Verdict`."""
         statuses = {rung.status for rung in self.rungs}
-        if "failed" in statuses:
+        if "failed" in statuses or self.standing:
             return "rejected"
-        return "passed" if statuses & {"passed", "ambiguous"} else "not run"
+        if not statuses & {"passed", "ambiguous"}:
+            return "not run"
+        return "incomplete" if self.missing else "passed"
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """In words, what was asked for and did not run, without what may be skipped."""
+        return tuple(text for rung in self.rungs if not rung.may_be_skipped for text in rung.not_run(self.targets))
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """In words, what did not run and may be skipped."""
+        return tuple(text for rung in self.rungs if rung.may_be_skipped for text in rung.not_run(self.targets))
+
+    @property
+    def reason(self) -> str:
+        """One line: why the verdict is not `passed`; "" where it is."""
+        failure = self.first_failure
+        if failure is not None:
+            return f"{failure[0].name}: {failure[1].finding}"
+        if self.standing:
+            return f"the bundle is recorded as rejected, which only the whole ladder can clear: {self.standing}"
+        return "; ".join(self.missing) or ("" if self.verdict == "passed" else "nothing was gated")
+
+    @property
+    def weights_note(self) -> str:
+        """Whose weights these are, and that no figure of a stand-in is one of the real model."""
+        stand_in = "" if self.weights == "real" else " No figure here is one of the real model."
+        return f"Weights: {self.origin or self.weights}.{stand_in}"
 
     @property
     def seconds(self) -> float:
@@ -217,14 +313,14 @@ class Report:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What the manifest keeps: the verdict, each rung's status in all and by target, and in words what diverged
-        first ("" if nothing)."""
-        failure = self.first_failure
+        """What the manifest keeps: the verdict, each rung's status in all and by target, in words why it is not
+        `passed` ("" if it is), and what did not run and may be skipped."""
         return {
             "verdict": self.verdict,
             "rungs": {rung.name: rung.status for rung in self.rungs},
             "targets": {t: {rung.name: rung.status_of(t) for rung in self.rungs} for t in self.targets},
-            "reason": "" if failure is None else f"{failure[0].name}: {failure[1].finding}",
+            "reason": self.reason,
+            "skipped": list(self.skipped),
         }
 
     def to_json(self) -> str:
@@ -258,7 +354,8 @@ def from_json(text: str) -> Report:
         names = ("bundle", "model_type", "checkpoint", "weights", "recipe", "scheme", "toolkit_version", "created")
         fields = {name: str(document[name]) for name in names}
         targets = tuple(str(target) for target in document["targets"])
-        return Report(**fields, targets=targets, rungs=rungs, environment=document["environment"])
+        later = {name: str(document.get(name, "")) for name in ("origin", "standing", "tolerances")}
+        return Report(**fields, targets=targets, rungs=rungs, environment=document["environment"], **later)
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"report.json is not a parity report ({error}); run `nexus-edge parity` again") from error
 
@@ -279,4 +376,5 @@ def _rung(raw: Mapping[str, Any]) -> Rung:
         )
         for check in raw["checks"]
     )
-    return Rung(raw["name"], raw["title"], checks, raw["reason"], tuple(raw["notes"]), raw["seconds"])
+    may_be_skipped = bool(raw.get("may_be_skipped", False))
+    return Rung(raw["name"], raw["title"], checks, raw["reason"], tuple(raw["notes"]), raw["seconds"], may_be_skipped)

@@ -4,13 +4,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from nexus_edge.parity.markdown import WEIGHTS_NOTE, rung_line, status_text
+from nexus_edge.parity.markdown import rung_line, status_text, verdict_lines
 from nexus_edge.parity.report import Report
 
 STYLES = {
     "passed": "green",
     "failed": "bold red",
     "rejected": "bold red",
+    "incomplete": "bold red",
     "ambiguous": "yellow",
     "reported": "cyan",
     "not run": "dim",
@@ -31,5 +32,6 @@ def table(report: Report) -> RenderableType:
     if failure is not None:
         lines.append(Text(f"first divergence: {failure[0].name}: {failure[1].finding}", style=STYLES["failed"]))
     lines.append(Text(f"verdict: {report.verdict}", style=STYLES[report.verdict]))
-    lines.append(Text(WEIGHTS_NOTE.get(report.weights, report.weights), style="dim"))
+    lines += [Text(line, style="yellow") for line in verdict_lines(report)]
+    lines.append(Text(report.weights_note, style="dim"))
     return Group(*lines)

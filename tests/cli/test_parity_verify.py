@@ -22,7 +22,10 @@ Run = Callable[..., Any]
 
 def report_with(error: float) -> Report:
     check = Check("decoder", "output", "text", {"relative_l2": error}, GATE, layer=2)
-    return Report(*HEAD, (Rung("P3", "exporter", (check,)), Rung("P4", "scheme", reason="no checkpoint")))
+    return Report(*HEAD, (Rung("P3", "exporter", (check,)),))
+
+
+UNRUN = Rung("P4", "scheme", reason="no checkpoint")
 
 
 @pytest.fixture
@@ -34,8 +37,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         seen.update(options, checkpoint=checkpoint)
         return "lab"
 
-    def climb(lab: str, rungs: tuple[str, ...], progress: object) -> Report:
-        seen["rungs"] = rungs
+    def climb(lab: str, rungs: tuple[str, ...], progress: object, skippable: tuple[str, ...]) -> Report:
+        seen.update(rungs=rungs, skippable=skippable)
         return seen["report"]
 
     monkeypatch.setattr(ladder, "make_lab", make_lab)
@@ -58,6 +61,36 @@ def test_a_failed_gate_is_exit_code_3(run_command: Run, asked: dict[str, Any], t
     assert "first divergence" in done.stdout
     assert done.stderr.count("\n") == 1
     assert "P3: decoder, layer 2, output (text): relative L2 0.5" in done.stderr
+
+
+def test_a_rung_that_did_not_run_is_exit_code_3(run_command: Run, asked: dict[str, Any], toy_path: Path) -> None:
+    sound = asked["report"]
+    asked["report"] = replace(sound, rungs=(*sound.rungs, UNRUN))
+    done = run_command("parity", toy_path)
+    done.assert_ended(3, "P4 was not run: no checkpoint", "--allow-skip P4")
+    assert "verdict: incomplete" in done.stdout
+    asked["report"] = replace(sound, rungs=(UNRUN,))
+    run_command("parity", toy_path, "--rungs", "P4").assert_ended(3, "P4 was not run: no checkpoint")
+
+
+def test_a_rung_that_may_be_skipped(run_command: Run, asked: dict[str, Any], toy_path: Path) -> None:
+    sound = asked["report"]
+    asked["report"] = replace(sound, rungs=(*sound.rungs, replace(UNRUN, may_be_skipped=True)))
+    done = run_command("parity", toy_path, "--allow-skip", "p4", "--allow-skip", "P1,P2")
+    assert done.exit_code == 0, done.stderr
+    assert asked["skippable"] == ("P4", "P1", "P2")
+    assert "skipped: P4 was not run: no checkpoint" in done.stdout
+    run_command("parity", toy_path, "--rungs", "P0", "--allow-skip", "P4").assert_error(2, "--allow-skip P4")
+
+
+def test_update_does_not_keep_what_is_incomplete(
+    run_command: Run, asked: dict[str, Any], toy_path: Path, tmp_path: Path
+) -> None:
+    root = shutil.copytree(toy_path, tmp_path / "toy")
+    before = (root / "manifest.json").read_bytes()
+    asked["report"] = replace(asked["report"], rungs=(*asked["report"].rungs, UNRUN))
+    run_command("parity", root, "--update").assert_ended(3, "P4 was not run")
+    assert (root / "manifest.json").read_bytes() == before
 
 
 def test_options_reach_the_ladder(run_command: Run, asked: dict[str, Any], toy_path: Path, tmp_path: Path) -> None:
@@ -113,11 +146,11 @@ def test_verify_without_goldens(run_command: Run, toy_path: Path) -> None:
 
 
 def test_verify_passes_and_drifts(run_command: Run, toy_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "replay", lambda bundle: report_with(1e-4))
+    monkeypatch.setattr(replay, "replay", lambda bundle, targets: report_with(1e-4))
     done = run_command("verify", toy_path, "--json")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["summary"]["verdict"] == "passed"
-    monkeypatch.setattr(replay, "replay", lambda bundle: report_with(0.5))
+    monkeypatch.setattr(replay, "replay", lambda bundle, targets: report_with(0.5))
     done = run_command("verify", toy_path)
     assert done.exit_code == 3
     assert "decoder, layer 2" in done.stderr
@@ -126,10 +159,10 @@ def test_verify_passes_and_drifts(run_command: Run, toy_path: Path, monkeypatch:
 def test_verify_does_not_hide_a_rejected_export(
     run_command: Run, toy_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It runs here as it was exported, and what was exported was wrong."""
-    rejected = replace(toy_bundle.manifest, parity={"verdict": "rejected", "reason": "P4: logits"})
-    monkeypatch.setattr(replay, "replay", lambda bundle: report_with(1e-4))
-    monkeypatch.setattr(Bundle, "open", lambda path, check: Bundle(toy_bundle.root, rejected))
+    """It runs here as it was exported, and what was exported was wrong: one verdict, not two."""
+    report = replace(report_with(1e-4), standing="P4: logits")
+    monkeypatch.setattr(replay, "replay", lambda bundle, targets: report)
     done = run_command("verify", toy_bundle.root)
-    assert done.exit_code == 3
-    assert "P4: logits" in done.stderr
+    done.assert_ended(3, "P4: logits")
+    assert "verdict: rejected" in done.stdout
+    assert "verdict: passed" not in done.stdout

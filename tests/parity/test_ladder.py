@@ -1,6 +1,7 @@
 """What the ladder says where it cannot climb, and where it goes another way."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,21 @@ def test_a_checkpoint_that_is_gone(healthy: Bundle, checkpoint: Checkpoint) -> N
     assert [rung.status for rung in report.rungs[:3]] == ["passed", "not run", "not run"]
     assert report.rungs[3].status in ("passed", "ambiguous")
     assert report.rungs[1].reason == "no checkpoint: it is gone"
+    assert report.verdict == "incomplete"
+    assert report.missing == tuple(f"{name} was not run: no checkpoint: it is gone" for name in ("P2", "P4"))
+    assert ladder.climb(lab, ("P0", "P4"), skippable=("P4",)).verdict == "passed"
+    with pytest.raises(InputError, match="no rung P9"):
+        ladder.climb(lab, ("P0",), skippable=("P9",))
+
+
+def test_a_rejected_bundle_is_cleared_by_the_whole_ladder_only(healthy: Bundle, checkpoint: Checkpoint) -> None:
+    """Half a climb that holds is no reason to forget what the whole one found."""
+    manifest = replace(healthy.manifest, parity={"verdict": "rejected", "reason": "P4: logits"})
+    lab = make_lab(replace(healthy, manifest=manifest), checkpoint)
+    report = ladder.climb(lab, ("P0",))
+    assert [rung.status for rung in report.rungs] == ["passed"]
+    assert report.verdict == "rejected"
+    assert report.standing == "P4: logits"
 
 
 def test_unknown_rungs_and_goldens(healthy: Bundle, checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ def test_one_flip_of_three() -> None:
     expected = np.array([[0.9, 0.1, 0.0], [0.1, 0.8, 0.0], [0.50, 0.49, 0.0]])
     actual = np.array([[0.9, 0.1, 0.0], [0.8, 0.1, 0.0], [0.49, 0.50, 0.0]])
     found = ranking.compare_top1(actual, expected, near_tie=0.1)
-    assert found == {"top1_agreement": 0.5, "ambiguous": 1.0, "flips": pytest.approx(2 / 3)}
+    assert found == {"top1_agreement": 0.5, "ambiguous": 1.0, "decisions": 3.0, "flips": pytest.approx(2 / 3)}
     assert ranking.compare_top1(actual, expected, near_tie=0.0)["top1_agreement"] == pytest.approx(1 / 3)
 
 

@@ -58,7 +58,55 @@ def test_only_what_ran_can_pass(report: Report) -> None:
 
     assert verdict(1) == "not run"
     assert verdict(1, 3) == "not run", "measured and not gated is no verdict"
-    assert verdict(0, 1, 4) == "passed"
+    assert verdict(0, 4) == "passed"
+    assert verdict(0, 1, 4) == "incomplete", "a rung that was asked for did not run"
+    assert verdict(0, 1, 2) == "rejected"
+
+
+def test_what_did_not_run_is_named_unless_it_may_be_skipped(report: Report) -> None:
+    sound, unrun, ambiguous = (report.rungs[i] for i in (0, 1, 4))
+    found = replace(report, rungs=(sound, unrun, ambiguous))
+    assert found.reason == "P1 was not run: no goldens"
+    assert found.summary["reason"] == found.reason
+    failures = [case.get("message") for case in ElementTree.fromstring(to_junit(found)).iter("failure")]
+    assert failures == [found.reason]
+    allowed = replace(found, rungs=(sound, replace(unrun, may_be_skipped=True), ambiguous))
+    assert (allowed.verdict, allowed.reason, allowed.skipped) == ("passed", "", ("P1 was not run: no goldens",))
+    assert not list(ElementTree.fromstring(to_junit(allowed)).iter("failure"))
+    assert "skipped: P1 was not run: no goldens" in to_markdown(allowed)
+    assert from_json(allowed.to_json()) == allowed
+
+
+def test_a_target_that_a_rung_left_out_is_missing(report: Report) -> None:
+    """What holds for one target says nothing about the other."""
+    check = Check("decoder", "output", "text", {"relative_l2": 1e-4}, TIGHT, 1, target="onnx")
+    rung = Rung("P3", "exporter", (check,), notes=("not run for openvino: it is not installed",))
+    found = replace(report, targets=("onnx", "openvino"), rungs=(rung,))
+    assert found.verdict == "incomplete"
+    assert found.reason == "P3 was not run for openvino: it is not installed"
+    assert replace(found, targets=("onnx",)).verdict == "passed"
+
+
+def test_a_rejection_stands(report: Report) -> None:
+    found = replace(report, rungs=(report.rungs[0],), standing="P4: logits")
+    assert found.verdict == "rejected"
+    assert "P4: logits" in found.reason and "whole ladder" in found.reason
+    (failure,) = ElementTree.fromstring(to_junit(found)).iter("failure")
+    assert failure.get("message") == found.reason
+
+
+def test_ambiguous_is_explained_with_its_counts(report: Report) -> None:
+    measures = {"top1_agreement": 1.0, "ambiguous": 3.0, "decisions": 240.0}
+    top1 = Check("top-1", "40 x 6", "cells", measures, Gate("top1_agreement", 1, "r"))
+    rung = Rung("P5", "end to end", (top1, *report.rungs[4].checks))
+    assert rung.status == "ambiguous"
+    sentence = "3 of 240 decisions are near ties: "
+    assert top1.near_ties is not None and top1.near_ties.sentence.startswith(sentence)
+    assert rung.explanation.startswith("4 of ") and "this is no failure" in rung.explanation
+    found = replace(report, rungs=(replace(rung, checks=(top1,)),))
+    for text in (to_markdown(found), to_html(found).replace("&#39;", "'"), to_junit(found)):
+        assert sentence in text
+    assert report.rungs[0].explanation == ""
 
 
 def test_a_missing_measure_fails() -> None:
@@ -114,7 +162,7 @@ def test_junit_counts_and_names_failures(report: Report) -> None:
     assert (exporter.get("tests"), exporter.get("failures")) == ("6", "1")
     (failure,) = exporter.iter("failure")
     assert failure.get("message") == "decoder, layer 1, output (text | bar): relative L2 0.5, needs <= 0.001"
-    assert original.get("skipped") == "1"
+    assert (original.get("tests"), original.get("failures"), original.get("skipped")) == ("1", "1", "0")
     assert next(original.iter("skipped")).get("message") == "no goldens"
 
 

@@ -47,6 +47,7 @@ def compare_top1(actual: Array, expected: Array, near_tie: float) -> dict[str, f
     return {
         "top1_agreement": 1.0 - wrong / decided if decided else 1.0,
         "ambiguous": float(tied.sum()),
+        "decisions": float(len(differs)),
         "flips": float(differs.mean()),
     }
 
