@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 
 from nexus_edge import __version__
-from nexus_edge.bundle import Bundle, BundleWriter, DualEncoderInfo, GraphInfo, Manifest, Source
+from nexus_edge.bundle import Bundle, BundleWriter, DualEncoderInfo, GraphInfo, Manifest
 from nexus_edge.bundle.hashing import hash_together
 from nexus_edge.checkpoints import Checkpoint, require_model_type
-from nexus_edge.checkpoints.license import read_license
+from nexus_edge.checkpoints.origin import source_of
 from nexus_edge.errors import ParityError, RecipeError
 from nexus_edge.export.calibration import Prepared, prepare
 from nexus_edge.export.sharing import completed, share_weights
@@ -166,7 +166,7 @@ def describe(checkpoint: Checkpoint, recipe: Recipe, plan: Plan) -> Manifest:
         model_type=recipe.model_type,
         name=recipe.name,
         toolkit_version=__version__,
-        source=Source(checkpoint.name, checkpoint.revision, checkpoint.kind, read_license(checkpoint.folder)),
+        source=source_of(checkpoint),
         recipe=recipe.to_json(),
         targets=recipe.targets,
         graphs={},

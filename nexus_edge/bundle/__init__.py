@@ -9,10 +9,10 @@ from nexus_edge.bundle.manifest import (
     FileInfo,
     GraphInfo,
     Manifest,
-    Source,
     TensorSpec,
 )
 from nexus_edge.bundle.reader import Bundle
+from nexus_edge.bundle.source import Content, Source
 from nexus_edge.bundle.weights import BundleWeights
 from nexus_edge.bundle.writer import BundleWriter
 
@@ -21,6 +21,7 @@ __all__ = [
     "Bundle",
     "BundleWeights",
     "BundleWriter",
+    "Content",
     "DualEncoderInfo",
     "FileInfo",
     "GraphInfo",

@@ -19,6 +19,7 @@ KEY = "manifest_sha256"
 
 _PROCESSOR = PurePosixPath("processor")
 _FIELDS = ("model_type", "name", "toolkit_version", "source", "recipe", "targets", "context_length")
+_FIRST_OF_SOURCE = ("checkpoint", "revision", "weights", "license")
 
 
 def identity(manifest: Manifest, target: str) -> str:
@@ -38,6 +39,8 @@ def identity(manifest: Manifest, target: str) -> str:
         if name.endswith(folders.get(PurePosixPath(name).parent, "\n"))
     }
     whole = asdict(manifest)
-    content = {key: whole[key] for key in _FIELDS} | {"files": files}
+    # What a later version of this format adds is left out where it says nothing: hashes of older bundles stay.
+    source = {key: value for key, value in whole["source"].items() if key in _FIRST_OF_SOURCE or value is not None}
+    content = {key: whole[key] for key in _FIELDS} | {"source": source, "files": files}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -4,18 +4,18 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, cast, get_args
+from typing import Any
 
 from nexus_edge._fields import Fields
+from nexus_edge.bundle.digest import check_digest
 from nexus_edge.bundle.paths import check_relative
+from nexus_edge.bundle.source import Source
 from nexus_edge.errors import BundleError
 
 FORMAT_VERSION = 2  # 2: each graph names its weights file
-SHA256_DIGITS = 64
 DTYPES = (
     "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64", "bool"
 )  # fmt: skip
-Weights = Literal["real", "trained-tiny", "synthetic"]
 
 
 @dataclass(frozen=True)
@@ -87,30 +87,8 @@ class FileInfo:
     def from_json(cls, value: Any, where: str) -> "FileInfo":
         table = Fields.of(value, where, BundleError, _names(cls))
         digest = table.text("sha256")
-        _check_digest(digest, f"{where}: sha256")
+        check_digest(digest, f"{where}: sha256")
         return cls(table.integer("size"), digest)
-
-
-@dataclass(frozen=True)
-class Source:
-    """The checkpoint.
-
-    Attributes:
-        weights: keeps results of tiny and synthetic weights from passing as the real model's
-        license: as the checkpoint states it, in lower case, such as `mit`; None where it states none
-    """
-
-    checkpoint: str
-    revision: str | None
-    weights: Weights
-    license: str | None = None
-
-    @classmethod
-    def from_json(cls, value: Any, where: str) -> "Source":
-        table = Fields.of(value, where, BundleError, _names(cls))
-        weights = cast(Weights, table.choice("weights", get_args(Weights)))
-        revision, licence = table.optional_text("revision"), table.optional_text("license")
-        return cls(table.text("checkpoint"), revision, weights, licence)
 
 
 @dataclass(frozen=True)
@@ -135,7 +113,7 @@ class DualEncoderInfo:
         towers = {}
         for name in ("image_tower", "text_tower"):
             towers[name] = table.text(name)
-            _check_digest(towers[name], f"{where}: {name}")
+            check_digest(towers[name], f"{where}: {name}")
         scale, dim = table.number("logit_scale"), table.integer("embed_dim")
         if not 0 < scale < math.inf or dim < 1:
             raise BundleError(f"{where}: logit_scale {scale!r} and embed_dim {dim!r} must be positive")
@@ -229,11 +207,6 @@ class Manifest:
                 for file in graph.files:
                     if file not in self.files:
                         raise BundleError(f"{where}: graphs.{target}.{name}: {file} is not listed in files")
-
-
-def _check_digest(digest: str, where: str) -> None:
-    if len(digest) != SHA256_DIGITS or not set(digest) <= set("0123456789abcdef"):
-        raise BundleError(f"{where} {digest!r:.80} is not {SHA256_DIGITS} lower-case hex digits")
 
 
 def _names(kind: type[Any]) -> tuple[str, ...]:

@@ -27,16 +27,20 @@ def read_license(folder: Path | None) -> str | None:
     """
     if folder is None:
         return None
-    card = _FRONT_MATTER.match(_text(folder / CARD))
-    if card is not None:
-        entries = {key: name.lower() for key, _, name in _ENTRY.findall(card.group(1))}
-        # "other" has its name in an entry of its own.
-        named = entries.get("license_name") if entries.get("license") == "other" else entries.get("license")
-        if named is not None:
-            return named
+    entries = {key: name.lower() for key, _, name in _ENTRY.findall(front_matter(folder))}
+    # "other" has its name in an entry of its own.
+    named = entries.get("license_name") if entries.get("license") == "other" else entries.get("license")
+    if named is not None:
+        return named
     beginnings = [_text(folder / name)[:_BEGINNING] for name in FILES]
     found = [name for text in beginnings for name, title in _TITLES.items() if title.search(text)]
     return found[0] if found else None
+
+
+def front_matter(folder: Path) -> str:
+    """The YAML at the head of a folder's model card; empty where there is none."""
+    card = _FRONT_MATTER.match(_text(folder / CARD))
+    return "" if card is None else card.group(1)
 
 
 def _text(path: Path) -> str:

@@ -37,8 +37,8 @@ def introduce(manifest: "Manifest", engine: str | None) -> None:
     """Say it where the weights are not those of the published model, and where an evaluator stands in for a runtime."""
     from nexus_edge.runtimes.engine import is_reference
 
-    if manifest.source.weights != "real":
-        say(f"{manifest.name}: the weights are {manifest.source.weights}, not the published model's")
+    if manifest.source.weights != "real" or manifest.source.published is False:
+        say(f"{manifest.name}: the weights are {manifest.source.label}, not the published model's")
     targets = (engine,) if engine in manifest.targets else manifest.targets
     if all(is_reference(target) for target in targets):
         say("Core ML is not here: an evaluator computes what it would, slowly")

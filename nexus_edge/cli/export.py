@@ -78,7 +78,7 @@ def _print_result(place: Path, *, as_json: bool, quiet: bool) -> None:
     if manifest.parity and not quiet:
         _print_ladder(bundle.file("parity/report.json"))
     verdict = manifest.parity["verdict"] if manifest.parity else "not run"
-    typer.echo(f"{place}: {size / 1e6:,.1f} MB, {manifest.source.weights} weights, parity {verdict}")
+    typer.echo(f"{place}: {size / 1e6:,.1f} MB, {manifest.source.label} weights, parity {verdict}")
 
 
 def _print_ladder(path: Path) -> None:

@@ -13,7 +13,7 @@ from nexus_edge.parity import tolerances
 from nexus_edge.parity.families import family_of
 from nexus_edge.parity.lab import Lab, half_of_memory
 from nexus_edge.parity.report import Check, NotRunError, Report, Rung
-from nexus_edge.parity.sources import checkpoint_of, rejection, report_of
+from nexus_edge.parity.sources import checkpoint_of, rejection, report_of, require_same
 
 RUNGS = {
     "P0": "p0_structure",
@@ -97,8 +97,10 @@ def _open(bundle: Bundle, checkpoint: Checkpoint | str | None) -> Checkpoint | s
     from nexus_edge.export.calibration import as_quantized
 
     if checkpoint is not None:
-        found = checkpoint_of(bundle.manifest, checkpoint) if isinstance(checkpoint, str) else checkpoint
-        return as_quantized(bundle, found)
+        if isinstance(checkpoint, str):
+            return as_quantized(bundle, checkpoint_of(bundle.manifest, checkpoint))
+        require_same(bundle.manifest, checkpoint)
+        return as_quantized(bundle, checkpoint)
     try:
         return as_quantized(bundle, checkpoint_of(bundle.manifest))
     except CheckpointError as error:

@@ -15,6 +15,7 @@ import numpy as np
 from nexus_edge import __version__
 from nexus_edge.bundle import Bundle, BundleWeights, Manifest
 from nexus_edge.checkpoints import Checkpoint, open_checkpoint
+from nexus_edge.checkpoints.fingerprint import fingerprint
 from nexus_edge.errors import BundleError, CheckpointError
 from nexus_edge.parity.report import Report, Rung
 from nexus_edge.recipe import GraphRecipe, Recipe
@@ -64,10 +65,10 @@ def scheme_class(manifest: Manifest, graph: str | None = None) -> str:
 
 
 def checkpoint_of(manifest: Manifest, spec: str | None = None) -> Checkpoint:
-    """The checkpoint that `spec` names, else the one that the bundle was made from.
+    """The checkpoint that `spec` names, else the one that the manifest names; either way the bundle's own.
 
     Raises:
-        CheckpointError: it is not there, or it is of another revision than the bundle.
+        CheckpointError: it is not there, or it is another one than the bundle was made from.
     """
     source = manifest.source
     checkpoint = open_checkpoint(spec or _spec(manifest), recipe_of(manifest).checkpoint)
@@ -76,7 +77,23 @@ def checkpoint_of(manifest: Manifest, spec: str | None = None) -> Checkpoint:
             f"{source.checkpoint}: is at revision {checkpoint.revision}, the bundle was made from {source.revision}; "
             "give the checkpoint with --checkpoint"
         )
+    require_same(manifest, checkpoint)
     return checkpoint
+
+
+def require_same(manifest: Manifest, checkpoint: Checkpoint) -> None:
+    """Raise CheckpointError if it is not the checkpoint that the bundle was made from.
+
+    A bundle that is too old to hold its checkpoint's hashes takes any: P4 compares the weights.
+    """
+    expected = manifest.source.content
+    found = None if expected is None else fingerprint(checkpoint)
+    if expected is not None and found is not None and found != expected:
+        raise CheckpointError(
+            f"{checkpoint.name}: is not the checkpoint that {manifest.name} was made from "
+            f"({manifest.source.checkpoint}), it has other {' and other '.join(expected.differences(found))}; "
+            "give that one, or export this one"
+        )
 
 
 def _spec(manifest: Manifest) -> str:
@@ -240,6 +257,7 @@ def report_of(manifest: Manifest, rungs: tuple[Rung, ...], targets: tuple[str, .
         bundle=manifest.name,
         model_type=manifest.model_type,
         checkpoint=source.checkpoint + (f" at {source.revision}" if source.revision else ""),
+        origin=source.in_words,
         weights=source.weights,
         recipe=recipe_of(manifest).name,
         scheme=scheme_class(manifest),

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import golden_phi3
@@ -11,6 +12,7 @@ import pytest
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.errors import CheckpointError
 from nexus_edge.layers.clip_vision import ClipEncoder
 from nexus_edge.models.phi3_v_params import Phi3VisionParams
 from nexus_edge.parity import ladder, p1_original, p2_graph
@@ -213,9 +215,12 @@ def test_reference_without_the_longrope_factor(healthy: Bundle, checkpoint: Chec
 
 
 def test_the_checkpoint_is_another_one(healthy: Bundle, tmp_path: Path, checkpoint: Checkpoint) -> None:
-    """A fine-tune exported, the base model as original: every layer's weights differ, the embedding first."""
+    """A fine-tune exported, the base model as original: refused; where a bundle is too old to know, P4 sees it."""
     assert checkpoint.folder is not None
     other = shutil.copytree(checkpoint.folder, tmp_path / "other")
     mutations.edit_tensor(other / "model.safetensors", "model.embed_tokens.weight", lambda rows: rows[::-1])
-    report = ladder.run(healthy, str(other), rungs=("P4",))
+    with pytest.raises(CheckpointError, match=r"other: is not the checkpoint that .* it has other weights;"):
+        ladder.run(healthy, str(other), rungs=("P4",))
+    older = replace(healthy.manifest, source=replace(healthy.manifest.source, content=None))
+    report = ladder.run(replace(healthy, manifest=older), str(other), rungs=("P4",))
     assert red(report)["P4"] == "embed_tokens weights, model.embed_tokens.weight"

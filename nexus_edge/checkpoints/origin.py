@@ -1,0 +1,50 @@
+"""Whose checkpoint it is: the published one, or somebody's own, and then of which model it says to be a fine-tune."""
+
+import re
+from pathlib import Path
+
+from nexus_edge.bundle.source import Source
+from nexus_edge.checkpoints import PUBLISHED, Checkpoint
+from nexus_edge.checkpoints.fingerprint import fingerprint
+from nexus_edge.checkpoints.hub import HUB_ID
+from nexus_edge.checkpoints.license import front_matter, read_license
+
+# `base_model: owner/name`, or the first of a YAML list of them.
+_BASE = re.compile(r"""^base_model:\s*(?:\[\s*|\n\s*-\s+)?["']?([\w.-]+/[\w.-]+)""", re.MULTILINE)
+
+
+def source_of(checkpoint: Checkpoint) -> Source:
+    """What a manifest says of a checkpoint.
+
+    A folder is named by its absolute path, so that the bundle finds it again from anywhere.
+    """
+    published = checkpoint.kind == "real" and checkpoint.name in PUBLISHED
+    return Source(
+        checkpoint=_place(checkpoint),
+        revision=checkpoint.revision,
+        weights=checkpoint.kind,
+        license=read_license(checkpoint.folder),
+        published=published if checkpoint.kind == "real" else None,
+        base_model=None if published or checkpoint.kind != "real" else base_model(checkpoint),
+        content=fingerprint(checkpoint),
+    )
+
+
+def _place(checkpoint: Checkpoint) -> str:
+    if checkpoint.folder is None or checkpoint.name != str(checkpoint.folder):
+        return checkpoint.name
+    return str(checkpoint.folder.resolve())
+
+
+def base_model(checkpoint: Checkpoint) -> str | None:
+    """The hub id of the model that was fine-tuned: what the model card says, else what transformers noted."""
+    named = _BASE.search(_card(checkpoint.folder))
+    if named is not None:
+        return named.group(1)
+    noted = checkpoint.config.get("_name_or_path")
+    is_hub_id = isinstance(noted, str) and HUB_ID.fullmatch(noted) and noted != checkpoint.name
+    return str(noted) if is_hub_id else None
+
+
+def _card(folder: Path | None) -> str:
+    return "" if folder is None else front_matter(folder)
