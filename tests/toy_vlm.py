@@ -118,7 +118,11 @@ def write_bundle(out: Path, cache: str = "float32", context: int = CONTEXT) -> B
 def _write_processor(folder: Path, context: int) -> None:
     folder.mkdir()
     tokenizer().save(str(folder / "tokenizer.json"))
-    rope = {"original_max_position_embeddings": ROPE_LIMIT, "max_position_embeddings": context, "rope_scaling": {}}
+    rope = {
+        "original_max_position_embeddings": ROPE_LIMIT,
+        "max_position_embeddings": context,
+        "rope_scaling": {"type": "su"},
+    }
     for name, content in {
         "config.json": {"model_type": "phi3_v", "vocab_size": VOCAB, **rope},
         "tokenizer_config.json": {"bos_token": "<s>"},

@@ -19,6 +19,9 @@ class KeyRules:
     """Other name -> the model's name. Used where the model's own key is absent, dropped where it is present."""
     ignorable: tuple[str, ...] = ()
     """fnmatch patterns of keys that carry no weight."""
+    tied: Mapping[str, str] = field(default_factory=dict)
+    """The model's name -> the name whose tensor it shares. A tensor of its own is then not used, as the originals tie
+    their weights after loading; where the other one is absent, it stands for both."""
 
 
 def require_model_type(checkpoint: Checkpoint, model_type: str) -> None:
@@ -50,6 +53,10 @@ def check_keys(
     for alias, key in rules.aliases.items():
         if alias in found and key in expected:
             stored.setdefault(key, alias)
+    for key, shared in rules.tied.items():
+        one = stored.get(shared) or stored.get(key)
+        if one is not None:
+            stored[key] = stored[shared] = one
     missing = [key for key in expected if key not in stored]
     unexpected = [
         key

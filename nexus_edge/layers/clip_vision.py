@@ -8,12 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from nexus_edge.layers.activations import ACTIVATIONS
 from nexus_edge.ops.attention import attention
 
 
 @dataclass(frozen=True)
 class ClipVisionParams:
-    """The numbers of a CLIP tower; the defaults are ViT-L/14 at 336 pixels."""
+    """The numbers of a CLIP tower; the defaults are ViT-L/14 at 336 pixels.
+
+    `depth` is how many layers the features went through: None is all but the last.
+    """
 
     hidden_size: int = 1024
     intermediate_size: int = 4096
@@ -22,6 +26,8 @@ class ClipVisionParams:
     image_size: int = 336
     patch_size: int = 14
     layer_norm_eps: float = 1e-5
+    hidden_act: str = "quick_gelu"
+    depth: int | None = None
 
     @property
     def grid(self) -> int:
@@ -70,17 +76,17 @@ class ClipAttention(nn.Module):
 
 
 class ClipMlp(nn.Module):
-    """Two layers with CLIP's quick GELU, x * sigmoid(1.702 x), between them."""
+    """Two layers with an activation between them, CLIP's own being the quick GELU."""
 
     def __init__(self, params: ClipVisionParams) -> None:
         super().__init__()
+        self.activation = ACTIVATIONS[params.hidden_act]
         self.fc1 = nn.Linear(params.hidden_size, params.intermediate_size)
         self.fc2 = nn.Linear(params.intermediate_size, params.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """[crops, tokens, hidden] -> the same shape"""
-        x = self.fc1(x)
-        return self.fc2(x * torch.sigmoid(1.702 * x))
+        return self.fc2(self.activation(self.fc1(x)))
 
 
 class ClipLayer(nn.Module):
@@ -100,23 +106,24 @@ class ClipLayer(nn.Module):
 
 
 class ClipEncoder(nn.Module):
-    """The stack of layers; the last one is held, because checkpoints hold it, and never run."""
+    """The stack of layers; those behind the features are held, because checkpoints hold them, and never run."""
 
     def __init__(self, params: ClipVisionParams) -> None:
         super().__init__()
         self.layers = nn.ModuleList(ClipLayer(params) for _ in range(params.num_hidden_layers))
+        self.depth = params.num_hidden_layers - 1 if params.depth is None else params.depth
 
     def forward(self, x: Tensor) -> Tensor:
-        """[crops, tokens, hidden] -> the same shape, the output of the layer before the last"""
-        for layer in self.layers[:-1]:
+        """[crops, tokens, hidden] -> the same shape, the output of the layer that the features are taken from"""
+        for layer in self.layers[: self.depth]:
             x = layer(x)
         return x
 
 
 class ClipVisionTower(nn.Module):
-    """Pixels to patch features: the output of the layer before the last, without class token and without post-norm.
+    """Pixels to patch features: the output of one of the layers, without class token and without post-norm.
 
-    The last layer and `post_layernorm` are part of every checkpoint and of no result.
+    The layers behind it and `post_layernorm` are part of every checkpoint and of no result.
     """
 
     def __init__(self, params: ClipVisionParams) -> None:

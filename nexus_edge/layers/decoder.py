@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from nexus_edge.layers.activations import ACTIVATIONS
 from nexus_edge.ops.attention import cached_attention
 from nexus_edge.ops.norms import rms_norm
 from nexus_edge.ops.rotary import rotary
@@ -22,6 +23,7 @@ class DecoderParams:
     num_kv_heads: int
     rms_norm_eps: float
     window: int = -1
+    hidden_act: str = "silu"
 
     @property
     def head_dim(self) -> int:
@@ -66,10 +68,11 @@ class Attention(nn.Module):
 
 
 class GatedMlp(nn.Module):
-    """SwiGLU (arXiv 2002.05202); the fused projection holds the gate's rows first, then those of up."""
+    """A gated MLP, with silu SwiGLU (arXiv 2002.05202); the fused projection holds the gate's rows first, then up's."""
 
     def __init__(self, params: DecoderParams) -> None:
         super().__init__()
+        self.activation = ACTIVATIONS[params.hidden_act]
         self.splits = [params.intermediate_size] * 2
         self.gate_up_proj = nn.Linear(params.hidden_size, sum(self.splits), bias=False)
         self.down_proj = nn.Linear(params.intermediate_size, params.hidden_size, bias=False)
@@ -77,7 +80,7 @@ class GatedMlp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[batch, tokens, hidden] -> the same shape"""
         gate, up = self.gate_up_proj(x).split(self.splits, dim=-1)
-        return self.down_proj(up * nn.functional.silu(gate))
+        return self.down_proj(up * self.activation(gate))
 
 
 class DecoderLayer(nn.Module):

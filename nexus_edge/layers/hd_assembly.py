@@ -1,7 +1,8 @@
 """Lays the crops of high-resolution pictures out as one token sequence, with learned separators between rows.
 
-Source: the HD transform of InternLM-XComposer2-4KHD (arXiv 2404.06512) in the form that Phi-3-Vision uses ("sub_glb"):
-all rows of the crops' joint grid, one separator, all rows of the global view; every row ends in a row separator.
+Source: the HD transform of InternLM-XComposer2-4KHD (arXiv 2404.06512) in the two orders of Phi-3-Vision's code:
+all rows of the crops' joint grid, one separator, all rows of the global view ("sub_glb", which the published models
+use), or the global view first ("glb_sub"); every row ends in a row separator.
 
 Everything here is arithmetic on indices followed by one gather, so that any grid and any number of pictures go through
 one exported graph without a loop.
@@ -15,6 +16,7 @@ from torch import Tensor
 
 CROP = 336  # pixels along one side of a crop
 MERGED = 12  # merged patches along one side of a crop: 24 x 24 patches, merged 2 x 2
+GLOBAL_TOKENS = MERGED * (MERGED + 1)  # of the global view: its rows, with a separator each
 
 
 @dataclass(frozen=True)
@@ -50,22 +52,28 @@ def merge_patches(features: Tensor) -> Tensor:
     return blocks.reshape(-1, 4 * hidden)
 
 
-def assemble(patches: Tensor, row_separator: Tensor, view_separator: Tensor, layout: CropLayout) -> Tensor:
+def assemble(
+    patches: Tensor, row_separator: Tensor, view_separator: Tensor, layout: CropLayout, *, global_first: bool = False
+) -> Tensor:
     """Put the merged patches of all pictures in reading order.
 
     Args:
         patches: [existing crops * 144, width]
         row_separator, view_separator: [1, width] (`sub_GN` and `glb_GN` of the checkpoint)
+        global_first: the global view's rows before those of the crops
 
     Returns:
         [image tokens of all pictures, width]
     """
     rows, columns = layout.rows * MERGED, layout.columns * MERGED
     crop_tokens = rows * (columns + 1)
-    owner, place = _owners(crop_tokens + 1 + MERGED * (MERGED + 1))
+    owner, place = _owners(crop_tokens + 1 + GLOBAL_TOKENS)
     first_patch = _pick(layout.starts, owner) * MERGED * MERGED
     rows_end = _pick(crop_tokens, owner)
     width = _pick(columns, owner)
+    if global_first:  # the places as they would be with the crops first
+        place = torch.where(place < GLOBAL_TOKENS, place + rows_end + 1, place - GLOBAL_TOKENS - 1)
+        place = torch.where(place < 0, rows_end, place)
 
     row, column = _divide(place, width + 1)
     crop_row, patch_row = _divide(row, MERGED)

@@ -4,34 +4,14 @@ Source: LongRoPE, arXiv 2402.13753; the rules of Phi-3-Vision's own code (a whol
 and sine carry a constant magnitude factor).
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from nexus_edge.configs.rope import LongRopeParams
 
-@dataclass(frozen=True)
-class LongRopeParams:
-    """The numbers of a LongRoPE: `kind` is the checkpoint's name for the magnitude rule, "su" or "yarn"."""
-
-    theta: float
-    short_factor: tuple[float, ...]
-    long_factor: tuple[float, ...]
-    original_max_position_embeddings: int
-    max_position_embeddings: int
-    kind: str = "su"
-
-    @property
-    def magnitude(self) -> float:
-        """What cosine and sine are multiplied with, for short sequences as well."""
-        scale = self.max_position_embeddings / self.original_max_position_embeddings
-        if scale <= 1.0:
-            return 1.0
-        if self.kind == "yarn":
-            return 0.1 * math.log(scale) + 1.0
-        return math.sqrt(1.0 + math.log(scale) / math.log(self.original_max_position_embeddings))
+__all__ = ["LongRope", "LongRopeParams", "inverse_frequencies"]
 
 
 class LongRope(nn.Module):
@@ -43,7 +23,7 @@ class LongRope(nn.Module):
     def __init__(self, params: LongRopeParams) -> None:
         super().__init__()
         self.limit = params.original_max_position_embeddings
-        self.magnitude = params.magnitude
+        self.magnitudes = params.magnitudes
         for name, values in inverse_frequencies(params).items():
             self.register_buffer(name, values.to(torch.get_default_device()), persistent=False)
 
@@ -56,9 +36,12 @@ class LongRope(nn.Module):
         Returns:
             cosine, sine, float32 [batch, tokens, head_dim / 2]
         """
-        inv_freq = torch.where(length > self.limit, self.long_inv_freq, self.short_inv_freq)
-        angles = position_ids.unsqueeze(-1).float() * inv_freq
-        return angles.cos() * self.magnitude, angles.sin() * self.magnitude
+        is_long = length > self.limit
+        angles = position_ids.unsqueeze(-1).float() * torch.where(is_long, self.long_inv_freq, self.short_inv_freq)
+        short, long = self.magnitudes
+        # One number where both are the same: no choice in the graph, as in the published models.
+        magnitude = short if short == long else torch.where(is_long, long, short)
+        return angles.cos() * magnitude, angles.sin() * magnitude
 
 
 def inverse_frequencies(params: LongRopeParams) -> dict[str, Tensor]:

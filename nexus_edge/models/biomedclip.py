@@ -18,7 +18,12 @@ from nexus_edge.models.base import DualEncoder
 from nexus_edge.models.biomedclip_params import BiomedClipParams
 
 # Transformers before 4.31 stored BERT's position indices, a buffer; the published file still has them.
-RULES = KeyRules(ignorable=("text.transformer.embeddings.position_ids",))
+_POSITION_IDS = "text.transformer.embeddings.position_ids"
+
+
+def key_rules(config: Mapping[str, Any]) -> KeyRules:
+    """What a checkpoint may hold beyond the model's tensors."""
+    return KeyRules(ignorable=(_POSITION_IDS,))
 
 
 def build(config: Mapping[str, Any]) -> "BiomedClip":

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nexus_edge.configs.biomedclip import OPEN_CLIP
+from nexus_edge.configs.keys import check_keys_of
+from nexus_edge.configs.values import check_multiple, count, number, side, table
 from nexus_edge.errors import CheckpointError
-from nexus_edge.layers.bert import PAD, BertParams
+from nexus_edge.layers.bert import BertParams
 from nexus_edge.layers.vit import VitParams
-from nexus_edge.models.config_values import check_multiple, count, require, table
 
 MODEL_TYPE = "biomedclip"
 
@@ -17,6 +19,8 @@ _TIMM_NAME = re.compile(r"vit_(tiny|small|base|large)_patch(\d+)_(\d+)(?:\.\w+)?
 _TIMM_SIZES = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16)}
 """Width, layers, heads."""
 _MLP_RATIO = 4
+
+CONTEXT_LENGTH = 77  # what open_clip takes where the file names none
 
 
 @dataclass(frozen=True)
@@ -33,15 +37,16 @@ class BiomedClipParams:
         """From `open_clip_config.json` with `model_type` and the BERT's `text_config` added, see `FolderCheckpoint`.
 
         Raises:
-            CheckpointError: a key is missing, or holds what this model cannot be built from.
+            CheckpointError: a key is missing, or not known, or holds what this model cannot be built from.
         """
         if config.get("model_type") != MODEL_TYPE:
             raise CheckpointError(f"config.json: model_type is {config.get('model_type')!r}, expected {MODEL_TYPE!r}")
+        check_keys_of(config, OPEN_CLIP, "open_clip_config.json")
         try:
             model = table(config, "model_cfg")
             text = table(model, "text_cfg")
-            bert = _text_params(text, table(config, "text_config"))
-            context = count(text, "context_length")
+            bert = _text_params(table(config, "text_config"))
+            context = count(text, "context_length", CONTEXT_LENGTH)
             if context > bert.max_position_embeddings:
                 raise ValueError(f"context_length {context} exceeds BERT's {bert.max_position_embeddings} positions")
             return cls(_vision_params(table(model, "vision_cfg")), bert, count(model, "embed_dim"), context)
@@ -53,12 +58,9 @@ class BiomedClipParams:
 
 def _vision_params(vision: Mapping[str, Any]) -> VitParams:
     """From `vision_cfg`: numbers in `timm_kwargs` (there is no such key in open_clip itself), else timm's name."""
-    require(vision, "timm_pool", ("", "token"))
-    require(vision, "timm_proj", ("linear",))
-    require(vision, "timm_proj_bias", (None, False))
     numbers = table(vision, "timm_kwargs") or table(vision, "_golden_timm_kwargs")
-    params = _explicit(numbers, count(vision, "image_size")) if numbers else _by_name(vision["timm_model_name"])
-    if count(vision, "image_size") != params.image_size:
+    params = _explicit(numbers, side(vision, "image_size")) if numbers else _by_name(vision["timm_model_name"])
+    if side(vision, "image_size") != params.image_size:
         raise ValueError(f"image_size {vision['image_size']} is not that of {vision['timm_model_name']}")
     check_multiple("image_size", params.image_size, "the patch size", params.patch_size)
     check_multiple("vision width", params.hidden_size, "the number of heads", params.num_attention_heads)
@@ -76,9 +78,6 @@ def _by_name(name: object) -> VitParams:
 
 def _explicit(numbers: Mapping[str, Any], image_size: int) -> VitParams:
     width, ratio = count(numbers, "embed_dim"), numbers.get("mlp_ratio", _MLP_RATIO)
-    unknown = numbers.keys() - {"patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio"}
-    if unknown:
-        raise ValueError(f"timm_kwargs has {', '.join(sorted(unknown))}, which this model does not know")
     if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio <= 1024:
         raise ValueError(f"mlp_ratio is {ratio!r:.40}, expected a number above 0")
     return VitParams(
@@ -91,10 +90,7 @@ def _explicit(numbers: Mapping[str, Any], image_size: int) -> VitParams:
     )
 
 
-def _text_params(text: Mapping[str, Any], bert: Mapping[str, Any]) -> BertParams:
-    """From `text_cfg` and the BERT's own configuration, where an absent number is BERT-base's."""
-    require(text, "hf_proj_type", ("mlp",))
-    require(text, "hf_pooler_type", ("cls_last_hidden_state_pooler",))
+def _text_params(bert: Mapping[str, Any]) -> BertParams:
     try:
         return _bert_params(bert)
     except (TypeError, ValueError) as error:
@@ -102,10 +98,7 @@ def _text_params(text: Mapping[str, Any], bert: Mapping[str, Any]) -> BertParams
 
 
 def _bert_params(bert: Mapping[str, Any]) -> BertParams:
-    require(bert, "model_type", ("bert",))
-    require(bert, "hidden_act", (None, "gelu"))
-    require(bert, "position_embedding_type", (None, "absolute"))
-    require(bert, "pad_token_id", (None, PAD))
+    """From the BERT's own configuration, where an absent number is BERT-base's."""
     default = BertParams()
     params = BertParams(
         vocab_size=count(bert, "vocab_size", default.vocab_size),
@@ -115,7 +108,7 @@ def _bert_params(bert: Mapping[str, Any]) -> BertParams:
         num_attention_heads=count(bert, "num_attention_heads", default.num_attention_heads),
         max_position_embeddings=count(bert, "max_position_embeddings", default.max_position_embeddings),
         type_vocab_size=count(bert, "type_vocab_size", default.type_vocab_size),
-        layer_norm_eps=float(bert.get("layer_norm_eps", default.layer_norm_eps)),
+        layer_norm_eps=number(bert, "layer_norm_eps", default.layer_norm_eps),
     )
     check_multiple("hidden_size", params.hidden_size, "num_attention_heads", params.num_attention_heads)
     return params

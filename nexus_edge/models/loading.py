@@ -26,7 +26,7 @@ def build_model(checkpoint: Checkpoint) -> ReferenceModel:
 
 
 def _family(checkpoint: Checkpoint) -> ModuleType:
-    """The family's module: `build` and `RULES`, what its checkpoints carry beyond the model's tensors."""
+    """The family's module: `build`, and `key_rules`, what its checkpoints carry beyond the model's tensors."""
     kind = checkpoint.config.get("model_type")
     if not isinstance(kind, str) or not _is_family(kind):
         raise CheckpointError(
@@ -49,7 +49,7 @@ def source_keys(checkpoint: Checkpoint, model: nn.Module) -> dict[str, str]:
         CheckpointError: naming what is missing, unexpected or of the wrong shape.
     """
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    rules: KeyRules = _family(checkpoint).RULES
+    rules: KeyRules = _family(checkpoint).key_rules(checkpoint.config)
     return check_keys(checkpoint.keys(), shapes, rules, checkpoint.name)
 
 

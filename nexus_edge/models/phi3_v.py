@@ -20,9 +20,13 @@ from nexus_edge.models.phi3_v_params import Phi3VisionParams
 
 # The original module keeps a reference to the token embedding inside the vision module, so a fine-tune's state_dict has
 # it twice; some re-saved checkpoints carry CLIP's position index buffer.
-RULES = KeyRules(
-    aliases={"model.vision_embed_tokens.wte.weight": "model.embed_tokens.weight"}, ignorable=("*.position_ids",)
-)
+_ALIASES = {"model.vision_embed_tokens.wte.weight": "model.embed_tokens.weight"}
+
+
+def key_rules(config: Mapping[str, Any]) -> KeyRules:
+    """What a checkpoint may hold beyond the model's tensors, and which of these it may lack."""
+    tied = {"lm_head.weight": "model.embed_tokens.weight"} if config.get("tie_word_embeddings") else {}
+    return KeyRules(aliases=_ALIASES, ignorable=("*.position_ids",), tied=tied)
 
 
 def build(config: Mapping[str, Any]) -> "Phi3V":
@@ -36,6 +40,7 @@ class ImageEmbedding(nn.Module):
     def __init__(self, params: Phi3VisionParams) -> None:
         super().__init__()
         merged = 4 * params.vision.hidden_size
+        self.global_first = params.global_first
         self.img_processor = nn.ModuleDict({"vision_model": ClipVisionTower(params.vision)})
         self.sub_GN = nn.Parameter(torch.zeros(1, 1, 1, merged))
         self.glb_GN = nn.Parameter(torch.zeros(1, 1, merged))
@@ -54,7 +59,8 @@ class ImageEmbedding(nn.Module):
         """
         layout = CropLayout.of(image_sizes)
         features = self.img_processor["vision_model"](existing_crops(pixel_values, layout))
-        tokens = assemble(merge_patches(features), self.sub_GN.flatten(0, 2), self.glb_GN.flatten(0, 1), layout)
+        separators = self.sub_GN.flatten(0, 2), self.glb_GN.flatten(0, 1)
+        tokens = assemble(merge_patches(features), *separators, layout, global_first=self.global_first)
         return self.img_projection(tokens)
 
 

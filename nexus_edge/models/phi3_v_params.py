@@ -6,18 +6,31 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from nexus_edge.configs.keys import check_keys_of
+from nexus_edge.configs.phi3_v import CONFIG
+from nexus_edge.configs.rope import LongRopeParams, read_rope
+from nexus_edge.configs.values import check_multiple, choice, count, flag, integer, number, table
 from nexus_edge.errors import CheckpointError
+from nexus_edge.layers.activations import ACTIVATIONS
 from nexus_edge.layers.clip_vision import ClipVisionParams
 from nexus_edge.layers.decoder import DecoderParams
-from nexus_edge.layers.long_rope import LongRopeParams
-from nexus_edge.models.config_values import check_multiple, count, table
 
 MODEL_TYPE = "phi3_v"
+HD_ORDERS = ("sub_glb", "glb_sub")
+"""Crops before the global view, as in the published models, or behind it, which the authors' code does by default."""
+
+# What the authors' configuration class takes for absent keys.
+CONTEXT, RMS_NORM_EPS, LAYER_IDX = 4096, 1e-5, -2
 
 
 @dataclass(frozen=True)
 class Phi3VisionParams:
-    """The numbers of a Phi-3-Vision; sizes in channels, counts of layers, heads and tokens."""
+    """The numbers of a Phi-3-Vision; sizes in channels, counts of layers, heads and tokens.
+
+    Attributes:
+        global_first: an image's features begin with the global view ("glb_sub"), not with the crops ("sub_glb")
+        tied: the language head's weight is the embedding's
+    """
 
     vocab_size: int
     num_hidden_layers: int
@@ -25,6 +38,8 @@ class Phi3VisionParams:
     decoder: DecoderParams
     rope: LongRopeParams
     vision: ClipVisionParams
+    global_first: bool = False
+    tied: bool = False
 
     @property
     def hidden_size(self) -> int:
@@ -38,8 +53,11 @@ class Phi3VisionParams:
         `img_processor.vision_config` with CLIP's own key names overrides it.
 
         Raises:
-            CheckpointError: a key is missing, or holds what this model cannot be built from.
+            CheckpointError: a key is missing, or not known, or holds what this model cannot be built from.
         """
+        if config.get("model_type") != MODEL_TYPE:
+            raise CheckpointError(f"config.json: model_type is {config.get('model_type')!r}, expected {MODEL_TYPE!r}")
+        check_keys_of(config, CONFIG, "config.json")
         try:
             return cls._from_json(config)
         except KeyError as error:
@@ -49,13 +67,18 @@ class Phi3VisionParams:
 
     @classmethod
     def _from_json(cls, config: Mapping[str, Any]) -> "Phi3VisionParams":
-        if config.get("model_type") != MODEL_TYPE:
-            raise CheckpointError(f"config.json: model_type is {config.get('model_type')!r}, expected {MODEL_TYPE!r}")
         hidden, heads = count(config, "hidden_size"), count(config, "num_attention_heads")
         kv_heads = count(config, "num_key_value_heads", heads)
         check_multiple("hidden_size", hidden, "num_attention_heads", heads)
         check_multiple("num_attention_heads", heads, "num_key_value_heads", kv_heads)
-        context = count(config, "max_position_embeddings")
+        head_dim = count(config, "head_dim", hidden // heads)
+        if head_dim != hidden // heads:
+            raise ValueError(
+                f"head_dim is {head_dim}; this model has hidden_size / num_attention_heads, {hidden // heads}"
+            )
+        if head_dim % 2:
+            raise ValueError(f"hidden_size / num_attention_heads is {head_dim}; RoPE rotates pairs, it must be even")
+        context = count(config, "max_position_embeddings", CONTEXT)
         window = count(config, "sliding_window", context)
         return cls(
             vocab_size=count(config, "vocab_size"),
@@ -66,12 +89,15 @@ class Phi3VisionParams:
                 intermediate_size=count(config, "intermediate_size"),
                 num_heads=heads,
                 num_kv_heads=kv_heads,
-                rms_norm_eps=float(config["rms_norm_eps"]),
+                rms_norm_eps=number(config, "rms_norm_eps", RMS_NORM_EPS),
                 # A window as long as the context hides nothing; the fused kernels are spared it.
                 window=-1 if window >= context else window,
+                hidden_act=choice(config, "hidden_act", ACTIVATIONS, "silu"),
             ),
-            rope=_rope_params(config, hidden // heads, context),
+            rope=read_rope(config, head_dim, context),
             vision=_vision_params(config),
+            global_first=choice(table(config, "embd_layer"), "hd_transform_order", HD_ORDERS, "glb_sub") == "glb_sub",
+            tied=flag(config, "tie_word_embeddings"),
         )
 
     @classmethod
@@ -97,42 +123,34 @@ def published_config(name: str) -> dict[str, Any]:
     return config
 
 
-def _rope_params(config: Mapping[str, Any], head_dim: int, context: int) -> LongRopeParams:
-    original = count(config, "original_max_position_embeddings", context)
-    scaling = table(config, "rope_scaling")
-    if not scaling:
-        ones = (1.0,) * (head_dim // 2)
-        return LongRopeParams(float(config["rope_theta"]), ones, ones, context, context)
-    lists = {}
-    for name in ("short_factor", "long_factor"):
-        lists[name] = tuple(float(value) for value in scaling[name])
-        if len(lists[name]) != head_dim // 2:
-            raise ValueError(f"rope_scaling.{name} has {len(lists[name])} numbers, head_dim / 2 is {head_dim // 2}")
-    if scaling["type"] not in ("su", "longrope", "yarn"):
-        raise ValueError(f"rope_scaling.type is {scaling['type']!r}, known are su, longrope, yarn")
-    kind = "yarn" if scaling["type"] == "yarn" else "su"
-    return LongRopeParams(
-        float(config["rope_theta"]),
-        **lists,
-        original_max_position_embeddings=original,
-        max_position_embeddings=context,
-        kind=kind,
-    )
-
-
 def _vision_params(config: Mapping[str, Any]) -> ClipVisionParams:
-    vision = table(table(config, "img_processor"), "vision_config") or table(config, "_golden_clip_vision_config")
+    processor = table(config, "img_processor")
+    vision = table(processor, "vision_config") or table(config, "_golden_clip_vision_config")
     default = ClipVisionParams()
+    layers = count(vision, "num_hidden_layers", default.num_hidden_layers)
     params = ClipVisionParams(
         hidden_size=count(vision, "hidden_size", default.hidden_size),
         intermediate_size=count(vision, "intermediate_size", default.intermediate_size),
-        num_hidden_layers=count(vision, "num_hidden_layers", default.num_hidden_layers),
+        num_hidden_layers=layers,
         num_attention_heads=count(vision, "num_attention_heads", default.num_attention_heads),
         image_size=count(vision, "image_size", default.image_size),
         patch_size=count(vision, "patch_size", default.patch_size),
-        layer_norm_eps=float(vision.get("layer_norm_eps", default.layer_norm_eps)),
+        layer_norm_eps=number(vision, "layer_norm_eps", default.layer_norm_eps),
+        hidden_act=choice(vision, "hidden_act", ACTIVATIONS, default.hidden_act),
+        depth=_depth(integer(processor, "layer_idx", LAYER_IDX), layers),
     )
     check_multiple("vision hidden_size", params.hidden_size, "num_attention_heads", params.num_attention_heads)
     if params.image_size != default.image_size or params.patch_size != default.patch_size:
         raise ValueError("the HD layout needs crops of 336 pixels and patches of 14")
+    width = count(processor, "image_dim_out", params.hidden_size)
+    if width != params.hidden_size:
+        raise ValueError(f"img_processor.image_dim_out is {width}, and the tower's hidden_size {params.hidden_size}")
     return params
+
+
+def _depth(layer_idx: int, layers: int) -> int:
+    """How many layers the features go through: `layer_idx` counts hidden states, of which the first is the input's."""
+    depth = layer_idx if layer_idx >= 0 else layers + 1 + layer_idx
+    if not 1 <= depth <= layers:
+        raise ValueError(f"img_processor.layer_idx is {layer_idx}, and the tower has {layers} layers")
+    return depth

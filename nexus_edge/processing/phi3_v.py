@@ -16,6 +16,7 @@ from nexus_edge.processing.hd_transform import CROP, TOKENS_PER_SIDE, HdGeometry
 from nexus_edge.processing.images import Picture, load_image
 from nexus_edge.processing.normalise import CLIP_MEAN, CLIP_STD, Rgb, normalisation_table, read_mean_std
 from nexus_edge.processing.resize import resize_bicubic
+from nexus_edge.processing.stop_ids import read_stop_ids
 from nexus_edge.processing.tokenizer import StreamDecoder, Tokenizer
 
 
@@ -72,7 +73,7 @@ class Phi3VProcessor:
         for token in ("<|user|>", "<|assistant|>", "<|end|>"):
             if tokenizer.token_id(token) is None:
                 raise CheckpointError(f"{folder / 'tokenizer.json'} has no token {token}; it is not a Phi-3 tokenizer")
-        stops = [tokenizer.token_id(token) for token in phi3_prompt.STOP_TOKENS]
+        stops = [id_ for token in phi3_prompt.STOP_TOKENS if (id_ := tokenizer.token_id(token)) is not None]
         config = read_json(folder, "preprocessor_config.json")
         source = str(folder / "preprocessor_config.json")
         tokens_per_crop = config.get("num_img_tokens", TOKENS_PER_SIDE**2)
@@ -84,7 +85,7 @@ class Phi3VProcessor:
         if type(num_crops) is not int or num_crops < 1:
             raise CheckpointError(f"{source}: num_crops is {num_crops!r}; it must be a whole number above 0")
         mean, std = read_mean_std(config, ("image_mean", "image_std"), source)
-        return cls(tokenizer, tuple(id_ for id_ in stops if id_ is not None), num_crops, mean, std)
+        return cls(tokenizer, tuple(dict.fromkeys(stops + read_stop_ids(folder, tokenizer))), num_crops, mean, std)
 
     def __call__(self, prompt: str, images: Sequence[Picture] | None = None) -> ModelInputs:
         """The inputs of one prompt with its pictures, in the order of their tags' numbers.

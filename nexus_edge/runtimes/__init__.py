@@ -25,6 +25,7 @@ from dataclasses import replace
 from nexus_edge import processing
 from nexus_edge._fields import suggest
 from nexus_edge.bundle import Bundle
+from nexus_edge.configs.rope import rope_limit
 from nexus_edge.errors import BundleError
 from nexus_edge.processing.folder import read_json
 from nexus_edge.runtimes import dual_engine
@@ -127,15 +128,11 @@ def _vlm(bundle: Bundle, options: EngineOptions) -> VLM:
 
 def _limits(bundle: Bundle, context_length: int) -> ModelLimits:
     config = read_json(bundle.root / "processor", "config.json")
-    if config.get("rope_scaling") is None:
-        return ModelLimits(context_length, None)
-    limit = config.get("original_max_position_embeddings")
-    if type(limit) is not int or limit < 1:
-        raise BundleError(
-            f"{bundle.root / 'processor' / 'config.json'}: original_max_position_embeddings is {limit!r}; "
-            "a model with rope_scaling needs a number of tokens there: export again"
-        )
-    return ModelLimits(context_length, limit)
+    try:
+        return ModelLimits(context_length, rope_limit(config))
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"missing key {error.args[0]!r}" if isinstance(error, KeyError) else str(error)
+        raise BundleError(f"{bundle.root / 'processor' / 'config.json'}: {reason}; export the bundle again") from error
 
 
 LOADERS: dict[str, Callable[[Bundle, EngineOptions], VLM | DualEncoder]] = {

@@ -4,8 +4,9 @@ import pytest
 
 from nexus_edge.checkpoints import TensorInfo, check_keys
 from nexus_edge.errors import CheckpointError
-from nexus_edge.models.phi3_v import RULES
+from nexus_edge.models.phi3_v import key_rules
 
+RULES, TIED = key_rules({}), key_rules({"tie_word_embeddings": True})
 EXPECTED = {"model.embed_tokens.weight": (4, 3), "model.norm.weight": (3,)}
 FOUND = {key: TensorInfo("bfloat16", shape) for key, shape in EXPECTED.items()}
 ALIAS = "model.vision_embed_tokens.wte.weight"
@@ -41,3 +42,15 @@ def test_all_problems_come_in_one_line() -> None:
 def test_long_lists_are_cut_and_counted() -> None:
     with pytest.raises(CheckpointError, match=r"20 missing: k0, .*, k7, and 12 more$"):
         check_keys({}, {f"k{index}": (1,) for index in range(20)})
+
+
+@pytest.mark.parametrize(
+    "held", [("model.embed_tokens.weight",), ("lm_head.weight",), ("model.embed_tokens.weight", "lm_head.weight")]
+)
+def test_tied_weights_are_one_tensor_whichever_the_checkpoint_has(held: tuple[str, ...]) -> None:
+    expected = {"model.embed_tokens.weight": (4, 3), "lm_head.weight": (4, 3)}
+    found = {key: TensorInfo("bfloat16", (4, 3)) for key in held}
+    assert check_keys(found, expected, TIED) == dict.fromkeys(expected, held[0])
+    if len(held) == 1:
+        with pytest.raises(CheckpointError, match="1 missing"):
+            check_keys(found, expected, RULES)

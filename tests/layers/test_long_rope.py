@@ -54,7 +54,7 @@ def test_tables_of_the_original(name: str, case: str) -> None:
         expected = golden[f"{name}.{case}.{table}"]
         assert torch.equal(expected[..., :48], expected[..., 48:])
         # Where a power or a division is rounded the other way, an angle differs by two steps of 2^-24 of itself.
-        slack = positions.unsqueeze(-1) * inv_freq * 2**-23 * rope.magnitude + 2**-22
+        slack = positions.unsqueeze(-1) * inv_freq * 2**-23 * rope.magnitudes[0] + 2**-22
         assert ((half - expected[..., :48]).abs() <= slack).all()
         rounded = golden[f"{name}.{case}.{table}_bf16"]
         assert ((half.bfloat16() - rounded[..., :48]).abs() <= slack + 2**-7).all()  # one step of bfloat16 near 1.19
@@ -90,16 +90,16 @@ def test_check_values(name: str, table: str, at: tuple[float, ...], total: float
 
 def test_magnitude() -> None:
     """sqrt(1 + ln(131072 / 4096) / ln(4096)) for "su", 0.1 ln(32) + 1 for "yarn", nothing without an extension."""
-    assert Phi3VisionParams.phi3_vision().rope.magnitude == pytest.approx(1.1902380714238083, rel=1e-15)
-    assert Phi3VisionParams.phi3_5_vision().rope.magnitude == pytest.approx(1.1902380714238083, rel=1e-15)
-    assert params_of("phi3_as_yarn").magnitude == pytest.approx(1.3465735902799727, rel=1e-15)
-    assert LongRopeParams(10000.0, (1.0,), (1.0,), 4096, 4096).magnitude == 1.0
+    assert Phi3VisionParams.phi3_vision().rope.magnitudes[0] == pytest.approx(1.1902380714238083, rel=1e-15)
+    assert Phi3VisionParams.phi3_5_vision().rope.magnitudes[0] == pytest.approx(1.1902380714238083, rel=1e-15)
+    assert params_of("phi3_as_yarn").magnitudes[0] == pytest.approx(1.3465735902799727, rel=1e-15)
+    assert LongRopeParams(10000.0, (1.0,), (1.0,), 4096, 4096).magnitudes == (1.0, 1.0)
 
 
 def test_the_switch_is_above_the_limit() -> None:
     rope = LongRope(Phi3VisionParams.phi3_vision().rope)
     position = torch.tensor([[100]])
     short, long = rope(position, torch.tensor(4096))[0], rope(position, torch.tensor(4097))[0]
-    assert torch.equal(short, torch.cos(100 * rope.short_inv_freq).mul(rope.magnitude)[None, None])
-    assert torch.equal(long, torch.cos(100 * rope.long_inv_freq).mul(rope.magnitude)[None, None])
+    assert torch.equal(short, torch.cos(100 * rope.short_inv_freq).mul(rope.magnitudes[0])[None, None])
+    assert torch.equal(long, torch.cos(100 * rope.long_inv_freq).mul(rope.magnitudes[0])[None, None])
     assert not torch.equal(short, long)

@@ -39,7 +39,7 @@ def judge(checkpoint: Checkpoint) -> Callable[..., Report]:
 @pytest.fixture
 def factor(checkpoint: Checkpoint) -> float:
     """LongRoPE's constant for the embedded checkpoint; 1.19 for the published one."""
-    return Phi3VisionParams.from_json(checkpoint.config).rope.magnitude
+    return Phi3VisionParams.from_json(checkpoint.config).rope.magnitudes[0]
 
 
 def red(report: Report) -> dict[str, str]:

@@ -52,7 +52,7 @@ def test_a_changed_file_is_named(certified: Bundle, copy_of: CopyOf) -> None:
 
 
 def test_drift_is_named_by_stage_and_layer(certified: Bundle, copy_of: CopyOf, checkpoint: Checkpoint) -> None:
-    factor = Phi3VisionParams.from_json(checkpoint.config).rope.magnitude
+    factor = Phi3VisionParams.from_json(checkpoint.config).rope.magnitudes[0]
     bundle = copy_of(certified)
     mutations.edit_graph(bundle.graph("onnx", "decoder"), mutations.drop_longrope_factor(factor))
     report = replay(mutations.rehash(bundle))

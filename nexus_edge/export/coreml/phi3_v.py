@@ -127,9 +127,14 @@ def _build(spec: GraphSpec, ios: int | None) -> Sequence[Package]:
     return _PACKAGES[spec.name](root_of(spec, Phi3V))
 
 
+def _unable(model: nn.Module) -> str:
+    first = isinstance(model, Phi3V) and model.params.global_first
+    return "hd_transform_order is 'glb_sub', and apps lay images out as 'sub_glb'" if first else ""
+
+
 _PACKAGES: dict[str, Callable[[Phi3V], Sequence[Package]]] = {
     "vision_encoder": _vision,
     "embed_tokens": _embedding,
     "decoder": _decoder,
 }
-FAMILY = Family(_build, facts, IOS_BLOCKS, "the decoder's caches, which are states")
+FAMILY = Family(_build, facts, IOS_BLOCKS, "the decoder's caches, which are states", _unable)

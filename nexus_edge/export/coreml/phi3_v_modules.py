@@ -147,5 +147,9 @@ def rotary_tables(params: LongRopeParams, context: int) -> Mapping[str, Tensor]:
     """
     positions = torch.arange(context, dtype=torch.float32).unsqueeze(1)
     lists = inverse_frequencies(params)
-    angles = torch.cat([positions * lists[f"{kind}_inv_freq"] for kind in ("short", "long")])
-    return {"cos": angles.cos() * params.magnitude, "sin": angles.sin() * params.magnitude}
+    cos, sin = [], []
+    for kind, magnitude in zip(("short", "long"), params.magnitudes, strict=True):
+        angles = positions * lists[f"{kind}_inv_freq"]
+        cos.append(angles.cos() * magnitude)
+        sin.append(angles.sin() * magnitude)
+    return {"cos": torch.cat(cos), "sin": torch.cat(sin)}

@@ -1,0 +1,77 @@
+"""Numbers and tables out of a checkpoint's parsed configuration; a complaint is a ValueError that names the key."""
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+
+def count(values: Mapping[str, Any], key: str, default: int | None = None) -> int:
+    """A whole number above 0; absent or null means the default, where there is one."""
+    value = values[key] if default is None else values.get(key)
+    if value is None and default is not None:
+        return default
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{key} is {value!r:.40}, expected a whole number above 0")
+    return value
+
+
+def table(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """An object; empty where it is absent or null."""
+    value = values.get(key) or {}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{key} is {value!r:.40}, expected an object")
+    return value
+
+
+def check_multiple(name: str, value: int, of: str, unit: int) -> None:
+    """Raise unless `value` is a multiple of `unit`."""
+    if value % unit:
+        raise ValueError(f"{name} {value} is not a multiple of {of} {unit}")
+
+
+def number(values: Mapping[str, Any], key: str, default: float | None = None) -> float:
+    """A finite number above 0; absent or null means the default, where there is one."""
+    value = values[key] if default is None else values.get(key)
+    if value is None and default is not None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"{key} is {value!r:.40}, expected a number above 0")
+    return float(value)
+
+
+def integer(values: Mapping[str, Any], key: str, default: int) -> int:
+    """A whole number; absent or null means the default."""
+    value = values.get(key)
+    if value is None:
+        return default
+    if type(value) is not int:
+        raise ValueError(f"{key} is {value!r:.40}, expected a whole number")
+    return value
+
+
+def flag(values: Mapping[str, Any], key: str, default: bool = False) -> bool:
+    """True or false; absent or null means the default."""
+    value = values.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise ValueError(f"{key} is {value!r:.40}, expected true or false")
+    return value
+
+
+def choice(values: Mapping[str, Any], key: str, known: Collection[str], default: str) -> str:
+    """One of the known names; absent or null means the default."""
+    value = values.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"{key} is {value!r:.60}, known are {', '.join(known)}")
+    return value
+
+
+def side(values: Mapping[str, Any], key: str) -> int:
+    """The side of a square, written as one whole number or as the same one twice."""
+    value = values[key]
+    if isinstance(value, list) and len(value) == 2 and value[0] == value[1]:
+        value = value[0]
+    return count({key: value}, key)
