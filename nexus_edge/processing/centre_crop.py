@@ -4,6 +4,7 @@ from PIL import Image
 
 from nexus_edge.errors import ImageError
 from nexus_edge.processing.images import MAX_PIXELS
+from nexus_edge.processing.resize import resize_image
 
 
 def centre_crop(
@@ -24,4 +25,4 @@ def centre_crop(
         )
     # round() takes halves to the even neighbour, as it does in torchvision.
     left, top = round((resized[0] - size) / 2), round((resized[1] - size) / 2)
-    return image.resize(resized, resample).crop((left, top, left + size, top + size))
+    return resize_image(image, *resized, resample).crop((left, top, left + size, top + size))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nexus_edge.errors import ImageError
+from nexus_edge.processing.resize import resize_image
 
 CROP = 336  # pixels per side of a crop, what the CLIP tower reads
 TOKENS_PER_SIDE = 12  # 24 x 24 patches of a crop, merged 2 x 2
@@ -80,7 +81,7 @@ def hd_transform(image: Image.Image, geometry: HdGeometry) -> NDArray[np.uint8]:
     """An RGB picture resized, padded with white and turned back: uint8 [*geometry.image_size, 3]."""
     if geometry.transposed:
         image = image.transpose(Image.Transpose.TRANSPOSE)
-    resized = image.resize((geometry.width, geometry.height), Image.Resampling.BILINEAR)
+    resized = resize_image(image, geometry.width, geometry.height, Image.Resampling.BILINEAR)
     padded = np.full((geometry.short_crops * CROP, geometry.width, 3), WHITE, dtype=np.uint8)
     padded[geometry.pad_before : geometry.pad_before + geometry.height] = np.asarray(resized)
     return padded.transpose(1, 0, 2) if geometry.transposed else padded

@@ -1,10 +1,18 @@
-"""Our bicubic resize against torch's, which the original processor calls."""
+"""Our bicubic resize against torch's, which the original processor calls; that of images against its definition."""
+
+import base64
+import json
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from resize_by_definition import VECTORS, resized
 
-from nexus_edge.processing.resize import resize_bicubic
+from nexus_edge.processing.resize import resize_bicubic, resize_image
 
 
 def torch_bicubic(plane: np.ndarray, size: int) -> np.ndarray:
@@ -31,3 +39,61 @@ def test_any_size_matches_torch(shape: tuple[int, int]) -> None:
 def test_a_flat_plane_stays_flat() -> None:
     plane = np.full((672, 1008), 1.25, np.float32)
     assert np.all(resize_bicubic(plane, 336) == 1.25)  # the four weights are dyadic and add up to 1
+
+
+def recorded() -> list[dict[str, Any]]:
+    return json.loads(VECTORS.read_text(encoding="utf-8"))
+
+
+def pixels(case: dict[str, Any], prefix: str = "") -> np.ndarray:
+    shape = (case[f"{prefix}height"], case[f"{prefix}width"], 3)
+    return np.frombuffer(base64.b64decode(case[f"{prefix}rgb"]), np.uint8).reshape(shape)
+
+
+RESAMPLE = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+@pytest.mark.parametrize("case", recorded(), ids=lambda case: "{filter}-{width}x{height}".format(**case))
+def test_images_are_the_recorded_ones_to_the_bit(case: dict[str, Any]) -> None:
+    image = Image.fromarray(pixels(case))
+    made = resize_image(image, case["new_width"], case["new_height"], RESAMPLE[case["filter"]])
+    assert np.array_equal(np.asarray(made), pixels(case, "new_"))
+
+
+def test_the_order_of_rows_and_columns_shows_in_the_recorded_images() -> None:
+    def other_way(case: dict[str, Any]) -> np.ndarray:
+        turned = resized(pixels(case).swapaxes(0, 1), case["new_height"], case["new_width"], case["filter"])
+        return turned.swapaxes(0, 1)
+
+    assert sum(not np.array_equal(other_way(case), pixels(case, "new_")) for case in recorded()) >= 10
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.tuples(*[st.integers(1, 40)] * 4), st.sampled_from(sorted(RESAMPLE)), st.sampled_from([1, 3]), st.integers(0, 99)
+)
+def test_images_of_any_size_are_the_definitions(
+    sizes: tuple[int, int, int, int], name: str, channels: int, seed: int
+) -> None:
+    width, height, new_width, new_height = sizes
+    values = np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
+    image = Image.fromarray(values[:, :, 0] if channels == 1 else values)
+    made = np.asarray(resize_image(image, new_width, new_height, RESAMPLE[name])).reshape(
+        new_height, new_width, channels
+    )
+    assert np.array_equal(made, resized(values, new_width, new_height, name))
+
+
+def test_what_is_transparent_lends_no_colour() -> None:
+    values = np.zeros((2, 2, 4), np.uint8)
+    values[:, 0] = (200, 100, 50, 255)
+    values[:, 1] = (0, 255, 0, 0)
+    made = np.asarray(resize_image(Image.fromarray(values), 1, 1, Image.Resampling.BILINEAR))
+    assert np.abs(made[0, 0].astype(int) - (200, 100, 50, 128)).max() <= 1  # by 8-bit opacity and back
+
+
+def test_palettes_and_1_bit_images_keep_their_values() -> None:
+    for mode in ("P", "1"):
+        image = Image.fromarray(np.array([[0, 255, 0], [255, 0, 255]], np.uint8)).convert(mode)
+        made = np.asarray(resize_image(image, 7, 5, Image.Resampling.BICUBIC))
+        assert set(np.unique(made).tolist()) == set(np.unique(np.asarray(image)).tolist())

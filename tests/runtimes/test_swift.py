@@ -3,6 +3,8 @@
 Needs a `swift` command; the package has no dependencies, so nothing is fetched.
 """
 
+import base64
+import hashlib
 import json
 import shutil
 import subprocess
@@ -21,6 +23,7 @@ from nexus_edge.processing import BiomedClipProcessor, Phi3VProcessor
 from nexus_edge.processing.clean import clean_text
 from nexus_edge.processing.images import load_image
 from nexus_edge.processing.phi3_v import preprocess_images
+from nexus_edge.processing.resize import resize_image
 from nexus_edge.runtimes.classification import Classification
 from nexus_edge.runtimes.hd_layout import Separators, lay_out_joined
 from nexus_edge.runtimes.label_bank import LabelBank
@@ -166,18 +169,19 @@ def test_ids_of_biomedclip(vectors: SwiftVectors, dual_folder: Path) -> None:
 def test_resizing_is_pillows(vectors: SwiftVectors, name: str) -> None:
     draw = np.random.default_rng(11)
     resample = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[name]
-    # In proportion and no portraits, as Phi-3 resizes: of tall shapes Pillow 13 takes the columns first, which rounds
-    # otherwise than the older one of the goldens did, and otherwise than the package does.
-    for side, other, per_cent in draw.integers(20, 90, (60, 3)).tolist():
-        width, height = max(side, other), min(side, other)
+    for width, height, new_width, new_height in draw.integers(20, 90, (60, 4)).tolist():
         picture = Image.fromarray(draw.integers(0, 256, (height, width, 3), dtype=np.uint8))
-        size = [width * per_cent // 40, height * per_cent // 40]
-        answer = vectors.ask("resize", filter=name, size=size, **vectors.picture(picture))
-        assert answer["sha256"] == sha256(np.asarray(picture.resize((size[0], size[1]), resample))), (
-            width,
-            height,
-            size,
-        )
+        answer = vectors.ask("resize", filter=name, size=[new_width, new_height], **vectors.picture(picture))
+        ours = np.asarray(resize_image(picture, new_width, new_height, resample))
+        assert answer["sha256"] == sha256(ours), (width, height, new_width, new_height)
+
+
+def test_recorded_resizes(vectors: SwiftVectors) -> None:
+    for case in json.loads((PACKAGE.parent / "vectors" / "resize.json").read_text(encoding="utf-8")):
+        picture = Image.frombytes("RGB", (case["width"], case["height"]), base64.b64decode(case["rgb"]))
+        size = [case["new_width"], case["new_height"]]
+        answer = vectors.ask("resize", filter=case["filter"], size=size, **vectors.picture(picture))
+        assert answer["sha256"] == hashlib.sha256(base64.b64decode(case["new_rgb"])).hexdigest()
 
 
 def test_the_layout_of_crops(vectors: SwiftVectors) -> None:

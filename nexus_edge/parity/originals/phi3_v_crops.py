@@ -38,7 +38,9 @@ def _padded(picture: Image.Image, num_crops: int) -> Image.Image:
     ratio = width / height
     scale = max(s for s in range(1, num_crops + 1) if s * -(-s // ratio) <= num_crops)
     new_height = int(scale * SIDE / ratio)
-    resized = picture.resize((scale * SIDE, new_height), Image.Resampling.BILINEAR)
+    # Rows before columns, as the Pillow of the authors' time did it in one call; newer ones pick an order.
+    resized = picture.resize((scale * SIDE, height), Image.Resampling.BILINEAR)
+    resized = resized.resize((scale * SIDE, new_height), Image.Resampling.BILINEAR)
     missing = -new_height % SIDE
     padded = ImageOps.expand(resized, (0, missing // 2, 0, missing - missing // 2), fill="white")
     return padded.transpose(Image.Transpose.TRANSPOSE) if is_portrait else padded
