@@ -150,6 +150,13 @@ class Manifest:
         """The text of manifest.json."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
+    @property
+    def rejection(self) -> str | None:
+        """Why the parity ladder rejected the bundle; None where it did not."""
+        if self.parity is None or self.parity.get("verdict") != "rejected":
+            return None
+        return str(self.parity.get("reason") or "no reason is recorded")
+
     def with_files(self, files: Mapping[str, FileInfo]) -> "Manifest":
         """The same manifest for these files."""
         return replace(self, files=dict(files))

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from nexus_edge.bundle.hashing import hash_file, hash_files
 from nexus_edge.bundle.manifest import Manifest
 from nexus_edge.bundle.paths import resolve_inside
-from nexus_edge.errors import BundleError, OutputError
+from nexus_edge.errors import BundleError, OutputError, ParityError
 
 MANIFEST = "manifest.json"
 PARITY = "parity"
@@ -19,19 +19,26 @@ Check = Literal["size", "sha256"]
 
 @dataclass(frozen=True)
 class Bundle:
-    """A folder with a valid manifest."""
+    """A folder with a valid manifest.
+
+    `allow_rejected` says that the bundle may run although its parity ladder rejected it.
+    """
 
     root: Path
     manifest: Manifest
+    allow_rejected: bool = False
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], check: Check | None = "size") -> "Bundle":
+    def open(
+        cls, path: str | os.PathLike[str], check: Check | None = "size", *, allow_rejected: bool = False
+    ) -> "Bundle":
         """Open the bundle at `path`.
 
         Args:
             path: the bundle's folder
             check: "size" compares the size of every file with the manifest (instant); "sha256" also their hashes (about
                 a second per GB); None trusts the files
+            allow_rejected: let what was opened run although its ladder rejected it
 
         Raises:
             BundleError: no bundle, an invalid manifest, or a file that is missing, changed or outside.
@@ -41,7 +48,7 @@ class Bundle:
             text = (root / MANIFEST).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise BundleError(f"{root}: is no bundle ({MANIFEST}: {error}); make one with nexus-edge export") from error
-        bundle = cls(root, Manifest.from_json(text, str(root / MANIFEST)))
+        bundle = cls(root, Manifest.from_json(text, str(root / MANIFEST)), allow_rejected)
         if check:
             bundle._check_files(check)
         return bundle
@@ -86,7 +93,16 @@ class Bundle:
             temporary.replace(self.root / MANIFEST)
         except OSError as error:
             raise OutputError(f"{self.root}: the parity verdict cannot be recorded: {error.strerror}") from error
-        return Bundle(self.root, manifest)
+        return replace(self, manifest=manifest)
+
+    def require_accepted(self) -> None:
+        """Raise ParityError where the parity ladder rejected the bundle, unless that is allowed."""
+        reason = self.manifest.rejection
+        if reason is not None and not self.allow_rejected:
+            raise ParityError(
+                f"{self.root}: its parity ladder rejected it: {reason}; export it again, or run it all the same with "
+                "--allow-rejected (in Python allow_rejected=True)"
+            )
 
     def _check_files(self, check: Check) -> None:
         expected = self.manifest.files

@@ -28,6 +28,9 @@ Device = Annotated[str, typer.Option(metavar="CPU|GPU|NPU|AUTO", help="OpenVINO'
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the answer.")]
 
 
+AllowRejected = Annotated[bool, typer.Option("--allow-rejected", help="Run a bundle that its parity ladder rejected.")]
+
+
 def say(text: str, style: str = "dim") -> None:
     """One line on stderr, so that stdout holds nothing but answers."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(text, style=style, markup=False)
@@ -39,6 +42,8 @@ def introduce(manifest: "Manifest", engine: str | None) -> None:
 
     if manifest.source.weights != "real" or manifest.source.published is False:
         say(f"{manifest.name}: the weights are {manifest.source.label}, not the published model's")
+    if manifest.rejection is not None:
+        say(f"warning: {manifest.name} was rejected by its parity ladder: {manifest.rejection}", style="yellow")
     targets = (engine,) if engine in manifest.targets else manifest.targets
     if all(is_reference(target) for target in targets):
         say("Core ML is not here: an evaluator computes what it would, slowly")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nexus_edge.cli.answers import Threads
+from nexus_edge.cli.answers import AllowRejected, Threads
 from nexus_edge.cli.progress import count_bar
 from nexus_edge.cli.towers import (
     BundleOption,
@@ -41,6 +41,7 @@ def bank(
     bundle: BundleOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     threads: Threads = None,
+    allow_rejected: AllowRejected = False,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
@@ -64,7 +65,13 @@ def bank(
     if given is None:
         raise InputError("which labels? Give --labels, --labels-file, or a set; nexus-edge bank --list names those")
     silent = quiet or as_json
-    model = open_model(named, fits=lambda found: has_graph(found, TEXT), threads=threads, quiet=silent)
+    model = open_model(
+        named,
+        fits=lambda found: has_graph(found, TEXT),
+        allow_rejected=allow_rejected,
+        threads=threads,
+        quiet=silent,
+    )
     with warnings_said(), count_bar("prompts", quiet=silent) as progress:
         made = model.label_bank(given, progress=progress)
     written: dict[str, int] = {}

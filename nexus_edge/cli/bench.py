@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nexus_edge.cli import bench_dual
-from nexus_edge.cli.answers import BundleFolder, Device, Engine, Images, Quiet, Threads, say
+from nexus_edge.cli.answers import AllowRejected, BundleFolder, Device, Engine, Images, Quiet, Threads, say
 from nexus_edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def bench(
     threads: Threads = None,
     engine: Engine = None,
     device: Device = "CPU",
+    allow_rejected: AllowRejected = False,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers, run by run, as JSON.")] = False,
 ) -> None:
@@ -42,7 +43,7 @@ def bench(
 
     if runs < 1:
         raise InputError(f"runs is {runs}; it must be 1 or more")
-    opened, images, silent = Bundle.open(bundle), [*(image or ())], quiet or as_json
+    opened, images, silent = Bundle.open(bundle, allow_rejected=allow_rejected), [*(image or ())], quiet or as_json
     options = EngineOptions(threads, engine=engine, device=device)
     if opened.manifest.dual_encoder is not None:
         result = bench_dual.measure_towers(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nexus_edge.cli.answers import (
+    AllowRejected,
     BundleFolder,
     Device,
     Engine,
@@ -41,13 +42,14 @@ def chat(
     threads: Threads = None,
     engine: Engine = None,
     device: Device = "CPU",
+    allow_rejected: AllowRejected = False,
     quiet: Quiet = False,
 ) -> None:
     """Talk about pictures; later turns reuse what earlier ones computed. Ctrl-C stops an answer."""
     from nexus_edge.bundle import Bundle
     from nexus_edge.runtimes import EngineOptions, GenerationOptions, load_vlm
 
-    opened = Bundle.open(bundle)
+    opened = Bundle.open(bundle, allow_rejected=allow_rejected)
     if not quiet:
         introduce(opened.manifest, engine)
     vlm = load_vlm(opened, EngineOptions(threads, engine=engine, device=device))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nexus_edge.cli.answers import Device, Engine, Threads, say
+from nexus_edge.cli.answers import AllowRejected, Device, Engine, Threads, say
 from nexus_edge.cli.progress import count_bar
 from nexus_edge.cli.towers import (
     BatchSize,
@@ -51,6 +51,7 @@ def classify(
     threads: Threads = None,
     engine: Engine = None,
     device: Device = "CPU",
+    allow_rejected: AllowRejected = False,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print every picture's labels as JSON at the end.")] = False,
 ) -> None:
@@ -66,6 +67,7 @@ def classify(
     model = open_model(
         named,
         fits=lambda found: _fits(found, given),
+        allow_rejected=allow_rejected,
         threads=threads,
         engine=engine,
         device=device,

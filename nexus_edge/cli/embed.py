@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nexus_edge.cli.answers import Device, Engine, Threads, say
+from nexus_edge.cli.answers import AllowRejected, Device, Engine, Threads, say
 from nexus_edge.cli.progress import count_bar
 from nexus_edge.cli.towers import (
     BatchSize,
@@ -37,6 +37,7 @@ def embed(
     threads: Threads = None,
     engine: Engine = None,
     device: Device = "CPU",
+    allow_rejected: AllowRejected = False,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
@@ -64,6 +65,7 @@ def embed(
                 and found.manifest.dual_encoder.image_tower == before.image_tower
             )
         ),
+        allow_rejected=allow_rejected,
         threads=threads,
         engine=engine,
         device=device,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from nexus_edge.cli.answers import (
+    AllowRejected,
     BundleFolder,
     Device,
     Engine,
@@ -36,6 +37,7 @@ def run(
     threads: Threads = None,
     engine: Engine = None,
     device: Device = "CPU",
+    allow_rejected: AllowRejected = False,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print answer, counts and times as JSON at the end.")] = False,
 ) -> None:
@@ -43,7 +45,7 @@ def run(
     from nexus_edge.bundle import Bundle
     from nexus_edge.runtimes import EngineOptions, load_vlm
 
-    opened = Bundle.open(bundle)
+    opened = Bundle.open(bundle, allow_rejected=allow_rejected)
     if not (quiet or as_json):
         introduce(opened.manifest, engine)
     vlm = load_vlm(opened, EngineOptions(threads, engine=engine, device=device))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nexus_edge.cli.answers import Device, Engine, Threads, say
+from nexus_edge.cli.answers import AllowRejected, Device, Engine, Threads, say
 from nexus_edge.cli.towers import BundleOption, Quiet, open_model, printable, split_bundle, warnings_said
 from nexus_edge.errors import InputError
 
@@ -32,6 +32,7 @@ def search(
     threads: Threads = None,
     engine: Engine = None,
     device: Device = "CPU",
+    allow_rejected: AllowRejected = False,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the hits as JSON.")] = False,
 ) -> None:
@@ -50,6 +51,7 @@ def search(
         named,
         fits=lambda found: _fits(found, opened, needs_text=image is None),
         noted=from_index(opened.bundle, index),
+        allow_rejected=allow_rejected,
         threads=threads,
         engine=engine,
         device=device,

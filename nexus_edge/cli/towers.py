@@ -63,6 +63,7 @@ def open_model(
     threads: int | None = None,
     engine: str | None = None,
     device: str = "CPU",
+    allow_rejected: bool = False,
     quiet: bool,
 ) -> "DualEncoder":
     """The named bundle, or the one that `find_bundle` finds; which one, and whose weights it has, is said on stderr."""
@@ -77,7 +78,8 @@ def open_model(
         bundle = found.bundle
         if not quiet:
             say(f"using {bundle.root} ({found.why}; --bundle names another)")
-    model = load_dual_encoder(bundle, EngineOptions(threads, engine=engine, device=device))
+    options = EngineOptions(threads, engine=engine, device=device)
+    model = load_dual_encoder(bundle, options, allow_rejected=allow_rejected)
     if not quiet:
         introduce(bundle.manifest, engine)
     return model

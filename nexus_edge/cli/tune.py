@@ -8,18 +8,20 @@ from typing import Annotated
 import typer
 
 from nexus_edge.bundle import Bundle
+from nexus_edge.cli.answers import AllowRejected
 
 
 def tune(
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")],
     threads: Annotated[int | None, typer.Option(min=1, help="As the commands get it.")] = None,
+    allow_rejected: AllowRejected = False,
     forget: Annotated[bool, typer.Option("--forget", help="Go back to the defaults.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON.")] = False,
 ) -> None:
     """Measure a bundle with each engine and setting on this machine; the result is kept in the user's cache folder."""
     from nexus_edge.runtimes.tuned import cache_file, remember
 
-    opened = Bundle.open(bundle)
+    opened = Bundle.open(bundle, allow_rejected=allow_rejected)
     if forget:
         remember(opened, threads, None)
         typer.echo(f"{bundle}: runs with the defaults again")

@@ -13,7 +13,7 @@ from nexus_edge.parity import tolerances
 from nexus_edge.parity.families import family_of
 from nexus_edge.parity.lab import Lab, half_of_memory
 from nexus_edge.parity.report import Check, NotRunError, Report, Rung
-from nexus_edge.parity.sources import checkpoint_of, rejection, report_of, require_same
+from nexus_edge.parity.sources import checkpoint_of, report_of, require_same
 
 RUNGS = {
     "P0": "p0_structure",
@@ -68,7 +68,14 @@ def make_lab(
 ) -> Lab:
     """What `climb` needs; arguments as in `run`."""
     kind = family_of(bundle.manifest.model_type).lab
-    return kind(bundle, _open(bundle, checkpoint), tolerances.load(), goldens, max_memory or half_of_memory())
+    # What was rejected is judged again: P5 runs it.
+    return kind(
+        replace(bundle, allow_rejected=True),
+        _open(bundle, checkpoint),
+        tolerances.load(),
+        goldens,
+        max_memory or half_of_memory(),
+    )
 
 
 def climb(
@@ -89,7 +96,7 @@ def climb(
             lab.broken = _broken(found[-1])
     report = report_of(lab.manifest, tuple(found), lab.manifest.targets)
     whole = {rung.name for rung in found} == set(RUNGS) and not report.missing and not report.skipped
-    return report if whole else replace(report, standing=rejection(lab.manifest))
+    return report if whole else replace(report, standing=lab.manifest.rejection or "")
 
 
 def _open(bundle: Bundle, checkpoint: Checkpoint | str | None) -> Checkpoint | str:

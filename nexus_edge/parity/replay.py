@@ -15,7 +15,7 @@ from nexus_edge.parity.families import Golden, Replay, family_of
 from nexus_edge.parity.goldens import read_goldens
 from nexus_edge.parity.report import Check, NotRunError, Report, Rung
 from nexus_edge.parity.runners import runner_of
-from nexus_edge.parity.sources import rejection, report_of, scheme_class
+from nexus_edge.parity.sources import report_of, scheme_class
 from nexus_edge.parity.stages import Judge
 
 TITLE = "verify: stored goldens, replayed here"
@@ -58,7 +58,7 @@ def replay(bundle: Bundle, targets: Sequence[str] = ()) -> Report:
         raise BundleError(f"{bundle.root}: nothing of it can be replayed: {'; '.join(reasons.values())}")
     seconds = round(time.perf_counter() - started, 3)
     rung = Rung("verify", TITLE, tuple(checks), notes=tuple(reasons.values()), seconds=seconds)
-    return replace(report_of(manifest, (rung,), tuple(targets)), standing=rejection(manifest))
+    return replace(report_of(manifest, (rung,), tuple(targets)), standing=manifest.rejection or "")
 
 
 def _replay(bundle: Bundle, target: str, goldens: tuple[Golden, ...]) -> list[Check]:

@@ -238,12 +238,6 @@ def fill(model: "ReferenceModel", weights: BundleWeights) -> None:
         setattr(model.get_submodule(owner), leaf, value)
 
 
-def rejection(manifest: Manifest) -> str:
-    """Why the bundle is recorded as rejected; "" where it is not."""
-    recorded = manifest.parity or {}
-    return str(recorded.get("reason") or "no reason is recorded") if recorded.get("verdict") == "rejected" else ""
-
-
 def report_of(manifest: Manifest, rungs: tuple[Rung, ...], targets: tuple[str, ...]) -> Report:
     """A report on these targets of the bundle of `manifest`, made here and now."""
     source = manifest.source

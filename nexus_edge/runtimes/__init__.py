@@ -65,7 +65,11 @@ __all__ = [
 
 
 def load(
-    bundle: str | os.PathLike[str] | Bundle, options: EngineOptions | None = None, *, engine: str | None = None
+    bundle: str | os.PathLike[str] | Bundle,
+    options: EngineOptions | None = None,
+    *,
+    engine: str | None = None,
+    allow_rejected: bool = False,
 ) -> VLM | DualEncoder:
     """The model of a bundle, ready to work: which kind it is, follows from the manifest's `model_type`.
 
@@ -73,19 +77,23 @@ def load(
         bundle: its folder
         options: see `EngineOptions`
         engine: short for `options.engine`
+        allow_rejected: open it although its parity ladder rejected it
 
     Raises:
+        ParityError: its parity ladder rejected it
         BundleError: no bundle, damaged, of an unknown model_type, or without a target that runs here
         CheckpointError: the processor's files in it are damaged
         MissingExtraError: the engine's package is not installed
     """
-    opened, chosen = _opened(bundle), options or EngineOptions()
+    opened, chosen = _opened(bundle, allow_rejected), options or EngineOptions()
     return _loader(opened)(opened, chosen if engine is None else replace(chosen, engine=engine))
 
 
-def load_vlm(bundle: str | os.PathLike[str] | Bundle, options: EngineOptions | None = None) -> VLM:
+def load_vlm(
+    bundle: str | os.PathLike[str] | Bundle, options: EngineOptions | None = None, *, allow_rejected: bool = False
+) -> VLM:
     """As `load`; a BundleError too if the model is of another kind."""
-    opened = _opened(bundle)
+    opened = _opened(bundle, allow_rejected)
     if _loader(opened) is not _vlm:
         raise BundleError(
             f"{opened.root}: {opened.manifest.name} compares pictures and texts, it does not answer; "
@@ -94,9 +102,11 @@ def load_vlm(bundle: str | os.PathLike[str] | Bundle, options: EngineOptions | N
     return _vlm(opened, options or EngineOptions())
 
 
-def load_dual_encoder(bundle: str | os.PathLike[str] | Bundle, options: EngineOptions | None = None) -> DualEncoder:
+def load_dual_encoder(
+    bundle: str | os.PathLike[str] | Bundle, options: EngineOptions | None = None, *, allow_rejected: bool = False
+) -> DualEncoder:
     """As `load`; a BundleError too if the model is of another kind."""
-    opened = _opened(bundle)
+    opened = _opened(bundle, allow_rejected)
     if _loader(opened) is not _dual_encoder:
         raise BundleError(
             f"{opened.root}: {opened.manifest.name} answers questions about pictures, it embeds nothing; "
@@ -105,8 +115,11 @@ def load_dual_encoder(bundle: str | os.PathLike[str] | Bundle, options: EngineOp
     return _dual_encoder(opened, options or EngineOptions())
 
 
-def _opened(bundle: str | os.PathLike[str] | Bundle) -> Bundle:
-    return bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+def _opened(bundle: str | os.PathLike[str] | Bundle, allow_rejected: bool) -> Bundle:
+    opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+    opened = replace(opened, allow_rejected=True) if allow_rejected else opened
+    opened.require_accepted()
+    return opened
 
 
 def _loader(bundle: Bundle) -> Callable[[Bundle, EngineOptions], VLM | DualEncoder]:
