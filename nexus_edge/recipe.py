@@ -5,19 +5,20 @@ Recipes are TOML files in export/<model>/<name>.toml, or the user's own; `extend
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from nexus_edge._fields import Fields, suggest
 from nexus_edge._resources import calibration_dir, recipes_dir
+from nexus_edge.compare.budgets import read_budgets
 from nexus_edge.errors import RecipeError
 from nexus_edge.quant.schemes import available_schemes
 from nexus_edge.targets import DEPLOYMENTS, TARGETS
 
 CacheDtype = Literal["float32"]
-KEYS = ("extends", "name", "description", "model_type", "checkpoint", "targets", "deployment", "graphs")
+KEYS = ("extends", "name", "description", "model_type", "checkpoint", "targets", "deployment", "graphs", "gates")
 GRAPH_KEYS = ("scheme", "kv_cache", "calibration", "overrides")
 
 
@@ -51,6 +52,7 @@ class Recipe:
         targets: what is written
         graphs: by graph name
         deployment: of `DEPLOYMENTS`, the oldest system that Core ML packages must load on; None: what the weights allow
+        gates: how much worse than its baseline a bundle may be, by the names of `compare.budgets.BUDGETS`
     """
 
     name: str
@@ -60,6 +62,7 @@ class Recipe:
     targets: tuple[str, ...]
     graphs: Mapping[str, GraphRecipe]
     deployment: str | None = None
+    gates: Mapping[str, float] = field(default_factory=dict)
 
     def scheme_for(self, graph: str, fqn: str) -> str:
         """Name of the scheme for the weight of module `fqn` (such as `model.layers.0.mlp.down_proj`) in `graph`."""
@@ -128,6 +131,7 @@ def read_recipe(path: Path) -> Recipe:
         targets=targets,
         graphs=graphs,
         deployment=table.choice("deployment", tuple(DEPLOYMENTS)) if "deployment" in table.table else None,
+        gates=read_budgets(table.sub("gates")),
     )
 
 

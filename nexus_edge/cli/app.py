@@ -12,7 +12,20 @@ from nexus_edge.errors import InputError, NexusEdgeError
 
 # Each name is a module beside this one that defines a function of the same name (typer reads its signature).
 # Modules import torch and onnx inside the function, so that `--help` stays instant and the runtime install works.
-COMMANDS = ("export", "run", "chat", "classify", "embed", "search", "bank", "bench", "tune", "parity", "verify")
+COMMANDS = (
+    "export",
+    "run",
+    "chat",
+    "classify",
+    "embed",
+    "search",
+    "bank",
+    "bench",
+    "tune",
+    "parity",
+    "verify",
+    "compare",
+)
 
 INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
 # What a disk or its permissions say; any other OSError is a mistake of ours and keeps its traceback.

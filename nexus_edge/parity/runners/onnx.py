@@ -11,6 +11,7 @@ from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.errors import ParityError
 from nexus_edge.parity.metrics import Values
 from nexus_edge.parity.runners import Counterpart, Layers, one_by_one
+from nexus_edge.parity.runners.onnx_layers import with_layers_visible
 from nexus_edge.parity.stages import in_order
 
 _CUT = ".from_reference"
@@ -32,7 +33,7 @@ class OnnxStage:
         options.log_severity_level = 3
         model: str | bytes = str(path)
         if layers != "hidden":
-            model = _show_layers(path, cut=layers == "cut")
+            model = _cut_layers(path) if layers == "cut" else with_layers_visible(path)
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -55,7 +56,7 @@ class OnnxStage:
 
 
 class OnnxRunner:
-    """See `Runner`. All layers but "hidden", and `interface`, need the `onnx` package."""
+    """See `Runner`. Layers that are cut, and `interface`, need the `onnx` package."""
 
     rounds_activations = True
 
@@ -91,19 +92,19 @@ def _specs(values: Iterable[Any]) -> dict[str, TensorSpec]:
     }
 
 
-def _show_layers(path: Path, *, cut: bool) -> bytes:
-    """The graph with each `<layer>.output` as an output; if cut, what read it reads an input of that name + `_CUT`."""
+def _cut_layers(path: Path) -> bytes:
+    """The graph with each `<layer>.output` as an output; what read it reads an input of that name + `_CUT`."""
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)
     graph = model.graph
     names = [name for node in graph.node for name in node.output if layer_of_output(name) is not None]
     graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    for node in graph.node if cut else ():
+    for node in graph.node:
         for i, name in enumerate(node.input):
             if name in names:
                 node.input[i] = name + _CUT
-    for name in names if cut else ():
+    for name in names:
         graph.input.append(onnx.helper.make_tensor_value_info(name + _CUT, onnx.TensorProto.FLOAT, None))
     serialized: bytes = model.SerializeToString()
     return serialized

@@ -49,7 +49,7 @@ def _replay(golden: Golden, processor: Processor, stages: Mapping[str, Stage], j
         features = values["image_features"]
     embedded = stages["embed_tokens"].run({"input_ids": inputs["input_ids"], "image_features": features})
     yield from _check(judge, "embed_tokens", golden, embedded)
-    values = decoder.run(_decoder_inputs(decoder, embedded["inputs_embeds"], {}))
+    values = decoder.run(decoder_inputs(decoder, embedded["inputs_embeds"], {}))
     yield from _check(judge, "decoder", golden, values)
     if "full_precision_logits" in golden.values:
         measures = compare_logits(
@@ -74,7 +74,7 @@ def _tokens(golden: Golden, ids: Array, judge: Judge) -> Check:
     return Check("tokens", "input_ids", golden.name, {"mismatches": differ}, judge.gate("tokens"))
 
 
-def _decoder_inputs(decoder: Stage, embeds: Array, before: Values) -> Values:
+def decoder_inputs(decoder: Stage, embeds: Array, before: Values) -> Values:
     """Embeddings, a mask of ones, and as the past what the call `before` presents (nothing, at first)."""
     past = {}
     for name, spec in decoder.inputs.items():
@@ -90,6 +90,6 @@ def _answer(stages: Mapping[str, Stage], values: Values, tokens: int, no_feature
     decoder, ids = stages["decoder"], [int(values["logits"][0, -1].argmax())]
     while len(ids) < tokens:
         embedded = stages["embed_tokens"].run({"input_ids": np.array([ids[-1:]]), "image_features": no_features})
-        values = decoder.run(_decoder_inputs(decoder, embedded["inputs_embeds"], values))
+        values = decoder.run(decoder_inputs(decoder, embedded["inputs_embeds"], values))
         ids.append(int(values["logits"][0, -1].argmax()))
     return Answer(ids, [], np.zeros(0))

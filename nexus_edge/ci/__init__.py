@@ -1,0 +1,9 @@
+"""What a CI reads: one outcome of `parity`, `verify` or `compare`, in the format of whoever asks.
+
+outcome.py      a verdict, suites of cases, and where each case stands in a repository
+formats.py      the formats by name, and where their text goes (`--format`, `--output`)
+junit.py sarif.py github.py gitlab.py      one format each
+from_report.py  the parity ladder's report as an outcome
+
+Needs the base install only.
+"""

@@ -1,0 +1,98 @@
+"""`nexus-edge compare`: a bundle beside its baseline; exit code 3 beyond the recipe's budgets."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from nexus_edge.bundle import Bundle
+from nexus_edge.cli.answers import Device, Engine, Images, Threads
+from nexus_edge.cli.formats import Formats, Output, deliver
+from nexus_edge.cli.progress import step_bar
+from nexus_edge.errors import InputError, ParityError
+
+
+def compare(
+    bundles: Annotated[
+        list[Path],
+        typer.Argument(metavar="[OLD] NEW", help="The baseline's folder, unless --baseline, and the new one."),
+    ],
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What an earlier run saved, instead of OLD.")
+    ] = None,
+    save_baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Save what was measured of NEW, for later runs.")
+    ] = None,
+    gates: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TOML with [gates], instead of those of NEW's recipe.")
+    ] = None,
+    examples: Annotated[
+        Path | None,
+        typer.Option("--eval", metavar="FILE", help="JSON lines: image, question, answers; or image, label."),
+    ] = None,
+    runs: Annotated[int, typer.Option(metavar="N", help="Rounds against the clock; the median counts.")] = 3,
+    prompt_tokens: Annotated[
+        int, typer.Option(metavar="N", help="Prompt that is timed, of a model that answers.")
+    ] = 512,
+    new_tokens: Annotated[int, typer.Option(metavar="N", help="Tokens that are timed after it.")] = 32,
+    image: Images = None,
+    engine: Engine = None,
+    device: Device = "CPU",
+    threads: Threads = None,
+    allow_skip: Annotated[
+        bool, typer.Option("--allow-skip", help="A budget that cannot be judged is no failure.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    formats: Formats = None,
+    output: Output = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Compare two bundles, or one with a saved baseline: answers, embeddings, layers, size, speed and memory.
+
+    Exit code 3 beyond a budget ([gates] of NEW's recipe, or --gates), and where a budget could not be judged.
+    """
+    from nexus_edge._fields import Fields
+    from nexus_edge.ci.formats import Deliveries
+    from nexus_edge.compare import record
+    from nexus_edge.compare.budgets import read_budget_file, read_budgets
+    from nexus_edge.compare.outcome import outcome_of
+    from nexus_edge.compare.run import Request
+    from nexus_edge.compare.run import compare as run
+    from nexus_edge.compare.table import table
+    from nexus_edge.errors import RecipeError
+
+    deliveries = Deliveries.parse(formats or (), output, as_json=as_json)
+    if len(bundles) != (2 if baseline is None else 1):
+        needed = "OLD and NEW, or NEW and --baseline FILE" if baseline is None else "NEW alone beside --baseline"
+        raise InputError(f"compare takes {needed}; {len(bundles)} folders were given")
+    new = Bundle.open(bundles[-1])
+    old = Bundle.open(bundles[0]) if baseline is None else record.read(baseline)
+    where = f"{new.root}: manifest.json: recipe: gates"
+    limits = (
+        read_budgets(Fields.of(new.manifest.recipe.get("gates", {}), where, RecipeError))
+        if gates is None
+        else read_budget_file(gates)
+    )
+    request = Request(
+        old,
+        new,
+        limits,
+        examples,
+        runs,
+        prompt_tokens,
+        new_tokens,
+        tuple(image or ()),
+        engine,
+        device,
+        threads,
+        allow_skip,
+    )
+    with step_bar(quiet=quiet or as_json) as progress:
+        found = run(request, progress)
+    if save_baseline is not None:
+        record.save(found.new, save_baseline)
+    outcome = outcome_of(found)
+    deliver(outcome, deliveries, lambda: Console().print(table(found)))
+    if outcome.color == "red":
+        raise ParityError(f"{new.root}: {found.sentence}")

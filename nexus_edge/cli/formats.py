@@ -1,0 +1,31 @@
+"""`--format` and `--output`, which `parity`, `verify` and `compare` share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from nexus_edge.ci.formats import Deliveries
+    from nexus_edge.ci.outcome import Outcome
+
+Formats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        metavar="NAME[=FILE]",
+        help="github, gitlab, sarif, junit, markdown or json, to stdout or a file; repeat it for several.",
+    ),
+]
+Output = Annotated[Path | None, typer.Option(metavar="FILE", help="Where the one --format without a file goes.")]
+
+
+def deliver(outcome: "Outcome", deliveries: "Deliveries", print_table: Callable[[], None]) -> None:
+    """Write every file; on stdout the format that was asked for, else the table. Annotations stand under the table."""
+    deliveries.write_files(outcome)
+    chosen = deliveries.for_stdout
+    if chosen is None or chosen.format == "github":
+        print_table()
+    if chosen is not None:
+        typer.echo(chosen.text(outcome), nl=False)

@@ -1,0 +1,103 @@
+"""How much worse than its baseline a bundle may be: the `[gates]` table of a recipe, or of a file of its own.
+
+    [gates]
+    size_ratio = 1.05            # at most this many times the baseline's bytes
+    tokens_per_s_ratio = 0.9     # at least this share of the baseline's speed, measured in the same run
+    answers_changed = 0.02       # at most this share of the greedy answers
+    cosine = 0.999               # at least, of each embedding with the baseline's
+
+Speed and load time are budgets only as ratios within one run: a number of seconds says more about the machine than
+about the bundle. Bytes do not depend on the machine, so size and peak memory may be limited in GB as well.
+"""
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nexus_edge._fields import Fields
+from nexus_edge.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One gate.
+
+    Attributes:
+        label: what is measured, in words
+        at_least: whether the limit is the smallest value that holds, not the largest
+        unit: "x" of the baseline, "GB", "%" (the value is a share, 0..1), or "" for a plain number
+        same_run: whether it can only be judged where both sides ran in the same run
+        why: for the reader of a failure
+    """
+
+    label: str
+    at_least: bool
+    unit: str
+    same_run: bool
+    why: str
+
+    def holds(self, value: float, limit: float) -> bool:
+        """NaN never does."""
+        return value >= limit if self.at_least else value <= limit
+
+    def text(self, value: float) -> str:
+        """The value with its unit."""
+        if self.unit == "%":
+            return f"{value:.1%}"
+        digits = f"{value:.4f}" if self.unit == "" else f"{value:.3g}"
+        return f"{digits}{self.unit}" if self.unit in ("", "x") else f"{digits} {self.unit}"
+
+
+_SPEED = "Both sides ran in turns in this run, so another job on the machine slows both."
+BUDGETS: Mapping[str, Budget] = {
+    "size_ratio": Budget("size", False, "x", False, "What a user downloads and keeps on the disk."),
+    "size_gb": Budget("size", False, "GB", False, "What a user downloads and keeps on the disk."),
+    "load_time_ratio": Budget("load time", False, "x", True, _SPEED),
+    "tokens_per_s_ratio": Budget("decode speed", True, "x", True, _SPEED),
+    "prefill_ratio": Budget("prefill speed", True, "x", True, _SPEED),
+    "images_per_s_ratio": Budget("image speed", True, "x", True, _SPEED),
+    "texts_per_s_ratio": Budget("text speed", True, "x", True, _SPEED),
+    "peak_memory_ratio": Budget("peak memory", False, "x", True, "Each side ran in a process of its own."),
+    "peak_memory_gb": Budget("peak memory", False, "GB", False, "What a device must have free."),
+    "answers_changed": Budget(
+        "answers changed", False, "%", False, "Greedy answers, or best labels, on the same input."
+    ),
+    "cosine": Budget("smallest cosine", True, "", False, "Of each output vector with that of the baseline."),
+}
+LARGEST = {"answers_changed": 1.0, "cosine": 1.0}
+
+
+def read_budgets(table: Fields) -> dict[str, float]:
+    """The limits of a `[gates]` table.
+
+    Raises:
+        RecipeError: an unknown gate, or a limit that no measurement could have
+    """
+    limits = {}
+    for name in Fields.of(table.table, table.where, RecipeError, BUDGETS).table:
+        limit = table.number(name)
+        if not 0 <= limit <= LARGEST.get(name, math.inf) or math.isinf(limit):
+            most = f" to {LARGEST[name]:g}" if name in LARGEST else " or more"
+            raise RecipeError(f"{table.where}: {name} = {limit:g} must be 0{most}")
+        limits[name] = limit
+    return limits
+
+
+def read_budget_file(path: Path) -> dict[str, float]:
+    """The `[gates]` of a TOML file, which may be a recipe.
+
+    Raises:
+        RecipeError: the file cannot be read, or has no gates, or a wrong one
+    """
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise RecipeError(f"{path}: is no valid TOML: {error}") from error
+    limits = read_budgets(Fields.of(table, str(path), RecipeError).sub("gates"))
+    if not limits:
+        raise RecipeError(f"{path}: has no [gates]; known are {', '.join(BUDGETS)}")
+    return limits
