@@ -8,6 +8,7 @@ from rich.console import Console
 
 from nexus_edge._extras import needs_extra
 from nexus_edge.bundle import Bundle
+from nexus_edge.cli.formats import Formats, Output, deliver
 from nexus_edge.cli.progress import step_bar
 from nexus_edge.errors import InputError, ParityError
 
@@ -38,6 +39,8 @@ def parity(
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as HTML, with plots.")] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as Markdown.")] = None,
+    formats: Formats = None,
+    output: Output = None,
     update: Annotated[
         bool, typer.Option("--update", help="Keep report, goldens and verdict in the bundle, instead of the export's.")
     ] = False,
@@ -48,6 +51,10 @@ def parity(
     Exit code 0 says that every rung that was asked for ran and held. It is 3 where a gate failed, where a rung did not
     run (--allow-skip), and where the bundle was rejected before and this is not the whole ladder.
     """
+    from nexus_edge.ci.formats import Deliveries
+    from nexus_edge.ci.from_report import outcome_of
+
+    deliveries = Deliveries.parse(formats or (), output, as_json=as_json)
     # Changed files are P0's finding, so that the report names them; opening checks the manifest only.
     opened = Bundle.open(bundle, check=None)
     with needs_extra("parity"):
@@ -70,10 +77,7 @@ def parity(
     for path, ending in ((junit, ".xml"), (html, ".html"), (markdown, ".md")):
         if path is not None:
             certify.write_file(report, path, ending)
-    if as_json:
-        typer.echo(report.to_json(), nl=False)
-    else:
-        Console().print(terminal.table(report))
+    deliver(outcome_of(report, str(bundle)), deliveries, lambda: Console().print(terminal.table(report)))
     require_passed(report, bundle, f"--allow-skip {','.join(_unrun(report))} if that is meant")
 
 

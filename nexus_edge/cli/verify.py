@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from nexus_edge._extras import needs_extra
 from nexus_edge.bundle import Bundle
+from nexus_edge.cli.formats import Formats, Output, deliver
 from nexus_edge.cli.parity import require_passed
 from nexus_edge.targets import TARGETS
 
@@ -20,19 +22,32 @@ def verify(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write HTML; needs the extra export.")] = None,
+    formats: Formats = None,
+    output: Output = None,
 ) -> None:
     """Check every file's hash, then replay the stored goldens here.
 
     Exit code 0 says that every target was replayed and held; 2 a changed file; 3 a value that drifted, a target that
     cannot run here (--target names those that matter), or an export that was rejected.
     """
+    from nexus_edge.ci.formats import Deliveries
+    from nexus_edge.ci.from_report import outcome_of
     from nexus_edge.parity import terminal
     from nexus_edge.parity.replay import replay
 
+    wanted = [*(formats or ()), *([] if junit is None else [f"junit={junit}"])]
+    deliveries = Deliveries.parse(wanted, output, as_json=as_json)
+    if html is not None:
+        with needs_extra("verify --html"):
+            import jinja2  # noqa: F401
+            import matplotlib  # noqa: F401
     opened = Bundle.open(bundle, check="sha256")
     report = replay(opened, target or ())
-    if as_json:
-        typer.echo(report.to_json(), nl=False)
-    else:
-        Console().print(terminal.table(report))
+    if html is not None:
+        from nexus_edge.parity.certify import write_file
+
+        write_file(report, html, ".html")
+    deliver(outcome_of(report, str(bundle), "verify"), deliveries, lambda: Console().print(terminal.table(report)))
     require_passed(report, bundle, "--target names the targets that matter")

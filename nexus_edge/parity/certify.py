@@ -5,12 +5,13 @@ from pathlib import Path
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.ci.from_report import report_junit
 from nexus_edge.errors import OutputError
 from nexus_edge.parity.goldens import write_goldens
 from nexus_edge.parity.html import to_html
 from nexus_edge.parity.lab import Lab
 from nexus_edge.parity.ladder import Progress, climb, make_lab
-from nexus_edge.parity.markdown import to_junit, to_markdown
+from nexus_edge.parity.markdown import to_markdown
 from nexus_edge.parity.report import Report
 
 FOLDER = "parity"
@@ -18,7 +19,7 @@ WRITERS: dict[str, Callable[[Report], str]] = {
     ".json": Report.to_json,
     ".md": to_markdown,
     ".html": to_html,
-    ".xml": to_junit,
+    ".xml": report_junit,
 }
 """File ending -> writer of a report."""
 

@@ -12,7 +12,7 @@ from nexus_edge.errors import CheckpointError, InputError
 from nexus_edge.parity import tolerances
 from nexus_edge.parity.families import family_of
 from nexus_edge.parity.lab import Lab, half_of_memory
-from nexus_edge.parity.report import Check, NotRunError, Report, Rung
+from nexus_edge.parity.report import Check, NotRunError, Report, Rung, timed
 from nexus_edge.parity.sources import checkpoint_of, report_of, require_same
 
 RUNGS = {
@@ -125,7 +125,7 @@ def _climb(lab: Lab, name: str) -> Rung:
     except NotRunError as error:
         reason = str(error)
     seconds = round(time.perf_counter() - started, 3)
-    return Rung(name, module.TITLE, tuple(checks), reason, tuple(lab.notes), seconds)
+    return Rung(name, module.TITLE, timed(checks, started), reason, tuple(lab.notes), seconds)
 
 
 def _broken(structure: Rung) -> dict[str, str]:

@@ -1,9 +1,8 @@
-"""The report as Markdown and as JUnit XML: for a pull request, and for the CI that turns red."""
-
-from xml.etree import ElementTree
+"""The report as Markdown, for a pull request."""
 
 from nexus_edge.parity.metrics import METRICS
-from nexus_edge.parity.report import Check, Report, Rung, utilisation
+from nexus_edge.parity.report import Check, Report, Rung
+from nexus_edge.parity.words import verdict_sentence
 
 
 def gate_text(check: Check) -> str:
@@ -44,6 +43,7 @@ def to_markdown(report: Report) -> str:
     lines = [
         f"# Parity of {report.bundle}: {report.verdict}",
         "",
+        f"{verdict_sentence(report)}\n",
         f"Checkpoint {report.checkpoint}, recipe {report.recipe}, targets {', '.join(report.targets)}, "
         f"tolerances for {report.scheme}, nexus-edge {report.toolkit_version}, {report.created}.",
         report.weights_note,
@@ -74,50 +74,3 @@ def _table(rung: Rung) -> list[str]:
 def _cell(text: str) -> str:
     """A bar inside a table cell would end the cell."""
     return text.replace("|", "\\|")
-
-
-def to_junit(report: Report) -> str:
-    """JUnit XML: a suite for each rung, a case for each check.
-
-    What was asked for and did not run is a failed case, because the verdict is not green; what may be skipped is a
-    skipped one.
-    """
-    suites = ElementTree.Element("testsuites", name=f"parity of {report.bundle}", time=f"{report.seconds:.3f}")
-    for rung in report.rungs:
-        _suite(suites, report, rung)
-    if report.standing:
-        suite = ElementTree.SubElement(
-            suites, "testsuite", name="recorded verdict", tests="1", failures="1", skipped="0"
-        )
-        case = ElementTree.SubElement(suite, "testcase", classname="manifest", name="recorded verdict")
-        ElementTree.SubElement(case, "failure", message=report.reason)
-    ElementTree.indent(suites)
-    return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def _suite(suites: ElementTree.Element, report: Report, rung: Rung) -> None:
-    missing = rung.not_run(report.targets)
-    failures = sum(check.status == "failed" for check in rung.checks)
-    suite = ElementTree.SubElement(
-        suites,
-        "testsuite",
-        name=f"{rung.name} {rung.title}",
-        tests=str(len(rung.checks) + len(missing)),
-        failures=str(failures + (0 if rung.may_be_skipped else len(missing))),
-        skipped=str(len(missing) if rung.may_be_skipped else 0),
-        time=f"{rung.seconds:.3f}",
-    )
-    for check in rung.checks:
-        case = ElementTree.SubElement(suite, "testcase", classname=f"{rung.name}.{check.stage}", name=_case(check))
-        if check.status == "failed":
-            ElementTree.SubElement(case, "failure", message=check.finding)
-        ties = "" if check.near_ties is None else f"; ambiguous: {check.near_ties.sentence}"
-        ElementTree.SubElement(case, "system-out").text = f"{gate_text(check)}; used {utilisation(check):.3g}{ties}"
-    for text in missing:
-        name = text.partition(":")[0].removeprefix(f"{rung.name} was ")
-        case = ElementTree.SubElement(suite, "testcase", classname=rung.name, name=name)
-        ElementTree.SubElement(case, "skipped" if rung.may_be_skipped else "failure", message=text)
-
-
-def _case(check: Check) -> str:
-    return f"{check.place} ({check.circumstances})"

@@ -13,7 +13,7 @@ from nexus_edge.errors import BundleError, InputError
 from nexus_edge.parity import tolerances
 from nexus_edge.parity.families import Golden, Replay, family_of
 from nexus_edge.parity.goldens import read_goldens
-from nexus_edge.parity.report import Check, NotRunError, Report, Rung
+from nexus_edge.parity.report import Check, NotRunError, Report, Rung, timed
 from nexus_edge.parity.runners import runner_of
 from nexus_edge.parity.sources import report_of, scheme_class
 from nexus_edge.parity.stages import Judge
@@ -57,7 +57,7 @@ def replay(bundle: Bundle, targets: Sequence[str] = ()) -> Report:
     if not checks:
         raise BundleError(f"{bundle.root}: nothing of it can be replayed: {'; '.join(reasons.values())}")
     seconds = round(time.perf_counter() - started, 3)
-    rung = Rung("verify", TITLE, tuple(checks), notes=tuple(reasons.values()), seconds=seconds)
+    rung = Rung("verify", TITLE, timed(checks, started), notes=tuple(reasons.values()), seconds=seconds)
     return replace(report_of(manifest, (rung,), tuple(targets)), standing=manifest.rejection or "")
 
 

@@ -8,8 +8,9 @@ terminal) read these and nothing else.
 
 import json
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from nexus_edge.errors import BundleError
@@ -88,7 +89,8 @@ class Check:
 
     `problem` is set where there is nothing to measure because something is missing or of the wrong shape: that fails.
     `target` is whose graphs were judged; "" where no graph is involved, and what was found holds for all targets.
-    `precision` says in words how they were computed, "" where there is no choice.
+    `precision` says in words how they were computed, "" where there is no choice. `made` is when it was found, on the
+    clock of `time.perf_counter`, from which `timed` takes the `seconds` that it took; only those are kept.
     """
 
     stage: str
@@ -101,6 +103,8 @@ class Check:
     target: str = ""
     precision: str = ""
     similarities: Similarities | None = None
+    seconds: float = field(default=0.0, compare=False)
+    made: float = field(default_factory=time.perf_counter, compare=False, repr=False)
 
     @property
     def value(self) -> float | None:
@@ -224,6 +228,17 @@ class Rung:
         return max(gated, key=utilisation, default=None)
 
 
+def timed(checks: Iterable[Check], started: float) -> tuple[Check, ...]:
+    """The same checks with the seconds that each took: since the one before it was made, or since `started`.
+
+    What several checks share, such as the run of a graph, counts for the first of them.
+    """
+    kept = tuple(checks)
+    moments = sorted(check.made for check in kept)
+    before = dict(reversed(list(zip(moments, [started, *moments], strict=False))))  # of equal ones the first counts
+    return tuple(replace(check, seconds=round(max(0.0, check.made - before[check.made]), 6)) for check in kept)
+
+
 def utilisation(check: Check) -> float:
     """Share of the tolerance that is used: 1 is exactly at the limit, above 1 has failed."""
     if check.gate is None or check.value is None or math.isnan(check.value):
@@ -326,6 +341,8 @@ class Report:
     def to_json(self) -> str:
         """Indented JSON with the derived verdict and statuses; numbers that are not finite become strings."""
         document = {"format_version": FORMAT_VERSION, "summary": self.summary, **asdict(self)}
+        for check in (check for rung in document["rungs"] for check in rung["checks"]):
+            del check["made"]
         return json.dumps(_finite(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -372,6 +389,7 @@ def _rung(raw: Mapping[str, Any]) -> Rung:
             problem=check["problem"],
             target=check["target"],
             precision=check.get("precision", ""),
+            seconds=float(check.get("seconds", 0.0)),
             similarities=check["similarities"] and Similarities.from_json(check["similarities"]),
         )
         for check in raw["checks"]

@@ -15,6 +15,7 @@ from PIL import Image
 import nexus_edge
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.ci.from_report import report_junit
 from nexus_edge.errors import BundleError
 from nexus_edge.parity import ladder
 from nexus_edge.parity.certify import certify
@@ -22,7 +23,7 @@ from nexus_edge.parity.dual.material import LARGE, make_material
 from nexus_edge.parity.goldens import GOLDENS, read_goldens
 from nexus_edge.parity.html import tiles, to_html
 from nexus_edge.parity.ladder import make_lab
-from nexus_edge.parity.markdown import to_junit, to_markdown
+from nexus_edge.parity.markdown import to_markdown
 from nexus_edge.parity.originals.biomedclip_inputs import OriginalInputs
 from nexus_edge.parity.plots import drift
 from nexus_edge.parity.report import Report, from_json
@@ -87,7 +88,7 @@ def test_report_files(report: Report) -> None:
     labels = [tile.label for tile in tiles(report)]
     assert labels[:3] == ["zero-shot accuracy", "zero-shot accuracy, full precision", "recall@5"]
     assert "| P4 | scheme" in to_markdown(report)
-    assert "held-out cells" in to_junit(report)
+    assert "held-out cells" in report_junit(report)
     assert from_json(report.to_json()) == report
 
 

@@ -7,9 +7,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from nexus_edge.ci.from_report import report_junit
 from nexus_edge.errors import BundleError
 from nexus_edge.parity.html import tiles, to_html
-from nexus_edge.parity.markdown import to_junit, to_markdown
+from nexus_edge.parity.markdown import to_markdown
 from nexus_edge.parity.plots import drift, layer_drift, stage_bars
 from nexus_edge.parity.report import CARRIED, Check, Report, Rung, from_json, utilisation
 from nexus_edge.parity.tolerances import Gate
@@ -68,11 +69,11 @@ def test_what_did_not_run_is_named_unless_it_may_be_skipped(report: Report) -> N
     found = replace(report, rungs=(sound, unrun, ambiguous))
     assert found.reason == "P1 was not run: no goldens"
     assert found.summary["reason"] == found.reason
-    failures = [case.get("message") for case in ElementTree.fromstring(to_junit(found)).iter("failure")]
+    failures = [case.get("message") for case in ElementTree.fromstring(report_junit(found)).iter("failure")]
     assert failures == [found.reason]
     allowed = replace(found, rungs=(sound, replace(unrun, may_be_skipped=True), ambiguous))
     assert (allowed.verdict, allowed.reason, allowed.skipped) == ("passed", "", ("P1 was not run: no goldens",))
-    assert not list(ElementTree.fromstring(to_junit(allowed)).iter("failure"))
+    assert not list(ElementTree.fromstring(report_junit(allowed)).iter("failure"))
     assert "skipped: P1 was not run: no goldens" in to_markdown(allowed)
     assert from_json(allowed.to_json()) == allowed
 
@@ -91,7 +92,7 @@ def test_a_rejection_stands(report: Report) -> None:
     found = replace(report, rungs=(report.rungs[0],), standing="P4: logits")
     assert found.verdict == "rejected"
     assert "P4: logits" in found.reason and "whole ladder" in found.reason
-    (failure,) = ElementTree.fromstring(to_junit(found)).iter("failure")
+    (failure,) = ElementTree.fromstring(report_junit(found)).iter("failure")
     assert failure.get("message") == found.reason
 
 
@@ -104,7 +105,7 @@ def test_ambiguous_is_explained_with_its_counts(report: Report) -> None:
     assert top1.near_ties is not None and top1.near_ties.sentence.startswith(sentence)
     assert rung.explanation.startswith("4 of ") and "this is no failure" in rung.explanation
     found = replace(report, rungs=(replace(rung, checks=(top1,)),))
-    for text in (to_markdown(found), to_html(found).replace("&#39;", "'"), to_junit(found)):
+    for text in (to_markdown(found), to_html(found).replace("&#39;", "'"), report_junit(found)):
         assert sentence in text
     assert report.rungs[0].explanation == ""
 
@@ -157,7 +158,7 @@ def test_markdown_names_the_first_divergence_and_keeps_its_tables(report: Report
 
 
 def test_junit_counts_and_names_failures(report: Report) -> None:
-    suites = {suite.get("name"): suite for suite in ElementTree.fromstring(to_junit(report))}
+    suites = {suite.get("name"): suite for suite in ElementTree.fromstring(report_junit(report))}
     exporter, original = suites["P3 exporter"], suites["P1 original"]
     assert (exporter.get("tests"), exporter.get("failures")) == ("6", "1")
     (failure,) = exporter.iter("failure")

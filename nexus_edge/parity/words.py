@@ -1,0 +1,32 @@
+"""What verdicts and rungs mean, for readers who do not know their codes."""
+
+from nexus_edge.parity.report import Report
+
+MEANING = {
+    "P0": "The files and graphs are those that the export wrote.",
+    "P1": "Our model in PyTorch computes what the authors' own code computes.",
+    "P2": "The exported graphs compute what that model computes, before anything is quantized.",
+    "P3": "The quantized files compute what the quantized model computes in PyTorch.",
+    "P4": "Quantization costs no more than the recipe's tolerances allow.",
+    "P5": "The runtime turns images and text into the same answers.",
+    "verify": "This machine computes what the export recorded.",
+}
+
+
+def verdict_sentence(report: Report) -> str:
+    """The verdict in plain words, one or two sentences."""
+    gated = [check for rung in report.rungs for check in rung.checks if check.gate is not None or check.problem]
+    failed = [check for check in gated if check.status == "failed"]
+    here = "verify" in {rung.name for rung in report.rungs}
+    if failed:
+        what = "does not compute here what it computed when it was exported" if here else "is not its original any more"
+        return f"{report.bundle} {what}: {len(failed)} of {len(gated)} checks failed. {report.reason}."
+    if report.verdict == "rejected":
+        return f"{report.bundle} was rejected before: {report.reason}."
+    if report.verdict != "passed":
+        return f"Not proven: what ran of {report.bundle} holds, but {report.reason}."
+    what = "computes here what it computed when it was exported" if here else "is still the model that it was made from"
+    ties = sum(rung.near_ties.found for rung in report.rungs if rung.near_ties is not None)
+    remark = f" {ties} near {'tie was' if ties == 1 else 'ties were'} set aside." if ties else ""
+    skipped = f" Skipped: {'; '.join(report.skipped)}." if report.skipped else ""
+    return f"{report.bundle} {what}: all {len(gated)} checks hold.{remark}{skipped}"
