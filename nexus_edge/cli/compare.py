@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.cli.answers import Device, Engine, Images, Threads
+from nexus_edge.cli.answers import AllowRejected, Device, Engine, Images, Threads
 from nexus_edge.cli.formats import Formats, Output, deliver
 from nexus_edge.cli.progress import step_bar
 from nexus_edge.errors import InputError, ParityError
@@ -43,6 +43,7 @@ def compare(
     allow_skip: Annotated[
         bool, typer.Option("--allow-skip", help="A budget that cannot be judged is no failure.")
     ] = False,
+    allow_rejected: AllowRejected = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     formats: Formats = None,
     output: Output = None,
@@ -66,8 +67,8 @@ def compare(
     if len(bundles) != (2 if baseline is None else 1):
         needed = "OLD and NEW, or NEW and --baseline FILE" if baseline is None else "NEW alone beside --baseline"
         raise InputError(f"compare takes {needed}; {len(bundles)} folders were given")
-    new = Bundle.open(bundles[-1])
-    old = Bundle.open(bundles[0]) if baseline is None else record.read(baseline)
+    new = Bundle.open(bundles[-1], allow_rejected=allow_rejected)
+    old = Bundle.open(bundles[0], allow_rejected=allow_rejected) if baseline is None else record.read(baseline)
     where = f"{new.root}: manifest.json: recipe: gates"
     limits = (
         read_budgets(Fields.of(new.manifest.recipe.get("gates", {}), where, RecipeError))

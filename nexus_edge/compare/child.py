@@ -24,7 +24,7 @@ class Child:
     """Answers requests; `setup` is what the parent gave on the command line."""
 
     def __init__(self, setup: Mapping[str, Any]) -> None:
-        self._bundle = Bundle.open(setup["bundle"])
+        self._bundle = Bundle.open(setup["bundle"], allow_rejected=setup["allow_rejected"])
         self._target: str = setup["target"]
         self._options = EngineOptions(setup["threads"], engine=setup["engine"], device=setup["device"])
         examples = setup["examples"]

@@ -52,12 +52,14 @@ def compare(request: Request, progress: Progress = lambda step, share: None) -> 
 
     Raises:
         InputError: two bundles that cannot be compared, wrong examples, or a baseline of other examples
-        ParityError: a graph does not run
+        ParityError: a bundle was rejected by its ladder, or a graph does not run
     """
     if request.rounds < 1:
         raise InputError(f"runs is {request.rounds}; it must be 1 or more")
     _check_alike(request.old, request.new)
     bundles = [side for side in (request.old, request.new) if isinstance(side, Bundle)]
+    for bundle in bundles:
+        bundle.require_accepted()
     carrier = next((bundle for bundle in bundles if GOLDENS in bundle.manifest.files), request.new)
     material = make_material(carrier, request.examples)  # wrong examples end here, before any work
     if isinstance(request.old, Record) and request.old.material != material.digest:
@@ -169,6 +171,7 @@ def _blank(bundle: Bundle, request: Request) -> Record:
 def _setup(request: Request, bundle: Bundle, carrier: Bundle, target: str) -> dict[str, Any]:
     return {
         "bundle": str(bundle.root),
+        "allow_rejected": bundle.allow_rejected,
         "material": str(carrier.root),
         "examples": None if request.examples is None else str(request.examples),
         "target": target,
