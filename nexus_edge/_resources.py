@@ -20,6 +20,11 @@ def calibration_dir() -> Path:
     return _find("quant") / "calibration"
 
 
+def goldens_dir() -> Path:
+    """The folder with what the authors' code computed, one folder for each family."""
+    return _find("tests/golden")
+
+
 def _find(folder: str) -> Path:
     installed = _PACKAGE / "_data" / folder
     return installed if installed.is_dir() else _PACKAGE.parent / folder

@@ -41,7 +41,7 @@ build_app()
 FIND_DATA = """
 import json
 import nexus_edge
-from nexus_edge._resources import recipes_dir, schemes_dir
+from nexus_edge._resources import goldens_dir, recipes_dir, schemes_dir
 from nexus_edge.checkpoints import open_checkpoint, tiny_folder
 from nexus_edge.quant.schemes import available_schemes, load_scheme
 from nexus_edge.recipe import find_recipe
@@ -49,6 +49,7 @@ recipe = find_recipe("phi3.5-vision", "int4")
 for graph in recipe.graphs.values():
     load_scheme(graph.scheme)
 assert len(available_schemes()) >= 8
+assert all((goldens_dir() / name / "outputs.safetensors").is_file() for name in ("phi3_vision_tiny", "biomedclip_tiny"))
 assert open_checkpoint("synthetic", recipe.checkpoint).config["model_type"] == recipe.model_type
 assert open_checkpoint("tiny", recipe.checkpoint).config["model_type"] == recipe.model_type
 print(json.dumps([nexus_edge.__file__, str(recipes_dir()), str(schemes_dir()), str(tiny_folder())]))

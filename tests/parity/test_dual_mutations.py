@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.errors import CheckpointError
 from nexus_edge.layers.bert import BertAttention
 from nexus_edge.layers.vit import VitBlock
 from nexus_edge.parity import ladder, p1_original, p2_graph
@@ -288,7 +289,10 @@ def test_the_checkpoint_is_another_one(healthy_dual: Bundle, tmp_path: Path, bio
     other = shutil.copytree(biomedclip_checkpoint.folder, tmp_path / "other")
     (weights,) = other.glob("*.safetensors")
     mutations.edit_tensor(weights, "visual.head.proj.weight", lambda rows: rows[::-1])
-    report = ladder.run(healthy_dual, str(other), rungs=("P4",))
+    with pytest.raises(CheckpointError, match="other: is not the checkpoint that"):
+        ladder.run(healthy_dual, str(other), rungs=("P4",))
+    older = replace(healthy_dual.manifest, source=replace(healthy_dual.manifest.source, content=None))
+    report = ladder.run(replace(healthy_dual, manifest=older), str(other), rungs=("P4",))
     assert red(report) == {"P4": "image_encoder weights, visual.head.proj.weight"}
     failed = {check.stage for check in report.rungs[0].checks if check.status == "failed"}
     assert {"image embeddings", "ranking"} <= failed

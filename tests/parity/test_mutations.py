@@ -1,5 +1,6 @@
 """The heart of the matter: each fault turns the right rung red, and the report names where it is."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -152,6 +153,15 @@ def test_other_tokenizer_in_the_bundle(healthy: Bundle, copy_of: CopyOf, judge: 
     assert swapped != text
     path.write_text(swapped, "utf-8")
     assert red(judge(mutations.rehash(bundle), "P5")) == {"P5": "tokens, input_ids"}
+
+
+def test_other_mean_in_the_bundle(healthy: Bundle, copy_of: CopyOf, judge: Callable[..., Report]) -> None:
+    """Both sides of P5 took it from the bundle, and so it was right."""
+    bundle = copy_of(healthy)
+    path = bundle.root / "processor" / "preprocessor_config.json"
+    settings = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps(settings | {"image_mean": [0.5, 0.5, 0.5]}), "utf-8")
+    assert red(judge(mutations.rehash(bundle), "P5"))["P5"] == "crops, pixel_values"
 
 
 def test_graph_that_is_not_the_manifests(healthy: Bundle, copy_of: CopyOf, judge: Callable[..., Report]) -> None:

@@ -14,7 +14,7 @@ from nexus_edge.parity.stages import Judge
 from nexus_edge.parity.vlm.cases import Case, picture
 from nexus_edge.parity.vlm.lab import VlmLab
 from nexus_edge.parity.vlm.replay import replay
-from nexus_edge.processing import ModelInputs, Phi3VProcessor, Processor
+from nexus_edge.processing import ModelInputs, Phi3VProcessor, Processor, from_checkpoint
 
 QUESTION = "<|user|>\n<|image_1|>\nWhat is shown in this image?<|end|>\n<|assistant|>\n"
 COMPARISON = "<|user|>\n<|image_1|>\n<|image_2|>\nWhat differs between the two images?<|end|>\n<|assistant|>\n"
@@ -48,7 +48,9 @@ class Phi3VLab(VlmLab):
     def original_pixels(self, case: Case) -> Array:
         from nexus_edge.parity.originals.phi3_v_crops import crops_of
 
-        processor = self.processor
+        # The checkpoint's own settings, where it is at hand: the bundle's may be what is wrong.
+        folder = None if isinstance(self.checkpoint, str) else self.checkpoint.folder
+        processor = self.processor if folder is None else from_checkpoint(folder)
         assert isinstance(processor, Phi3VProcessor)
         crops: Array = crops_of(case.pictures, case.num_crops, processor.mean, processor.std).numpy()
         return crops
