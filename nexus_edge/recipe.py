@@ -12,6 +12,7 @@ from typing import Any, Literal, cast, get_args
 
 from nexus_edge._fields import Fields, suggest
 from nexus_edge._resources import calibration_dir, recipes_dir
+from nexus_edge._text import read_text
 from nexus_edge.compare.budgets import read_budgets
 from nexus_edge.errors import RecipeError
 from nexus_edge.quant.schemes import available_schemes
@@ -167,10 +168,10 @@ def _folder_name(table: Fields) -> str:
 def _resolve(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     """The file's table, laid over the one it extends."""
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
+        table = tomllib.loads(read_text(path))
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no text, or no TOML
         raise RecipeError(f"{path}: is no valid TOML: {error}") from error
     base = table.pop("extends", None)
     if base is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from nexus_edge._text import read_text
 from nexus_edge.bundle.hashing import hash_file, hash_files
 from nexus_edge.bundle.manifest import Manifest
 from nexus_edge.bundle.paths import resolve_inside
@@ -45,9 +46,13 @@ class Bundle:
         """
         root = Path(path)
         try:
-            text = (root / MANIFEST).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BundleError(f"{root}: is no bundle ({MANIFEST}: {error}); make one with nexus-edge export") from error
+            text = read_text(root / MANIFEST)
+        except OSError as error:
+            why = f"it has no {MANIFEST}" if root.is_dir() else "there is no such folder"
+            why = why if isinstance(error, FileNotFoundError) else f"{MANIFEST}: {error.strerror}"
+            raise BundleError(f"{root}: is no bundle ({why}); make one with nexus-edge export") from error
+        except ValueError as error:
+            raise BundleError(f"{root}: is no bundle ({MANIFEST} {error}); make one with nexus-edge export") from error
         bundle = cls(root, Manifest.from_json(text, str(root / MANIFEST)), allow_rejected)
         if check:
             bundle._check_files(check)

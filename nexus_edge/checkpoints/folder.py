@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
+from nexus_edge._text import without_mark
 from nexus_edge.checkpoints import open_clip
 from nexus_edge.checkpoints.base import Array, TensorFile, TensorInfo, WeightsKind
 from nexus_edge.checkpoints.json_file import read_json
@@ -74,7 +75,7 @@ def processor_files(folder: Path) -> dict[str, bytes]:
     for name in REQUIRED_FILES:
         if name not in found:
             raise CheckpointError(f"{folder}: has no {name}; copy it from the model that was fine-tuned")
-    return {name: path.read_bytes() for name, path in found.items()}
+    return {name: without_mark(path.read_bytes()) for name, path in found.items()}
 
 
 def _kind(config: Mapping[str, Any], folder: Path) -> WeightsKind:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from nexus_edge._text import read_text
 from nexus_edge.errors import CheckpointError
 
 
@@ -14,7 +15,7 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: missing, not JSON, or not an object.
     """
     try:
-        value = json.loads(path.read_text("utf-8"))
+        value = json.loads(read_text(path))
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}; a checkpoint folder needs it") from error
     except (ValueError, RecursionError) as error:

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from nexus_edge._text import without_mark
 from nexus_edge.checkpoints.base import TensorFile
 from nexus_edge.checkpoints.json_file import read_json
 from nexus_edge.checkpoints.safetensors import SafetensorsFile
@@ -115,5 +116,5 @@ def processor_files(folder: Path) -> dict[str, bytes]:
         name = config["model_cfg"]["text_cfg"].get("hf_tokenizer_name")
         raise CheckpointError(f"{folder}: has neither tokenizer.json nor vocab.txt; copy one from {name!r:.80}")
     names = (tokenizer, "tokenizer_config.json", "special_tokens_map.json")
-    found = {name: (place / name).read_bytes() for name in names if (place / name).is_file()}
+    found = {name: without_mark((place / name).read_bytes()) for name in names if (place / name).is_file()}
     return {"config.json": json.dumps(config, indent=2).encode(), **found}

@@ -1,4 +1,4 @@
-"""The command line: one small file per command, listed in `COMMANDS`."""
+"""The command line: one small file per command, found by its first line (`commands.py`)."""
 
 from nexus_edge.cli.app import main
 

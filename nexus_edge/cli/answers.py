@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 if TYPE_CHECKING:
     from nexus_edge.bundle import Manifest
@@ -33,7 +32,9 @@ AllowRejected = Annotated[bool, typer.Option("--allow-rejected", help="Run a bun
 
 def say(text: str, style: str = "dim") -> None:
     """One line on stderr, so that stdout holds nothing but answers."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text, style=style, markup=False)
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(text, style=style, markup=False)
 
 
 def introduce(manifest: "Manifest", engine: str | None) -> None:

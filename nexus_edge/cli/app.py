@@ -1,43 +1,32 @@
 """Builds the `nexus-edge` command and turns every deliberate error into one line and an exit code."""
 
 import errno
-import importlib
+import json
 import sys
 from typing import Annotated, NoReturn
 
 import typer
 
 from nexus_edge import __version__
+from nexus_edge.cli import completion
+from nexus_edge.cli.commands import CONTEXT, LazyGroup
+from nexus_edge.cli.streams import Output, discard, prepared
 from nexus_edge.errors import InputError, NexusEdgeError
 
-# Each name is a module beside this one that defines a function of the same name (typer reads its signature).
-# Modules import torch and onnx inside the function, so that `--help` stays instant and the runtime install works.
-COMMANDS = (
-    "export",
-    "run",
-    "chat",
-    "classify",
-    "embed",
-    "search",
-    "bank",
-    "bench",
-    "tune",
-    "parity",
-    "verify",
-    "compare",
-)
-
+NAME = "nexus-edge"
 INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
 # What a disk or its permissions say; any other OSError is a mistake of ours and keeps its traceback.
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM}
 
 
 def build_app() -> typer.Typer:
-    """The typer application with every command of `COMMANDS`."""
+    """The typer application with every command of this folder."""
     app = typer.Typer(
-        name="nexus-edge",
+        name=NAME,
         help="Take a vision-language model from its PyTorch checkpoint to the edge, and prove that it still is one.",
-        add_completion=False,
+        cls=LazyGroup,
+        context_settings=CONTEXT,
+        add_completion=False,  # `completion` finds the shell also where typer cannot
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
@@ -46,46 +35,88 @@ def build_app() -> typer.Typer:
     def root(
         context: typer.Context,
         version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+        install_completion: Annotated[
+            bool, typer.Option("--install-completion", help="Complete commands and options in this shell from now on.")
+        ] = False,
+        show_completion: Annotated[
+            bool, typer.Option("--show-completion", help="Print what --install-completion would write.")
+        ] = False,
     ) -> None:
         if version:
-            typer.echo(f"nexus-edge {__version__}")
-            raise typer.Exit
-        if context.invoked_subcommand is None:
+            typer.echo(f"{NAME} {__version__}")
+        elif show_completion:
+            completion.show(NAME)
+        elif install_completion:
+            completion.install(NAME)
+        elif context.invoked_subcommand is None:
             typer.echo(context.get_help())
+        else:
+            return
+        raise typer.Exit
 
-    for name in COMMANDS:
-        module = importlib.import_module(f"nexus_edge.cli.{name}")
-        app.command(name)(getattr(module, name))
     return app
 
 
 def main() -> None:
     """Entry point of the console script: 0 done, 2 input, 3 parity, 4 checkpoint, 130 Ctrl-C; see `errors`.
 
-    An exception that nobody meant to raise keeps its traceback and exits with 1.
+    An exception that nobody meant to raise keeps its traceback and exits with 1. With --json, stdout gets one object in
+    any case: the result, or `{"error": ...}`.
     """
-    try:
-        # Not standalone: typer would print its own errors over several lines. It turns Ctrl-C into a returned code.
-        code = build_app()(standalone_mode=False)
-    except NexusEdgeError as error:
-        _stop(str(error), error.exit_code)
-    except typer.TyperException as error:
-        _stop(f"{error.format_message().rstrip('.')}; see --help", error.exit_code)
-    except MemoryError as error:
-        _stop(f"not enough memory{f' ({error})' if str(error) else ''}", InputError.exit_code)
-    except OSError as error:
-        if error.errno not in DISK_ERRORS:
+    with prepared() as out:
+        try:
+            # Not standalone: typer would print its own errors over several lines. It turns Ctrl-C into a returned code.
+            code = build_app()(standalone_mode=False, prog_name=NAME)
+            _flush(out)
+        except BrokenPipeError:
+            _reader_is_gone(out)
+        except SystemExit:  # typer's end of a completion, and its own and rich's of a reader that is gone
+            _flush(out)
             raise
-        _stop(f"{error.filename or 'output'}: {error.strerror}", InputError.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    if code == INTERRUPTED:
-        _stop("interrupted", INTERRUPTED)
+        except NexusEdgeError as error:
+            _stop(type(error).__name__, str(error), error.exit_code, out)
+        except typer.TyperException as error:
+            _stop("UsageError", f"{error.format_message().rstrip('.')}; see --help", error.exit_code, out)
+        except MemoryError as error:
+            detail = f" ({error})" if str(error) else ""
+            _stop("MemoryError", f"not enough memory{detail}", InputError.exit_code, out)
+        except OSError as error:
+            if error.errno not in DISK_ERRORS:
+                raise
+            _stop("OutputError", f"{error.filename or 'output'}: {error.strerror}", InputError.exit_code, out)
+        except (KeyboardInterrupt, typer.Abort):
+            code = INTERRUPTED
+        if code == INTERRUPTED:
+            _stop("Interrupted", "interrupted", INTERRUPTED, out)
     sys.exit(code)
 
 
-def _stop(message: str, code: int) -> NoReturn:
-    """End with one line on stderr, whatever the message is made of."""
+def _stop(kind: str, message: str, code: int, out: Output) -> NoReturn:
+    """End with one line on stderr, whatever the message is made of; with --json also as an object on stdout.
+
+    Not where a result is there already, as of a command that did its work and skipped something.
+    """
+    from nexus_edge.cli.answers import say
+
     line = " ".join(message.split("\n"))
-    typer.secho(f"error: {line}", fg=typer.colors.RED, err=True)
+    try:
+        if "--json" in sys.argv[1:] and not out.used:
+            typer.echo(json.dumps({"error": {"kind": kind, "message": line, "exit_code": code}}))
+        say(f"error: {line}", style="red")
+        _flush(out)
+    except OSError:  # nobody reads, or the disk below stdout or stderr is full: the exit code still says it
+        discard(out)
     sys.exit(code)
+
+
+def _flush(out: Output) -> None:
+    try:
+        out.flush()
+    except BrokenPipeError:
+        discard(out)
+
+
+def _reader_is_gone(out: Output) -> NoReturn:
+    """`nexus-edge ... | head` has what it wanted: no error, and nobody to tell it."""
+    discard(out)
+    sys.exit(1)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nexus_edge._text import lines
 from nexus_edge.cli.answers import (
     AllowRejected,
     BundleFolder,
@@ -117,8 +118,11 @@ class Terminal:
             say(describe_run(self._vlm.last_run))
 
     def _lines(self) -> Iterator[str]:
+        if not self._interactive:
+            yield from (line.strip() for line in lines(sys.stdin))
+            return
         while True:
             try:
-                yield input("> " if self._interactive else "").strip()
+                yield input("> ").strip()
             except EOFError:
                 return

@@ -27,8 +27,12 @@ from nexus_edge.cli.answers import (
 
 def run(
     bundle: BundleFolder,
-    prompt: Annotated[str, typer.Option("--prompt", "-p", help="A question, or a whole prompt with its role tokens.")],
+    prompt: Annotated[str, typer.Option("--prompt", "-p", help="A question.")],
     image: Images = None,
+    raw: Annotated[
+        bool | None,
+        typer.Option("--raw/--no-raw", help="--prompt is a whole prompt, with role tokens and <|image_N|> tags."),
+    ] = None,
     max_new_tokens: MaxNewTokens = 256,
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
@@ -58,6 +62,7 @@ def run(
         top_p=top_p,
         seed=seed,
         stop=stop or (),
+        raw=raw,
     ):
         answer += piece
         if not as_json:

@@ -8,11 +8,15 @@ from numpy.typing import NDArray
 
 from nexus_edge.processing.images import Picture
 from nexus_edge.processing.prompt import Message
+from nexus_edge.processing.segments import Prompt
 from nexus_edge.processing.tokenizer import StreamDecoder
 
 
 class ModelInputs(TypedDict):
-    """The arrays of one prompt; the pixel entries are absent when it has no pictures."""
+    """The arrays of one prompt; the pixel entries are absent when it has no pictures.
+
+    Row i of the pixel entries belongs to the i-th run of negative ids, whatever its number.
+    """
 
     input_ids: NDArray[np.int64]  # [1, tokens], picture N is a run of -N
     attention_mask: NDArray[np.int64]  # [1, tokens], all ones
@@ -27,11 +31,11 @@ class Processor(Protocol):
     def stop_ids(self) -> tuple[int, ...]:
         """Ids that end a turn."""
 
-    def __call__(self, prompt: str, images: Sequence[Picture] | None = None) -> ModelInputs:
-        """The inputs of one prompt; raises PromptError or ImageError."""
+    def __call__(self, prompt: str | Prompt, images: Sequence[Picture] | None = None) -> ModelInputs:
+        """The inputs of one prompt, of the chat template or written out whole; raises PromptError or ImageError."""
 
-    def apply_chat_template(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> str:
-        """The prompt text of a conversation; raises PromptError."""
+    def apply_chat_template(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> Prompt:
+        """The prompt of a conversation, in which all text is text; raises PromptError."""
 
     def count_image_tokens(self, width: int, height: int) -> int:
         """How many positions of the prompt a picture of this size (in pixels) takes."""

@@ -4,6 +4,7 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from nexus_edge._text import read_text
 from nexus_edge.errors import CheckpointError
 
 
@@ -11,12 +12,12 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     """The object in `folder/name`; raises CheckpointError if it is missing, unreadable or not a JSON object."""
     path = folder / name
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_text(path))
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing; a complete checkpoint folder has it") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested beyond reason
+    except (ValueError, RecursionError) as error:  # no text, no JSON, or nested beyond reason
         raise CheckpointError(f"{path} is not valid JSON ({error}); download it again") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} holds a JSON {type(value).__name__}, expected an object; download it again")

@@ -1,6 +1,6 @@
 """Phi-3-Vision and Phi-3.5-Vision: pictures to crops, prompts to ids with the places of the pictures."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from nexus_edge.processing.hd_transform import CROP, TOKENS_PER_SIDE, HdGeometry
 from nexus_edge.processing.images import Picture, load_image
 from nexus_edge.processing.normalise import CLIP_MEAN, CLIP_STD, Rgb, normalisation_table, read_mean_std
 from nexus_edge.processing.resize import resize_bicubic
+from nexus_edge.processing.segments import Prompt
 from nexus_edge.processing.stop_ids import read_stop_ids
 from nexus_edge.processing.tokenizer import StreamDecoder, Tokenizer
 
@@ -69,7 +70,7 @@ class Phi3VProcessor:
     @classmethod
     def from_folder(cls, folder: Path) -> "Phi3VProcessor":
         """Reads preprocessor_config.json and the tokenizer; raises CheckpointError."""
-        tokenizer = Tokenizer.from_folder(folder)
+        tokenizer = Tokenizer.from_folder(folder, phi3_prompt.STOP_TOKENS)
         for token in ("<|user|>", "<|assistant|>", "<|end|>"):
             if tokenizer.token_id(token) is None:
                 raise CheckpointError(f"{folder / 'tokenizer.json'} has no token {token}; it is not a Phi-3 tokenizer")
@@ -87,24 +88,47 @@ class Phi3VProcessor:
         mean, std = read_mean_std(config, ("image_mean", "image_std"), source)
         return cls(tokenizer, tuple(dict.fromkeys(stops + read_stop_ids(folder, tokenizer))), num_crops, mean, std)
 
-    def __call__(self, prompt: str, images: Sequence[Picture] | None = None) -> ModelInputs:
-        """The inputs of one prompt with its pictures, in the order of their tags' numbers.
+    def __call__(self, prompt: str | Prompt, images: Sequence[Picture] | None = None) -> ModelInputs:
+        """The inputs of one prompt and its pictures: tag N, or place N, is picture N, in whatever order they come.
 
-        Raises PromptError if tags and pictures do not fit together, ImageError if a picture cannot be read.
+        The authors' model puts the first picture at the first tag, whatever its number. So the rows of pixels follow
+        the places in the prompt here, and a number means what it says.
+
+        Args:
+            prompt: of the chat template, or a whole prompt with control tokens and tags written out
+            images: picture 1, 2, ...
+
+        Raises:
+            PromptError: tags and pictures do not fit together
+            ImageError: a picture cannot be read
         """
-        if not isinstance(prompt, str):
+        if not isinstance(prompt, str | Prompt):
             raise PromptError(f"the prompt is a {type(prompt).__name__}; give one text per call")
         if isinstance(images, str | bytes | Image.Image | np.ndarray):
             raise ImageError("images is a single picture; give a list of pictures")
         pictures = [] if images is None else images
-        chunks, numbers = phi3_prompt.split_prompt(prompt, len(pictures))
+        numbers, encode_with = self._read(prompt, len(pictures))
         if not pictures:
-            return _as_inputs(self.encode(prompt))
+            return _as_inputs(encode_with([]))
         pixel_values, image_sizes, num_img_tokens = preprocess_images(pictures, self.num_crops, self.mean, self.std)
-        inputs = _as_inputs(phi3_prompt.encode_prompt(chunks, numbers, num_img_tokens, self.encode))
+        inputs = _as_inputs(encode_with(num_img_tokens))
+        order = [number - 1 for number in dict.fromkeys(numbers)]
+        if order != sorted(order):
+            pixel_values, image_sizes = pixel_values[order], image_sizes[order]
         return {**inputs, "pixel_values": pixel_values, "image_sizes": image_sizes}
 
-    def apply_chat_template(self, messages: Sequence[phi3_prompt.Message], add_generation_prompt: bool = True) -> str:
+    def _read(self, prompt: str | Prompt, num_images: int) -> tuple[list[int], Callable[[list[int]], list[int]]]:
+        """The numbers of the images in the prompt, and what makes its ids from how many positions each image takes."""
+        if isinstance(prompt, str):
+            texts, numbers = phi3_prompt.split_prompt(prompt, num_images)
+            return numbers, lambda taken: phi3_prompt.encode_prompt(texts, numbers, taken, self.encode)
+        chunks, places = prompt.split()
+        phi3_prompt.check_numbers(places, num_images)
+        return places, lambda taken: phi3_prompt.encode_prompt(chunks, places, taken, self.tokenizer.encode_segments)
+
+    def apply_chat_template(
+        self, messages: Sequence[phi3_prompt.Message], add_generation_prompt: bool = True
+    ) -> Prompt:
         """See `nexus_edge.processing.prompt.apply_chat_template`."""
         return phi3_prompt.apply_chat_template(messages, add_generation_prompt)
 

@@ -1,13 +1,16 @@
 """Text to ids and back with the checkpoint's own tokenizer.json, also one id at a time."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import tokenizers
 
+from nexus_edge._text import read_text
 from nexus_edge.errors import CheckpointError, PromptError
 from nexus_edge.processing.folder import read_json
+from nexus_edge.processing.plain_text import PlainText
+from nexus_edge.processing.segments import Control, sections
 
 BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>")  # a byte that the vocabulary has no piece for
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -17,7 +20,7 @@ def read_tokenizer(path: Path) -> tokenizers.Tokenizer:
     """A tokenizer.json, without limits of its own; raises CheckpointError."""
     read_json(path.parent, path.name)  # says more about a damaged file than the parser below
     try:
-        core = tokenizers.Tokenizer.from_file(str(path))
+        core = tokenizers.Tokenizer.from_str(read_text(path))
     except Exception as error:  # the library raises nothing more precise than Exception
         raise CheckpointError(f"{path} is not a tokenizer ({error}); download it again") from error
     core.no_truncation()  # a training run may have left its limits in the file
@@ -28,13 +31,15 @@ def read_tokenizer(path: Path) -> tokenizers.Tokenizer:
 class Tokenizer:
     """A tokenizer.json with the one thing it does not say reliably: which token begins a text."""
 
-    def __init__(self, core: tokenizers.Tokenizer, bos_id: int | None) -> None:
+    def __init__(self, core: tokenizers.Tokenizer, bos_id: int | None, control: Collection[str] = ()) -> None:
+        """`control`: tokens that are control although the file does not call them special."""
         self._core = core
         self.bos_id = bos_id
+        self._plain = PlainText(core, control)
         self._special = {id_ for id_, token in core.get_added_tokens_decoder().items() if token.special}
 
     @classmethod
-    def from_folder(cls, folder: Path) -> "Tokenizer":
+    def from_folder(cls, folder: Path, control: Collection[str] = ()) -> "Tokenizer":
         """Reads tokenizer.json and tokenizer_config.json; raises CheckpointError if one is missing or wrong."""
         config = read_json(folder, "tokenizer_config.json")
         path = folder / "tokenizer.json"
@@ -42,26 +47,43 @@ class Tokenizer:
         token = config.get("bos_token")
         bos = token.get("content") if isinstance(token, dict) else token  # older files hold the token's flags as well
         if not config.get("add_bos_token", True):
-            return cls(core, bos_id=None)
+            return cls(core, None, control)
         bos_id = core.token_to_id(bos) if isinstance(bos, str) else None
         if bos_id is None:
             raise CheckpointError(
                 f"{folder / 'tokenizer_config.json'}: bos_token {bos!r} is not in {path.name}; fix one"
             )
-        return cls(core, bos_id)
+        return cls(core, bos_id, control)
 
     def token_id(self, token: str) -> int | None:
         """The id of a token given as text, or None."""
         return self._core.token_to_id(token)
 
     def encode(self, text: str, add_bos: bool = True) -> list[int]:
-        """Ids of `text`, after the BOS where the tokenizer has one; raises PromptError if it is not valid Unicode."""
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:  # half a surrogate pair, or a byte that a terminal passed on undecoded
-            raise PromptError(f"the text is not valid Unicode at position {error.start}; give it as UTF-8") from error
+        """Ids of `text`, after the BOS where the tokenizer has one; raises PromptError if it is not valid Unicode.
+
+        A control token in it becomes that token's id, as in the original: text of users goes into `encode_segments`.
+        """
+        _check_unicode(text)
         ids = self._core.encode(text, add_special_tokens=False).ids
         return [self.bos_id, *ids] if add_bos and self.bos_id is not None else list(ids)
+
+    def encode_segments(self, segments: Sequence[str | Control], add_bos: bool = True) -> list[int]:
+        """As `encode` of all segments together, but only `Control` gives the id of a control token.
+
+        Raises PromptError for text that is not valid Unicode, and for a control token that the tokenizer has not.
+        """
+        ids = [self.bos_id] if add_bos and self.bos_id is not None else []
+        for index, section in enumerate(sections(segments, self._plain.control.get)):
+            if section.text:
+                _check_unicode(section.text)
+                ids += self._plain.ids(section.text, first=index == 0)
+            if section.token is not None:
+                id_ = self.token_id(section.token)
+                if id_ is None:
+                    raise PromptError(f"the model's tokenizer has no {section.token}; leave out what needs it")
+                ids.append(id_)
+        return ids
 
     def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
         """Text of `ids`; negative ids (places of pictures) are left out."""
@@ -74,6 +96,13 @@ class Tokenizer:
     def is_byte(self, id_: int) -> bool:
         """Whether this id is a single byte, perhaps of a longer character."""
         return BYTE_TOKEN.fullmatch(self._core.id_to_token(id_) or "") is not None
+
+
+def _check_unicode(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # half a surrogate pair, or a byte that a terminal passed on undecoded
+        raise PromptError(f"the text is not valid Unicode at position {error.start}; give it as UTF-8") from error
 
 
 class StreamDecoder:

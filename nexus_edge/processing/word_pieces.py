@@ -9,6 +9,7 @@ import tokenizers
 from numpy.typing import NDArray
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
+from nexus_edge._text import read_text
 from nexus_edge.errors import CheckpointError, PromptError
 from nexus_edge.processing.clean import clean_text
 from nexus_edge.processing.folder import read_json
@@ -87,11 +88,13 @@ def _special(value: Any, default: str) -> str:
 def _from_vocabulary(path: Path, special: dict[str, str], config: dict[str, Any]) -> tokenizers.Tokenizer:
     """BERT's tokenizer (Devlin et al. 2018) over a vocab.txt, where the line's number is the id."""
     try:
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        lines = read_text(path).removesuffix("\n").split("\n")
     except FileNotFoundError:
         raise CheckpointError(f"{path.parent} has neither tokenizer.json nor vocab.txt; download one of them") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); download it again") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} {error}, or download it again") from error
     vocabulary = {line: index for index, line in enumerate(lines)}
     for key, token in special.items():
         if token not in vocabulary:

@@ -8,6 +8,7 @@ from typing import Literal, cast, get_args
 
 from nexus_edge._fields import Fields, suggest
 from nexus_edge._resources import schemes_dir
+from nexus_edge._text import read_text
 from nexus_edge.errors import RecipeError
 
 ScaleDtype = Literal["float32", "float16"]
@@ -114,8 +115,10 @@ def read_scheme(path: Path) -> Scheme:
         RecipeError: the file is not TOML, has an unknown or missing key, or a value of the wrong type or out of range
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        table = tomllib.loads(read_text(path))
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:  # no text, or no TOML
         raise RecipeError(f"{path}: cannot be read as TOML: {error}") from error
     known = tuple(field.name for field in fields(Scheme) if field.name != "name")
     entries = Fields.of(table, str(path), RecipeError, known)

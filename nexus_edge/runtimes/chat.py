@@ -6,6 +6,7 @@ from typing import Protocol
 from nexus_edge.processing import Processor
 from nexus_edge.processing.images import Picture, load_image
 from nexus_edge.processing.prompt import ImagePart, Message, TextPart
+from nexus_edge.processing.segments import Prompt
 from nexus_edge.runtimes.generation import GenerationOptions
 
 
@@ -16,7 +17,7 @@ class Answerer(Protocol):
     def processor(self) -> Processor:
         """Of the model."""
 
-    def answer(self, prompt: str, images: Sequence[Picture], options: GenerationOptions) -> Iterator[str]:
+    def answer(self, prompt: str | Prompt, images: Sequence[Picture], options: GenerationOptions) -> Iterator[str]:
         """The pieces of the answer to a complete prompt."""
 
 
@@ -42,10 +43,13 @@ class ChatSession:
     def send(self, text: str, images: Sequence[Picture] = ()) -> Iterator[str]:
         """The answer to a next turn with its pictures, in pieces.
 
+        Texts are text: neither `text` nor an answer of an earlier turn can hold a control token or the place of a
+        picture, whatever it looks like.
+
         A turn whose answer fails, or stops before its first piece, is as if it had not been sent.
 
         Raises:
-            PromptError: the conversation does not fit into the context any more, or `text` has image tags of its own
+            PromptError: the conversation does not fit into the context any more
             ImageError: a picture cannot be read
         """
         loaded = [load_image(image, f"picture {index + 1}") for index, image in enumerate(images)]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nexus_edge._fields import Fields, suggest
+from nexus_edge._text import read_text
 from nexus_edge.errors import InputError
 from nexus_edge.runtimes.engine import Floats
 
@@ -75,10 +76,10 @@ def find_prompts(name: str) -> PromptSet:
 def read_prompts(path: Path) -> PromptSet:
     """The set in a TOML file; raises InputError."""
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
+        table = tomllib.loads(read_text(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:  # not UTF-8, or not TOML
+    except ValueError as error:  # no text, or no TOML
         raise InputError(f"{path}: is no valid TOML ({error})") from error
     fields = Fields.of(table, str(path), InputError, KEYS)
     try:
@@ -90,9 +91,11 @@ def read_prompts(path: Path) -> PromptSet:
 def read_labels(path: Path) -> tuple[str, ...]:
     """The labels of a text file, one a line; empty lines do not count. Raises InputError."""
     try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text: {error}; give a file with one label a line") from error
+        lines = read_text(path).splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}; give a file with one label a line") from error
+    except ValueError as error:
+        raise InputError(f"{path}: {error}, one label a line") from error
     return tuple(line.strip() for line in lines if line.strip())
 
 

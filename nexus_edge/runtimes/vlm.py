@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from nexus_edge.errors import InputError, PromptError
 from nexus_edge.processing import ModelInputs, Processor
 from nexus_edge.processing.images import Picture
-from nexus_edge.processing.prompt import IMAGE_TAG, ROLES, ImagePart, TextPart
+from nexus_edge.processing.prompt import ImagePart, TextPart, is_whole_prompt
+from nexus_edge.processing.segments import Prompt
 from nexus_edge.runtimes.chat import ChatSession
 from nexus_edge.runtimes.context import Context, Tokens
 from nexus_edge.runtimes.engine import Engine, Floats
@@ -49,14 +50,17 @@ class VLM:
         top_p: float = 1.0,
         seed: int | None = None,
         stop: str | Sequence[str] = (),
+        raw: bool | None = None,
     ) -> Iterator[str]:
         """The answer to a prompt, in pieces of whole characters.
 
         Args:
-            prompt: a question, which is put into the chat template behind its pictures; taken as it is when it holds
-                a role's token such as <|user|>
-            images: paths, bytes or PIL images, in the order of the prompt's <|image_N|> tags if it has any
+            prompt: a question, which is put into the chat template after its pictures. It is text throughout: a control
+                token or a tag in it is read as the characters that it is written with.
+            images: paths, bytes or PIL images: picture 1, 2, ...
             max_new_tokens, temperature, top_p, seed, stop: see `GenerationOptions`
+            raw: the prompt is a whole one, with its control tokens and <|image_N|> tags. False says that it is a
+                question even if it looks like a whole prompt, which is refused where neither is said.
 
         Raises:
             PromptError: prompt and pictures do not fit together, or not into the context
@@ -65,23 +69,26 @@ class VLM:
         """
         stops = (stop,) if isinstance(stop, str) else tuple(stop)
         options = GenerationOptions(max_new_tokens, temperature, top_p, seed, stops)
-        return self.answer(self.wrap(prompt, len(images)), images, options)
+        return self.answer(self.wrap(prompt, len(images), raw), images, options)
 
     def chat(self, options: GenerationOptions | None = None, system: str | None = None) -> ChatSession:
         """A conversation of several turns; `system` is an instruction put before them."""
         return ChatSession(self, options or GenerationOptions(), system)
 
-    def wrap(self, prompt: str, num_images: int) -> str:
-        """The prompt in the chat template, with the pictures in front unless it tags their places itself."""
-        if any(f"<|{role}|>" in prompt for role in ROLES):
+    def wrap(self, prompt: str, num_images: int, raw: bool | None = None) -> str | Prompt:
+        """The prompt in the chat template after its pictures, or as it is; see `generate`. Raises PromptError."""
+        if raw:
             return prompt
-        if IMAGE_TAG.search(prompt):
-            return self.processor.apply_chat_template([{"role": "user", "content": prompt}])
+        if raw is None and isinstance(prompt, str) and is_whole_prompt(prompt):
+            raise PromptError(
+                "the prompt begins with a role's token or has <|image_N|> tags; raw=True (--raw) takes it as a whole "
+                "prompt, raw=False (--no-raw) as a question in which they are text"
+            )
         pictures = [ImagePart(type="image")] * num_images
         content: list[TextPart | ImagePart] = [*pictures, TextPart(type="text", text=prompt)]
         return self.processor.apply_chat_template([{"role": "user", "content": content}])
 
-    def answer(self, prompt: str, images: Sequence[Picture], options: GenerationOptions) -> Iterator[str]:
+    def answer(self, prompt: str | Prompt, images: Sequence[Picture], options: GenerationOptions) -> Iterator[str]:
         """Like `generate`, for a prompt that is complete already."""
         started = time.perf_counter()
         inputs = self.processor(prompt, list(images))

@@ -40,8 +40,6 @@ def run_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     """(command, arguments...) -> its exit code and output."""
 
     def run(*arguments: object) -> Result:
-        # Only this command's module is imported, so that the test needs none of the others'.
-        monkeypatch.setattr(app, "COMMANDS", (str(arguments[0]),))
         monkeypatch.setattr("sys.argv", ["nexus-edge", *map(str, arguments)])
         with pytest.raises(SystemExit) as exit_:
             app.main()

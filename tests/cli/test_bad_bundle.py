@@ -87,4 +87,4 @@ def test_prompt_and_pictures_that_do_not_fit(
 ) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "black.png")
     images = ["--image", str(tmp_path / "black.png")] * pictures
-    run_command("run", toy_path, "--quiet", *images, "--prompt", prompt).assert_error(2, message)
+    run_command("run", toy_path, "--quiet", "--raw", *images, "--prompt", prompt).assert_error(2, message)

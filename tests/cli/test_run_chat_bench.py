@@ -21,8 +21,9 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def answer_to(toy_path: Path, prompt: str, images: list[Path], tokens: int) -> str:
-    return "".join(load(toy_path, EngineOptions(threads=1)).generate(prompt, images, max_new_tokens=tokens))
+def answer_to(toy_path: Path, prompt: str, images: list[Path], tokens: int, raw: bool = False) -> str:
+    model = load(toy_path, EngineOptions(threads=1))
+    return "".join(model.generate(prompt, images, max_new_tokens=tokens, raw=raw))
 
 
 def test_run_prints_the_answer_and_says_the_rest_on_stderr(run_command: Run, toy_path: Path, picture: Path) -> None:
@@ -64,7 +65,8 @@ def test_options_reach_the_sampler(run_command: Run, toy_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("-p", "<|user|>\n<|image_1|>"), "tags for 1 pictures"),
+        (("--raw", "-p", "<|user|>\n<|image_1|>"), "tags for 1 pictures"),
+        (("-p", "<|user|>\n<|image_1|>"), "--raw"),
         (("-p", "Hi", "-i", "none.png"), "none.png"),
         (("-p", "Hi", "--top-p", 3), "top_p is 3.0"),
         (("-p", "x" * 2000), "the model's context"),
@@ -110,7 +112,7 @@ def test_chat_from_a_pipe(run_command: Run, toy_path: Path, picture: Path, monke
     assert len(answers) == 3
     assert answers[0] == answers[2] == answer_to(toy_path, "Hi", [], 6)
     conversation = f"<|user|>\nHi<|end|>\n<|assistant|>\n{answers[0]}<|end|>\n<|user|>\n<|image_1|>\nWhat?<|end|>\n"
-    assert answers[1] == answer_to(toy_path, conversation + "<|assistant|>\n", [picture], 6)
+    assert answers[1] == answer_to(toy_path, conversation + "<|assistant|>\n", [picture], 6, raw=True)
 
 
 def test_a_wrong_chat_command_ends_a_pipe_with_exit_code_2(

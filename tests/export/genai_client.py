@@ -73,7 +73,7 @@ def prompt_of(
     """A question about pictures as `encode` sees them."""
     features = [encode(engine, picture, processor.num_crops) for picture in pictures]
     tags = "".join(f"<|image_{number + 1}|>\n" for number in range(len(pictures)))
-    prompt = processor.apply_chat_template([{"role": "user", "content": tags + question}])
+    prompt = str(processor.apply_chat_template([{"role": "user", "content": tags + question}]))
     chunks, numbers = split_prompt(prompt, len(pictures))
     ids = encode_prompt(chunks, numbers, [len(rows) for rows in features], processor.encode)
     return Tokens.of_prompt(np.array(ids), [(bytes([number]), rows) for number, rows in enumerate(features)])

@@ -89,7 +89,7 @@ def test_pictures_stand_in_the_prompt_as_runs_of_negative_ids(
         ids.dtype == np.int64 and ids.shape == inputs["attention_mask"].shape and np.all(inputs["attention_mask"] == 1)
     )
     assert inputs["pixel_values"].shape == (2, 5, 3, 336, 336)
-    assert inputs["image_sizes"].tolist() == [[672, 672], [336, 672]]
+    assert inputs["image_sizes"].tolist() == [[336, 672], [672, 672]], "in the order of the places, wide first"
     bos, user = core.token_to_id("<s>"), core.token_to_id("<|user|>")
     newline = [core.token_to_id("▁"), core.token_to_id("<0x0A>")]
     expected = [bos, user, *newline, *[-2] * 457, bos, *newline, *[-1] * 757, bos]

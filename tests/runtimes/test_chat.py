@@ -25,7 +25,7 @@ def test_turns_with_pictures_equal_one_prompt(vlm: VLM, toy_bundle: Bundle) -> N
         "<|user|>\n<|image_2|>\nAnd this?<|end|>\n<|assistant|>\n"
     )
     fresh = load(toy_bundle, EngineOptions(threads=1))
-    assert second == "".join(fresh.generate(prompt, [RED, BLUE], max_new_tokens=8))
+    assert second == "".join(fresh.generate(prompt, [RED, BLUE], max_new_tokens=8, raw=True))
     assert [message["role"] for message in chat.messages] == ["system", "user", "assistant", "user", "assistant"]
 
 
@@ -66,7 +66,5 @@ def test_a_turn_that_fails_is_as_if_it_was_not_sent(vlm: VLM) -> None:
         chat.send("x" * 1000)
     with pytest.raises(ImageError, match="picture 1 cannot be read"):
         chat.send("Hi", [b"no picture"])
-    with pytest.raises(PromptError, match="tags"):
-        chat.send("see <|image_1|>", [RED])
     assert chat.messages == before
     assert "".join(chat.send("Hi again"))

@@ -53,14 +53,14 @@ def test_two_pictures_and_the_rope_limit_on_the_way(vlm: VLM) -> None:
     length = vlm.processor(prompt, [RED, BLUE])["input_ids"].shape[1]
     count = toy_vlm.ROPE_LIMIT - length + 5
     assert 5 < count < 60
-    text = "".join(vlm.generate(prompt, [RED, BLUE], max_new_tokens=count))
+    text = "".join(vlm.generate(prompt, [RED, BLUE], max_new_tokens=count, raw=True))
     assert text == vlm.processor.decode(greedy(vlm, prompt, [RED, BLUE], count))
 
 
 def test_the_order_of_pictures_matters(vlm: VLM) -> None:
     prompt = "<|user|>\n<|image_1|>\n<|image_2|>\ncompare<|end|>\n<|assistant|>\n"
-    assert list(vlm.generate(prompt, [RED, BLUE], max_new_tokens=9)) != list(
-        vlm.generate(prompt, [BLUE, RED], max_new_tokens=9)
+    assert list(vlm.generate(prompt, [RED, BLUE], max_new_tokens=9, raw=True)) != list(
+        vlm.generate(prompt, [BLUE, RED], max_new_tokens=9, raw=True)
     )
 
 
@@ -69,12 +69,10 @@ def test_the_order_of_pictures_matters(vlm: VLM) -> None:
     [
         ("Hi", 0, "<|user|>\nHi<|end|>\n<|assistant|>\n"),
         ("Hi", 2, "<|user|>\n<|image_1|>\n<|image_2|>\nHi<|end|>\n<|assistant|>\n"),
-        ("Is <|image_1|> red?", 1, "<|user|>\nIs <|image_1|> red?<|end|>\n<|assistant|>\n"),
-        ("<|user|>\nHi<|end|>\n<|assistant|>\nI", 0, "<|user|>\nHi<|end|>\n<|assistant|>\nI"),
     ],
 )
 def test_a_bare_question_is_put_into_the_template(vlm: VLM, prompt: str, images: int, wrapped: str) -> None:
-    assert vlm.wrap(prompt, images) == wrapped
+    assert str(vlm.wrap(prompt, images)) == wrapped
 
 
 def test_counts_of_the_last_run(vlm: VLM) -> None:
@@ -181,7 +179,7 @@ def test_the_context_ends_the_answer(tmp_path: Path) -> None:
     [
         ({"prompt": "x" * toy_vlm.CONTEXT}, PromptError, "the model's context 900"),
         ({"prompt": "look", "images": [RED] * 3}, PromptError, "the model's context 900"),
-        ({"prompt": "<|user|>\n<|image_1|>", "images": []}, PromptError, "tags for 1 pictures, 0 given"),
+        ({"prompt": "<|user|>\n<|image_1|>", "images": [], "raw": True}, PromptError, "tags for 1 pictures, 0 given"),
         ({"prompt": "Hi", "images": [b"no picture"]}, ImageError, "cannot be read"),
         ({"prompt": "Hi", "max_new_tokens": 0}, InputError, "max_new_tokens is 0"),
         ({"prompt": "Hi", "top_p": 2.0}, InputError, "top_p is 2.0"),
@@ -196,7 +194,7 @@ def test_bad_input_is_refused_before_anything_runs(
 
 
 def test_a_tag_that_comes_twice_has_no_features(vlm: VLM) -> None:
-    pieces = vlm.generate("<|user|>\n<|image_1|>\n<|image_1|>\nx<|end|>\n<|assistant|>\n", [RED])
+    pieces = vlm.generate("<|user|>\n<|image_1|>\n<|image_1|>\nx<|end|>\n<|assistant|>\n", [RED], raw=True)
     with pytest.raises(PromptError, match=r"use each <\|image_N\|> tag once"):
         next(pieces)
 

@@ -1,0 +1,70 @@
+"""Text that other systems wrote: byte order marks, UTF-16, line ends. Every text file is read through here."""
+
+import codecs
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+# UTF-32's mark in little endian begins with UTF-16's, so it comes first.
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+MARK = "\ufeff"
+
+
+def decode(data: bytes) -> str:
+    """The text in `data`: UTF-8, or what its byte order mark says; line ends become `\\n`.
+
+    Raises:
+        ValueError: neither, with a message that says what to do
+    """
+    encoding = _marked(data) or "utf-8"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        what = "UTF-8" if encoding.startswith("utf-8") else encoding.upper()
+        raise ValueError(f"is no {what} text at byte {error.start}; save it as UTF-8") from error
+    if "\0" in text:
+        raise ValueError("has zero bytes: it is no text, or UTF-16 without a byte order mark; save it as UTF-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The text of a file; raises OSError, and ValueError as `decode`."""
+    return decode(Path(path).read_bytes())
+
+
+def without_mark(data: bytes) -> bytes:
+    """A text file's bytes as UTF-8 without a byte order mark; those that have none are returned as they are."""
+    encoding = _marked(data)
+    return data if encoding is None else data.decode(encoding).encode("utf-8")
+
+
+def lines(stream: TextIO) -> Iterator[str]:
+    """The lines of a pipe such as stdin as they come, without their ends.
+
+    A byte order mark, as PowerShell writes it, says the encoding; without one it is the stream's own. Bytes that it
+    does not allow are kept as lone surrogates, which whoever encodes the text refuses by its position.
+    """
+    binary: BinaryIO | None = getattr(stream, "buffer", None)
+    if binary is not None:
+        encoding = _marked(_first_bytes(binary)) or stream.encoding
+        stream = io.TextIOWrapper(binary, encoding=encoding, errors="surrogateescape")
+    for line in stream:
+        yield line.rstrip("\r\n").removeprefix(MARK)  # files that were joined have marks between them
+
+
+def _first_bytes(binary: BinaryIO) -> bytes:
+    """What the stream begins with, still to be read; enough for every mark but UTF-32's, which no shell writes."""
+    peek = getattr(binary, "peek", None)
+    return bytes(peek(3)[:3]) if peek is not None else b""
+
+
+def _marked(data: bytes) -> str | None:
+    return next((encoding for mark, encoding in MARKS if data.startswith(mark)), None)

@@ -1,0 +1,41 @@
+"""Completion in shells: typer's scripts, for the shell that is named or found."""
+
+import os
+from pathlib import Path
+
+import typer
+
+from nexus_edge.errors import InputError
+
+SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
+
+
+def show(program: str) -> None:
+    """Print the script of this shell."""
+    from typer._completion_shared import get_completion_script
+
+    variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
+    typer.echo(get_completion_script(prog_name=program, complete_var=variable, shell=this_shell()))
+
+
+def install(program: str) -> None:
+    """Put the script where this shell looks for it, and say where that is."""
+    from typer._completion_shared import install as write
+
+    shell, path = write(shell=this_shell(), prog_name=program)
+    typer.echo(f"{path}: completion for {shell}; it works in new terminals")
+
+
+def this_shell() -> str:
+    """The shell that started this process, or $SHELL where that cannot be seen; raises InputError."""
+    from shellingham import ShellDetectionFailure, detect_shell  # type: ignore[import-untyped]
+
+    try:
+        name = str(detect_shell()[0])
+    except (ShellDetectionFailure, OSError):
+        name = Path(os.environ.get("SHELL", "")).stem
+    if name not in SHELLS:
+        raise InputError(
+            f"which shell this is cannot be told (found {name!r}); set SHELL to one of {', '.join(SHELLS)}"
+        )
+    return name
