@@ -34,8 +34,8 @@ class Blocker(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Blocker())
 for name in json.loads(sys.argv[2]):
     importlib.import_module(name)
-from nexus_edge.cli.app import build_app
-build_app()
+from nexus_edge.cli.commands import Commands
+list(Commands().values())
 """
 # Finds every kind of data file that travels with the package; prints where.
 FIND_DATA = """

@@ -76,7 +76,8 @@ def main() -> None:
         except NexusEdgeError as error:
             _stop(type(error).__name__, str(error), error.exit_code, out)
         except typer.TyperException as error:
-            _stop("UsageError", f"{error.format_message().rstrip('.')}; see --help", error.exit_code, out)
+            message = error.format_message().rstrip(".")
+            _stop("UsageError", f"{message}{'' if message.endswith('?') else ';'} see --help", error.exit_code, out)
         except MemoryError as error:
             detail = f" ({error})" if str(error) else ""
             _stop("MemoryError", f"not enough memory{detail}", InputError.exit_code, out)
