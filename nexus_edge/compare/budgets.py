@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nexus_edge._fields import Fields
+from nexus_edge._text import read_text
 from nexus_edge.errors import RecipeError
 
 
@@ -92,10 +93,10 @@ def read_budget_file(path: Path) -> dict[str, float]:
         RecipeError: the file cannot be read, or has no gates, or a wrong one
     """
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
+        table = tomllib.loads(read_text(path))
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no text, or no TOML
         raise RecipeError(f"{path}: is no valid TOML: {error}") from error
     limits = read_budgets(Fields.of(table, str(path), RecipeError).sub("gates"))
     if not limits:
