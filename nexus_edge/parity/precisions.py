@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from nexus_edge._telemetry import without_telemetry
 from nexus_edge.runtimes import EngineOptions
 from nexus_edge.runtimes.openvino_settings import CPU, OpenVinoSettings
 
@@ -36,7 +37,8 @@ def computes_here(settings: OpenVinoSettings | None) -> bool:
     """Whether this CPU can compute so: one without bf16 takes f32 where it is asked for bf16."""
     if settings is None or settings.precision != "bf16":
         return True
-    import openvino
+    with without_telemetry():
+        import openvino
 
     return "BF16" in openvino.Core().get_property(CPU, "OPTIMIZATION_CAPABILITIES")
 

@@ -3,6 +3,8 @@
 import io
 from typing import TYPE_CHECKING
 
+from nexus_edge._telemetry import without_font_cache
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -26,7 +28,8 @@ def to_svg(figure: "Figure") -> str:
 
 def empty_figure(width: float, height: float) -> "Figure":
     """Width and height in inches."""
-    from matplotlib.figure import Figure
+    with without_font_cache():
+        from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 

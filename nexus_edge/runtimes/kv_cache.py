@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
+from nexus_edge._telemetry import without_telemetry
 from nexus_edge.errors import BundleError
 from nexus_edge.runtimes.memory import mapped_zeros
+
+with without_telemetry():
+    import onnxruntime
 
 BLOCK = 256  # tokens; capacities are multiples of it
 GROWTH = 2

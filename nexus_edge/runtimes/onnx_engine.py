@@ -3,14 +3,17 @@
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
+from nexus_edge._telemetry import without_telemetry
 from nexus_edge.bundle import Bundle
 from nexus_edge.runtimes.engine import EngineOptions, Floats, Ids
 from nexus_edge.runtimes.kv_cache import CacheSpec, KVCache
 from nexus_edge.runtimes.memory import give_back_freed_memory
 from nexus_edge.runtimes.onnx_session import fixed_size, open_session, reported_as_bundle_error
+
+with without_telemetry():
+    import onnxruntime
 
 TARGET = "onnx"
 VISION, EMBED, DECODER = "vision_encoder", "embed_tokens", "decoder"

@@ -5,10 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
-
+from nexus_edge._telemetry import without_telemetry
 from nexus_edge.errors import BundleError
+
+with without_telemetry():
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 ERRORS = (
     ort_errors.EPFail,

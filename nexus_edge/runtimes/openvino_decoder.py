@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
-from openvino import opset13 as op
 
+from nexus_edge._telemetry import without_telemetry
 from nexus_edge.bundle.openvino_names import BEAMS, LARGEST_POSITION
 from nexus_edge.errors import BundleError
 from nexus_edge.runtimes.engine import Floats
 from nexus_edge.runtimes.openvino_session import compile_graph, reported_as_bundle_error
 from nexus_edge.runtimes.openvino_settings import CPU, OpenVinoSettings
+
+with without_telemetry():
+    import openvino as ov
+    from openvino import opset13 as op
 
 LENGTH_AXIS = 2  # of a variable, [batch, heads, tokens, head_dim]
 

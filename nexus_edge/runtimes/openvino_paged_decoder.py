@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
-from openvino._offline_transformations import paged_attention_transformation
 
+from nexus_edge._telemetry import without_telemetry
 from nexus_edge.bundle.openvino_names import LARGEST_POSITION
 from nexus_edge.runtimes.engine import Floats
 from nexus_edge.runtimes.memory import mapped_zeros
 from nexus_edge.runtimes.openvino_decoder import keep_last, open_position
 from nexus_edge.runtimes.openvino_session import compile_graph, reported_as_bundle_error
 from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+
+with without_telemetry():
+    import openvino as ov
+    from openvino._offline_transformations import paged_attention_transformation
 
 GROWTH = 2  # times the tokens asked for: memory is taken when a token is written, room for it costs nothing
 KEYS, VALUES = "key_cache.", "value_cache."

@@ -5,11 +5,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import openvino as ov
-
+from nexus_edge._telemetry import without_telemetry
 from nexus_edge.errors import BundleError, InputError
 from nexus_edge.runtimes.openvino_check import check_graph
 from nexus_edge.runtimes.openvino_settings import CPU, OpenVinoSettings
+
+with without_telemetry():
+    import openvino as ov
 
 AUTO = "AUTO"
 """The device that chooses among the others."""

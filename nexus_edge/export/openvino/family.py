@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import openvino as ov
 from torch import nn
 
+from nexus_edge._telemetry import without_telemetry
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.export.target import Ingredients
 from nexus_edge.graphs import GraphSpec
 from nexus_edge.models.base import ReferenceModel
+
+with without_telemetry():
+    import openvino as ov
 
 Model = TypeVar("Model", bound=ReferenceModel)
 

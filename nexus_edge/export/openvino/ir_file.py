@@ -13,11 +13,14 @@ from pathlib import Path
 from xml.etree import ElementTree as Tree
 
 import numpy as np
-import openvino as ov
 
+from nexus_edge._telemetry import without_telemetry
 from nexus_edge.checkpoints.base import Array
 from nexus_edge.errors import OutputError
 from nexus_edge.export.weights import StoredTensor
+
+with without_telemetry():
+    import openvino as ov
 
 _ALIGNMENT = 64  # bytes; the small constants then lie as `StreamingSafetensorsWriter` lays out weights
 

@@ -3,9 +3,8 @@
 from io import BytesIO
 
 import onnx_ir as ir
-import openvino as ov
-from openvino.frontend import FrontEndManager
 
+from nexus_edge._telemetry import without_telemetry
 from nexus_edge.export.onnx.emit import translate_with
 from nexus_edge.export.onnx.passes import PARAMETER_PREFIX
 from nexus_edge.export.openvino.lowering import translation_table
@@ -13,6 +12,10 @@ from nexus_edge.export.openvino.operators import extensions
 from nexus_edge.export.openvino.weight_inputs import make_weight_inputs
 from nexus_edge.graphs import GraphSpec
 from nexus_edge.models.base import ReferenceModel
+
+with without_telemetry():
+    import openvino as ov
+    from openvino.frontend import FrontEndManager
 
 
 def convert(spec: GraphSpec) -> ov.Model:

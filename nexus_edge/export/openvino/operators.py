@@ -9,11 +9,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from openvino import Shape, Type, opset13
-from openvino.frontend.onnx import ConversionExtension
-from openvino.op import Constant
 
+from nexus_edge._telemetry import without_telemetry
 from nexus_edge.export.openvino.lowering import DOMAIN
+
+with without_telemetry():
+    from openvino import Shape, Type, opset13
+    from openvino.frontend.onnx import ConversionExtension
+    from openvino.op import Constant
 
 Value = Any  # an output of a node
 Context = Any  # the ONNX node that is converted

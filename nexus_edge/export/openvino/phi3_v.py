@@ -1,8 +1,8 @@
 """Phi-3-Vision in the four graphs of OpenVINO GenAI's VLMPipeline, under the names that it looks for."""
 
-import openvino as ov
 from torch import nn
 
+from nexus_edge._telemetry import without_telemetry
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.bundle.openvino_names import BEAMS, LARGEST_POSITION
 from nexus_edge.export.openvino.family import Family, Part, root_of
@@ -19,6 +19,9 @@ from nexus_edge.export.openvino.phi3_v_modules import (
 from nexus_edge.export.openvino.stateful import make_stateful
 from nexus_edge.graphs import GraphSpec
 from nexus_edge.models.phi3_v import Phi3V
+
+with without_telemetry():
+    import openvino as ov
 
 PAST, PRESENT = "past_key_values.", "present."
 

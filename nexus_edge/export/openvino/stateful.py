@@ -5,11 +5,14 @@ beam search goes on with, the Concat that is there already, and Assign.
 """
 
 import numpy as np
-import openvino as ov
-from openvino import opset13 as op
-from openvino._offline_transformations import apply_make_stateful_transformation
 
+from nexus_edge._telemetry import without_telemetry
 from nexus_edge.bundle.openvino_names import BEAMS
+
+with without_telemetry():
+    import openvino as ov
+    from openvino import opset13 as op
+    from openvino._offline_transformations import apply_make_stateful_transformation
 
 
 def make_stateful(model: ov.Model, embeds: str, past: str, present: str) -> None:

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from openvino_tokenizers import convert_tokenizer
 from transformers import PreTrainedTokenizerFast
 
+from nexus_edge._telemetry import without_telemetry
 from nexus_edge.export.openvino.ir_file import save
+
+with without_telemetry():
+    from openvino_tokenizers import convert_tokenizer
 
 
 def write_tokenizers(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from nexus_edge._telemetry import without_telemetry
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.errors import ParityError
@@ -27,7 +28,8 @@ class OnnxStage:
     """One .onnx file in a session; see `Stage`."""
 
     def __init__(self, path: Path, layers: Layers) -> None:
-        import onnxruntime
+        with without_telemetry():
+            import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
@@ -112,7 +114,8 @@ def _cut_layers(path: Path) -> bytes:
 
 def _runtime_errors() -> tuple[type[Exception], ...]:
     """ONNX Runtime's exceptions; they have no base of their own."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
+    with without_telemetry():
+        from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     names = (
         "Fail",

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import openvino as ov
-
+from nexus_edge._telemetry import without_telemetry
 from nexus_edge.errors import BundleError, ParityError
 from nexus_edge.parity.precisions import EXACT, in_words, shipped_here
 from nexus_edge.parity.runners import Counterpart, Layers, Stage
@@ -18,6 +17,9 @@ from nexus_edge.parity.runners.openvino_stages import DecoderStage, EmbeddingSta
 from nexus_edge.runtimes.openvino_check import check_graph
 from nexus_edge.runtimes.openvino_session import reported_as_bundle_error
 from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+
+with without_telemetry():
+    import openvino as ov
 
 
 class OpenVinoRunner:

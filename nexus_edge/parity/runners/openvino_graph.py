@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from openvino import opset13 as op
 
+from nexus_edge._telemetry import without_telemetry
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.errors import BundleError, ParityError
@@ -16,6 +16,9 @@ from nexus_edge.parity.runners import ANY_SIZE, Layers
 from nexus_edge.parity.stages import in_order
 from nexus_edge.runtimes.openvino_session import compile_graph
 from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+
+with without_telemetry():
+    from openvino import opset13 as op
 
 Specs = Mapping[str, TensorSpec]
 

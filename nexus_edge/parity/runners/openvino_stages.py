@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 
+from nexus_edge._telemetry import without_telemetry
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.bundle.openvino_names import BEAMS
 from nexus_edge.errors import BundleError, ParityError
@@ -20,6 +20,9 @@ from nexus_edge.parity.stages import in_order
 from nexus_edge.processing.hd_transform import CROP
 from nexus_edge.runtimes.hd_layout import lay_out
 from nexus_edge.runtimes.openvino_engine import separators_of
+
+with without_telemetry():
+    import openvino as ov
 
 Specs = Mapping[str, TensorSpec]
 
