@@ -1,0 +1,201 @@
+"""What `nexus-edge doctor` finds out."""
+
+import importlib
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PACKAGE = "nexus-edge"
+# What decides how fast quantized graphs run; as /proc/cpuinfo names them on x86 and on Arm.
+FEATURES = (
+    "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimd", "asimddp", "i8mm",
+    "bf16", "sve",
+)  # fmt: skip
+REQUIREMENT = re.compile(r"""(?P<name>[A-Za-z0-9._-]+)[^;]*(?:;.*extra\s*==\s*['"](?P<extra>[\w-]+)['"])?""")
+USER_EXTRAS = ("export", "openvino", "coreml", "dicom")
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """An engine: what it lists, or what is missing. `usable`: it runs here, as what it is."""
+
+    name: str
+    usable: bool
+    state: str
+
+
+@dataclass(frozen=True)
+class ExtraState:
+    """An extra, the packages of it that are not installed, and the command that brings them."""
+
+    name: str
+    missing: tuple[str, ...]
+    install: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder that is written to, or would be."""
+
+    name: str
+    path: str
+    free_bytes: int
+    writable: bool
+
+
+@dataclass
+class Checkup:
+    """All of it; `problems` are what keeps this installation from working."""
+
+    versions: dict[str, str]
+    system: str
+    processor: str
+    cores: int | None
+    features: tuple[str, ...]
+    memory_bytes: int | None
+    memory_free_bytes: int | None
+    engines: tuple[EngineState, ...]
+    extras: tuple[ExtraState, ...]
+    places: tuple[Place, ...]
+    problems: list[str] = field(default_factory=list)
+
+
+def examine(environment: Mapping[str, str] = os.environ) -> Checkup:
+    """Look at everything; imports the engines that are installed."""
+    from nexus_edge import __version__
+    from nexus_edge.runtimes.machine import machine
+
+    required = requirements()
+    memory = _memory()
+    found = Checkup(
+        versions={"nexus-edge": __version__, "python": platform.python_version(), **_versions(required)},
+        system=f"{platform.system()} {platform.release()}, {platform.machine()}",
+        processor=machine(),
+        cores=os.cpu_count(),
+        features=_features(),
+        memory_bytes=memory.get("MemTotal"),
+        memory_free_bytes=memory.get("MemAvailable"),
+        engines=(_onnx(), _openvino(), _coreml()),
+        extras=tuple(_extra(name, required.get(name, ())) for name in USER_EXTRAS),
+        places=_places(environment),
+    )
+    missing = [name for name in required.get("", ()) if not _installed(name)]
+    if missing:
+        found.problems.append(f"{', '.join(missing)} is not installed; run pip install {PACKAGE} again")
+    if not required:
+        found.problems.append(f"{PACKAGE} is not installed as a package, so what it needs is not known")
+    if not found.engines[0].usable and "onnxruntime" not in missing:
+        found.problems.append(f"ONNX Runtime does not work: {found.engines[0].state}")
+    for place in found.places:
+        if not place.writable:
+            found.problems.append(f"{place.path} cannot be written to ({place.name}); change its permissions")
+    return found
+
+
+def requirements(lines: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:
+    """Extra -> names of the packages that it needs; "" has those of the base install. Empty if nothing is installed."""
+    if lines is None:
+        try:
+            lines = importlib.metadata.requires(PACKAGE) or ()
+        except importlib.metadata.PackageNotFoundError:
+            return {}
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        match = REQUIREMENT.match(line)
+        if match is not None and match["name"].lower() != PACKAGE:
+            found.setdefault(match["extra"] or "", []).append(match["name"])
+    return {extra: tuple(names) for extra, names in found.items()}
+
+
+def _installed(name: str) -> str | None:
+    """The version of a package, or None."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _versions(required: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    names = {name for extra in ("", *USER_EXTRAS) for name in required.get(extra, ())}
+    return {name: version for name in sorted(names) if (version := _installed(name)) is not None}
+
+
+def _extra(name: str, packages: Sequence[str]) -> ExtraState:
+    missing = tuple(package for package in packages if not _installed(package))
+    return ExtraState(name, missing, f"pip install '{PACKAGE}[{name}]'")
+
+
+def _onnx() -> EngineState:
+    try:
+        importlib.import_module("nexus_edge.runtimes.onnx_session")  # with the settings that the runtime has
+        import onnxruntime
+    except ImportError as error:
+        return EngineState("onnx", False, f"cannot be imported: {error}")
+    listed = ", ".join(onnxruntime.get_available_providers())
+    return EngineState("onnx", True, f"ONNX Runtime {onnxruntime.__version__} lists {listed}; nexus-edge uses the CPU")
+
+
+def _openvino() -> EngineState:
+    try:
+        import openvino
+    except ImportError:
+        return EngineState("openvino", False, f"not installed: pip install '{PACKAGE}[openvino]'")
+    core = openvino.Core()
+    devices = []
+    for name in core.available_devices:
+        able = ", ".join(core.get_property(name, "OPTIMIZATION_CAPABILITIES"))
+        devices.append(f"{name} {core.get_property(name, 'FULL_DEVICE_NAME')} ({able})")
+    version = openvino.get_version().partition("-")[0]
+    return EngineState("openvino", bool(devices), f"OpenVINO {version} lists {'; '.join(devices) or 'no device'}")
+
+
+def _coreml() -> EngineState:
+    from nexus_edge.runtimes.coreml_native import is_native
+
+    if is_native():
+        return EngineState("coreml", True, "Core ML runs packages here")
+    return EngineState("coreml", False, "no Core ML here: packages run in an evaluator, hundreds of times slower")
+
+
+def _features() -> tuple[str, ...]:
+    """Those of `FEATURES` that Linux lists; empty where it cannot be asked."""
+    try:
+        listed = Path("/proc/cpuinfo").read_bytes().decode("ascii", "replace")
+    except OSError:
+        return ()
+    flags = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", listed, flags=re.MULTILINE)
+    words = set(flags[1].split()) if flags else set()
+    return tuple(name for name in FEATURES if name in words)
+
+
+def _memory() -> dict[str, int]:
+    """Bytes by the names of /proc/meminfo; empty where there is none."""
+    try:
+        lines = Path("/proc/meminfo").read_bytes().decode("ascii", "replace").splitlines()
+    except OSError:
+        return {}
+    pairs = (re.fullmatch(r"(\w+):\s+(\d+) kB", line) for line in lines)
+    return {pair[1]: 1024 * int(pair[2]) for pair in pairs if pair is not None}
+
+
+def _places(environment: Mapping[str, str]) -> tuple[Place, ...]:
+    from nexus_edge.runtimes.tuned import cache_file
+
+    hub = environment.get("HF_HUB_CACHE") or str(
+        Path(environment.get("HF_HOME") or Path.home() / ".cache" / "huggingface") / "hub"
+    )
+    names = (("bundles", Path.cwd()), ("tuning", cache_file().parent), ("downloads", Path(hub)))
+    return tuple(_place(name, path) for name, path in names)
+
+
+def _place(name: str, path: Path) -> Place:
+    """A folder, judged by its nearest ancestor where it is still to be made."""
+    there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(there).free
+    return Place(name, str(path), free, os.access(there, os.W_OK | (os.X_OK if sys.platform != "win32" else 0)))
