@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from nexus_edge._fields import Fields
+from nexus_edge._text import read_text
 from nexus_edge.errors import InputError
 
 Kind = Literal["question", "label"]
@@ -45,18 +46,18 @@ def read_examples(path: Path, kind: Kind) -> tuple[Example, ...]:
     """All lines of a file; empty lines are skipped.
 
     Args:
-        path: the file, UTF-8, with or without a byte order mark
+        path: the file, UTF-8, or what its byte order mark says
         kind: what its lines must be: "question" for a model that answers, "label" for one that embeds
 
     Raises:
         InputError: naming the file and the line.
     """
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
+        lines = read_text(path).split("\n")  # not splitlines: JSON's texts may hold other line ends
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8: {error.reason} at byte {error.start}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
     numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not numbered:
         raise InputError(f"{path}: has no examples; write one JSON object a line")

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nexus_edge._words import counted
+
 if TYPE_CHECKING:
     from nexus_edge.bundle import Manifest
     from nexus_edge.runtimes import RunStats
@@ -50,12 +52,17 @@ def introduce(manifest: "Manifest", engine: str | None) -> None:
         say("Core ML is not here: an evaluator computes what it would, slowly")
 
 
+def runs_said(runs: int) -> str:
+    """The heading of what was measured."""
+    return "one run" if runs == 1 else f"median of {runs} runs"
+
+
 def describe_run(run: "RunStats") -> str:
     """Counts and speed in one line."""
     reused = f", {run.reused_tokens} reused" if run.reused_tokens else ""
     vision = f", vision {run.vision_s:.2f} s" if run.image_tokens else ""
     return (
-        f"prompt {run.prompt_tokens} tokens ({run.image_tokens} of pictures{reused}), "
+        f"prompt {counted(run.prompt_tokens, 'token')} ({run.image_tokens} of pictures{reused}), "
         f"first token after {run.first_token_s:.2f} s{vision}, prefill {run.prefill_tokens_per_s:.0f} tokens/s, "
         f"{run.new_tokens} new at {run.decode_tokens_per_s:.1f} tokens/s ({run.finish})"
     )

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from nexus_edge._words import counted
 from nexus_edge.cli.answers import AllowRejected, Threads
+from nexus_edge.cli.bundle_facts import readable
 from nexus_edge.cli.progress import count_bar
 from nexus_edge.cli.towers import (
     BundleOption,
@@ -86,11 +88,7 @@ def bank(
         typer.echo(json.dumps({**facts, "bytes": written}))
         return
     for place_name, size in written.items():
-        typer.echo(f"{place_name}: {len(made.labels)} labels, {_readable(size)}")
-
-
-def _readable(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
+        typer.echo(f"{place_name}: {counted(len(made.labels), 'label')}, {readable(size)}")
 
 
 def _print_sets(*, as_json: bool) -> None:

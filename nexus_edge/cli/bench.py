@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nexus_edge.cli import bench_dual
-from nexus_edge.cli.answers import AllowRejected, BundleFolder, Device, Engine, Images, Quiet, Threads, say
+from nexus_edge.cli.answers import AllowRejected, BundleFolder, Device, Engine, Images, Quiet, Threads, runs_said, say
 from nexus_edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _print_table(result: Mapping[str, object]) -> None:
     peak = result["peak_rss_bytes"]
     table = Table(title=f"{result['model']} ({result['weights']} weights) on {result['machine']}", title_justify="left")
     table.add_column("measured")
-    table.add_column(f"median of {result['runs']}", justify="right")
+    table.add_column(runs_said(result["runs"]), justify="right")
     for name, key, unit, digits in (
         ("load", "load_s", "s", 2),
         ("vision encoder", "vision_s", "s", 2),

@@ -5,7 +5,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from nexus_edge.cli.answers import say
+from nexus_edge._words import counted
+from nexus_edge.cli.answers import runs_said, say
 
 if TYPE_CHECKING:
     from nexus_edge.bundle import Bundle
@@ -40,14 +41,14 @@ def measure_towers(
     pixels = model.processor.images(pictures[:1])
     result["image_load_s"] = dual_benchmark.first_call_s(lambda: model.engine.encode_images(pixels))
     if not quiet:
-        say(f"image tower, {runs} runs at each batch size")
+        say(f"image tower, {counted(runs, 'run')} at each batch size")
     result["images_per_s_each_run"] = dual_benchmark.image_rates(model, runs)
     if has_graph(bundle, TEXT):
         ids = dual_benchmark.text_ids(model, tokens, 1)
         result["text_tokens"] = tokens
         result["text_load_s"] = dual_benchmark.first_call_s(lambda: model.engine.encode_texts(ids))
         if not quiet:
-            say(f"text tower, texts of {tokens} tokens, {runs} runs at each batch size")
+            say(f"text tower, texts of {counted(tokens, 'token')}, {counted(runs, 'run')} at each batch size")
         result["texts_per_s_each_run"] = dual_benchmark.text_rates(model, tokens, runs)
     for name in ("images_per_s", "texts_per_s"):
         if f"{name}_each_run" in result:
@@ -63,7 +64,7 @@ def print_table(result: Mapping[str, Any]) -> None:
 
     table = Table(title=f"{result['model']} ({result['weights']} weights) on {result['machine']}", title_justify="left")
     table.add_column("measured")
-    table.add_column(f"median of {result['runs']}", justify="right")
+    table.add_column(runs_said(result["runs"]), justify="right")
     table.add_row("image tower, load and first picture", f"{result['image_load_s']:.2f} s")
     if "text_load_s" in result:
         table.add_row("text tower, load and first text", f"{result['text_load_s']:.2f} s")

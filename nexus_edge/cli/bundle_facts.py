@@ -8,11 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nexus_edge.bundle import Bundle
 
-SOURCES = {
-    "real": "checkpoint",
-    "trained-tiny": "a small checkpoint that was trained for demonstrations, not the published model",
-    "synthetic": "generated weights, not the published model",
-}
 VERDICTS = {
     "passed": "passed: what was exported is still the model that it was exported from",
     "rejected": "rejected: it differs from the model that it was exported from",
@@ -49,7 +44,7 @@ class BundleFacts:
             folder=bundle.root,
             name=manifest.name,
             model_type=manifest.model_type,
-            weights=manifest.source.weights,
+            weights=manifest.source.label,
             targets=manifest.targets,
             bytes=parts.total(),
             parts=dict(parts),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nexus_edge._words import counted
 from nexus_edge.cli.answers import AllowRejected, Device, Engine, Threads, say
 from nexus_edge.cli.progress import count_bar
 from nexus_edge.cli.towers import (
@@ -92,7 +93,10 @@ def classify(
         typer.echo(_json(model, made, results, skipped, top_k))
     elif not quiet and len(results) > 1:
         counts = Counter(result.best for _, result in results)
-        say(f"{len(results)} pictures: " + ", ".join(f"{count} {label}" for label, count in counts.most_common(10)))
+        say(
+            f"{counted(len(results), 'picture')}: "
+            + ", ".join(f"{count} {label}" for label, count in counts.most_common(10))
+        )
     report_skipped(skipped, len(files), "", quiet=silent)
 
 

@@ -34,6 +34,14 @@ def find_commands(folder: Path = FOLDER) -> dict[str, str]:
     return found
 
 
+HEADINGS = {
+    "Answer": ("max_new_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop"),
+    "Engine": ("threads", "engine", "device", "allow_rejected"),
+    "Output": ("quiet", "as_json", "format", "output", "junit", "html", "markdown"),
+}
+"""Options that several commands share, by the heading that they stand under in each help; others are "Options"."""
+
+
 class Commands(MutableMapping[str, "ClickCommand"]):
     """Commands by name; each is imported when it is asked for."""
 
@@ -65,22 +73,21 @@ class Commands(MutableMapping[str, "ClickCommand"]):
 
 
 class GroupedOptions(TyperCommand):
-    """A command whose help shows options under the heading that each has as its `rich_help_panel`."""
+    """A command whose help shows shared options under the `HEADINGS`."""
 
     def format_options(self, ctx: "Context", formatter: "HelpFormatter") -> None:
-        """Arguments, the command's own options, then each group in the order in which it first appears."""
-        groups: dict[str, list[tuple[str, str]]] = {}
+        """Arguments, the command's own options, then the shared ones."""
+        heading_of = {name: heading for heading, names in HEADINGS.items() for name in names}
+        groups: dict[str, list[tuple[str, str]]] = {heading: [] for heading in ("Arguments", "Options", *HEADINGS)}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record is not None:
-                plain = "Arguments" if param.param_type_name == "argument" else "Options"
-                groups.setdefault(getattr(param, "rich_help_panel", None) or plain, []).append(record)
-        order = sorted(
-            groups, key=lambda name: ["Arguments", "Options"].index(name) if name in ("Arguments", "Options") else 2
-        )
-        for name in order:
-            with formatter.section(name):
-                formatter.write_dl(groups[name])
+                own = "Arguments" if param.param_type_name == "argument" else "Options"
+                groups[heading_of.get(param.name or "", own)].append(record)
+        for heading, records in groups.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
 
 
 class LazyGroup(TyperGroup):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nexus_edge._words import counted
 from nexus_edge.cli.answers import AllowRejected, Device, Engine, Threads, say
 from nexus_edge.cli.progress import count_bar
 from nexus_edge.cli.towers import (
@@ -111,8 +112,7 @@ def _print_result(
         )
         if count
     ]
-    typer.echo(
-        f"{out}: {len(built.index)} pictures ({', '.join(parts)}), {built.index.embeddings.shape[1]} numbers each"
-    )
+    pictures, numbers = counted(len(built.index), "picture"), built.index.embeddings.shape[1]
+    typer.echo(f"{out}: {pictures} ({', '.join(parts)}), {numbers} numbers each")
     if built.embedded and not quiet:
         say(f"{built.embedded / seconds:.1f} pictures/s")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nexus_edge.cli.bundle_facts import SOURCES, VERDICTS, BundleFacts, readable
+from nexus_edge.cli.bundle_facts import VERDICTS, BundleFacts, readable
 from nexus_edge.cli.towers import printable
 
 if TYPE_CHECKING:
@@ -38,10 +38,9 @@ def info(
 def _rows(bundle: "Bundle", facts: BundleFacts) -> Iterator[tuple[str, str]]:
     """What is said, line by line."""
     manifest, source = bundle.manifest, bundle.manifest.source
-    revision = f" at {source.revision}" if source.revision else ""
     yield "bundle", str(facts.folder)
     yield "model", f"{facts.name} ({facts.model_type}), made by nexus-edge {manifest.toolkit_version}"
-    yield "weights", f"{SOURCES[source.weights]}: {source.checkpoint}{revision}"
+    yield "weights", source.in_words
     yield "licence", source.license or "not stated by the checkpoint"
     yield "recipe", str(manifest.recipe.get("description", manifest.recipe.get("name", "")))
     for target, graphs in manifest.graphs.items():

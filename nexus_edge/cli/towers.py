@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nexus_edge._words import counted
 from nexus_edge.cli.answers import introduce, say
 from nexus_edge.errors import InputError
 
@@ -129,7 +130,9 @@ def report_skipped(skipped: "Sequence[Skipped]", pictures: int, where: str, *, q
         for item in skipped:
             say(f"skipped: {item.reason}", style="yellow")
     first = "" if len(skipped) == 1 else "the first: "
-    raise InputError(f"{len(skipped)} of {pictures} pictures cannot be read{where}; {first}{skipped[0].reason}")
+    raise InputError(
+        f"{len(skipped)} of {counted(pictures, 'picture')} cannot be read{where}; {first}{skipped[0].reason}"
+    )
 
 
 def printable(path: str | Path) -> str:

@@ -161,5 +161,5 @@ def _narrow_grey(image: Image.Image, name: str) -> Image.Image:
 def _unreadable(error: Exception, name: str) -> ImageError:
     detail = " ".join(str(error).split()) or type(error).__name__
     if "cannot identify" in detail:  # Pillow names an object's address here
-        detail = "its format is none of those"
+        detail = "it is no image, or of another format"
     return ImageError(f"{name} cannot be read ({detail}); give an undamaged JPEG, PNG, WebP, GIF, BMP or TIFF")

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Literal, TypedDict, TypeVar
 
+from nexus_edge._words import counted
 from nexus_edge.errors import PromptError
 from nexus_edge.processing.segments import Control, ImagePlace, Prompt
 
@@ -99,7 +100,7 @@ def check_numbers(numbers: Sequence[int], num_images: int) -> None:
         raise PromptError(f"the prompt's image tags are numbered {distinct}; number them 1, 2, ... without gaps")
     if len(distinct) != num_images:
         raise PromptError(
-            f"the prompt has tags for {len(distinct)} pictures, {num_images} given; "
+            f"the prompt has tags for {counted(len(distinct), 'picture')}, {num_images} given; "
             "give one picture for each <|image_N|> tag"
         )
 

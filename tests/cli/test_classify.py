@@ -113,7 +113,7 @@ def test_unreadable_pictures_are_skipped_counted_listed_and_end_with_2(run_comma
         "pictures/sub/cut.jpg",
     ]
     run_command("classify", "pictures/letter.png", "--labels", LABELS, "--quiet").assert_error(
-        2, "1 of 1 pictures cannot be read; pictures/letter.png"
+        2, "1 of 1 picture cannot be read; pictures/letter.png"
     )
 
 

@@ -71,7 +71,7 @@ def test_unreadable_pictures_are_skipped_counted_listed_and_end_with_2(run_comma
 def test_nothing_readable_makes_no_index(run_command: Run, desk: Path) -> None:
     (desk / "letter.png").write_bytes(b"a letter")
     result = run_command("embed", "letter.png", "-o", "index.npz", "--quiet")
-    result.assert_error(2, "none of 1 pictures can be read", "letter.png")
+    result.assert_error(2, "no picture of 1 can be read", "letter.png")
     assert not (desk / "index.npz").exists()
 
 

@@ -22,7 +22,7 @@ def test_info_says_what_is_in_a_bundle(run_command: Run, toy_bundle: Bundle) -> 
         path.stat().st_size for path in toy_bundle.root.rglob("*") if path.name != "manifest.json" and path.is_file()
     )
     for part in (
-        "generated weights, not the published model: toy",
+        "synthesized numbers of the full model's shape",
         "decoder: float32",
         f"size        {readable(size)} (onnx ",
         "900 tokens, prompt, images and answer together",
@@ -57,7 +57,10 @@ def test_list_finds_bundles_recipes_and_label_sets(run_command: Run, desk: Path)
     assert result.exit_code == 0
     assert "out/toy-dual" in result.stdout and "parity not run, onnx, synthetic weights" in result.stdout
     assert "phi3-vision    fp16, fp32, int4, int8" in result.stdout and "pcam" in result.stdout
-    assert result.stderr.startswith("no bundle: out/broken/manifest.json: is no valid JSON") and result.stderr.count("\n") == 1
+    assert (
+        result.stderr.startswith("no bundle: out/broken/manifest.json: is no valid JSON")
+        and result.stderr.count("\n") == 1
+    )
     said = json.loads(run_command("list", "out", "--json").stdout)
     assert [one["name"] for one in said["bundles"]] == ["toy-dual"]
     assert [one["folder"] for one in said["broken"]] == ["out/broken"]
@@ -103,8 +106,6 @@ def test_a_folder_that_cannot_be_written_to_is_a_problem(tmp_path: Path, monkeyp
     assert [place.writable for place in checkup._places({"HF_HUB_CACHE": str(tmp_path / "a" / "b")})] == [False] * 3
 
 
-@pytest.mark.parametrize(
-    ("size", "text"), [(0, "0.0 kB"), (64_200, "64.2 kB"), (1e6, "1.0 MB"), (2.41e9, "2.4 GB")]
-)
+@pytest.mark.parametrize(("size", "text"), [(0, "0.0 kB"), (64_200, "64.2 kB"), (1e6, "1.0 MB"), (2.41e9, "2.4 GB")])
 def test_sizes_are_readable(size: float, text: str) -> None:
     assert readable(int(size)) == text

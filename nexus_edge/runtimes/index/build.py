@@ -85,7 +85,7 @@ def build_index(
         now = old | done
         entries = kept | {name: now[name] for name in asked if name in now}
         if not entries:
-            raise InputError(f"none of {len(pictures)} pictures can be read, the first because: {skipped[0].reason}")
+            raise InputError(f"no picture of {len(pictures)} can be read, the first because: {skipped[0].reason}")
         index = _index(model, entries, out, dtype)
         index.save(out)
     return Built(index, len(done), len(old), len(kept), len(before) - len(kept), tuple(skipped))

@@ -225,7 +225,7 @@ def test_a_picture_that_became_unreadable_leaves_the_index(
 
 def test_no_readable_picture_is_no_index(model: DualEncoder, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"a letter")
-    with pytest.raises(InputError, match=r"none of 1 pictures can be read, the first because: .*a\.png"):
+    with pytest.raises(InputError, match=r"no picture of 1 can be read, the first because: .*a\.png"):
         build_index(model, [tmp_path / "a.png"], tmp_path / "i.npz")
     assert not (tmp_path / "i.npz").exists()
 
