@@ -5,7 +5,6 @@ its weights are those of the embedded checkpoint, held-out examples that these w
 import hashlib
 import io
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,9 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.bundle.reader import GOLDENS
 from nexus_edge.errors import InputError
 from nexus_edge.eval_file import read_examples
+from nexus_edge.parity.samples import question_of
 
 HELD_OUT = 48  # examples of the embedded checkpoint's set: enough to see a change, and done in seconds
-_TEMPLATE = re.compile(r"<\|[^|<>]*\|>")  # tokens of a chat template; the runtime puts its own around a question
 Images = tuple[Path | Image.Image, ...]
 T = TypeVar("T")
 
@@ -103,7 +102,7 @@ def _carried_questions(bundle: Bundle) -> Material:
     for golden in read_goldens(bundle):
         names = sorted(name for name in golden.values if name.startswith("picture."))
         images = tuple(Image.fromarray(golden.values[name]) for name in names)
-        question = _TEMPLATE.sub("", bytes(golden.values["prompt"]).decode()).strip()
+        question = question_of(bytes(golden.values["prompt"]).decode())  # the runtime puts its own template around
         items.append(Item(golden.name, question, images))
     source = "the bundle's goldens"
     if bundle.manifest.source.weights == "trained-tiny":

@@ -1,12 +1,15 @@
-"""The report as one self-contained HTML page: no scripts, no fonts, no pictures from elsewhere."""
+"""The report as one self-contained HTML page: no scripts, no fonts, no images from elsewhere."""
 
 from dataclasses import dataclass
 
-from nexus_edge.parity.markdown import gate_text, rung_line, status_text, verdict_lines
+from nexus_edge.parity.intervals import wilson
+from nexus_edge.parity.markdown import gate_text, rung_line, status_text
 from nexus_edge.parity.metrics import METRICS
 from nexus_edge.parity.plots import layer_drift, stage_bars
 from nexus_edge.parity.plots_dual import before_and_after, shown_similarities, similarity_maps
 from nexus_edge.parity.report import Check, Report, Rung, utilisation
+from nexus_edge.parity.samples import Sample
+from nexus_edge.parity.words import MEANING, verdict_sentence
 
 # The price of the scheme: where P4 says it, and the measures in the order in which a reader asks for them. The first
 # entry with checks counts: held-out questions are what a checkpoint was trained to read, unlike the ladder's prompts.
@@ -21,13 +24,28 @@ HEADLINES = (
 SHARES = ("exact_match", "top1_agreement", "accuracy", "recall_at_5", "flips")
 
 
+COUNTS = {"exact_match": "items", "accuracy": "items", "recall_at_5": "items", "top1_agreement": "decisions"}
+"""A share -> the measure that says of how many it is."""
+SAMPLES = 12  # shown, the furthest apart first
+
+
 @dataclass(frozen=True)
 class Tile:
-    """One headline number of P4, with the case it was measured on."""
+    """One headline number of P4, with the case it was measured on, and its interval where it was counted."""
 
     label: str
     value: str
     case: str
+    interval: str = ""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a limit is what it is."""
+
+    where: str
+    limit: str
+    text: str
 
 
 def tiles(report: Report) -> list[Tile]:
@@ -43,13 +61,37 @@ def tiles(report: Report) -> list[Tile]:
 def _tile(name: str, checks: list[Check]) -> Tile:
     measured = [check for check in checks if name in check.measures]
     worst = (min if METRICS[name].higher_is_better else max)(measured, key=lambda check: check.measures[name])
-    return Tile(METRICS[name].label, _number(name, worst.measures[name]), worst.case)
+    value = worst.measures[name]
+    count = worst.measures.get(COUNTS.get(name.removesuffix("_reference"), ""), 0.0)
+    interval = "{:.1%} to {:.1%}".format(*wilson(value, count)) if count >= 1 and 0 <= value <= 1 else ""
+    return Tile(METRICS[name].label, _number(name, value), worst.case, interval)
 
 
 def _number(name: str, value: float) -> str:
     if name.removesuffix("_reference") in SHARES:
         return f"{value:.1%}"
     return f"{value:+.2%}" if name == "perplexity_delta" else f"{value:.4g}"
+
+
+def samples(report: Report) -> list[Sample]:
+    """Those of all checks, the furthest apart first."""
+    found = [sample for rung in report.rungs for check in rung.checks for sample in check.samples]
+    return sorted(found, key=lambda sample: -sample.distance)[:SAMPLES]
+
+
+def reasons(report: Report) -> list[Reason]:
+    """Every limit once, with its reason and all stages that it holds for."""
+    places: dict[tuple[str, str, str], list[str]] = {}
+    for rung in report.rungs:
+        for check in rung.checks:
+            if check.gate is not None:
+                metric = METRICS[check.gate.metric]
+                limit = f"{metric.label} {'>=' if metric.higher_is_better else '<='} {check.gate.limit:.3g}"
+                places.setdefault((rung.name, limit, check.gate.reason), []).append(check.stage)
+    return [
+        Reason(f"{rung}: {', '.join(dict.fromkeys(stages))}", limit, text)
+        for (rung, limit, text), stages in places.items()
+    ]
 
 
 def _meter(rung: Rung) -> float:
@@ -71,7 +113,11 @@ def to_html(report: Report) -> str:
     )
     return environment.get_template("report.html.j2").render(
         report=report,
-        verdict_lines=verdict_lines(report),
+        sentence=verdict_sentence(report),
+        meaning=MEANING,
+        samples=samples(report),
+        reasons=reasons(report),
+        sizes=[(name, size) for name, size in report.sizes.items() if size],
         tiles=tiles(report),
         stage_bars=stage_bars(report),
         layer_drift=layer_drift(report),

@@ -60,6 +60,7 @@ METRICS: Mapping[str, Metric] = {
     "recall_drop": Metric("recall lost, worst k"),
     "steps": Metric("quantization steps, worst"),
     "mismatches": Metric("mismatches"),
+    "items": Metric("examples", higher_is_better=True),
 }
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nexus_edge.parity.metrics import METRICS
-from nexus_edge.parity.report import Check, Report, Similarities
+from nexus_edge.parity.report import Check, Report
+from nexus_edge.parity.samples import Similarities
 from nexus_edge.parity.svg import INK, MUTED, RUNG_COLOURS, clean, empty_figure, to_svg
 
 if TYPE_CHECKING:

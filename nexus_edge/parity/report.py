@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from nexus_edge.errors import BundleError
-from nexus_edge.parity.metrics import METRICS, Array
+from nexus_edge.parity.metrics import METRICS
+from nexus_edge.parity.samples import Sample, Similarities
 from nexus_edge.parity.tolerances import Gate
 
 Status = Literal["passed", "failed", "ambiguous", "reported", "not run"]
@@ -55,42 +56,14 @@ class NearTies:
 
 
 @dataclass(frozen=True)
-class Similarities:
-    """Cosines of pictures (rows) and texts (columns) before and after, for a plot.
-
-    `expected` is full precision's, `actual` the quantized model's; both rounded, for people.
-    """
-
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    actual: tuple[tuple[float, ...], ...]
-    expected: tuple[tuple[float, ...], ...]
-
-    @classmethod
-    def of(cls, rows: Sequence[str], columns: Sequence[str], actual: Array, expected: Array) -> "Similarities":
-        """The first rows and columns of two matrices, as many as there are names."""
-
-        def kept(matrix: Array) -> tuple[tuple[float, ...], ...]:
-            part = matrix[: len(rows), : len(columns)]
-            return tuple(tuple(round(float(number), 4) for number in row) for row in part)
-
-        return cls(tuple(rows), tuple(columns), kept(actual), kept(expected))
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> "Similarities":
-        """What `asdict` made of one."""
-        matrices = {name: tuple(tuple(float(n) for n in row) for row in raw[name]) for name in ("actual", "expected")}
-        return cls(tuple(raw["rows"]), tuple(raw["columns"]), **matrices)
-
-
-@dataclass(frozen=True)
 class Check:
     """One comparison: a stage (and layer) of one case, everything measured there, and the gate if it has one.
 
     `problem` is set where there is nothing to measure because something is missing or of the wrong shape: that fails.
     `target` is whose graphs were judged; "" where no graph is involved, and what was found holds for all targets.
-    `precision` says in words how they were computed, "" where there is no choice. `made` is when it was found, on the
-    clock of `time.perf_counter`, from which `timed` takes the `seconds` that it took; only those are kept.
+    `precision` says in words how they were computed, "" where there is no choice. `samples` are for readers alone.
+    `made` is when it was found, on the clock of `time.perf_counter`, from which `timed` takes the `seconds` that it
+    took; only those are kept.
     """
 
     stage: str
@@ -103,6 +76,7 @@ class Check:
     target: str = ""
     precision: str = ""
     similarities: Similarities | None = None
+    samples: tuple[Sample, ...] = ()
     seconds: float = field(default=0.0, compare=False)
     made: float = field(default_factory=time.perf_counter, compare=False, repr=False)
 
@@ -261,6 +235,7 @@ class Report:
 
     `standing` is why the bundle was rejected before, where this climb is not one that could clear it because the ladder
     was not climbed whole. `tolerances` names the user's own file of tolerances, "" where there is none.
+    `sizes` are the bytes of each graph, as "onnx, decoder", and of what all share.
     """
 
     bundle: str
@@ -277,6 +252,7 @@ class Report:
     origin: str = ""
     standing: str = ""
     tolerances: str = ""
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
@@ -371,7 +347,8 @@ def from_json(text: str) -> Report:
         names = ("bundle", "model_type", "checkpoint", "weights", "recipe", "scheme", "toolkit_version", "created")
         fields = {name: str(document[name]) for name in names}
         targets = tuple(str(target) for target in document["targets"])
-        later = {name: str(document.get(name, "")) for name in ("origin", "standing", "tolerances")}
+        later: dict[str, Any] = {name: str(document.get(name, "")) for name in ("origin", "standing", "tolerances")}
+        later["sizes"] = {name: int(size) for name, size in document.get("sizes", {}).items()}
         return Report(**fields, targets=targets, rungs=rungs, environment=document["environment"], **later)
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"report.json is not a parity report ({error}); run `nexus-edge parity` again") from error
@@ -389,6 +366,7 @@ def _rung(raw: Mapping[str, Any]) -> Rung:
             problem=check["problem"],
             target=check["target"],
             precision=check.get("precision", ""),
+            samples=tuple(Sample.from_json(sample) for sample in check.get("samples", ())),
             seconds=float(check.get("seconds", 0.0)),
             similarities=check["similarities"] and Similarities.from_json(check["similarities"]),
         )

@@ -14,6 +14,7 @@ import numpy as np
 
 from nexus_edge import __version__
 from nexus_edge.bundle import Bundle, BundleWeights, Manifest
+from nexus_edge.bundle.reader import PARITY
 from nexus_edge.checkpoints import Checkpoint, open_checkpoint
 from nexus_edge.checkpoints.fingerprint import fingerprint
 from nexus_edge.errors import BundleError, CheckpointError
@@ -238,6 +239,17 @@ def fill(model: "ReferenceModel", weights: BundleWeights) -> None:
         setattr(model.get_submodule(owner), leaf, value)
 
 
+def graph_sizes(manifest: Manifest) -> dict[str, int]:
+    """Bytes of each graph as "target, graph", and of all else; a file that several share counts for the first."""
+    left = {name: info.size for name, info in manifest.files.items() if not name.startswith(f"{PARITY}/")}
+    sizes = {
+        f"{target}, {name}": sum(left.pop(file, 0) for file in graph.files)
+        for target, graphs in manifest.graphs.items()
+        for name, graph in graphs.items()
+    }
+    return sizes | {"other files": sum(left.values())}
+
+
 def report_of(manifest: Manifest, rungs: tuple[Rung, ...], targets: tuple[str, ...]) -> Report:
     """A report on these targets of the bundle of `manifest`, made here and now."""
     source = manifest.source
@@ -259,5 +271,6 @@ def report_of(manifest: Manifest, rungs: tuple[Rung, ...], targets: tuple[str, .
         toolkit_version=__version__,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         rungs=rungs,
+        sizes=graph_sizes(manifest),
         environment=versions | {"machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"},
     )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 INK, MUTED, GRID, FAILED = "#1c2733", "#66727f", "#e3e7eb", "#c8372d"
 RUNG_COLOURS = {"P1": "#7d8b99", "P2": "#2a78b5", "P3": "#1b9e77", "P4": "#d98a00", "P5": "#8457b8"}
+THEMED = {INK: "ink", MUTED: "muted", GRID: "line", "#ffffff": "card"}
 PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}  # behind text that a line would cross
 
 
@@ -23,6 +24,9 @@ def to_svg(figure: "Figure") -> str:
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "nexus-edge", "font.family": "sans-serif"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
+    # Inline, so the page's own colours apply, which are others in the dark.
+    for colour, name in THEMED.items():
+        text = text.replace(colour, f"var(--{name})")
     return text[text.index("<svg") :]
 
 

@@ -6,7 +6,7 @@ that.
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ from nexus_edge.parity.dual.embeddings import embed_pictures, embed_texts, ensem
 from nexus_edge.parity.dual.ranking import compare_embeddings, ranking_checks, softmax
 from nexus_edge.parity.metrics import Array, Floats, compare
 from nexus_edge.parity.report import Check, NotRunError
+from nexus_edge.parity.samples import Sample, in_words, thumbnail
 from nexus_edge.parity.stages import Judge
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def _compare_outputs(
         ("text embeddings", actual.texts, expected.texts),
     ):
         checks.append(Check(stage, stage, f"{len(ours)} rows", compare_embeddings(ours, theirs), judge.gate(stage)))
-    checks.append(_probabilities("probabilities", judge, actual, expected))
+    found = _probabilities("probabilities", judge, actual, expected)
+    checks.append(replace(found, samples=_samples(lab, actual, expected if full is None else full, full is not None)))
     checks += ranking_checks(judge, "labels of a picture", actual.labels, expected.labels)
     hits = _search(runtime, actual.images, lab.material.sentences)
     checks += ranking_checks(judge, "pictures of a text", hits, expected.texts @ expected.images.T)
@@ -137,6 +139,22 @@ def _probabilities(stage: str, judge: Judge, actual: Answers, expected: Answers)
     case = "{} pictures, {} labels".format(*expected.probabilities.shape)
     measures = compare(actual.probabilities, expected.probabilities)
     return Check(stage, "probabilities", case, measures, judge.gate(stage))
+
+
+def _samples(lab: "DualLab", actual: Answers, reference: Answers, is_full: bool) -> tuple[Sample, ...]:
+    """For readers: every probe with the labels that both find most probable."""
+    labels, name = lab.material.held_out.labels, "full precision" if is_full else "quantized, in PyTorch"
+    return tuple(
+        Sample(
+            (thumbnail(probe.picture),),
+            "",
+            name,
+            in_words(labels, before.tolist()),
+            in_words(labels, after.tolist()),
+            float(np.abs(after - before).max()),
+        )
+        for probe, before, after in zip(lab.material.probes, reference.probabilities, actual.probabilities, strict=True)
+    )
 
 
 def _search(runtime: "DualEncoder", images: Floats, sentences: tuple[str, ...]) -> Array:

@@ -95,7 +95,8 @@ def zero_shot_measures(
         wanted: int [n], the right label of each picture
     """
     share, reference = (zero_shot_accuracy(*pair, wanted).accuracy for pair in (actual, expected))
-    return {"accuracy": share, "accuracy_reference": reference, "accuracy_drop": max(0.0, reference - share)}
+    shares = {"accuracy": share, "accuracy_reference": reference, "accuracy_drop": max(0.0, reference - share)}
+    return shares | {"items": float(len(wanted))}
 
 
 def recall_measures(actual: tuple[Floats, Floats], expected: tuple[Floats, Floats]) -> dict[str, dict[str, float]]:
@@ -114,5 +115,6 @@ def recall_measures(actual: tuple[Floats, Floats], expected: tuple[Floats, Float
             strict=True,
         ):
             measures |= {f"recall_at_{k}": share, f"recall_at_{k}_reference": reference}
+            measures["items"] = float(len(expected[0]))
             measures["recall_drop"] = max(measures.get("recall_drop", 0.0), reference - share)
     return found

@@ -13,7 +13,8 @@ from nexus_edge.parity.dual.ranking import (
     zero_shot_measures,
 )
 from nexus_edge.parity.metrics import Values
-from nexus_edge.parity.report import Check, NotRunError, Similarities
+from nexus_edge.parity.report import Check, NotRunError
+from nexus_edge.parity.samples import Similarities
 from nexus_edge.parity.sources import parameter_bytes, weight_bytes
 from nexus_edge.parity.stages import Judge
 

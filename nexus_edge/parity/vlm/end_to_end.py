@@ -4,14 +4,16 @@ The crops are held against the original's steps in torch; from there on the refe
 those crops. What full precision would have answered is reported beside it and gates nothing here: P4 has judged that.
 """
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nexus_edge.parity.metrics import Array, top2_margin
 from nexus_edge.parity.report import Check, NotRunError
+from nexus_edge.parity.samples import Sample, question_of, thumbnail, tokens_apart
 from nexus_edge.parity.stages import Judge
 from nexus_edge.parity.vlm.answers import NEW_TOKENS, Answer, greedy_check, torch_answer
 from nexus_edge.parity.vlm.cases import Case
@@ -95,14 +97,29 @@ def _compare_outputs(vlm: "VLM", stops: tuple[int, ...], expected: Expected, jud
         pictures = PictureCache(vlm.engine).encode(case.inputs["pixel_values"], case.inputs["image_sizes"])
         features = np.concatenate([rows for _, rows in pictures])
         checks += judge.check("image features", case.name, _named(features), _named(expected.features))
+    started = time.perf_counter()
     context = Context(vlm.engine, vlm.limits.rope_limit)
     logits, _ = context.load(Tokens.of_prompt(case.inputs["input_ids"][0], pictures))
     answer = _runtime_answer(context, logits, stops)
+    seconds = time.perf_counter() - started
     checks += judge.check("logits", case.name, _logits(answer), _logits(expected.answer))
-    checks.append(greedy_check("greedy tokens", case.name, answer, expected.answer, judge))
+    found = greedy_check("greedy tokens", case.name, answer, expected.answer, judge)
+    checks.append(replace(found, samples=_samples(vlm, expected, answer, seconds)))
     if expected.full is not None:
         checks.append(greedy_check("greedy tokens of full precision", case.name, answer, expected.full, judge))
     return checks
+
+
+def _samples(vlm: "VLM", expected: Expected, answer: Answer, seconds: float) -> tuple[Sample, ...]:
+    """For readers: the case with the answers of both, where there is a question to read."""
+    case, reference = expected.case, expected.full or expected.answer
+    if not case.prompt:
+        return ()
+    texts = (vlm.processor.decode(found.ids).strip() for found in (reference, answer))
+    name = "quantized, in PyTorch" if expected.full is None else "full precision"
+    images = tuple(thumbnail(image) for image in case.pictures)
+    apart = tokens_apart(reference.ids, answer.ids)
+    return (Sample(images, question_of(case.prompt), name, *texts, apart, seconds),)
 
 
 def _only(values: Any, name: str) -> dict[str, Array]:

@@ -111,6 +111,7 @@ def check_held_out(lab: "VlmLab") -> list[Check]:
     price = perplexity(quantized.logits, quantized.targets) / perplexity(full.logits, full.targets)
     measures = compare_logits(quantized.logits, full.logits, judge.near_tie("logits")) | {
         "perplexity_delta": price - 1.0,
+        "items": float(len(full.exact)),
         "exact_match": share,
         "exact_match_reference": reference,
         "exact_match_drop": max(0.0, reference - share),

@@ -1,0 +1,163 @@
+"""A pytest plugin: `pytest --nexus-edge BUNDLE` adds a test for each rung of the bundle's parity ladder.
+
+    pytest --nexus-edge out/phi3-vision-int4                     P0 to P5; needs nexus-edge[export] and the checkpoint
+    pytest --nexus-edge out/phi3-vision-int4 --nexus-edge-verify  a test for each stage of the goldens; needs no torch
+
+Both may be repeated for several bundles. A rung that cannot run fails, unless `--nexus-edge-allow-skip P1` lets it be
+skipped. Without `--nexus-edge` nothing but this file is imported.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from nexus_edge.parity.lab import Lab
+    from nexus_edge.parity.report import Check, Report
+
+RUNGS = ("P0", "P1", "P2", "P3", "P4", "P5")
+SHOWN = 8  # failed checks of an item; the rest is counted
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The three options."""
+    group = parser.getgroup("nexus-edge", "parity of exported bundles")
+    group.addoption("--nexus-edge", action="append", default=[], metavar="BUNDLE", help="Test this exported bundle.")
+    group.addoption("--nexus-edge-verify", action="store_true", help="Replay its goldens instead of the ladder.")
+    group.addoption(
+        "--nexus-edge-allow-skip", action="append", default=[], metavar="P1", help="A rung that need not run here."
+    )
+
+
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Append the bundles' items to those that were found."""
+    for folder in config.getoption("--nexus-edge"):
+        collector = BundleTests.from_parent(session, name=f"nexus-edge:{Path(folder).name}", folder=Path(folder))
+        items.extend(collector.collect())
+
+
+class DriftError(Exception):
+    """An item failed; the message is all that there is to show."""
+
+
+class BundleTests(pytest.Collector):
+    """The items of one bundle."""
+
+    folder: Path
+
+    @classmethod
+    def from_parent(cls, parent: Any, *, folder: Path, **names: Any) -> "BundleTests":
+        """As pytest's own, with the bundle's folder."""
+        collector: BundleTests = super().from_parent(parent, **names)
+        collector.folder = folder
+        return collector
+
+    def collect(self) -> list["BundleItem"]:
+        """An item for each rung, or for each stage of the goldens, which are replayed now to know them."""
+        from nexus_edge.errors import NexusEdgeError
+
+        try:
+            return list(self._stages() if self.config.getoption("--nexus-edge-verify") else self._rungs())
+        except NexusEdgeError as error:
+            raise pytest.UsageError(f"--nexus-edge {self.folder}: {error}") from error
+
+    def _item(self, name: str, run: Callable[[], None]) -> "BundleItem":
+        item: BundleItem = BundleItem.from_parent(self, name=name)
+        item.folder, item.run = self.folder, run
+        return item
+
+    def _rungs(self) -> Iterator["BundleItem"]:
+        from nexus_edge.bundle import Bundle
+
+        ladder = Ladder(Bundle.open(self.folder, check=None), self._allowed())
+        for name in RUNGS:
+            yield self._item(name, lambda name=name: ladder.climb(name))  # type: ignore[misc]
+
+    def _allowed(self) -> Sequence[str]:
+        allowed = [name.upper() for name in self.config.getoption("--nexus-edge-allow-skip")]
+        if unknown := [name for name in allowed if name not in RUNGS]:
+            raise pytest.UsageError(f"--nexus-edge-allow-skip {unknown[0]}: there are {', '.join(RUNGS)}")
+        return allowed
+
+    def _stages(self) -> Iterator["BundleItem"]:
+        if self.config.option.collectonly:
+            yield self._item("verify", lambda: None)
+            return
+        from nexus_edge.parity.replay import verify
+
+        report = verify(self.folder)
+        checks = [check for rung in report.rungs for check in rung.checks]
+        for target, stage in dict.fromkeys((check.target, check.stage) for check in checks):
+            found = [check for check in checks if (check.target, check.stage) == (target, stage)]
+            yield self._item(f"{target}: {stage}" if target else stage, lambda found=found: require(found))  # type: ignore[misc]
+        yield self._item("verdict", lambda: require_passed(report))
+
+
+class BundleItem(pytest.Item):
+    """One rung or stage."""
+
+    folder: Path
+    run: Callable[[], None]
+
+    def runtest(self) -> None:
+        """Fails with what diverged."""
+        self.run()
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """What was found, without a traceback of ours; anything unexpected keeps it."""
+        from nexus_edge.errors import NexusEdgeError
+
+        if isinstance(excinfo.value, DriftError | NexusEdgeError):
+            return f"{self.folder}\n{excinfo.value}"
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """Where it stands: the bundle."""
+        return self.folder, None, self.name
+
+
+class Ladder:
+    """Rungs climbed one by one in one lab, whose models are made once."""
+
+    def __init__(self, bundle: Any, skippable: Sequence[str]) -> None:
+        self._bundle, self._skippable = bundle, skippable
+        self._lab: Lab | None = None
+
+    def climb(self, name: str) -> None:
+        """Raise DriftError where the rung fails or does not run; skip where that is allowed."""
+        from nexus_edge._extras import needs_extra
+
+        with needs_extra("pytest --nexus-edge (the ladder; --nexus-edge-verify needs no extra)"):
+            import torch  # noqa: F401  the rungs import it late
+
+            from nexus_edge.parity import ladder
+        self._lab = self._lab or ladder.make_lab(self._bundle, None)
+        (rung,) = ladder.climb(self._lab, (name,)).rungs
+        missing = rung.not_run(self._bundle.manifest.targets)
+        require(list(rung.checks))
+        if missing and name in self._skippable:
+            pytest.skip("; ".join(missing))
+        if missing:
+            raise DriftError(f"{'; '.join(missing)}\nlet it run, or allow it with --nexus-edge-allow-skip {name}")
+
+
+def require(checks: "Sequence[Check]") -> None:
+    """Raise DriftError with the checks that failed, the first divergence first."""
+    failed = [check for check in checks if check.status == "failed"]
+    if not failed:
+        return
+    lines = [f"{len(failed)} of {len(checks)} checks failed. The first that diverges:", f"  {failed[0].finding}"]
+    if failed[0].gate is not None:
+        lines.append(f"  why this limit: {failed[0].gate.reason}")
+    lines += [f"  {check.finding}" for check in failed[1:SHOWN]]
+    if len(failed) > SHOWN:
+        lines.append(f"  and {len(failed) - SHOWN} more")
+    raise DriftError("\n".join(lines))
+
+
+def require_passed(report: "Report") -> None:
+    """Raise DriftError unless the report is green as a whole: a target that did not run, a rejected export."""
+    if report.verdict != "passed":
+        raise DriftError(f"verdict {report.verdict}: {report.reason}")

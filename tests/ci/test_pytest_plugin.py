@@ -1,0 +1,75 @@
+"""`pytest --nexus-edge`, run in a process of its own as a user would."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from lxml import etree
+
+from nexus_edge.bundle import Bundle
+
+ROOT = Path(__file__).parents[2]
+PLUGIN = "nexus_edge.pytest_plugin"
+
+
+def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    installed = any(point.value == PLUGIN for point in entry_points(group="pytest11"))
+    command = [sys.executable, "-m", "pytest", *([] if installed else ["-p", PLUGIN]), *map(str, arguments)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+def test_it_is_an_entry_point() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["entry-points"]["pytest11"] == {"nexus-edge": PLUGIN}
+
+
+def test_a_test_for_each_stage_beside_the_users_own(tmp_path: Path, replayable: Bundle) -> None:
+    (tmp_path / "test_own.py").write_text("def test_mine(): pass\n")
+    done = run(tmp_path, "--nexus-edge", replayable.root, "--nexus-edge-verify", "-v", "--junit-xml=out.xml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("test_mine", "onnx: tokens", "onnx: embed_tokens", "onnx: decoder", "onnx: greedy tokens", "verdict"):
+        assert f"::{name} PASSED" in done.stdout
+    names = [case.get("name") for case in etree.parse(tmp_path / "out.xml").iter("testcase")]
+    assert "onnx: decoder" in names
+
+
+def test_drift_fails_its_own_stage_and_says_what_was_measured(tmp_path: Path, drifted: Bundle) -> None:
+    done = run(tmp_path, "--nexus-edge", drifted.root, "--nexus-edge-verify", "-v")
+    assert done.returncode == 1
+    assert "::onnx: embed_tokens PASSED" in done.stdout
+    assert "::onnx: decoder FAILED" in done.stdout
+    assert "relative L2 0.1, needs <=" in done.stdout
+    assert "why this limit:" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_rung_that_cannot_run_fails_unless_it_may_be_skipped(tmp_path: Path, replayable: Bundle) -> None:
+    """The toy comes from no checkpoint, so all but its structure stays open."""
+    done = run(tmp_path, "--nexus-edge", replayable.root, "-v", "--nexus-edge-allow-skip", "P2")
+    assert "::P0 PASSED" in done.stdout, done.stdout + done.stderr
+    assert "::P2 SKIPPED" in done.stdout
+    assert "::P4 FAILED" in done.stdout
+    assert "P4 was not run" in done.stdout
+    assert done.returncode == 1
+
+
+def test_wrong_options_are_one_line(tmp_path: Path) -> None:
+    done = run(tmp_path, "--nexus-edge", tmp_path / "nowhere", "--nexus-edge-verify")
+    assert done.returncode == 4
+    assert done.stderr.count("\n") <= 2
+    assert "is no bundle" in done.stderr
+
+
+def test_without_the_option_nothing_heavy_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "test_own.py").write_text(
+        "import sys\n"
+        "def test_mine():\n"
+        f"    assert '{PLUGIN}' in sys.modules\n"
+        "    assert not {'numpy', 'onnxruntime', 'torch', 'typer', 'nexus_edge.parity'} & sys.modules.keys()\n"
+    )
+    done = run(tmp_path, "-p", "no:hypothesispytest", "-p", "no:xdist")
+    assert done.returncode == 0, done.stdout + done.stderr

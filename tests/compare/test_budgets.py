@@ -1,0 +1,100 @@
+"""Budgets and examples: what is accepted, and what each wrong entry is told."""
+
+from pathlib import Path
+
+import pytest
+
+from nexus_edge.compare.budgets import BUDGETS, read_budget_file
+from nexus_edge.errors import InputError, RecipeError
+from nexus_edge.eval_file import read_examples
+from nexus_edge.recipe import read_recipe
+
+RECIPE = """
+extends = "phi3-vision/int4.toml"
+name = "mine"
+[gates]
+size_ratio = 1.05
+answers_changed = 0.02
+"""
+
+
+def test_a_recipes_gates_reach_the_manifest(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(RECIPE)
+    assert read_recipe(path).to_json()["gates"] == {"size_ratio": 1.05, "answers_changed": 0.02}
+    assert read_budget_file(path) == {"size_ratio": 1.05, "answers_changed": 0.02}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("size_ration = 1", "did you mean 'size_ratio'"),
+        ("size_ratio = true", "must be a number"),
+        ("size_ratio = nan", "must be 0 or more"),
+        ("size_ratio = inf", "must be 0 or more"),
+        ("cosine = 1.2", "must be 0 to 1"),
+        ("answers_changed = -0.1", "must be 0 to 1"),
+        ("answers_changed = 5", "must be 0 to 1"),
+    ],
+)
+def test_wrong_gates_are_named(tmp_path: Path, line: str, words: str) -> None:
+    path = tmp_path / "gates.toml"
+    path.write_text(f"[gates]\n{line}\n")
+    with pytest.raises(RecipeError, match=words):
+        read_budget_file(path)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f'extends = "phi3-vision/int4.toml"\n[gates]\n{line}\n')
+    with pytest.raises(RecipeError, match=words):
+        read_recipe(recipe)
+
+
+def test_a_file_without_gates_is_no_gate(tmp_path: Path) -> None:
+    path = tmp_path / "gates.toml"
+    path.write_text("size_ratio = 1\n")
+    with pytest.raises(RecipeError, match=r"has no \[gates\]"):
+        read_budget_file(path)
+
+
+def test_timings_are_judged_within_one_run_only() -> None:
+    timed = {name for name, budget in BUDGETS.items() if "speed" in budget.label or "time" in budget.label}
+    assert timed == {
+        "load_time_ratio", "tokens_per_s_ratio", "prefill_ratio", "images_per_s_ratio", "texts_per_s_ratio"
+    }  # fmt: skip
+    assert all(BUDGETS[name].same_run and BUDGETS[name].unit == "x" for name in timed)
+
+
+def test_examples_of_both_kinds(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    path = tmp_path / "e.jsonl"
+    path.write_text(
+        '\ufeff{"image": "a.png", "question": "What?", "answers": ["a", " b "]}\n\n{"question": "Why?"}\n', "utf-8"
+    )
+    one, second = read_examples(path, "question")
+    assert (one.name, one.images, one.answers) == ("line 1", (tmp_path / "a.png",), ("a", "b"))
+    assert (second.name, second.images, second.answers) == ("line 3", (), ())
+    path.write_text('{"image": "a.png", "label": "x", "id": "one"}\n')
+    assert read_examples(path, "label")[0].label == "x"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "words"),
+    [
+        ("", "question", "has no examples"),
+        ("{", "question", r"e\.jsonl:1: is no valid JSON"),
+        ('{"question": "a"}\n[]', "question", r"e\.jsonl:2: must be a table"),
+        ('{"qestion": "a"}', "question", "did you mean 'question'"),
+        ('{"question": " "}', "question", "question is empty"),
+        ('{"question": "a", "image": "gone.png"}', "question", r"the image .*gone\.png is not there"),
+        ('{"question": "a", "image": 3}', "question", "image must be a path"),
+        ('{"question": "a", "answers": [3]}', "question", "must be a list of strings"),
+        ('{"question": "a", "id": "x"}\n{"question": "b", "id": "x"}', "question", "the id 'x' is there twice"),
+        ('{"image": "e.jsonl", "label": ""}', "label", "label that is not empty"),
+        ('{"image": ["e.jsonl", "e.jsonl"], "label": "x"}', "label", "needs one image"),
+        ('{"question": "a"}', "label", "unknown key 'question'"),
+    ],
+)
+def test_wrong_examples_are_refused_by_file_and_line(tmp_path: Path, text: str, kind: str, words: str) -> None:
+    path = tmp_path / "e.jsonl"
+    path.write_text(text)
+    with pytest.raises(InputError, match=words):
+        read_examples(path, kind)  # type: ignore[arg-type]
