@@ -22,10 +22,11 @@ SHOWN = 8  # failed checks of an item; the rest is counted
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The three options."""
+    """The four options."""
     group = parser.getgroup("nexus-edge", "parity of exported bundles")
     group.addoption("--nexus-edge", action="append", default=[], metavar="BUNDLE", help="Test this exported bundle.")
     group.addoption("--nexus-edge-verify", action="store_true", help="Replay its goldens instead of the ladder.")
+    group.addoption("--nexus-edge-rungs", default=",".join(RUNGS), metavar="P0,P3", help="Only these rungs.")
     group.addoption(
         "--nexus-edge-allow-skip", action="append", default=[], metavar="P1", help="A rung that need not run here."
     )
@@ -71,15 +72,16 @@ class BundleTests(pytest.Collector):
     def _rungs(self) -> Iterator["BundleItem"]:
         from nexus_edge.bundle import Bundle
 
-        ladder = Ladder(Bundle.open(self.folder, check=None), self._allowed())
-        for name in RUNGS:
+        allowed = self._named("--nexus-edge-allow-skip", self.config.getoption("--nexus-edge-allow-skip"))
+        ladder = Ladder(Bundle.open(self.folder, check=None), allowed)
+        for name in self._named("--nexus-edge-rungs", self.config.getoption("--nexus-edge-rungs").split(",")):
             yield self._item(name, lambda name=name: ladder.climb(name))  # type: ignore[misc]
 
-    def _allowed(self) -> Sequence[str]:
-        allowed = [name.upper() for name in self.config.getoption("--nexus-edge-allow-skip")]
-        if unknown := [name for name in allowed if name not in RUNGS]:
-            raise pytest.UsageError(f"--nexus-edge-allow-skip {unknown[0]}: there are {', '.join(RUNGS)}")
-        return allowed
+    def _named(self, option: str, names: Sequence[str]) -> Sequence[str]:
+        rungs = [name.strip().upper() for name in names]
+        if unknown := [name for name in rungs if name not in RUNGS]:
+            raise pytest.UsageError(f"{option} {unknown[0]}: there are {', '.join(RUNGS)}")
+        return rungs
 
     def _stages(self) -> Iterator["BundleItem"]:
         if self.config.option.collectonly:

@@ -6,11 +6,13 @@ from nexus_edge.parity.words import verdict_sentence
 
 
 def gate_text(check: Check) -> str:
-    """`relative L2 1.2e-06 <= 1e-05`, or a dash for a check without a gate."""
+    """`relative L2 1.2e-06 <= 1e-05`, or `relative L2 0.5, needs <= 1e-05` of a failure; a dash without a gate."""
     if check.gate is None or check.value is None:
         return "-"
     metric = METRICS[check.gate.metric]
-    return f"{metric.label} {check.value:.3g} {'>=' if metric.higher_is_better else '<='} {check.gate.limit:.3g}"
+    needs = "" if check.gate.holds(check.value) else ", needs"
+    sign = ">=" if metric.higher_is_better else "<="
+    return f"{metric.label} {check.value:.3g}{needs} {sign} {check.gate.limit:.3g}"
 
 
 def rung_line(rung: Rung) -> str:

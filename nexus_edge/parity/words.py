@@ -13,6 +13,11 @@ MEANING = {
 }
 
 
+def rung_of(report: Report) -> str:
+    """The name of the rung that failed first; "" where none did."""
+    return report.first_failure[0].name if report.first_failure else ""
+
+
 def verdict_sentence(report: Report) -> str:
     """The verdict in plain words, one or two sentences."""
     gated = [check for rung in report.rungs for check in rung.checks if check.gate is not None or check.problem]
@@ -20,7 +25,9 @@ def verdict_sentence(report: Report) -> str:
     here = "verify" in {rung.name for rung in report.rungs}
     if failed:
         what = "does not compute here what it computed when it was exported" if here else "is not its original any more"
-        return f"{report.bundle} {what}: {len(failed)} of {len(gated)} checks failed. {report.reason}."
+        meaning = MEANING.get(rung_of(report), "")
+        broken = f" This does not hold: {meaning[:1].lower()}{meaning[1:]}" if meaning and not here else ""
+        return f"{report.bundle} {what}: {len(failed)} of {len(gated)} checks failed.{broken}"
     if report.verdict == "rejected":
         return f"{report.bundle} was rejected before: {report.reason}."
     if report.verdict != "passed":

@@ -48,13 +48,15 @@ def test_drift_fails_its_own_stage_and_says_what_was_measured(tmp_path: Path, dr
 
 
 def test_a_rung_that_cannot_run_fails_unless_it_may_be_skipped(tmp_path: Path, replayable: Bundle) -> None:
-    """The toy comes from no checkpoint, so all but its structure stays open."""
-    done = run(tmp_path, "--nexus-edge", replayable.root, "-v", "--nexus-edge-allow-skip", "P2")
-    assert "::P0 PASSED" in done.stdout, done.stdout + done.stderr
-    assert "::P2 SKIPPED" in done.stdout
+    """The toy comes from no checkpoint."""
+    options = ("--nexus-edge-rungs", "p2,P4", "--nexus-edge-allow-skip", "P2")
+    done = run(tmp_path, "--nexus-edge", replayable.root, "-v", *options)
+    assert "::P2 SKIPPED" in done.stdout, done.stdout + done.stderr
     assert "::P4 FAILED" in done.stdout
     assert "P4 was not run" in done.stdout
+    assert "P0" not in done.stdout
     assert done.returncode == 1
+    assert run(tmp_path, "--nexus-edge", replayable.root, "--nexus-edge-rungs", "P9").returncode == 4
 
 
 def test_wrong_options_are_one_line(tmp_path: Path) -> None:
