@@ -58,9 +58,9 @@ class _Renumbered:
 
     def __init__(self, document: Mapping[str, Any], whole: tokenizers.Tokenizer) -> None:
         self._core = tokenizers.Tokenizer.from_str(json.dumps(document))
-        self._whole_ids = {
-            id_: whole.token_to_id(token.content) for id_, token in self._core.get_added_tokens_decoder().items()
-        }
+        added = self._core.get_added_tokens_decoder()
+        ids = {id_: whole.token_to_id(token.content) for id_, token in added.items()}
+        self._whole_ids = {id_: there for id_, there in ids.items() if there is not None}
 
     def ids(self, text: str) -> list[int]:
         """Ids of a text, as the whole tokenizer counts them."""
