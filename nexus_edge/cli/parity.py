@@ -32,6 +32,18 @@ def parity(
     goldens: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Goldens of the original implementation, for P1.")
     ] = None,
+    own_data: Annotated[
+        Path | None,
+        typer.Option(
+            "--eval",
+            metavar="FILE.jsonl",
+            help="Own examples, one a line: image, question, answers; or image, label.",
+        ),
+    ] = None,
+    tolerances: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.toml", help="Your own limits, over those of the package (its tolerances.toml)."),
+    ] = None,
     max_memory: Annotated[
         float | None, typer.Option(metavar="GB", help="What models may fill; default: half of the memory.")
     ] = None,
@@ -61,15 +73,24 @@ def parity(
         import torch  # noqa: F401  the rungs import it late
 
         from nexus_edge.parity import certify, ladder, terminal
+        from nexus_edge.parity.own_data import read
+        from nexus_edge.parity.own_tolerances import with_own
     if update and rungs:
         raise InputError("--update keeps the verdict of the whole ladder; leave out --rungs")
     chosen = _names(rungs) if rungs else tuple(ladder.RUNGS)
     skippable = _names(",".join(allow_skip or ()))
     if unknown := [name for name in skippable if name not in chosen]:
         raise InputError(f"--allow-skip {','.join(unknown)}: is not among the rungs {', '.join(chosen)}")
+    # What the user wrote is read before any work begins.
+    examples = read(own_data, answers=opened.manifest.dual_encoder is None) if own_data else ()
+    own = with_own(tolerances) if tolerances else None
     limit = None if max_memory is None else int(max_memory * GB)
     with step_bar(quiet=quiet or as_json) as progress:
         lab = ladder.make_lab(opened, checkpoint, goldens=goldens, max_memory=limit)
+        if examples:
+            lab.examples = examples
+        if own is not None:
+            lab.tolerances, lab.own_tolerances = own, str(tolerances)
         report = ladder.climb(lab, chosen, progress, skippable)
     if update and report.verdict in ("passed", "rejected") and not report.standing:
         certify.store(lab, report)

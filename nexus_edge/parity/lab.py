@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from nexus_edge.bundle import Bundle, Manifest
 from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.eval_file import Example
 from nexus_edge.parity.metrics import Array
 from nexus_edge.parity.precisions import computes_here, runtime_options
 from nexus_edge.parity.report import Check, NotRunError
@@ -56,6 +57,8 @@ class Lab(ABC):
         goldens: folder with goldens of the original implementation, if there is one
         max_memory: bytes that models may fill
         held_out_pictures: how many of a held-out set are looked at; None: what a kind of model can afford
+        examples: a user's own, for the rung "eval"; none: there is no such rung
+        own_tolerances: the user's file of tolerances, which `tolerances` holds too
         notes: what the rung in progress leaves for the report
         broken: target -> why none of its graphs is worth running; P0 finds them
     """
@@ -66,6 +69,8 @@ class Lab(ABC):
     goldens: Path | None
     max_memory: int
     held_out_pictures: int | None = None
+    examples: tuple[Example, ...] = ()
+    own_tolerances: str = ""
     notes: list[str] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)
 
@@ -91,6 +96,10 @@ class Lab(ABC):
     @abstractmethod
     def compare_end_to_end(self, target: str) -> list[Check]:
         """P5: the runtime that ships, on pictures and text, against the quantized PyTorch model."""
+
+    @abstractmethod
+    def compare_examples(self, target: str) -> list[Check]:
+        """How many of the user's examples are right in full precision and in the runtime that ships."""
 
     @abstractmethod
     def record(self) -> Iterator[tuple[str, Array]]:

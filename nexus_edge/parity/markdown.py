@@ -37,6 +37,8 @@ def verdict_lines(report: Report) -> list[str]:
     """Why the verdict is what it is, where it does not speak for itself: what is missing, skipped or nearly tied."""
     lines = [] if report.verdict == "passed" else [f"{report.verdict}: {report.reason}"]
     lines += [f"skipped: {text}" for text in report.skipped]
+    lines += [f"own data, {note}" for rung in report.rungs if rung.name == "eval" for note in rung.notes]
+    lines += [f"own tolerances: {report.tolerances}"] if report.tolerances else []
     return lines + [f"{rung.name} is ambiguous: {rung.explanation}" for rung in report.rungs if rung.explanation]
 
 

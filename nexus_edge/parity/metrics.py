@@ -40,6 +40,7 @@ METRICS: Mapping[str, Metric] = {
     "top1_agreement": Metric("top-1 agreement", higher_is_better=True),
     "greedy_agreement": Metric("greedy agreement", higher_is_better=True),
     "ambiguous": Metric("near ties"),
+    "items": Metric("examples", higher_is_better=True),
     "decisions": Metric("decisions compared", higher_is_better=True),
     "perplexity_delta": Metric("perplexity, relative change"),
     "exact_match": Metric("exact match", higher_is_better=True),
@@ -60,7 +61,6 @@ METRICS: Mapping[str, Metric] = {
     "recall_drop": Metric("recall lost, worst k"),
     "steps": Metric("quantization steps, worst"),
     "mismatches": Metric("mismatches"),
-    "items": Metric("examples", higher_is_better=True),
 }
 
 

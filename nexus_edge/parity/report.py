@@ -312,7 +312,7 @@ class Report:
             "targets": {t: {rung.name: rung.status_of(t) for rung in self.rungs} for t in self.targets},
             "reason": self.reason,
             "skipped": list(self.skipped),
-        }
+        } | ({"tolerances": self.tolerances} if self.tolerances else {})
 
     def to_json(self) -> str:
         """Indented JSON with the derived verdict and statuses; numbers that are not finite become strings."""

@@ -113,6 +113,11 @@ class DualLab(Lab):
 
         return compare_end_to_end(self, target)
 
+    def compare_examples(self, target: str) -> list[Check]:
+        from nexus_edge.parity.dual.own_data import compare_examples
+
+        return compare_examples(self, target)
+
     def record(self) -> Iterator[tuple[str, Array]]:
         from nexus_edge.parity.dual.goldens import record
 

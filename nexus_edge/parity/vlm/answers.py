@@ -25,8 +25,10 @@ class Answer:
     first_logits: Array
 
 
-def torch_answer(model: "ReferenceModel", inputs: Mapping[str, Any], stop_ids: tuple[int, ...]) -> Answer:
-    """What `model` answers to the arrays of one prompt, in at most `NEW_TOKENS` tokens."""
+def torch_answer(
+    model: "ReferenceModel", inputs: Mapping[str, Any], stop_ids: tuple[int, ...], most: int = NEW_TOKENS
+) -> Answer:
+    """What `model` answers to the arrays of one prompt, in at most `most` tokens."""
     import torch
 
     from nexus_edge.models.phi3_v import KVCache
@@ -37,7 +39,7 @@ def torch_answer(model: "ReferenceModel", inputs: Mapping[str, Any], stop_ids: t
     ids: list[int] = []
     margins: list[float] = []
     with torch.inference_mode():
-        while len(ids) < NEW_TOKENS and not (ids and ids[-1] in stop_ids):
+        while len(ids) < most and not (ids and ids[-1] in stop_ids):
             logits = module(**feeds, cache=cache)[0, -1].numpy()
             first = first if ids else logits
             ids.append(int(logits.argmax()))

@@ -17,10 +17,13 @@ from nexus_edge.processing import Processor
 
 if TYPE_CHECKING:
     from nexus_edge.models.base import ReferenceModel
+    from nexus_edge.runtimes import VLM
 
 
 class VlmLab(Lab):
     """See `Lab`; a family adds its prompts, its goldens, and its own way from pictures to crops."""
+
+    _own_answers: list[bool] | None = None
 
     @abstractmethod
     def make_cases(self) -> list[Case]:
@@ -69,6 +72,19 @@ class VlmLab(Lab):
         from nexus_edge.parity.vlm.end_to_end import compare_end_to_end
 
         return compare_end_to_end(self, target)
+
+    def compare_examples(self, target: str) -> list[Check]:
+        from nexus_edge.parity.vlm.own_data import compare_examples
+
+        return compare_examples(self, target)
+
+    def own_answers(self, vlm: "VLM", most: int) -> list[bool]:
+        """Whether full precision answers each of the user's questions right; computed once for all targets."""
+        if self._own_answers is None:
+            from nexus_edge.parity.vlm.own_data import full_answers
+
+            self._own_answers = full_answers(self, vlm, most)
+        return self._own_answers
 
     def record(self) -> Iterator[tuple[str, Array]]:
         from nexus_edge.parity.vlm.goldens import record

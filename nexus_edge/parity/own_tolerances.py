@@ -1,0 +1,29 @@
+"""A user's own tolerances: a TOML file like tolerances.toml, whose entries come after that one's and so win."""
+
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+from nexus_edge._text import read_text
+from nexus_edge.errors import InputError
+from nexus_edge.parity.tolerances import Tolerances, TolerancesError, load, parse
+
+
+def with_own(path: Path) -> Tolerances:
+    """The package's tolerances and, behind them, those of a file.
+
+    Raises:
+        InputError: naming the file, and the entry that is wrong
+    """
+    try:
+        own = parse(tomllib.loads(read_text(path)), str(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except TolerancesError as error:
+        raise InputError(str(error)) from error
+    except ValueError as error:  # tomllib's own, and of a text that is none
+        raise InputError(f"{path}: is no TOML: {error}") from error
+    if not own.entries and not own.near_ties:
+        raise InputError(f"{path}: has no [[gate]] and no [[near_tie]]; see nexus_edge/parity/tolerances.toml")
+    packaged = load()
+    return replace(packaged, entries=packaged.entries + own.entries, near_ties=packaged.near_ties + own.near_ties)

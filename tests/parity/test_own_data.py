@@ -1,0 +1,155 @@
+"""A user's own examples and tolerances: what they gate, and what is refused before any work begins."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nexus_edge.assets.heldout import held_out_questions
+from nexus_edge.assets.heldout_crops import held_out_pictures
+from nexus_edge.bundle import Bundle
+from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.errors import InputError
+from nexus_edge.parity import ladder
+from nexus_edge.parity.ladder import make_lab
+from nexus_edge.parity.own_data import in_words, read
+from nexus_edge.parity.own_tolerances import with_own
+from nexus_edge.parity.vlm.own_data import normal
+
+ENTRY = """
+[[gate]]
+rung = "eval"
+stage = "own *"
+metric = "{metric}"
+limit = {limit}
+reason = "ours"
+"""
+
+
+def write(path: Path, lines: list[dict[str, Any]]) -> Path:
+    path.write_text("\n".join(json.dumps(line) for line in lines) + "\n", "utf-8")
+    return path
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    asked = held_out_questions()[:6]
+    lines = [
+        {"image": str(one.picture), "question": one.question, "answers": [one.answer.upper() + "."]} for one in asked
+    ]
+    return write(tmp_path / "questions.jsonl", lines)
+
+
+def climb(bundle: Bundle, checkpoint: Checkpoint, path: Path, *, answers: bool, own: Path | None = None) -> Any:
+    lab = make_lab(bundle, checkpoint)
+    lab.examples = read(path, answers=answers)
+    if own is not None:
+        lab.tolerances, lab.own_tolerances = with_own(own), str(own)
+    return ladder.climb(lab, ())
+
+
+def test_questions_of_ones_own(healthy: Bundle, checkpoint: Checkpoint, questions: Path) -> None:
+    report = climb(healthy, checkpoint, questions, answers=True)
+    (check,) = report.rungs[0].checks
+    assert check.measures["items"] == 6
+    assert check.measures["exact_match_reference"] >= 5 / 6, "the embedded checkpoint was trained to answer these"
+    assert check.gate is not None and check.gate.metric == "exact_match_drop"
+    (note,) = report.rungs[0].notes
+    assert note.startswith("onnx: ") and "Wilson" in note
+
+
+def test_answers_that_the_user_calls_wrong(
+    healthy: Bundle, checkpoint: Checkpoint, questions: Path, tmp_path: Path
+) -> None:
+    """What all rungs would read wrongly together shows in the number itself, which an own tolerance can gate."""
+    lines = [json.loads(line) | {"answers": ["a zebra"]} for line in questions.read_text("utf-8").splitlines()]
+    wrong = write(tmp_path / "wrong.jsonl", lines)
+    report = climb(healthy, checkpoint, wrong, answers=True)
+    assert report.rungs[0].checks[0].measures["exact_match_reference"] == 0
+    own = tmp_path / "own.toml"
+    own.write_text(ENTRY.format(metric="exact_match", limit=0.8), "utf-8")
+    report = climb(healthy, checkpoint, wrong, answers=True, own=own)
+    assert report.verdict == "rejected"
+    assert report.tolerances == str(own) and report.summary["tolerances"] == str(own)
+
+
+def test_labels_of_ones_own(healthy_dual: Bundle, biomedclip_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    cells = held_out_pictures().cells
+    chosen = [cell for label in held_out_pictures().labels for cell in [c for c in cells if c.label == label][:3]]
+    path = write(tmp_path / "cells.jsonl", [{"image": str(cell.path), "label": cell.label} for cell in chosen])
+    report = climb(healthy_dual, biomedclip_checkpoint, path, answers=False)
+    (check,) = report.rungs[0].checks
+    assert check.measures["items"] == 9
+    assert check.measures["accuracy_reference"] >= 8 / 9
+    assert check.status == "passed"
+
+
+def test_without_a_checkpoint_it_is_not_run(healthy: Bundle, checkpoint: Checkpoint, questions: Path) -> None:
+    lab = make_lab(healthy, checkpoint)
+    lab.checkpoint, lab.examples = "no checkpoint: it is gone", read(questions, answers=True)
+    report = ladder.climb(lab, ())
+    assert report.missing == ("eval was not run: no checkpoint: it is gone",)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("{", "is no valid JSON"),
+        ('{"image": "nowhere.png", "question": "q", "answers": ["a"]}', "nowhere.png is not there"),
+        ('{"image": "text.png", "question": "q", "answers": ["a"]}', "text.png"),
+        ('{"image": "text.png", "question": "q"}', "has no answers"),
+        ('{"image": "text.png", "qestion": "q", "answers": ["a"]}', "qestion"),
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path: Path, line: str, problem: str) -> None:
+    (tmp_path / "text.png").write_text("no image", "utf-8")
+    path = tmp_path / "mine.jsonl"
+    path.write_text("\n" + line + "\n", "utf-8")
+    with pytest.raises(InputError) as caught:
+        read(path, answers=True)
+    assert problem in str(caught.value) and "mine.jsonl" in str(caught.value) and "2" in str(caught.value)
+
+
+def test_one_label_is_no_choice(tmp_path: Path) -> None:
+    image = str(held_out_pictures().cells[0].path)
+    path = write(tmp_path / "one.jsonl", [{"image": image, "label": "cell"}] * 2)
+    with pytest.raises(InputError, match="one label only"):
+        read(path, answers=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("gate = 1", "mine.toml"),
+        ("[[gate]", "is no TOML"),
+        ("", r"no \[\[gate\]\]"),
+        (ENTRY.format(metric="exact_mach", limit=1), "exact_mach"),
+        (ENTRY.format(metric="exact_match", limit=-1), "limit is -1"),
+    ],
+)
+def test_wrong_tolerances_are_refused(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(InputError, match=problem):
+        with_own(path)
+
+
+def test_later_entries_win(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(ENTRY.format(metric="exact_match_drop", limit=0.5), "utf-8")
+    own = with_own(path)
+    gate = own.gate("eval", "own questions", "onnx", "int4", "real")
+    assert gate is not None and (gate.limit, gate.reason) == (0.5, "ours")
+    assert own.gate("P0", "files", "onnx", "int4", "real") is not None, "the others are as they were"
+
+
+def test_intervals_are_in_the_sentence() -> None:
+    """Wilson's of 8 of 10 is 49.0 to 94.3 %: R. G. Newcombe, Statistics in Medicine 17 (1998), method 3."""
+    text = in_words("onnx", [True] * 8 + [False] * 2, [True] * 9 + [False])
+    assert "8 of 10 (49.0% to 94.3%)" in text and "1 lost, 0 won" in text
+
+
+def test_what_counts_as_the_same_answer() -> None:
+    assert normal(" A  Fracture.\n") == normal("a fracture")
+    assert normal("a fracture!") != normal("a fracture")
