@@ -66,6 +66,7 @@ def main() -> None:
     with prepared() as out:
         try:
             # Not standalone: typer would print its own errors over several lines. It turns Ctrl-C into a returned code.
+            completion.prepare(NAME)
             code = build_app()(standalone_mode=False, prog_name=NAME)
             _flush(out)
         except BrokenPipeError:

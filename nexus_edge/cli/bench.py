@@ -111,7 +111,7 @@ def _columns(measured: "list[Measurement]") -> dict[str, list[float]]:
     }
 
 
-def _print_table(result: Mapping[str, object]) -> None:
+def _print_table(result: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 

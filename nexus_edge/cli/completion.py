@@ -10,12 +10,19 @@ from nexus_edge.errors import InputError
 SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 
 
+def prepare(program: str) -> None:
+    """Where a shell asks for completions, let typer answer it in the shell's own way."""
+    if _variable(program) in os.environ:
+        from typer._completion_classes import completion_init
+
+        completion_init()
+
+
 def show(program: str) -> None:
     """Print the script of this shell."""
     from typer._completion_shared import get_completion_script
 
-    variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
-    typer.echo(get_completion_script(prog_name=program, complete_var=variable, shell=this_shell()))
+    typer.echo(get_completion_script(prog_name=program, complete_var=_variable(program), shell=this_shell()))
 
 
 def install(program: str) -> None:
@@ -24,6 +31,11 @@ def install(program: str) -> None:
 
     shell, path = write(shell=this_shell(), prog_name=program)
     typer.echo(f"{path}: completion for {shell}; it works in new terminals")
+
+
+def _variable(program: str) -> str:
+    """What a script of completion sets when it asks."""
+    return f"_{program.replace('-', '_').upper()}_COMPLETE"
 
 
 def this_shell() -> str:

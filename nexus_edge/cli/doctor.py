@@ -2,12 +2,15 @@
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nexus_edge.cli.answers import say
 from nexus_edge.cli.bundle_facts import readable
+
+if TYPE_CHECKING:
+    from nexus_edge.cli.checkup import Checkup
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
@@ -15,9 +18,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSO
 
     A missing extra is no problem: the command that brings it is printed.
     """
-    from nexus_edge.cli import checkup
+    from nexus_edge.cli.checkup import examine
 
-    found = checkup.examine()
+    found = examine()
     if as_json:
         typer.echo(json.dumps(asdict(found)))
     else:
@@ -31,7 +34,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSO
         raise typer.Exit(2)
 
 
-def _rows(found: "checkup.Checkup") -> list[tuple[str, str]]:  # noqa: F821  imported in `doctor` alone
+def _rows(found: "Checkup") -> list[tuple[str, str]]:
     memory = "unknown here" if found.memory_bytes is None else readable(found.memory_bytes)
     free = "" if found.memory_free_bytes is None else f", {readable(found.memory_free_bytes)} free"
     rows = [

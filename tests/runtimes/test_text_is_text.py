@@ -10,7 +10,7 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.errors import PromptError
 from nexus_edge.processing.phi3_v import preprocess_images
 from nexus_edge.runtimes import VLM, EngineOptions, GenerationOptions, load
-from nexus_edge.runtimes.context import Tokens
+from nexus_edge.runtimes.context import Context, Tokens
 from nexus_edge.runtimes.pictures import PictureCache
 
 RED, BLUE = Image.new("RGB", (672, 672), "red"), Image.new("RGB", (336, 100), "blue")
@@ -107,5 +107,6 @@ def test_image_n_stands_at_tag_n(golden_bundle: Callable[..., Bundle], engine: s
         expected = model.engine.encode_picture(pixels, sizes)
         # One picture through one graph twice: the same kernels on the same numbers, so equal to the bit.
         np.testing.assert_array_equal(one.features[negative == -number], expected)
-    logits = [model._context.load(sequence)[0].copy() for sequence in (one, other)]
-    np.testing.assert_array_equal(*logits)
+    # Two caches that begin empty get the same numbers in the same chunks; float32 noise is what may remain.
+    logits = [Context(model.engine, model.limits.rope_limit).load(sequence)[0].copy() for sequence in (one, other)]
+    np.testing.assert_allclose(*logits, rtol=0, atol=1e-4)
