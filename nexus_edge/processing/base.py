@@ -6,9 +6,9 @@ from typing import NotRequired, Protocol, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from nexus_edge.processing.images import Picture
 from nexus_edge.processing.prompt import Message
 from nexus_edge.processing.segments import Prompt
+from nexus_edge.processing.sources import Picture
 from nexus_edge.processing.tokenizer import StreamDecoder
 
 
@@ -31,7 +31,7 @@ class Processor(Protocol):
     def stop_ids(self) -> tuple[int, ...]:
         """Ids that end a turn."""
 
-    def __call__(self, prompt: str | Prompt, images: Sequence[Picture] | None = None) -> ModelInputs:
+    def __call__(self, prompt: str | Prompt, images: Picture | Sequence[Picture] | None = None) -> ModelInputs:
         """The inputs of one prompt, of the chat template or written out whole; raises PromptError or ImageError."""
 
     def apply_chat_template(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> Prompt:
@@ -61,7 +61,7 @@ class DualProcessor(Protocol):
     def context_length(self) -> int:
         """Ids per text, special tokens included."""
 
-    def images(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
+    def images(self, pictures: Picture | Sequence[Picture]) -> NDArray[np.float32]:
         """[pictures, 3, image_size, image_size]; raises ImageError."""
 
     def texts(self, texts: Sequence[str]) -> NDArray[np.int64]:

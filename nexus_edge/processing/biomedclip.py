@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nexus_edge.errors import CheckpointError, ImageError, PromptError
+from nexus_edge.errors import CheckpointError, PromptError
 from nexus_edge.processing.centre_crop import centre_crop
 from nexus_edge.processing.folder import named_folder, read_json
-from nexus_edge.processing.images import Picture, open_image, to_rgb
+from nexus_edge.processing.images import open_image, to_rgb
 from nexus_edge.processing.normalise import CLIP_MEAN, CLIP_STD, Rgb, normalisation_table, read_mean_std
+from nexus_edge.processing.sources import Picture, as_pictures, name_of
 from nexus_edge.processing.word_pieces import WordPieceTokenizer
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
@@ -69,19 +70,18 @@ class BiomedClipProcessor:
             RESAMPLING[interpolation],
         )
 
-    def images(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
+    def images(self, pictures: Picture | Sequence[Picture]) -> NDArray[np.float32]:
         """Pixels for the image tower: [pictures, 3, image_size, image_size]; raises ImageError.
 
         Bit for bit open_clip's transform of the same Pillow image, with two exceptions where that would show the model
         another picture than the one a person sees: EXIF orientation is applied, and 16-bit grey keeps its high byte
         instead of turning white.
         """
-        if isinstance(pictures, str | bytes | Path | Image.Image | np.ndarray):
-            raise ImageError("pictures is a single picture; give a list of pictures")
+        given = as_pictures(pictures)
         table = normalisation_table(self.mean, self.std)
-        pixels = np.empty((len(pictures), 3, self.image_size, self.image_size), dtype=np.float32)
-        for index, picture in enumerate(pictures):
-            name = str(picture) if isinstance(picture, str | Path) else f"picture {index + 1}"
+        pixels = np.empty((len(given), 3, self.image_size, self.image_size), dtype=np.float32)
+        for index, picture in enumerate(given):
+            name = name_of(picture, f"image {index + 1}")
             cropped = centre_crop(open_image(picture, name), self.image_size, self.resample, name)
             values = np.asarray(to_rgb(cropped, name))
             for channel in range(3):

@@ -1,4 +1,4 @@
-"""DICOM files to 8-bit pictures, as a viewer shows them when it opens the file; needs the extra `dicom`."""
+"""DICOM files to 8-bit images, as a viewer shows them when it opens the file; needs the extra `dicom`."""
 
 import struct
 from typing import BinaryIO
@@ -16,12 +16,16 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from nexus_edge.errors import ImageError
+from nexus_edge.processing.dicom_pixel_shape import with_square_pixels
+from nexus_edge.processing.dicom_slide import assembled, is_tiled
 from nexus_edge.processing.dicom_window import grey_levels
-from nexus_edge.processing.images import MAX_PIXELS
+from nexus_edge.processing.images import check_size
+from nexus_edge.processing.levels import high_byte
+from nexus_edge.processing.partial import warn_of_more
 
 # Where enhanced multi-frame files keep what older ones have at the top (PS3.3 C.7.6.16).
 FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-DISPLAY_GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
+DISPLAY_GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence", "PixelMeasuresSequence")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")  # pydicom makes RGB of each of them
 
 # What pydicom raises on damaged files, seen over 400,000 of them; for most of the damage it has no error of its own.
@@ -43,15 +47,22 @@ DAMAGE = (
 
 
 def read_dicom(file: BinaryIO, name: str) -> Image.Image:
-    """The first frame of a file, in mode L or RGB; raises ImageError.
+    """The image of a file in mode L or RGB; raises ImageError.
 
-    Grey goes through the file's modality LUT or rescale, then through its VOI LUT or its first window; without either,
-    its darkest pixel is black and its brightest white. MONOCHROME1 is inverted, so that bone is white as elsewhere.
+    Grey goes through the file's modality LUT or rescale, then through its VOI LUT or its first window. Without either,
+    samples of up to 8 bits that are not rescaled are levels already, and of others the darkest is black and the
+    brightest white. MONOCHROME1 is inverted, so that bone is white as elsewhere; padding is black and counts for
+    neither end. Pixels that are not square are made so. The tiles of a whole slide are put together; of other frames
+    the first is read, with a `PartialImageWarning`. Overlays and presentation states are not drawn.
     """
     try:
         header = _header(file, name)
-        pixels = pixel_array(file, index=0)
-        return Image.fromarray(_eight_bits(pixels, header, name))
+        if is_tiled(header):
+            pixels = assembled(file, header, name)
+        else:
+            pixels = pixel_array(file, index=0)
+            warn_of_more(int(header.get("NumberOfFrames") or 1), "frames", name)
+        return with_square_pixels(Image.fromarray(_eight_bits(pixels, header, name)), header, name)
     except InvalidDicomError as error:
         raise ImageError(f"{name} ends like a DICOM file but has no DICM at byte 128; export it again") from error
     except DAMAGE as error:
@@ -84,9 +95,9 @@ def _header(file: BinaryIO, name: str) -> Dataset:
             for key in DISPLAY_GROUPS:
                 for item in group.get(key, [])[:1]:
                     header.update(item)
-    width, height = int(header.Columns), int(header.Rows)
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{name}: {width}x{height} is more than {MAX_PIXELS:,} pixels; make it smaller first")
+    check_size(int(header.Columns), int(header.Rows), name)
+    if "BitsStored" not in header or "PhotometricInterpretation" not in header:
+        raise ImageError(f"{name} has fractions for pixels, or does not say what they are; save it with whole numbers")
     return header
 
 
@@ -100,11 +111,11 @@ def _eight_bits(pixels: NDArray[np.integer], header: Dataset, name: str) -> NDAr
     if not 1 <= bits <= 16 or pixels.dtype.kind not in "iu":
         raise ImageError(f"{name}: its pixels are {pixels.dtype} of {bits} bits; at most 16 whole bits are read")
     if kind in ("MONOCHROME1", "MONOCHROME2"):
-        levels = grey_levels(pixels, bits, header, name)
-        return levels if kind == "MONOCHROME2" else 255 - levels
+        return grey_levels(pixels, bits, header, name)
     if kind == "PALETTE COLOR":
         pixels = apply_color_lut(pixels, header)[:, :, :3]
-        bits = 8 * pixels.dtype.itemsize
+        # Some writers put 8-bit entries into tables of 16, where they would all be black.
+        bits = 8 if pixels.max() <= 255 else 8 * pixels.dtype.itemsize
     elif kind not in COLOURS:
         raise ImageError(f"{name}: colours of the kind {kind!r:.40} are not known here; save it as RGB or MONOCHROME2")
-    return (pixels >> max(bits - 8, 0)).astype(np.uint8)
+    return high_byte(pixels, bits)

@@ -16,10 +16,12 @@ def grey_levels(pixels: NDArray[np.integer], bits: int, header: Dataset, name: s
 
     There are at most 65,536 stored values, so the arithmetic is done once for each and looked up for each pixel.
     """
-    index = pixels.astype(np.uint16) & np.uint16(2**bits - 1)  # older files hold overlays in the other bits
+    below = max(int(header.get("HighBit", bits - 1)) + 1 - bits, 0)  # other bits than the highest: older files
+    index = (pixels.astype(np.uint16) >> below) & np.uint16(2**bits - 1)  # hold overlays there
     stored = np.arange(2**bits)
     if header.PixelRepresentation == 1:
         stored[2 ** (bits - 1) :] -= 2**bits  # two's complement
+    is_padding = _padding(stored, header)
     with np.errstate(invalid="ignore", over="ignore"):  # the next line says it better
         values = np.asarray(apply_modality_lut(stored, header), dtype=np.float64)
     if not np.isfinite(values).all():
@@ -29,11 +31,30 @@ def grey_levels(pixels: NDArray[np.integer], bits: int, header: Dataset, name: s
         table = _voi_table(values, header)
     elif centre is not None and width is not None:
         table = _window(values, centre, width, str(header.get("VOILUTFunction") or "LINEAR").upper(), name)
+    elif bits <= 8 and np.array_equal(values, np.arange(2**bits)):
+        table = values / (2**bits - 1)
     else:
-        used = values[np.bincount(index.ravel(), minlength=len(values)) > 0]
-        table = (values - used.min()) / (float(np.ptp(used)) or 1.0)
+        used = values[(np.bincount(index.ravel(), minlength=len(values)) > 0) & ~is_padding]
+        if not len(used) or np.ptp(used) == 0:
+            raise ImageError(
+                f"{name} has one value in all its pixels and no window to say how bright it is; leave it out"
+            )
+        table = (values - used.min()) / float(np.ptp(used))
     levels: NDArray[np.uint8] = np.rint(table.clip(0, 1) * 255).astype(np.uint8)
+    if header.PhotometricInterpretation == "MONOCHROME1" or header.get("PresentationLUTShape") == "INVERSE":
+        levels = 255 - levels
+    levels[is_padding] = 0
     return levels[index]
+
+
+def _padding(stored: NDArray[np.integer], header: Dataset) -> NDArray[np.bool_]:
+    """Which stored values are background (PS3.3 C.7.5.1.1.2): one, or all between two."""
+    ends = [_first(header.get(key)) for key in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    given = [end for end in ends if end is not None]
+    if ends[0] is None:
+        return np.zeros(len(stored), np.bool_)
+    found: NDArray[np.bool_] = (stored >= min(given)) & (stored <= max(given))
+    return found
 
 
 def _first(value: object) -> float | None:

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from nexus_edge.errors import CheckpointError, ImageError, InputError, PromptError
+from nexus_edge.errors import CheckpointError, InputError, PromptError
 from nexus_edge.processing import prompt as phi3_prompt
 from nexus_edge.processing.base import ModelInputs
 from nexus_edge.processing.folder import read_json
 from nexus_edge.processing.hd_transform import CROP, TOKENS_PER_SIDE, HdGeometry, hd_geometry, hd_transform
-from nexus_edge.processing.images import Picture, load_image
+from nexus_edge.processing.images import load_image
 from nexus_edge.processing.normalise import CLIP_MEAN, CLIP_STD, Rgb, normalisation_table, read_mean_std
 from nexus_edge.processing.resize import resize_bicubic
 from nexus_edge.processing.segments import Prompt
+from nexus_edge.processing.sources import Picture, as_pictures, name_of
 from nexus_edge.processing.stop_ids import read_stop_ids
 from nexus_edge.processing.tokenizer import StreamDecoder, Tokenizer
 
@@ -36,7 +36,7 @@ def preprocess_images(
     pixel_values = np.zeros((len(images), num_crops + 1, 3, CROP, CROP), dtype=np.float32)
     geometries = []
     for index, (picture, views) in enumerate(zip(images, pixel_values, strict=True)):
-        name = str(picture) if isinstance(picture, str | Path) else f"picture {index + 1}"
+        name = name_of(picture, f"image {index + 1}")
         image = load_image(picture, name)
         geometry = hd_geometry(*image.size, num_crops, name)
         _fill_views(views, hd_transform(image, geometry), geometry, table)
@@ -88,7 +88,7 @@ class Phi3VProcessor:
         mean, std = read_mean_std(config, ("image_mean", "image_std"), source)
         return cls(tokenizer, tuple(dict.fromkeys(stops + read_stop_ids(folder, tokenizer))), num_crops, mean, std)
 
-    def __call__(self, prompt: str | Prompt, images: Sequence[Picture] | None = None) -> ModelInputs:
+    def __call__(self, prompt: str | Prompt, images: Picture | Sequence[Picture] | None = None) -> ModelInputs:
         """The inputs of one prompt and its pictures: tag N, or place N, is picture N, in whatever order they come.
 
         The authors' model puts the first picture at the first tag, whatever its number. So the rows of pixels follow
@@ -104,9 +104,7 @@ class Phi3VProcessor:
         """
         if not isinstance(prompt, str | Prompt):
             raise PromptError(f"the prompt is a {type(prompt).__name__}; give one text per call")
-        if isinstance(images, str | bytes | Image.Image | np.ndarray):
-            raise ImageError("images is a single picture; give a list of pictures")
-        pictures = [] if images is None else images
+        pictures = as_pictures(images)
         numbers, encode_with = self._read(prompt, len(pictures))
         if not pictures:
             return _as_inputs(encode_with([]))

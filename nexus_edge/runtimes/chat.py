@@ -7,6 +7,7 @@ from nexus_edge.processing import Processor
 from nexus_edge.processing.images import Picture, load_image
 from nexus_edge.processing.prompt import ImagePart, Message, TextPart
 from nexus_edge.processing.segments import Prompt
+from nexus_edge.processing.sources import as_pictures
 from nexus_edge.runtimes.generation import GenerationOptions
 
 
@@ -40,7 +41,7 @@ class ChatSession:
         """Forget all turns and pictures; the system message stays."""
         self._messages, self._images = list(self._system), []
 
-    def send(self, text: str, images: Sequence[Picture] = ()) -> Iterator[str]:
+    def send(self, text: str, images: Picture | Sequence[Picture] = ()) -> Iterator[str]:
         """The answer to a next turn with its pictures, in pieces.
 
         Texts are text: neither `text` nor an answer of an earlier turn can hold a control token or the place of a
@@ -52,7 +53,7 @@ class ChatSession:
             PromptError: the conversation does not fit into the context any more
             ImageError: a picture cannot be read
         """
-        loaded = [load_image(image, f"picture {index + 1}") for index, image in enumerate(images)]
+        loaded = [load_image(image, f"image {index + 1}") for index, image in enumerate(as_pictures(images))]
         content: list[TextPart | ImagePart] = [
             *[ImagePart(type="image")] * len(loaded),
             TextPart(type="text", text=text),

@@ -10,6 +10,7 @@ from nexus_edge.bundle import Bundle, DualEncoderInfo
 from nexus_edge.errors import BundleError, ImageError, InputError
 from nexus_edge.processing import DualProcessor
 from nexus_edge.processing.images import Picture
+from nexus_edge.processing.sources import as_pictures, is_data_uri, is_picture
 from nexus_edge.runtimes.classification import Classification
 from nexus_edge.runtimes.dual_engine import IMAGE, TEXT, DualEngine, Progress, has_graph, silent
 from nexus_edge.runtimes.engine import Floats
@@ -43,12 +44,12 @@ class DualEncoder:
         self._newest: LabelBank | None = None
 
     def embed_images(
-        self, pictures: Sequence[Picture], *, batch_size: int = BATCH, progress: Progress = silent
+        self, pictures: Picture | Iterable[Picture], *, batch_size: int = BATCH, progress: Progress = silent
     ) -> Floats:
         """L2-normalised embeddings float32 [pictures, dim].
 
         Args:
-            pictures: paths, bytes, PIL images or uint8 arrays; decoded a few at a time, however many there are
+            pictures: one or several of what `Picture` allows; decoded a few at a time, however many there are
             batch_size: pictures that run through the tower together
             progress: called with the number of pictures done and that of all
 
@@ -56,22 +57,24 @@ class DualEncoder:
             ImageError: a picture cannot be read; `stream_images` goes on behind it
         """
         rows: list[Floats] = []
-        progress(0, len(pictures))
-        for batch in self.stream_images(pictures, batch_size):
+        given = as_pictures(pictures)
+        progress(0, len(given))
+        for batch in self.stream_images(given, batch_size):
             for result in batch:
                 if isinstance(result, ImageError):
                     raise result
                 rows.append(result)
-            progress(len(rows), len(pictures))
+            progress(len(rows), len(given))
         return np.stack(rows) if rows else np.zeros((0, self.info.embed_dim), np.float32)
 
     def stream_images(
-        self, pictures: Iterable[Picture], batch_size: int = BATCH
+        self, pictures: Picture | Iterable[Picture], batch_size: int = BATCH
     ) -> Iterator[list[Floats | ImageError]]:
         """The embedding [dim] of each picture, or the error that says why it cannot be read, batch by batch."""
         _check_batch(batch_size)
         batch: list[Floats | ImageError] = []
-        for pixels in prepared(self.processor, pictures, ahead=2 * batch_size):
+        given = [pictures] if is_picture(pictures) else pictures
+        for pixels in prepared(self.processor, given, ahead=2 * batch_size):
             batch.append(pixels)
             if len(batch) == batch_size:
                 yield self._embed_batch(batch)
@@ -146,7 +149,7 @@ class DualEncoder:
         """How probable each label is: softmax of logit_scale times the cosines.
 
         Args:
-            images: one picture, or a list or tuple of them
+            images: one of what `Picture` allows, or several
             labels: words or phrases, a set with its own templates, or a label bank, which needs no text tower
             templates: see `label_bank`
 
@@ -158,9 +161,9 @@ class DualEncoder:
             ImageError: a picture cannot be read
         """
         bank = self._bank(labels, templates)
-        if isinstance(images, Sequence) and not isinstance(images, str | bytes):
-            return [self.compare(embedding, bank) for embedding in self.embed_images(images)]
-        return self.compare(self.embed_images([images])[0], bank)
+        if is_picture(images):
+            return self.compare(self.embed_images(images)[0], bank)
+        return [self.compare(embedding, bank) for embedding in self.embed_images(images)]
 
     def compare(self, embedding: Floats, bank: LabelBank) -> Classification:
         """What `classify` says of a picture whose embedding [dim] is known."""
@@ -170,7 +173,7 @@ class DualEncoder:
         """The pictures of an index that fit a text, or resemble a picture, best first.
 
         Args:
-            query: a str is a text; a picture is a Path, bytes, a PIL image or an array
+            query: a str is a text, unless it is a data URI; an image is a Path, bytes, or else what `Picture` allows
             index: one that this model's image tower made, or its file
             top_k: most hits
 
@@ -181,7 +184,10 @@ class DualEncoder:
         """
         opened = index if isinstance(index, PictureIndex) else PictureIndex.load(index)
         opened.check(self.info, self.name)
-        rows = self.embed_texts([query]) if isinstance(query, str) else self.embed_images([query])
+        if isinstance(query, str) and not is_data_uri(query):
+            rows = self.embed_texts([query])
+        else:
+            rows = self.embed_images(query)
         return opened.nearest(rows[0], top_k)
 
     def _bank(self, labels: Sequence[str] | PromptSet | LabelBank, templates: Sequence[str]) -> LabelBank:

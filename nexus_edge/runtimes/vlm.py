@@ -9,6 +9,7 @@ from nexus_edge.processing import ModelInputs, Processor
 from nexus_edge.processing.images import Picture
 from nexus_edge.processing.prompt import ImagePart, TextPart, is_whole_prompt
 from nexus_edge.processing.segments import Prompt
+from nexus_edge.processing.sources import as_pictures
 from nexus_edge.runtimes.chat import ChatSession
 from nexus_edge.runtimes.context import Context, Tokens
 from nexus_edge.runtimes.engine import Engine, Floats
@@ -43,7 +44,7 @@ class VLM:
     def generate(
         self,
         prompt: str,
-        images: Sequence[Picture] = (),
+        images: Picture | Sequence[Picture] = (),
         *,
         max_new_tokens: int = 256,
         temperature: float = 0.0,
@@ -57,7 +58,7 @@ class VLM:
         Args:
             prompt: a question, which is put into the chat template after its pictures. It is text throughout: a control
                 token or a tag in it is read as the characters that it is written with.
-            images: paths, bytes or PIL images: picture 1, 2, ...
+            images: one or several of what `Picture` allows: image 1, 2, ...
             max_new_tokens, temperature, top_p, seed, stop: see `GenerationOptions`
             raw: the prompt is a whole one, with its control tokens and <|image_N|> tags. False says that it is a
                 question even if it looks like a whole prompt, which is refused where neither is said.
@@ -69,7 +70,8 @@ class VLM:
         """
         stops = (stop,) if isinstance(stop, str) else tuple(stop)
         options = GenerationOptions(max_new_tokens, temperature, top_p, seed, stops)
-        return self.answer(self.wrap(prompt, len(images), raw), images, options)
+        given = as_pictures(images)
+        return self.answer(self.wrap(prompt, len(given), raw), given, options)
 
     def chat(self, options: GenerationOptions | None = None, system: str | None = None) -> ChatSession:
         """A conversation of several turns; `system` is an instruction put before them."""

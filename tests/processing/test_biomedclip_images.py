@@ -150,7 +150,7 @@ def test_a_picture_that_cannot_be_read_is_named(processor: BiomedClipProcessor, 
     bad.write_bytes(b"\xff\xd8\xff\xe0 no picture")
     with pytest.raises(ImageError, match=r"bad\.jpg cannot be read"):
         processor.images([good, bad])
-    with pytest.raises(ImageError, match="picture 2 cannot be read"):
+    with pytest.raises(ImageError, match="image 2 cannot be read"):
         processor.images([good, bad.read_bytes()])
     with pytest.raises(ImageError, match="give a list of pictures"):
         processor.images(bad)  # type: ignore[arg-type]

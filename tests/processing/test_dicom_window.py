@@ -88,7 +88,8 @@ def test_windows_are_pydicoms(
 def test_without_a_window_the_pixels_span_black_to_white() -> None:
     assert grey(line(-100, 0, 100)).tolist() == [[0, 128, 255]]
     assert grey(line(1000, 3000, kind=np.uint16), 12).tolist() == [[0, 255]]
-    assert grey(line(7, 7)).tolist() == [[0, 0]]  # nothing to span
+    with pytest.raises(ImageError, match="one value in all its pixels and no window"):
+        grey(line(7, 7))  # nothing to span
 
 
 @pytest.mark.parametrize("empty", [{"WindowCenter": None, "WindowWidth": None}, {"WindowCenter": 5}])

@@ -14,6 +14,7 @@ from PIL import Image
 
 from nexus_edge.errors import ImageError
 from nexus_edge.processing.images import MAX_PIXELS, UPRIGHT, load_image
+from nexus_edge.processing.partial import PartialImageWarning
 
 SCENE = np.random.default_rng(7).integers(0, 256, (5, 9, 3), dtype=np.uint8)
 ORIENTATION = 0x0112
@@ -77,7 +78,7 @@ def test_wide_grey_with_8_bit_values_stays(mode: str) -> None:
 
 @pytest.mark.parametrize(("mode", "value"), [("I", -1), ("I", 65536), ("F", 256.0), ("F", float("nan"))])
 def test_wide_grey_of_unknown_range_is_refused(mode: str, value: float) -> None:
-    with pytest.raises(ImageError, match=f"mode {mode}"):
+    with pytest.raises(ImageError, match="have no known range"):
         load_image(Image.new(mode, (2, 2), value))
 
 
@@ -111,7 +112,7 @@ def test_rotated_phone_picture_stands_up() -> None:
 def test_turned_pictures_of_other_modes_stand_up(mode: str) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6
-    image = Image.fromarray(np.full((2, 3), 9000, np.uint16)) if mode == "I;16" else Image.new(mode, (3, 2))
+    image = Image.fromarray(np.full((2, 3), 60_000, np.uint16)) if mode == "I;16" else Image.new(mode, (3, 2))
     assert load_image(encoded(image, "TIFF", exif=exif)).size == (2, 3)
 
 
@@ -126,7 +127,8 @@ def test_damaged_exif_does_not_lose_the_picture() -> None:
 def test_first_frame_of_an_animation() -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("blue", "red")]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert np.asarray(load_image(data))[0, 0].tolist() == [0, 0, 255]
+    with pytest.warns(PartialImageWarning, match="image has 2 frames; the first is read"):
+        assert np.asarray(load_image(data))[0, 0].tolist() == [0, 0, 255]
 
 
 def test_the_given_picture_is_not_changed() -> None:
@@ -167,7 +169,7 @@ def test_what_is_no_picture_is_named(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("kind", ["EPS", "TGA", "ICO"])
 def test_formats_beyond_the_plain_ones_are_not_even_opened(kind: str) -> None:
-    with pytest.raises(ImageError, match="its format is none of those"):
+    with pytest.raises(ImageError, match=r"is PostScript, which is not read|it is no image, or of another format"):
         load_image(encoded(Image.new("RGB", (16, 16)), kind))
 
 
@@ -184,9 +186,9 @@ def test_truncated_picture_is_named(tmp_path: Path) -> None:
     [
         ("missing.png", "missing.png: no such file"),
         (".", "no such file"),
-        (None, "picture is a NoneType"),
+        (None, "image is a NoneType"),
         (np.zeros((2, 2, 3), np.float32), "uint8"),
-        (np.zeros((2, 2, 2), np.uint8), "3 or 4 channels"),
+        (np.zeros((2, 2, 2), np.uint8), "1, 3 or 4 channels"),
         (np.zeros((0, 4, 3), np.uint8), "no pixels"),
     ],
 )

@@ -73,7 +73,7 @@ def test_crops_below_one_are_refused() -> None:
 
 
 def test_the_wrong_picture_of_several_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"^picture 2 cannot be read"):
+    with pytest.raises(ImageError, match=r"^image 2 cannot be read"):
         preprocess_images([GREY, b"nonsense"], 1)
     with pytest.raises(ImageError, match=r"gone\.png: no such file"):
         preprocess_images([GREY, tmp_path / "gone.png"], 1)
@@ -110,9 +110,10 @@ def test_text_alone_has_no_pixels(processor: Phi3VProcessor, images: list | None
         ("<|image_1|>", None, PromptError),
         ("no tag", [GREY], PromptError),
         (["two", "prompts"], None, PromptError),
-        ("<|image_1|>", GREY, ImageError),
         ("<|image_1|>", "scan.png", ImageError),
-        ("<|image_1|>", np.zeros((9, 9), np.uint8), ImageError),
+        ("<|image_1|>", np.zeros((9, 9), np.float32), ImageError),
+        ("<|image_1|>", {"image": GREY}, ImageError),
+        ("<|image_1|>", 5, ImageError),
         ("half a pair \ud83d", None, PromptError),
     ],
 )

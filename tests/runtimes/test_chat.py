@@ -64,7 +64,7 @@ def test_a_turn_that_fails_is_as_if_it_was_not_sent(vlm: VLM) -> None:
     before = chat.messages
     with pytest.raises(PromptError, match="the model's context"):
         chat.send("x" * 1000)
-    with pytest.raises(ImageError, match="picture 1 cannot be read"):
+    with pytest.raises(ImageError, match="image 1 cannot be read"):
         chat.send("Hi", [b"no picture"])
     assert chat.messages == before
     assert "".join(chat.send("Hi again"))
