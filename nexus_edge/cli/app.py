@@ -11,6 +11,7 @@ from nexus_edge import __version__
 from nexus_edge.cli import completion
 from nexus_edge.cli.commands import CONTEXT, LazyGroup
 from nexus_edge.cli.streams import Output, discard, prepared
+from nexus_edge.cli.warned import warned
 from nexus_edge.errors import InputError, NexusEdgeError
 
 NAME = "nexus-edge"
@@ -63,7 +64,7 @@ def main() -> None:
     An exception that nobody meant to raise keeps its traceback and exits with 1. With --json, stdout gets one object in
     any case: the result, or `{"error": ...}`.
     """
-    with prepared() as out:
+    with prepared() as out, warned():
         try:
             # Not standalone: typer would print its own errors over several lines. It turns Ctrl-C into a returned code.
             completion.prepare(NAME)

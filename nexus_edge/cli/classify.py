@@ -23,6 +23,7 @@ from nexus_edge.cli.towers import (
     open_model,
     printable,
     prompts_of,
+    report_left_out,
     report_skipped,
     split_bundle,
     warnings_said,
@@ -32,7 +33,7 @@ from nexus_edge.errors import ImageError, InputError
 if TYPE_CHECKING:
     from nexus_edge.bundle import Bundle
     from nexus_edge.runtimes import Classification, DualEncoder, LabelBank, PromptSet
-    from nexus_edge.runtimes.index import Skipped
+    from nexus_edge.runtimes.index import LeftOut, Skipped
 
 
 def classify(
@@ -63,7 +64,9 @@ def classify(
         raise InputError(f"top-k is {top_k}; it must be 1 or more")
     named, places = split_bundle(pictures, bundle)
     given = _given(labels, labels_file, bank, template)
-    files = index.find_pictures(places)
+    scanned = index.scan(places)
+    files = scanned.pictures
+    report_left_out(scanned, quiet=quiet)
     silent = quiet or as_json
     model = open_model(
         named,
@@ -90,7 +93,7 @@ def classify(
                     typer.echo(_line(*results[-1], top_k))
             progress(len(results) + len(skipped), len(files))
     if as_json:
-        typer.echo(_json(model, made, results, skipped, top_k))
+        typer.echo(_json(model, made, results, skipped, scanned.left_out, top_k))
     elif not quiet and len(results) > 1:
         counts = Counter(result.best for _, result in results)
         say(
@@ -152,6 +155,7 @@ def _json(
     bank: "LabelBank",
     results: "list[tuple[Path, Classification]]",
     skipped: "list[Skipped]",
+    left_out: "list[LeftOut]",
     top_k: int,
 ) -> str:
     return json.dumps(
@@ -168,5 +172,6 @@ def _json(
                 for path, result in results
             ],
             "skipped": [{"path": str(item.path), "reason": item.reason} for item in skipped],
+            "left_out": [{"path": str(item.path), "reason": item.reason} for item in left_out],
         }
     )

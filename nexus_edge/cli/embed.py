@@ -16,6 +16,7 @@ from nexus_edge.cli.towers import (
     Pictures,
     Quiet,
     open_model,
+    report_left_out,
     report_skipped,
     split_bundle,
 )
@@ -23,7 +24,7 @@ from nexus_edge.errors import InputError
 
 if TYPE_CHECKING:
     from nexus_edge.runtimes import DualEncoder
-    from nexus_edge.runtimes.index import Built
+    from nexus_edge.runtimes.index import Built, LeftOut
 
 
 def embed(
@@ -49,12 +50,14 @@ def embed(
     """
     import numpy as np
 
-    from nexus_edge.runtimes.index import PictureIndex, build_index, find_pictures
+    from nexus_edge.runtimes.index import PictureIndex, build_index, scan
 
     if out.suffix != ".npz":
         raise InputError(f"{out}: an index ends in .npz; choose another -o")
     named, places = split_bundle(pictures, bundle)
-    files = find_pictures(places)
+    scanned = scan(places)
+    files = scanned.pictures
+    report_left_out(scanned, quiet=quiet)
     before = PictureIndex.load(out) if out.exists() and not force else None
     silent = quiet or as_json
     model = open_model(
@@ -80,12 +83,20 @@ def embed(
         if not quiet:
             say(f"{out}.partial keeps what is done; the same command goes on from there")
         raise
-    _print_result(model, built, out, time.perf_counter() - started, as_json=as_json, quiet=quiet)
+    seconds = time.perf_counter() - started
+    _print_result(model, built, scanned.left_out, out, seconds, as_json=as_json, quiet=quiet)
     report_skipped(built.skipped, len(files), f", the others are in {out}", quiet=silent)
 
 
 def _print_result(
-    model: "DualEncoder", built: "Built", out: Path, seconds: float, *, as_json: bool, quiet: bool
+    model: "DualEncoder",
+    built: "Built",
+    left_out: "list[LeftOut]",
+    out: Path,
+    seconds: float,
+    *,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     if as_json:
         counts = {name: getattr(built, name) for name in ("embedded", "unchanged", "kept", "gone")}
@@ -97,6 +108,7 @@ def _print_result(
             "dim": built.index.embeddings.shape[1],
             **counts,
             "skipped": [{"path": str(item.path), "reason": item.reason} for item in built.skipped],
+            "left_out": [{"path": str(item.path), "reason": item.reason} for item in left_out],
             "seconds": seconds,
         }
         typer.echo(json.dumps(result))

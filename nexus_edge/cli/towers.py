@@ -16,7 +16,7 @@ from nexus_edge.errors import InputError
 if TYPE_CHECKING:
     from nexus_edge.bundle import Bundle
     from nexus_edge.runtimes import DualEncoder, PromptSet
-    from nexus_edge.runtimes.index import Skipped
+    from nexus_edge.runtimes.index import Found, Skipped
 
 BundleOption = Annotated[
     Path | None,
@@ -29,7 +29,10 @@ BundleOption = Annotated[
 ]
 Pictures = Annotated[
     list[Path],
-    typer.Argument(metavar="[BUNDLE] PICTURES...", help="Files and folders; a bundle may stand before them."),
+    typer.Argument(
+        metavar="[BUNDLE] PICTURES...",
+        help="Files and folders; a bundle may stand before them. In folders, images are told by their content.",
+    ),
 ]
 Labels = Annotated[str | None, typer.Option(metavar='"A,B,C"', help="Labels, between commas.")]
 LabelsFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Labels, one a line.")]
@@ -120,6 +123,14 @@ def warnings_said() -> Iterator[None]:
         warnings.simplefilter("always", TruncatedTextWarning)
         warnings.showwarning = lambda message, *where: say(f"warning: {message}", style="yellow")
         yield
+
+
+def report_left_out(found: "Found", *, quiet: bool) -> None:
+    """Say in one line what lies in the named folders and is no image."""
+    from nexus_edge.runtimes.index.folders import summary
+
+    if found.left_out and not quiet:
+        say(f"left out: {printable(summary(found.left_out))}")
 
 
 def report_skipped(skipped: "Sequence[Skipped]", pictures: int, where: str, *, quiet: bool) -> None:

@@ -8,7 +8,18 @@ sheet.py            hits as one picture, to look at
 """
 
 from nexus_edge.runtimes.index.build import Built, Skipped, build_index
-from nexus_edge.runtimes.index.folders import find_pictures
+from nexus_edge.runtimes.index.folders import Found, LeftOut, find_pictures, scan
 from nexus_edge.runtimes.index.picture_index import Hit, PictureIndex, Stamp
 
-__all__ = ["Built", "Hit", "PictureIndex", "Skipped", "Stamp", "build_index", "find_pictures"]
+__all__ = [
+    "Built",
+    "Found",
+    "Hit",
+    "LeftOut",
+    "PictureIndex",
+    "Skipped",
+    "Stamp",
+    "build_index",
+    "find_pictures",
+    "scan",
+]

@@ -1,12 +1,16 @@
 """Which pictures people mean."""
 
+import io
 import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from nexus_edge.errors import InputError
 from nexus_edge.runtimes import find_pictures
+from nexus_edge.runtimes.index import LeftOut, scan
+from nexus_edge.runtimes.index.folders import summary
 
 
 @pytest.fixture
@@ -49,9 +53,12 @@ def test_nothing_there_is_an_error(folder: Path) -> None:
     with pytest.raises(InputError, match=r"absent: no such file or folder"):
         find_pictures([folder, folder / "absent"])
     (folder / "empty").mkdir()
-    with pytest.raises(InputError, match=r"empty: no pictures there; they must end in .*\.dcm.*\.png"):
+    with pytest.raises(InputError, match=r"empty: no images there; name files or folders with images, of any ending"):
         find_pictures([folder / "empty"])
-    with pytest.raises(InputError, match="nothing: no pictures there"):
+    (folder / "empty" / "notes.txt").write_text("seen")
+    with pytest.raises(InputError, match=r"no images there, only 1 file that is no image \(notes.txt: a file of no"):
+        find_pictures([folder / "empty"])
+    with pytest.raises(InputError, match="nothing: no images there"):
         find_pictures([])
 
 
@@ -68,3 +75,53 @@ def test_a_folder_that_cannot_be_read_is_not_passed_over(folder: Path, monkeypat
         find_pictures([folder])
     with pytest.raises(InputError, match="cannot be read: File name too long"):
         find_pictures([Path("x" * 10_000)])
+
+
+def content(kind: str) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4), "red").save(file, kind)
+    return file.getvalue()
+
+
+def test_images_are_told_by_content_and_the_rest_is_named(tmp_path: Path) -> None:
+    dicom = bytes(128) + b"DICM"
+    sop_class = b"\x02\x00\x02\x00UI"
+    directory, report = b"1.2.840.10008.1.3.10", b"1.2.840.10008.5.1.4.1.1.88.11\0"
+    files = {
+        "a.jpg": content("JPEG"), "b.heic": content("JPEG"), "c.jfif": content("JPEG"), "d.svs": content("TIFF"),
+        "IM000001": dicom, "scan.png.bak": content("PNG"), "e": content("WEBP"), "f.txt": content("GIF"),
+        "real.heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "damaged.png": b"damaged", "empty.jpg": b"",
+        "DICOMDIR": dicom + sop_class + len(directory).to_bytes(2, "little") + directory,
+        "report": dicom + sop_class + len(report).to_bytes(2, "little") + report,
+        "labels.csv": b"a,b", "a.json": b"{}", "a.txt": b"a cell", "clip.mp4": b"\0\0\0\x18ftypisom\0\0\0\0",
+        "paper.pdf": b"%PDF-1.7", "scans.zip": b"PK\x03\x04", "page.jpg": b"<!DOCTYPE html><html>",
+        "pointer.jpg": b"version https://git-lfs.github.com/spec/v1\n", ".hidden.jpg": content("JPEG"),
+    }  # fmt: skip
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    found = scan([tmp_path])
+    assert names(found.pictures, tmp_path) == sorted(
+        ["a.jpg", "b.heic", "c.jfif", "d.svs", "IM000001", "scan.png.bak", "e", "f.txt", "real.heic", "damaged.png",
+         "empty.jpg", "pointer.jpg"]
+    )  # fmt: skip
+    assert {item.path.name: item.reason for item in found.left_out} == {
+        "DICOMDIR": "a DICOM directory", "report": "a DICOM report", "labels.csv": "a file of no known kind",
+        "a.json": "a file of no known kind", "a.txt": "a file of no known kind", "clip.mp4": "a video",
+        "paper.pdf": "PDF", "scans.zip": "ZIP", "page.jpg": "a web page",
+    }  # fmt: skip
+
+
+def test_what_was_left_out_is_one_line() -> None:
+    left = [LeftOut(Path("x") / name, "ZIP") for name in ("a", "b", "c", "d", "e")]
+    assert summary(left[:1]) == "1 file that is no image (a: ZIP)"
+    assert summary(left) == "5 files that are no images (a: ZIP, b: ZIP, c: ZIP, and 2 more)"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes there")
+def test_pipes_and_links_to_nothing_are_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(content("PNG"))
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "gone").symlink_to(tmp_path / "absent")
+    found = scan([tmp_path])
+    assert names(found.pictures, tmp_path) == ["a.png"]
+    assert {item.path.name: item.reason for item in found.left_out} == {"pipe": "no file", "gone": "a link to nothing"}
