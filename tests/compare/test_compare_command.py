@@ -23,7 +23,6 @@ def compare(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     """(arguments) -> exit code, stdout, stderr"""
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(app, "COMMANDS", ("compare",))
         monkeypatch.setattr("sys.argv", ["nexus-edge", "compare", *map(str, arguments)])
         with pytest.raises(SystemExit) as exit_:
             app.main()
