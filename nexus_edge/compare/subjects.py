@@ -74,9 +74,7 @@ class Answering:
         assert self._vlm is not None
         replies = []
         for item in material.items:
-            text = "".join(
-                self._vlm.generate(item.question, list(item.images), max_new_tokens=NEW_TOKENS, raw=False)
-            ).strip()
+            text = "".join(self._vlm.generate(item.question, list(item.images), max_new_tokens=NEW_TOKENS)).strip()
             replies.append(Reply(item.name, text, text in item.right if item.right else None))
         return replies, {}
 
