@@ -3,6 +3,7 @@
 import struct
 from typing import BinaryIO
 
+import numpy as np
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -74,7 +75,7 @@ def open_image(source: Picture, name: str = "image") -> Image.Image:
     opened = open_source(source, name)
     if isinstance(opened, Image.Image):
         return _decode(opened, None, name)
-    if not hasattr(opened, "read"):
+    if isinstance(opened, np.ndarray):
         return _decode(image_of(opened, name), None, name)
     try:
         with opened:
