@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 
 import nexus_edge
+from nexus_edge import errors
 from nexus_edge.errors import BundleError, RecipeError
 
 ROOT = Path(__file__).parents[1]
@@ -24,7 +25,12 @@ def in_new_python(script: str) -> str:
 
 
 def test_the_public_names_are_these() -> None:
-    assert sorted(nexus_edge.__all__) == ["__version__", "export", "load", "verify"]
+    functions = ["__version__", "errors", "export", "load", "load_dual_encoder", "load_vlm", "verify"]
+    classes = ["VLM", "Answer", "AnswerStream", "AsyncAnswerStream", "ChatSession", "Classification", "DualEncoder"]
+    options = ["EngineOptions", "GenerationOptions"]
+    tree = [name for name, kind in vars(errors).items() if inspect.isclass(kind)]
+    assert sorted(nexus_edge.__all__) == sorted([*functions, *classes, *options, *tree])
+    assert all(getattr(nexus_edge, name) is not None for name in nexus_edge.__all__)
     assert set(nexus_edge.__all__) <= set(dir(nexus_edge))
     assert list(inspect.signature(nexus_edge.load).parameters)[:1] == ["bundle"]
     assert list(inspect.signature(nexus_edge.verify).parameters)[:1] == ["bundle"]

@@ -14,10 +14,13 @@ from nexus_edge.cli.answers import (
     Engine,
     Images,
     MaxNewTokens,
+    MinP,
     Quiet,
+    RepetitionPenalty,
     Seed,
     Temperature,
     Threads,
+    TopK,
     TopP,
     describe_run,
     introduce,
@@ -27,7 +30,7 @@ from nexus_edge.errors import InputError, NexusEdgeError
 
 if TYPE_CHECKING:
     from nexus_edge.processing.images import Picture
-    from nexus_edge.runtimes import VLM, ChatSession
+    from nexus_edge.runtimes import ChatSession
 
 HELP = "/image FILE adds a picture to the next turn, /reset forgets everything, /quit ends"
 
@@ -38,7 +41,10 @@ def chat(
     system: Annotated[str | None, typer.Option(help="An instruction that stands before all turns.")] = None,
     max_new_tokens: MaxNewTokens = 512,
     temperature: Temperature = 0.0,
+    top_k: TopK = 0,
     top_p: TopP = 1.0,
+    min_p: MinP = 0.0,
+    repetition_penalty: RepetitionPenalty = 1.0,
     seed: Seed = None,
     threads: Threads = None,
     engine: Engine = None,
@@ -54,8 +60,16 @@ def chat(
     if not quiet:
         introduce(opened.manifest, engine)
     vlm = load_vlm(opened, EngineOptions(threads, engine=engine, device=device))
-    session = vlm.chat(GenerationOptions(max_new_tokens, temperature, top_p, seed), system)
-    terminal = Terminal(vlm, session, interactive=sys.stdin.isatty(), quiet=quiet)
+    options = GenerationOptions(
+        max_new_tokens,
+        temperature,
+        top_p,
+        seed,
+        top_k=top_k,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+    )
+    terminal = Terminal(vlm.chat(options, system), interactive=sys.stdin.isatty(), quiet=quiet)
     for path in image or ():
         terminal.command(f"/image {path}")
     terminal.run()
@@ -64,8 +78,7 @@ def chat(
 class Terminal:
     """Reads turns and commands, prints answers. Not interactive, the first error ends it; else it is only shown."""
 
-    def __init__(self, vlm: "VLM", session: "ChatSession", *, interactive: bool, quiet: bool) -> None:
-        self._vlm = vlm
+    def __init__(self, session: "ChatSession", *, interactive: bool, quiet: bool) -> None:
         self._session = session
         self._interactive = interactive
         self._quiet = quiet
@@ -104,9 +117,11 @@ class Terminal:
     def turn(self, text: str) -> None:
         """Print the answer to one turn, with the pictures added since the last."""
         turns = len(self._session.messages)
+        pieces = self._session.send(text, self._images)
         try:
-            for piece in self._session.send(text, self._images):
-                typer.echo(piece, nl=False)
+            with pieces:
+                for piece in pieces:
+                    typer.echo(piece, nl=False)
         except KeyboardInterrupt:
             if not self._interactive:
                 raise
@@ -114,8 +129,8 @@ class Terminal:
         typer.echo()
         if len(self._session.messages) > turns:
             self._images = []
-        if not self._quiet and self._vlm.last_run:
-            say(describe_run(self._vlm.last_run))
+        if not self._quiet:
+            say(describe_run(pieces.run))
 
     def _lines(self) -> Iterator[str]:
         if not self._interactive:

@@ -13,16 +13,20 @@ from nexus_edge.cli.answers import (
     Engine,
     Images,
     MaxNewTokens,
+    MinP,
     Quiet,
+    RepetitionPenalty,
     Seed,
     Stop,
     Temperature,
     Threads,
+    TopK,
     TopP,
     describe_run,
     introduce,
     say,
 )
+from nexus_edge.errors import InputError
 
 
 def run(
@@ -35,7 +39,10 @@ def run(
     ] = None,
     max_new_tokens: MaxNewTokens = 256,
     temperature: Temperature = 0.0,
+    top_k: TopK = 0,
     top_p: TopP = 1.0,
+    min_p: MinP = 0.0,
+    repetition_penalty: RepetitionPenalty = 1.0,
     seed: Seed = None,
     stop: Stop = None,
     threads: Threads = None,
@@ -44,34 +51,46 @@ def run(
     allow_rejected: AllowRejected = False,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print answer, counts and times as JSON at the end.")] = False,
+    logprobs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="With --json: the log probability of each token, and the N likeliest beside it."
+        ),
+    ] = None,
 ) -> None:
     """Answer a question about pictures with an exported bundle."""
     from nexus_edge.bundle import Bundle
     from nexus_edge.runtimes import EngineOptions, load_vlm
 
+    if logprobs is not None and not as_json:
+        raise InputError("--logprobs is for --json; give both")
     opened = Bundle.open(bundle, allow_rejected=allow_rejected)
     if not (quiet or as_json):
         introduce(opened.manifest, engine)
     vlm = load_vlm(opened, EngineOptions(threads, engine=engine, device=device))
-    answer = ""
-    for piece in vlm.generate(
+    pieces = vlm.generate(
         prompt,
         [*(image or ())],
+        raw=raw,
         max_new_tokens=max_new_tokens,
         temperature=temperature,
+        top_k=top_k,
         top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
         seed=seed,
         stop=stop or (),
-        raw=raw,
-    ):
-        answer += piece
-        if not as_json:
-            typer.echo(piece, nl=False)
-    assert vlm.last_run is not None  # it is set once all pieces are taken
+        logprobs=logprobs,
+    )
     if as_json:
+        answer = pieces.finish()
         source = {"model": opened.manifest.name, "weights": opened.manifest.source.weights}
-        typer.echo(json.dumps({"answer": answer, **source, "run": asdict(vlm.last_run)}, ensure_ascii=False))
+        tokens = {} if answer.logprobs is None else {"logprobs": [asdict(token) for token in answer.logprobs]}
+        said = {"answer": answer.text, **source, "run": asdict(answer.run), **tokens}
+        typer.echo(json.dumps(said, ensure_ascii=False))
         return
+    for piece in pieces:
+        typer.echo(piece, nl=False)
     typer.echo()
     if not quiet:
-        say(describe_run(vlm.last_run))
+        say(describe_run(pieces.run))

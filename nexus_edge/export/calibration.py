@@ -21,7 +21,7 @@ from nexus_edge.errors import RecipeError
 from nexus_edge.graphs import split_of
 from nexus_edge.layers.decoder import DecoderLayer
 from nexus_edge.models import build_model
-from nexus_edge.parity.vlm.streamed import Call, Streamed, checkpoint_reader, held, walk_layers
+from nexus_edge.parity.vlm.streamed import checkpoint_reader, loaded, walk_layers
 from nexus_edge.quant.equalize import EqualizedCheckpoint, exponents_of, pairs_of
 from nexus_edge.recipe import Recipe
 
@@ -103,12 +103,11 @@ def measure(checkpoint: Checkpoint, text: str, progress: Progress) -> dict[str, 
     with torch.device("meta"):
         model = build_model(checkpoint)
     seen, count = watch(model), sum(1 for _ in decoder_linears(model))
-    streamed = Streamed(model, checkpoint_reader(checkpoint, model))
-    ids = token_ids(checkpoint, text)
+    read = checkpoint_reader(checkpoint, model)
     with torch.inference_mode():
-        with held(streamed, "model.embed_tokens") as embed_tokens:
-            x = embed_tokens(ids)
-        for _ in walk_layers(streamed, [x], [Call(ids.numpy(), np.zeros(0, np.int64))]):
+        with loaded(model, "model.embed_tokens", read) as embed_tokens:
+            x = embed_tokens(token_ids(checkpoint, text))
+        for _ in walk_layers(model, read, x):
             progress("calibration", len(seen) / count)
     return seen
 

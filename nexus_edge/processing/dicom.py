@@ -60,9 +60,7 @@ def read_dicom(file: BinaryIO, name: str) -> Image.Image:
         if is_tiled(header):
             pixels = assembled(file, header, name)
         else:
-            # pydicom would zero the bits above BitsStored, which hold the pixels' own where HighBit is higher.
-            is_low = int(header.HighBit) == int(header.BitsStored) - 1
-            pixels = pixel_array(file, index=0, correct_unused_bits=is_low)
+            pixels = pixel_array(file, index=0)
             warn_of_more(int(header.get("NumberOfFrames") or 1), "frames", name)
         return with_square_pixels(Image.fromarray(_eight_bits(pixels, header, name)), header, name)
     except InvalidDicomError as error:

@@ -3,7 +3,6 @@
 import struct
 from typing import BinaryIO
 
-import numpy as np
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -75,7 +74,7 @@ def open_image(source: Picture, name: str = "image") -> Image.Image:
     opened = open_source(source, name)
     if isinstance(opened, Image.Image):
         return _decode(opened, None, name)
-    if isinstance(opened, np.ndarray):
+    if not hasattr(opened, "read"):
         return _decode(image_of(opened, name), None, name)
     try:
         with opened:

@@ -1,13 +1,17 @@
 """Running a bundle without torch: `load` opens one. `VLM` answers, `DualEncoder` compares pictures and texts.
 
 engine.py            what an engine of a VLM offers, and which there are
-onnx_engine.py       ONNX Runtime: three sessions and their bindings (onnx_session.py, kv_cache.py, memory.py)
-openvino_engine.py   OpenVINO: openvino_paged_decoder.py keeps its cache, on other devices openvino_decoder.py;
+onnx_engine.py       ONNX Runtime: three sessions; onnx_decoder.py has a sequence's bindings and cache
+                     (onnx_session.py, kv_cache.py, memory.py)
+openvino_engine.py   OpenVINO: openvino_paged_decoder.py keeps a sequence's cache, on other devices openvino_decoder.py;
                      hd_layout.py lays crops out (openvino_session.py; openvino_check.py: what an IR says of its .bin)
 coreml_engine.py     Core ML: coreml_parts.py sorts packages, coreml_decoder.py calls them (coreml_session.py: in Core
                      ML on a Mac, coreml_native.py, elsewhere in the evaluator, mil/)
 context.py           what is in the cache, prefix reuse, chunked prefill, the LongRoPE switch
+context_pool.py      which answer uses which cache, in any threads
 vlm.py, chat.py      answers and conversations (generation.py: options and times; sampling.py; stop_strings.py)
+answering.py         from a prompt to pieces of text; answer_stream.py and async_stream.py hand them out, answer.py is
+                     the whole
 pictures.py          image features kept between turns
 dual_engine.py       what an engine of a dual encoder offers (onnx_dual_engine.py and openvino_dual_engine.py)
 dual_encoder.py      embeddings, zero-shot classes, search (picture_stream.py, text_batches.py: how work is cut)
@@ -29,6 +33,9 @@ from nexus_edge.configs.rope import rope_limit
 from nexus_edge.errors import BundleError
 from nexus_edge.processing.folder import read_json
 from nexus_edge.runtimes import dual_engine
+from nexus_edge.runtimes.answer import Answer, TokenLogprob
+from nexus_edge.runtimes.answer_stream import AnswerStream
+from nexus_edge.runtimes.async_stream import AsyncAnswerStream
 from nexus_edge.runtimes.chat import ChatSession
 from nexus_edge.runtimes.classification import Classification
 from nexus_edge.runtimes.dual_encoder import DualEncoder
@@ -42,6 +49,9 @@ from nexus_edge.runtimes.vlm import VLM, ModelLimits
 
 __all__ = [
     "VLM",
+    "Answer",
+    "AnswerStream",
+    "AsyncAnswerStream",
     "ChatSession",
     "Classification",
     "DualEncoder",
@@ -54,6 +64,7 @@ __all__ = [
     "PictureIndex",
     "PromptSet",
     "RunStats",
+    "TokenLogprob",
     "TruncatedTextWarning",
     "build_index",
     "find_pictures",
@@ -136,7 +147,8 @@ def _dual_encoder(bundle: Bundle, options: EngineOptions) -> DualEncoder:
 def _vlm(bundle: Bundle, options: EngineOptions) -> VLM:
     processor = processing.from_checkpoint(bundle.root)
     engine = open_engine(bundle, options)
-    return VLM(engine, processor, _limits(bundle, engine.context_length or bundle.manifest.context_length))
+    limits = _limits(bundle, engine.context_length or bundle.manifest.context_length)
+    return VLM(engine, processor, limits, options.sessions)
 
 
 def _limits(bundle: Bundle, context_length: int) -> ModelLimits:

@@ -69,7 +69,7 @@ def measure(vlm: VLM, prompt_tokens: int, new_tokens: int, images: Sequence[Pict
     prepare_s = clock.lap()
     pictures = PictureCache(vlm.engine).encode(inputs["pixel_values"], inputs["image_sizes"]) if images else []
     vision_s = clock.lap()
-    context = Context(vlm.engine, vlm.limits.rope_limit)
+    context = Context(vlm.engine.decoder(), vlm.limits.rope_limit)
     logits, _ = context.load(Tokens.of_prompt(ids, pictures))
     token = int(logits.argmax())
     prefill_s = clock.lap()

@@ -5,14 +5,14 @@ same list of LongRoPE factors: models of the Phi-3 family use one list for whole
 `original_max_position_embeddings`, another beyond, so that a cache never serves both (LongRoPE, arXiv 2402.13753).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
 
 from nexus_edge.errors import PromptError
-from nexus_edge.runtimes.engine import Engine, Floats, Ids
+from nexus_edge.runtimes.engine import Decoder, Floats, Ids
 
 CHUNK = 256  # tokens of a prefill call: as fast as more, and scratch memory grows with it
 
@@ -75,24 +75,35 @@ class _Cached:
     is_long: bool
 
 
-class Context:
-    """Feeds one sequence after the other to an engine and reuses what the cache already has.
+def never() -> None:
+    """The check of those who never stop early."""
 
-    Every state between two engine calls is consistent, so an interrupt at any place loses work but nothing else.
+
+class Context:
+    """Feeds one sequence after the other to a decoder and reuses what the cache already has; for one thread at a time.
+
+    Every state between two calls of the decoder is consistent: an interrupt at any place loses work but nothing else.
     """
 
-    def __init__(self, engine: Engine, rope_limit: int | None) -> None:
+    def __init__(self, decoder: Decoder, rope_limit: int | None) -> None:
         """`rope_limit`: the longest sequence for the short list of LongRoPE; None for a model without LongRoPE."""
-        self._engine = engine
+        self._decoder = decoder
         self._rope_limit = rope_limit
         self._cached = _Cached(Tokens.of_prompt(np.zeros(0, np.int64), ()), 0, is_long=False)
 
-    def load(self, tokens: Tokens) -> tuple[Floats, int]:
-        """Make the cache hold `tokens`: logits [vocab] of the last one, and how many tokens were reused."""
-        is_long = self._is_long(len(tokens))
-        reused = self._common_prefix(tokens) if is_long == self._cached.is_long else 0
-        reused = min(reused, len(tokens) - 1)  # the last one must run to give logits
-        return self._run(tokens, reused, is_long), reused
+    def load(self, tokens: Tokens, check: Callable[[], None] = never) -> tuple[Floats, int]:
+        """Make the cache hold `tokens`: logits [vocab] of the last one, and how many tokens were reused.
+
+        Args:
+            tokens: the whole sequence
+            check: called before each call of the decoder; what it raises ends the work
+        """
+        reused = min(self.reusable(tokens), len(tokens) - 1)  # the last one must run to give logits
+        return self._run(tokens, reused, self._is_long(len(tokens)), check), reused
+
+    def reusable(self, tokens: Tokens) -> int:
+        """How many tokens from the start are in the cache as this sequence needs them."""
+        return self._common_prefix(tokens) if self._is_long(len(tokens)) == self._cached.is_long else 0
 
     def append(self, id_: int) -> Floats:
         """Add one text token to the sequence: logits [vocab] after it.
@@ -103,19 +114,20 @@ class Context:
         cached = self._cached
         tokens = cached.tokens.append(id_)
         is_long = self._is_long(len(tokens))
-        return self._run(tokens, cached.length if is_long == cached.is_long else 0, is_long)
+        return self._run(tokens, cached.length if is_long == cached.is_long else 0, is_long, never)
 
-    def _run(self, tokens: Tokens, start: int, is_long: bool) -> Floats:
+    def _run(self, tokens: Tokens, start: int, is_long: bool, check: Callable[[], None]) -> Floats:
         """Compute `tokens[start:]`, which must not be empty."""
         self._cached = _Cached(tokens, start, is_long)
-        self._engine.reserve(len(tokens), past=start)
+        self._decoder.reserve(len(tokens), past=start)
         logits: Floats | None = None
         while start < len(tokens):
+            check()
             stop = min(start + CHUNK, len(tokens))
             features = tokens.features_of(start, stop)
             # All pieces of a long sequence take the long list, also the first, which for themselves would be short.
             shortest = self._rope_limit + 1 if is_long and self._rope_limit is not None else 0
-            logits = self._engine.extend(tokens.ids[start:stop], features, past=start, rope_length=max(stop, shortest))
+            logits = self._decoder.extend(tokens.ids[start:stop], features, past=start, rope_length=max(stop, shortest))
             start = stop
             self._cached = _Cached(tokens, start, is_long)
         assert logits is not None

@@ -7,7 +7,7 @@ import numpy as np
 
 from nexus_edge.errors import BundleError, PromptError
 from nexus_edge.runtimes.coreml_parts import GROWN, HIDDEN, LENGTH, LOGITS, POSITION, CoremlParts
-from nexus_edge.runtimes.coreml_session import CoremlFunction, open_function
+from nexus_edge.runtimes.coreml_session import CoremlFunction, CoremlState, open_function
 from nexus_edge.runtimes.engine import Floats
 from nexus_edge.runtimes.mil import MilFunction
 
@@ -57,8 +57,8 @@ def filled(rows: Floats, piece: Piece) -> Floats:
     return np.pad(part, ((0, 0), (0, piece.width - part.shape[1]), (0, 0)))
 
 
-class CoremlDecoder:
-    """Chunks one after the other, each with its state, and the head.
+class CoremlChunks:
+    """Chunks one after the other, and the head; the states of a sequence belong to who asks.
 
     Args:
         parts: the packages
@@ -71,13 +71,17 @@ class CoremlDecoder:
             {width: _open(function, units) for width, function in chunk.functions.items()} for chunk in parts.chunks
         ]
         self._head = _open(parts.head, units)
-        self._states = [next(iter(functions.values())).new_state() for functions in self._chunks]
 
-    def extend(self, embeds: Floats, past: int, rope_length: int) -> Floats:
+    def new_states(self) -> list[CoremlState]:
+        """Empty caches, one for each chunk."""
+        return [next(iter(functions.values())).new_state() for functions in self._chunks]
+
+    def extend(self, embeds: Floats, past: int, rope_length: int, states: Sequence[CoremlState]) -> Floats:
         """Embeddings [1, tokens, hidden] behind the first `past` tokens of the caches -> logits [vocab] of the last.
 
         Args:
             rope_length: the length of sequence for which LongRoPE's factors are chosen
+            states: of the sequence
         """
         last = embeds
         for piece in pieces(embeds.shape[1], past, self._parts.widths, self._parts.context):
@@ -86,7 +90,7 @@ class CoremlDecoder:
                 POSITION: np.array([piece.position], np.int32),
                 LENGTH: np.array([rope_length], np.int32),
             }
-            for functions, state in zip(self._chunks, self._states, strict=True):
+            for functions, state in zip(self._chunks, states, strict=True):
                 x = functions[piece.width].run({HIDDEN: x, **given}, state)[GROWN]
             last = x[:, piece.stop - piece.start - 1 :][:, :1]
         logits: Floats = self._head.run({HIDDEN: last})[LOGITS][0, 0]

@@ -4,6 +4,7 @@ On a Mac Core ML computes. Elsewhere it is our evaluator, which shows what a dev
 """
 
 import json
+import threading
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -13,10 +14,10 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.bundle.paths import check_relative
 from nexus_edge.errors import BundleError
 from nexus_edge.processing.hd_transform import CROP
-from nexus_edge.runtimes.coreml_decoder import CoremlDecoder
+from nexus_edge.runtimes.coreml_decoder import CoremlChunks
 from nexus_edge.runtimes.coreml_parts import EMBEDS, FEATURES, IDS, PIXELS, SEPARATORS, CoremlParts, package_of
 from nexus_edge.runtimes.coreml_session import UNITS, CoremlFunction, open_function
-from nexus_edge.runtimes.engine import EngineOptions, Floats, Ids
+from nexus_edge.runtimes.engine import EngineOptions, Floats, Ids, closed
 from nexus_edge.runtimes.hd_layout import SIDE, Separators, lay_out_joined
 from nexus_edge.runtimes.mil import MilFunction
 
@@ -30,15 +31,20 @@ def open_engine(bundle: Bundle, options: EngineOptions) -> "CoremlEngine":
 
 
 class CoremlEngine:
-    """See `nexus_edge.runtimes.engine.Engine`. The vision encoder is loaded when the first picture comes."""
+    """See `nexus_edge.runtimes.engine.Engine`. The vision encoder is loaded when the first picture comes.
+
+    One call at a time goes to the packages, whoever asks: Apple's page of MLModel allows an instance one thread or one
+    dispatch queue at a time.
+    """
 
     def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
         self._parts = CoremlParts.of(package_of(bundle, name) for name in bundle.manifest.graphs[TARGET])
         self._units = compute_units(bundle)
         self._keep_vision = options.keep_vision
+        self._turn = threading.Lock()
         self._vision: dict[int, CoremlFunction] = {}
         self._embedding = {width: self._open(function) for width, function in self._parts.embedding.items()}
-        self._decoder = CoremlDecoder(self._parts, self._units)
+        self._chunks: CoremlChunks | None = CoremlChunks(self._parts, self._units)
 
     @property
     def context_length(self) -> int:
@@ -48,20 +54,22 @@ class CoremlEngine:
     def encode_picture(self, pixel_values: Floats, image_sizes: Ids) -> Floats:
         """See `Engine.encode_picture`."""
         rows, columns = (int(size) // CROP for size in image_sizes[0])
-        views, separators = self._encode(pixel_values[0, : 1 + rows * columns])
-        if not self._keep_vision:
-            self._vision.clear()
+        with self._turn:
+            views, separators = self._encode(pixel_values[0, : 1 + rows * columns])
+            if not self._keep_vision:
+                self._vision.clear()
         return lay_out_joined(views, (rows, columns), Separators(*separators))
 
-    def reserve(self, tokens: int, past: int) -> None:
-        """See `Engine.reserve`; the states are as long as they will ever be."""
+    def decoder(self) -> "CoremlDecoder":
+        """See `Engine.decoder`."""
+        if self._chunks is None:
+            raise closed()
+        return CoremlDecoder(self._embedding, self._chunks, self._turn)
 
-    def extend(self, ids: Ids, features: Floats | None, past: int, rope_length: int) -> Floats:
-        """See `Engine.extend`."""
-        embeds = self._embed(np.maximum(ids, 0)[None].astype(np.int32))
-        if features is not None:
-            embeds[0, ids < 0] = features
-        return self._decoder.extend(embeds, past, rope_length)
+    def close(self) -> None:
+        """See `Engine.close`."""
+        with self._turn:
+            self._vision, self._embedding, self._chunks = {}, {}, None
 
     def _encode(self, crops: Floats) -> tuple[Floats, Floats]:
         """[crops, 3, height, width] -> joined patches [crops, 12, 12, hidden], and the two separators [2, hidden]"""
@@ -76,6 +84,34 @@ class CoremlEngine:
             separators = results[SEPARATORS]
         return np.concatenate(found), separators
 
+    def _open(self, function: MilFunction) -> CoremlFunction:
+        return open_function(function, self._units.get(function.package.name, "all"))
+
+
+class CoremlDecoder:
+    """See `nexus_edge.runtimes.engine.Decoder`; the states of one sequence.
+
+    Args:
+        embedding: token embeddings by their width
+        chunks: what the engine's decoders share
+        turn: held while packages run
+    """
+
+    def __init__(self, embedding: Mapping[int, CoremlFunction], chunks: CoremlChunks, turn: threading.Lock) -> None:
+        self._embedding, self._chunks, self._turn = embedding, chunks, turn
+        self._states = chunks.new_states()
+
+    def reserve(self, tokens: int, past: int) -> None:
+        """See `Decoder.reserve`; the states are as long as they will ever be."""
+
+    def extend(self, ids: Ids, features: Floats | None, past: int, rope_length: int) -> Floats:
+        """See `Decoder.extend`."""
+        with self._turn:
+            embeds = self._embed(np.maximum(ids, 0)[None].astype(np.int32))
+            if features is not None:
+                embeds[0, ids < 0] = features
+            return self._chunks.extend(embeds, past, rope_length, self._states)
+
     def _embed(self, ids: Ids) -> Floats:
         """int32 [1, tokens] -> [1, tokens, hidden]"""
         rows = []
@@ -84,9 +120,6 @@ class CoremlEngine:
             padded = np.pad(part, ((0, 0), (0, count - part.shape[1])))
             rows.append(self._embedding[count].run({IDS: padded})[EMBEDS][:, : part.shape[1]])
         return np.concatenate(rows, axis=1)
-
-    def _open(self, function: MilFunction) -> CoremlFunction:
-        return open_function(function, self._units.get(function.package.name, "all"))
 
 
 def cut(items: int, sizes: Mapping[int, object]) -> Iterator[tuple[int, int]]:

@@ -39,6 +39,8 @@ class EngineOptions:
         openvino: how OpenVINO computes; None: as `nexus-edge tune` found best, or as measured best elsewhere
         device: what computes, as OpenVINO names it: CPU, GPU, GPU.1, NPU, or AUTO. Any but CPU takes the openvino
             target, and decides for itself how it computes.
+        sessions: answers that a VLM makes at the same time; each has a KV cache of its own, which is made when it is
+            first needed, and any more wait for their turn
     """
 
     threads: int | None = None
@@ -46,17 +48,38 @@ class EngineOptions:
     engine: str | None = None
     openvino: OpenVinoSettings | None = None
     device: str = CPU
+    sessions: int = 2
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a value out of range."""
+        if self.sessions < 1:
+            raise InputError(f"sessions is {self.sessions}; it must be 1 or more")
 
 
 class Engine(Protocol):
-    """The three graphs of a vision-language model, and the KV cache of one sequence."""
+    """The three graphs of a vision-language model: weights, which any number of threads and decoders share."""
 
     @property
     def context_length(self) -> int | None:
         """Most tokens that the cache can hold; None: as many as the model takes."""
 
     def encode_picture(self, pixel_values: Floats, image_sizes: Ids) -> Floats:
-        """[1, views, 3, height, width] and int64 [1, 2] -> features [image tokens, hidden]."""
+        """[1, views, 3, height, width] and int64 [1, 2] -> features [image tokens, hidden]; one call at a time, others
+        wait."""
+
+    def decoder(self) -> "Decoder":
+        """A decoder with an empty cache, on the weights of all others."""
+
+    def close(self) -> None:
+        """Let go of the graphs. Calls that run are not disturbed, and no other may follow."""
+
+
+class Decoder(Protocol):
+    """The decoder of a vision-language model with the KV cache of one sequence, for one call at a time.
+
+    Calls of several decoders may run at the same time. A call that an exception ends (Ctrl-C too) leaves the first
+    `past` tokens of the cache as they were.
+    """
 
     def reserve(self, tokens: int, past: int) -> None:
         """Make room in the cache for a sequence of this length; its first `past` tokens stay."""
@@ -75,6 +98,11 @@ class Engine(Protocol):
         Returns:
             logits of the last token, [vocab]; valid until the next call
         """
+
+
+def closed() -> InputError:
+    """What whoever asks a closed model is told."""
+    return InputError("this model is closed; load it again")
 
 
 def open_engine(bundle: Bundle, options: EngineOptions) -> Engine:

@@ -3,6 +3,7 @@
 It runs on every device, but on the CPU a prompt in pieces takes four times as long as with `openvino_paged_decoder`.
 """
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,22 +24,30 @@ with without_telemetry():
 LENGTH_AXIS = 2  # of a variable, [batch, heads, tokens, head_dim]
 
 
-class StatefulDecoder:
-    """The decoder of a bundle with its cache, see `openvino_engine.Decoder`."""
+def stateful_decoders(
+    path: Path, settings: OpenVinoSettings, threads: int | None, device: str = CPU
+) -> "Callable[[], StatefulDecoder]":
+    """Load the decoder of a bundle: what makes one for each sequence. Raises as `compile_graph`."""
+    return partial(StatefulDecoder, compile_graph(path, settings, threads, partial(adapt, path), device), path)
 
-    def __init__(self, path: Path, settings: OpenVinoSettings, threads: int | None, device: str = CPU) -> None:
+
+class StatefulDecoder:
+    """One sequence with its cache in a request (openvino.InferRequest) of its own, see
+    `openvino_engine.EmbedsDecoder`."""
+
+    def __init__(self, compiled: Any, path: Path) -> None:
         self._path = path
-        compiled = compile_graph(path, settings, threads, partial(adapt, path), device)
         self._request = compiled.create_infer_request()
         self._states = self._request.query_state()
         self._length = 0
 
     def extend(self, embeds: Floats, past: int, rope_length: int) -> Floats:
-        """See `Decoder.extend`."""
+        """See `EmbedsDecoder.extend`."""
         total = past + embeds.shape[1]
         with reported_as_bundle_error(self._path):
-            self._keep(past)
-            self._length = -1  # an interrupted call leaves some layers longer than others
+            held, self._length = self._length, -1  # an interrupted call leaves some layers longer than others
+            if past != held:
+                self._keep(past)
             outputs = self._request.infer(
                 {
                     "inputs_embeds": embeds,
@@ -59,8 +68,6 @@ class StatefulDecoder:
 
     def _keep(self, length: int) -> None:
         """Forget what the cache holds behind the first `length` tokens."""
-        if length == self._length:
-            return
         if length == 0:
             self._request.reset_state()
             return

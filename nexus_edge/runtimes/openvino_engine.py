@@ -1,5 +1,7 @@
 """The OpenVINO engine: the graphs that OpenVINO GenAI's VLMPipeline runs, in our own pipeline."""
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,10 +11,10 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.errors import BundleError
 from nexus_edge.processing.folder import read_json
 from nexus_edge.processing.hd_transform import CROP
-from nexus_edge.runtimes.engine import EngineOptions, Floats, Ids
+from nexus_edge.runtimes.engine import EngineOptions, Floats, Ids, closed
 from nexus_edge.runtimes.hd_layout import Separators, lay_out
-from nexus_edge.runtimes.openvino_decoder import StatefulDecoder
-from nexus_edge.runtimes.openvino_paged_decoder import PagedDecoder
+from nexus_edge.runtimes.openvino_decoder import stateful_decoders
+from nexus_edge.runtimes.openvino_paged_decoder import paged_decoders
 from nexus_edge.runtimes.openvino_session import compile_graph, reported_as_bundle_error
 from nexus_edge.runtimes.openvino_settings import CPU, OpenVinoSettings
 from nexus_edge.runtimes.tuned import tuned
@@ -22,8 +24,8 @@ TOWER, PROJECTOR, EMBED, DECODER = "vision_embeddings", "vision_projection", "te
 CROPS_AT_ONCE = 4  # through the tower; a crop has 577 tokens, enough for every core
 
 
-class Decoder(Protocol):
-    """The decoder of a bundle, and the KV cache of one sequence."""
+class EmbedsDecoder(Protocol):
+    """The decoder of a bundle behind its token embedding, and the KV cache of one sequence."""
 
     def reserve(self, tokens: int, past: int) -> None:
         """Make room in the cache for a sequence of this length; its first `past` tokens stay."""
@@ -59,12 +61,28 @@ class OpenVinoEngine:
         self._paths = {name: bundle.graph(TARGET, name) for name in (TOWER, PROJECTOR, EMBED, DECODER)}
         self._options, self.settings = options, settings
         self._vision: tuple[Any, Any] | None = None
+        self._vision_lock = threading.Lock()  # around loading it, and around its requests
         self._embed = self._compile(EMBED)
-        self._decoder = _open_decoder(self._paths[DECODER], settings, options)
+        self._open_decoder: Callable[[], EmbedsDecoder] | None = _decoders(self._paths[DECODER], settings, options)
         self._separators = separators_of(self._paths[DECODER].parent)
 
     def encode_picture(self, pixel_values: Floats, image_sizes: Ids) -> Floats:
         """See `Engine.encode_picture`."""
+        with self._vision_lock:
+            return self._encode_picture(pixel_values, image_sizes)
+
+    def decoder(self) -> "OpenVinoDecoder":
+        """See `Engine.decoder`."""
+        if self._open_decoder is None:
+            raise closed()
+        return OpenVinoDecoder(self._embed, self._paths[EMBED], self._open_decoder())
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        with self._vision_lock:
+            self._vision = self._embed = self._open_decoder = None
+
+    def _encode_picture(self, pixel_values: Floats, image_sizes: Ids) -> Floats:
         vision = self._vision or (self._compile(TOWER), self._compile(PROJECTOR))
         self._vision = vision if self._options.keep_vision else None
         tower, projector = vision
@@ -77,31 +95,39 @@ class OpenVinoEngine:
         with reported_as_bundle_error(self._paths[PROJECTOR]):
             return np.array(projector(tokens[None])[0][0])
 
-    def reserve(self, tokens: int, past: int) -> None:
-        """See `Engine.reserve`."""
-        self._decoder.reserve(tokens, past)
-
-    def extend(self, ids: Ids, features: Floats | None, past: int, rope_length: int) -> Floats:
-        """See `Engine.extend`."""
-        with reported_as_bundle_error(self._paths[EMBED]):
-            embeds: Floats = self._embed(np.maximum(ids, 0)[None])[0]
-        if features is not None:
-            embeds = np.array(embeds)
-            embeds[0, ids < 0] = features
-        return self._decoder.extend(embeds, past, rope_length)
-
     def _compile(self, graph: str) -> Any:
         options = self._options
         return compile_graph(self._paths[graph], self.settings, options.threads, device=options.device)
 
 
-def _open_decoder(path: Path, settings: OpenVinoSettings, options: EngineOptions) -> Decoder:
+class OpenVinoDecoder:
+    """See `nexus_edge.runtimes.engine.Decoder`; the token embedding in a request of its own, and what follows it."""
+
+    def __init__(self, embed: Any, embed_path: Path, decoder: EmbedsDecoder) -> None:
+        self._embed, self._embed_path = embed.create_infer_request(), embed_path
+        self._decoder = decoder
+
+    def reserve(self, tokens: int, past: int) -> None:
+        """See `Decoder.reserve`."""
+        self._decoder.reserve(tokens, past)
+
+    def extend(self, ids: Ids, features: Floats | None, past: int, rope_length: int) -> Floats:
+        """See `Decoder.extend`."""
+        with reported_as_bundle_error(self._embed_path):
+            embeds: Floats = self._embed.infer(np.maximum(ids, 0)[None])[0]
+        if features is not None:
+            embeds = np.array(embeds)
+            embeds[0, ids < 0] = features
+        return self._decoder.extend(embeds, past, rope_length)
+
+
+def _decoders(path: Path, settings: OpenVinoSettings, options: EngineOptions) -> Callable[[], EmbedsDecoder]:
     """The paged one where it can be: other devices keep no cache in our memory, and it knows no sliding window."""
     config = read_json(path.parent, "config.json")
     context, window = config.get("max_position_embeddings"), config.get("sliding_window")
     if options.device != CPU or (context is not None and window is not None and window < context):
-        return StatefulDecoder(path, settings, options.threads, options.device)
-    return PagedDecoder(path, settings, options.threads)
+        return stateful_decoders(path, settings, options.threads, options.device)
+    return paged_decoders(path, settings, options.threads)
 
 
 def separators_of(folder: Path) -> Separators:

@@ -6,6 +6,7 @@ that going back to a prefix costs nothing. 2,400 tokens with 8 layers of Phi-3-V
 once and of 39 in pieces.
 """
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,17 @@ KEYS, VALUES = "key_cache.", "value_cache."
 rounded has its scales in the same place."""
 
 
-class PagedDecoder:
-    """The decoder of a bundle with its cache, see `openvino_engine.Decoder`."""
+def paged_decoders(path: Path, settings: OpenVinoSettings, threads: int | None) -> "Callable[[], PagedDecoder]":
+    """Load the decoder of a bundle: what makes one for each sequence. Raises as `compile_graph`."""
+    return partial(PagedDecoder, compile_graph(path, settings, threads, partial(adapt, path)), path)
 
-    def __init__(self, path: Path, settings: OpenVinoSettings, threads: int | None) -> None:
+
+class PagedDecoder:
+    """One sequence with its cache and a request (openvino.InferRequest) of its own, see
+    `openvino_engine.EmbedsDecoder`."""
+
+    def __init__(self, compiled: Any, path: Path) -> None:
         self._path = path
-        compiled = compile_graph(path, settings, threads, partial(adapt, path))
         self._request = compiled.create_infer_request()
         self._ports = [port for port in compiled.inputs if port.any_name.startswith((KEYS, VALUES))]
         values = next(port for port in self._ports if port.any_name.startswith(VALUES))
@@ -44,7 +50,7 @@ class PagedDecoder:
         self._capacity = 0
 
     def extend(self, embeds: Floats, past: int, rope_length: int) -> Floats:
-        """See `Decoder.extend`."""
+        """See `EmbedsDecoder.extend`."""
         tokens = embeds.shape[1]
         total = past + tokens
         self.reserve(total, past)

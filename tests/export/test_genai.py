@@ -54,7 +54,7 @@ def named(ids: np.ndarray, pixels: np.ndarray | None = None, sizes: np.ndarray |
 
 def our_logits(vlm: VLM, ids: np.ndarray, pixels: np.ndarray, sizes: np.ndarray, answer: Sequence[int]) -> np.ndarray:
     """Logits [len(answer), vocab] of our runtime: after the prompt, and after each id of the answer but the last."""
-    context = Context(vlm.engine, vlm.limits.rope_limit)
+    context = Context(vlm.engine.decoder(), vlm.limits.rope_limit)
     prompt = Tokens.of_prompt(ids[0].astype(np.int64), PictureCache(vlm.engine).encode(pixels, sizes))
     return np.stack([context.load(prompt)[0].copy(), *(context.append(id_).copy() for id_ in answer[:-1])])
 
@@ -123,7 +123,7 @@ def test_text_alone(tiny_bundle: Bundle) -> None:
     inputs = model.create_multimodal_processor()(f"<s><|user|>{QUESTION}")
     ids = inputs["input_ids"].as_numpy()
     assert ids.tolist() == vlm.processor(f"<|user|>{QUESTION}")["input_ids"].tolist()
-    answer, context = generate(model, inputs), Context(vlm.engine, vlm.limits.rope_limit)
+    answer, context = generate(model, inputs), Context(vlm.engine.decoder(), vlm.limits.rope_limit)
     logits = [context.load(Tokens.of_prompt(ids[0].astype(np.int64), ()))[0].copy()]
     logits += [context.append(id_).copy() for id_ in answer[:-1]]
     check_greedy(answer, np.stack(logits))

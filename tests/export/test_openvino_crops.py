@@ -92,7 +92,7 @@ def ours(engine: OpenVinoEngine, processor: Callable[[int], Phi3VProcessor]) -> 
 
     def make(crops: int, pictures: list[Image.Image], encode: Encode) -> tuple[str, float, int]:
         prompt = prompt_of(engine, processor(crops), QUESTION, pictures, encode)
-        taken, total = greedy(Context(engine, ROPE_LIMIT), prompt, STEPS, processor(crops).stop_ids)
+        taken, total = greedy(Context(engine.decoder(), ROPE_LIMIT), prompt, STEPS, processor(crops).stop_ids)
         return processor(crops).decode(taken), total, len(prompt)
 
     return make
@@ -178,7 +178,7 @@ def test_two_beams(
     assert len(set(result.texts)) == 2
     for text, score in zip(result.texts, result.scores, strict=True):
         taken = processor(4).encode(text, add_bos=False)
-        mean = log_probability(Context(engine, ROPE_LIMIT), prompt, taken) / len(taken)
+        mean = log_probability(Context(engine.decoder(), ROPE_LIMIT), prompt, taken) / len(taken)
         assert abs(mean - score) <= NOISE
 
 
@@ -194,7 +194,7 @@ def test_it_keeps_what_it_has_where_longrope_changes_its_list(
     prompt = prompt_of(engine, processor(4), question)
     assert len(prompt) == length
     assert length < ROPE_LIMIT < length + STEPS
-    taken, total = greedy(Context(engine, None), prompt, STEPS)
+    taken, total = greedy(Context(engine.decoder(), None), prompt, STEPS)
     assert processor(4).decode(taken) == text
     assert abs(total - score) <= NOISE
-    assert abs(log_probability(Context(engine, ROPE_LIMIT), prompt, taken) - score) > 10 * NOISE
+    assert abs(log_probability(Context(engine.decoder(), ROPE_LIMIT), prompt, taken) - score) > 10 * NOISE

@@ -11,6 +11,7 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.errors import PromptError
 from nexus_edge.runtimes import EngineOptions
 from nexus_edge.runtimes.context import CHUNK, Context, Tokens
+from nexus_edge.runtimes.onnx_decoder import OnnxDecoder
 from nexus_edge.runtimes.onnx_engine import OnnxEngine
 
 # Logits are around 10; float32 sums of up to 900 terms in another order move them by 1e-5 of that.
@@ -18,13 +19,13 @@ CLOSE = {"rtol": 0, "atol": 1e-3}
 
 
 @pytest.fixture
-def engine(toy_bundle: Bundle) -> OnnxEngine:
-    return OnnxEngine(toy_bundle, EngineOptions(threads=1))
+def decoder(toy_bundle: Bundle) -> OnnxDecoder:
+    return OnnxEngine(toy_bundle, EngineOptions(threads=1)).decoder()
 
 
 @pytest.fixture
-def context(engine: OnnxEngine) -> Context:
-    return Context(engine, ROPE_LIMIT)
+def context(decoder: OnnxDecoder) -> Context:
+    return Context(decoder, ROPE_LIMIT)
 
 
 def ids(count: int, seed: int = 0) -> np.ndarray:
@@ -107,8 +108,8 @@ def test_a_long_prompt_reuses_a_long_cache_below_the_limit(context: Context) -> 
     np.testing.assert_allclose(logits, reference_logits(second), **CLOSE)
 
 
-def test_without_a_rope_limit_nothing_is_recomputed(engine: OnnxEngine) -> None:
-    context = Context(engine, None)
+def test_without_a_rope_limit_nothing_is_recomputed(decoder: OnnxDecoder) -> None:
+    context = Context(decoder, None)
     context.load(text(ids(ROPE_LIMIT)))
     assert context.load(text(ids(ROPE_LIMIT + 40)))[1] == ROPE_LIMIT
 
@@ -144,9 +145,9 @@ def test_places_and_features_must_match() -> None:
 
 @pytest.mark.parametrize("interrupted_call", [1, 2])
 def test_an_interrupt_costs_only_the_unfinished_call(
-    engine: OnnxEngine, monkeypatch: pytest.MonkeyPatch, interrupted_call: int
+    decoder: OnnxDecoder, monkeypatch: pytest.MonkeyPatch, interrupted_call: int
 ) -> None:
-    context, extend, calls = Context(engine, ROPE_LIMIT), engine.extend, []
+    context, extend, calls = Context(decoder, ROPE_LIMIT), decoder.extend, []
 
     def interrupted(*args: object, **named: object) -> np.ndarray:
         calls.append(args)
@@ -156,7 +157,7 @@ def test_an_interrupt_costs_only_the_unfinished_call(
         return logits
 
     context.load(text(ids(60, seed=3)))
-    monkeypatch.setattr(engine, "extend", interrupted)
+    monkeypatch.setattr(decoder, "extend", interrupted)
     with pytest.raises(KeyboardInterrupt):
         context.load(text(ids(600)))
     logits, reused = context.load(text(ids(600)))
@@ -165,9 +166,9 @@ def test_an_interrupt_costs_only_the_unfinished_call(
 
 
 def test_after_an_interrupt_the_overwritten_prompt_is_not_taken_for_cached(
-    engine: OnnxEngine, monkeypatch: pytest.MonkeyPatch
+    decoder: OnnxDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context, extend = Context(engine, ROPE_LIMIT), engine.extend
+    context, extend = Context(decoder, ROPE_LIMIT), decoder.extend
 
     def interrupted(*args: object, **named: object) -> np.ndarray:
         extend(*args, **named)
@@ -176,7 +177,7 @@ def test_after_an_interrupt_the_overwritten_prompt_is_not_taken_for_cached(
     old = ids(60, seed=3)
     context.load(text(old))
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "extend", interrupted)
+        patch.setattr(decoder, "extend", interrupted)
         with pytest.raises(KeyboardInterrupt):
             context.load(text(ids(100)))
     np.testing.assert_allclose(context.load(text(old))[0], reference_logits(old), **CLOSE)
@@ -184,9 +185,9 @@ def test_after_an_interrupt_the_overwritten_prompt_is_not_taken_for_cached(
 
 def test_an_int8_cache_holds_rounded_keys_and_values(tmp_path: Path) -> None:
     bundle = toy_vlm.write_bundle(tmp_path / "toy", cache="int8")
-    engine = OnnxEngine(bundle, EngineOptions(threads=1))
-    logits, _ = Context(engine, ROPE_LIMIT).load(text(ids(300)))
+    decoder = OnnxEngine(bundle, EngineOptions(threads=1)).decoder()
+    logits, _ = Context(decoder, ROPE_LIMIT).load(text(ids(300)))
     # A value that lies between two codes may be rounded the other way, which is one step (0.05) in one of 19,200.
     np.testing.assert_allclose(logits, reference_logits(ids(300), cache="int8"), rtol=0, atol=0.05)
     assert np.abs(logits - reference_logits(ids(300))).max() > 0.5, "the cache was not quantized at all"
-    assert engine.cache_bytes == 2 * toy_vlm.LAYERS * toy_vlm.HIDDEN * 768, "twice 300 tokens, in blocks of 256"
+    assert decoder.cache_bytes == 2 * toy_vlm.LAYERS * toy_vlm.HIDDEN * 768, "twice 300 tokens, in blocks of 256"

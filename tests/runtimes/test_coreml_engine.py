@@ -70,12 +70,12 @@ def test_questions_about_a_picture_are_answered(coreml_vlm: Bundle) -> None:
 
 def test_going_back_to_a_prefix_is_as_if_nothing_had_followed(coreml_vlm: Bundle) -> None:
     ids = np.random.default_rng(2).integers(1, 600, 70)
-    used, fresh = (open_engine(coreml_vlm, EngineOptions()) for _ in range(2))
+    used, fresh = (open_engine(coreml_vlm, EngineOptions()).decoder() for _ in range(2))
     used.extend(ids[::-1].copy(), None, 0, 70)
     used.extend(ids[:20], None, 0, 20)
     fresh.extend(ids[:20], None, 0, 20)
     for start, stop in ((20, 22), (22, 23)):  # in a call for 64, and in one for a single token
-        found, right = (engine.extend(ids[start:stop], None, start, stop) for engine in (used, fresh))
+        found, right = (decoder.extend(ids[start:stop], None, start, stop) for decoder in (used, fresh))
         np.testing.assert_array_equal(found, right)
 
 
@@ -83,7 +83,8 @@ def test_the_length_decides_about_the_list_of_longrope(coreml_vlm: Bundle) -> No
     limit = json.loads((coreml_vlm.root / "processor/config.json").read_text())["original_max_position_embeddings"]
     ids = np.arange(5, 9)
     short, same, long = (
-        open_engine(coreml_vlm, EngineOptions()).extend(ids, None, 0, length) for length in (4, limit, limit + 1)
+        open_engine(coreml_vlm, EngineOptions()).decoder().extend(ids, None, 0, length)
+        for length in (4, limit, limit + 1)
     )
     assert np.array_equal(short, same) and not np.allclose(short, long, atol=1e-2)
 
@@ -92,7 +93,7 @@ def test_no_answer_is_longer_than_the_caches(coreml_vlm: Bundle) -> None:
     engine = open_engine(coreml_vlm, EngineOptions())
     assert engine.context_length == 4096 == load_vlm(coreml_vlm).limits.context_length
     with pytest.raises(PromptError, match="4097 tokens do not fit into the 4096"):
-        engine.extend(np.array([5]), None, 4096, 4097)
+        engine.decoder().extend(np.array([5]), None, 4096, 4097)
 
 
 Change = Callable[[Path], object]

@@ -44,7 +44,7 @@ def test_greedy_steps(golden_vlm: Callable[[str], VLM], name: str) -> None:
     case = Case(name)
     vlm = golden_vlm("config.json")
     recorded = case.stages
-    context = Context(vlm.engine, vlm.limits.rope_limit)
+    context = Context(vlm.engine.decoder(), vlm.limits.rope_limit)
     prompt = prompt_of(vlm, case)
     assert_follows(context, prompt, recorded["decode_ids"].numpy(), recorded["decode_logits"].numpy())
 
@@ -54,6 +54,6 @@ def test_crossing_the_rope_limit_equals_a_full_recompute(golden_vlm: Callable[[s
     assert vlm.limits.rope_limit == 64
     ids = case.stages["full_recompute_greedy_ids"].numpy()
     assert case.input_ids.shape[1] <= 64 < case.input_ids.shape[1] + len(ids) - 1
-    context = Context(vlm.engine, vlm.limits.rope_limit)
+    context = Context(vlm.engine.decoder(), vlm.limits.rope_limit)
     recorded = case.stages["full_recompute_greedy_logits"].numpy()
     assert_follows(context, prompt_of(vlm, case), ids, recorded)

@@ -54,6 +54,6 @@ def test_threads_are_those_asked_for(toy_path: Path) -> None:
 
 
 def test_an_error_while_running_names_the_graph(toy_bundle: Bundle) -> None:
-    engine = OnnxEngine(toy_bundle, EngineOptions())
+    decoder = OnnxEngine(toy_bundle, EngineOptions()).decoder()
     with pytest.raises(BundleError, match=r"embed_tokens.onnx: fails when it runs .*; export the bundle again"):
-        engine.extend(np.array([10**6]), None, past=0, rope_length=1)  # no such token
+        decoder.extend(np.array([10**6]), None, past=0, rope_length=1)  # no such token

@@ -47,19 +47,19 @@ def follow(context: Context, prompt: Tokens, ids: np.ndarray) -> np.ndarray:
 def test_greedy_steps_of_the_original(engine: Callable[..., OpenVinoEngine], name: str) -> None:
     case, made = Case(name), engine()
     recorded = case.stages["decode_logits"].numpy()
-    found = follow(Context(made, 1024), prompt_of(made, case), case.stages["decode_ids"].numpy())
+    found = follow(Context(made.decoder(), 1024), prompt_of(made, case), case.stages["decode_ids"].numpy())
     np.testing.assert_allclose(found, recorded, rtol=0, atol=NOISE * np.abs(recorded).max())
 
 
 def test_crossing_the_rope_limit_equals_a_full_recompute(engine: Callable[..., OpenVinoEngine]) -> None:
     case, made = Case("text_cross"), engine("config_omp64.json")
     recorded = case.stages["full_recompute_greedy_logits"].numpy()
-    found = follow(Context(made, 64), prompt_of(made, case), case.stages["full_recompute_greedy_ids"].numpy())
+    found = follow(Context(made.decoder(), 64), prompt_of(made, case), case.stages["full_recompute_greedy_ids"].numpy())
     np.testing.assert_allclose(found, recorded, rtol=0, atol=NOISE * np.abs(recorded).max())
 
 
 def test_pieces_of_a_long_prompt_take_the_long_list(engine: Callable[..., OpenVinoEngine]) -> None:
-    made = engine("config_omp64.json")
+    made = engine("config_omp64.json").decoder()
     ids = np.random.default_rng(0).integers(5, 500, 100)
     whole = made.extend(ids, None, 0, 100).copy()
     for start in range(0, 100, 25):  # the first two pieces end before the limit of 64
@@ -71,7 +71,7 @@ def test_pieces_of_a_long_prompt_take_the_long_list(engine: Callable[..., OpenVi
 
 
 def test_back_to_a_prefix(engine: Callable[..., OpenVinoEngine]) -> None:
-    made = engine()
+    made = engine().decoder()
     ids = np.random.default_rng(1).integers(5, 500, 40)
     expected = made.extend(ids, None, 0, 40).copy()
     made.extend(ids[:9][::-1].copy(), None, 25, 34)  # other tokens behind the first 25
@@ -82,7 +82,7 @@ def test_back_to_a_prefix(engine: Callable[..., OpenVinoEngine]) -> None:
 def test_an_interrupted_call_is_made_good(
     engine: Callable[..., OpenVinoEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = engine()
+    made = engine().decoder()
     ids = np.random.default_rng(2).integers(5, 500, 30)
     expected = made.extend(ids, None, 0, 30).copy()
     with monkeypatch.context() as patch:

@@ -8,9 +8,9 @@ from golden_phi3 import Case
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.runtimes import EngineOptions
-from nexus_edge.runtimes.openvino_decoder import StatefulDecoder
+from nexus_edge.runtimes.openvino_decoder import StatefulDecoder, stateful_decoders
 from nexus_edge.runtimes.openvino_engine import DECODER, OpenVinoEngine
-from nexus_edge.runtimes.openvino_paged_decoder import PagedDecoder
+from nexus_edge.runtimes.openvino_paged_decoder import PagedDecoder, paged_decoders
 from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
 NOISE = 1e-5  # of the largest logit: float32 sums in another order, as in test_openvino_engine.py
@@ -34,12 +34,12 @@ def embeds(bundle: Bundle) -> np.ndarray:
 @pytest.fixture(scope="module")
 def expected(bundle: Bundle, embeds: np.ndarray) -> np.ndarray:
     """Logits after all tokens, from the decoder that keeps its cache in variables."""
-    return StatefulDecoder(bundle.graph("openvino", DECODER), EXACT, 1).extend(embeds, 0, TOKENS).copy()
+    return stateful_decoders(bundle.graph("openvino", DECODER), EXACT, 1)().extend(embeds, 0, TOKENS).copy()
 
 
 @pytest.fixture
 def paged(bundle: Bundle) -> PagedDecoder:
-    return PagedDecoder(bundle.graph("openvino", DECODER), EXACT, 1)
+    return paged_decoders(bundle.graph("openvino", DECODER), EXACT, 1)()
 
 
 def assert_same(found: np.ndarray, expected: np.ndarray) -> None:
@@ -75,8 +75,8 @@ def test_room_is_kept(paged: PagedDecoder, embeds: np.ndarray, expected: np.ndar
 
 def test_a_sliding_window_is_not_paged(golden_bundle: Callable[..., Bundle]) -> None:
     bundle, case = golden_bundle("fp32", "config_sliding20.json", ("openvino",)), Case("text_sliding")
-    engine = OpenVinoEngine(bundle, EngineOptions(threads=1), EXACT)
-    assert isinstance(engine._decoder, StatefulDecoder)
+    decoder = OpenVinoEngine(bundle, EngineOptions(threads=1), EXACT).decoder()
+    assert isinstance(decoder._decoder, StatefulDecoder)
     ids = case.input_ids[0].numpy()
     recorded = case.stages["logits"][0, -1].numpy()
-    assert_same(engine.extend(ids, None, 0, len(ids)), recorded)
+    assert_same(decoder.extend(ids, None, 0, len(ids)), recorded)

@@ -57,7 +57,7 @@ def compare_end_to_end(lab: "DualLab", target: str) -> list[Check]:
 
     inputs, judge = lab.original_inputs, lab.judge("P5", target=target)
     checks = [*_pixels(lab, judge, inputs), _tokens(lab, judge, inputs), _logit_scale(lab, judge)]
-    expected = Answers.of(lab.model(lab.reference_for(target)), lab, inputs)
+    expected = Answers.of(lab.quantized_for(target), lab, inputs)
     full = _full_precision(lab, inputs)
 
     def compare(options: EngineOptions, judge: Judge) -> list[Check]:

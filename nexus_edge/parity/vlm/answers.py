@@ -1,6 +1,6 @@
-"""Greedy answers: of a model that fits into memory token by token with its cache, of others up to where they part."""
+"""Greedy answers of the PyTorch models, token by token with their cache."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,14 +46,6 @@ def torch_answer(
             margins.append(float(top2_margin(logits)))
             feeds = {"input_ids": torch.tensor([[ids[-1]]])}
     return Answer(ids, margins, first)
-
-
-def up_to_difference(own: Answer, other: Sequence[int]) -> Answer:
-    """What a model said by itself of `own`, which it was led through along the tokens of `other`: all up to the first
-    token where the two part, that one included."""
-    same = [mine == theirs for mine, theirs in zip(own.ids, other, strict=True)]
-    stop = same.index(False) + 1 if False in same else len(same)
-    return Answer(own.ids[:stop], own.margins[:stop], own.first_logits)
 
 
 def greedy_check(stage: str, case: str, answer: Answer, expected: Answer, judge: Judge) -> Check:

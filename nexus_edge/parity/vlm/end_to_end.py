@@ -15,112 +15,115 @@ from nexus_edge.parity.metrics import Array, top2_margin
 from nexus_edge.parity.report import Check, NotRunError
 from nexus_edge.parity.samples import Sample, question_of, thumbnail, tokens_apart
 from nexus_edge.parity.stages import Judge
-from nexus_edge.parity.vlm.answers import NEW_TOKENS, Answer, greedy_check, up_to_difference
+from nexus_edge.parity.vlm.answers import NEW_TOKENS, Answer, greedy_check, torch_answer
 from nexus_edge.parity.vlm.cases import Case
 from nexus_edge.processing import from_checkpoint
 
 if TYPE_CHECKING:
+    from nexus_edge.models.base import ReferenceModel
     from nexus_edge.parity.vlm.lab import VlmLab
-    from nexus_edge.runtimes import VLM, EngineOptions
+    from nexus_edge.runtimes import VLM
     from nexus_edge.runtimes.context import Context
 
 
 @dataclass(frozen=True)
-class Found:
-    """What the runtime made of a case: features of its pictures (None without), and its greedy answer in `seconds`."""
+class Expected:
+    """What a case should come out as.
+
+    Attributes:
+        case: with the runtime's crops
+        inputs: with the original's crops
+        features: of its pictures, by the quantized PyTorch model; None for a case without
+        answer: by the quantized PyTorch model
+        full: the answer in full precision; None where that model does not fit
+    """
 
     case: Case
+    inputs: Mapping[str, Any]
     features: Array | None
     answer: Answer
-    seconds: float
+    full: Answer | None
+
+    @classmethod
+    def of(cls, lab: "VlmLab", target: str, case: Case) -> "Expected":
+        """By the model that multiplies what the target multiplies."""
+        stops, model, inputs = lab.processor.stop_ids, lab.quantized_for(target), _original_inputs(lab, case)
+        features = _features(model, inputs) if case.pictures else None
+        answer = torch_answer(model, inputs, stops)
+        try:
+            full = torch_answer(lab.full_beside_runtime, inputs, stops)
+        except NotRunError as error:
+            lab.note(f"greedy tokens of full precision: {error}")
+            full = None
+        return cls(case, inputs, features, answer, full)
 
 
 def compare_end_to_end(lab: "VlmLab", target: str) -> list[Check]:
-    """For each case what goes in, then in each precision of the runtime what comes out, stage by stage.
+    """For each case what goes in, then in each precision of the runtime what comes out, stage by stage."""
+    from nexus_edge.runtimes import EngineOptions, load_vlm
 
-    The runtime answers first and is closed; then the reference says in one pass what it would have said at each token.
-    """
+    cases = [Expected.of(lab, target, case) for case in lab.cases]
     judge = lab.judge("P5", target=target)
-    checks = [check for case in lab.cases for check in _compare_inputs(lab, case, judge)]
+    checks = [check for expected in cases for check in _compare_inputs(lab, expected, judge)]
 
-    def compare(options: "EngineOptions", judge: Judge) -> list[Check]:
-        return _compare_outputs(lab, target, lab.answers(target, options), judge)
+    def compare(options: EngineOptions, judge: Judge) -> list[Check]:
+        vlm, stops = load_vlm(lab.only(target), options), lab.processor.stop_ids
+        return [check for expected in cases for check in _compare_outputs(vlm, stops, expected, judge)]
 
     return checks + lab.compare_runtimes(target, "P5", compare)
 
 
-def answer_all(lab: "VlmLab", target: str, options: "EngineOptions") -> list[Found]:
-    """Every case in the runtime that ships."""
-    from nexus_edge.runtimes import load_vlm
-
-    vlm, stops = load_vlm(lab.only(target), options), lab.processor.stop_ids
-    return [_answer(vlm, stops, case) for case in lab.cases]
+def _original_inputs(lab: "VlmLab", case: Case) -> dict[str, Any]:
+    inputs: dict[str, Any] = dict(case.inputs)
+    return inputs | ({"pixel_values": lab.original_pixels(case)} if case.pictures else {})
 
 
-def _compare_inputs(lab: "VlmLab", case: Case, judge: Judge) -> list[Check]:
-    name = "pixel_values"
+def _compare_inputs(lab: "VlmLab", expected: Expected, judge: Judge) -> list[Check]:
+    case, name = expected.case, "pixel_values"
     checks: list[Check] = []
     if case.pictures:
-        inputs: Any = case.inputs
-        checks += judge.check("crops", case.name, {name: inputs[name]}, {name: lab.original_pixels(case)})
+        checks += judge.check("crops", case.name, _only(case.inputs, name), _only(expected.inputs, name))
     return [*checks, _tokens(lab, case, judge)]
 
 
-def _compare_outputs(lab: "VlmLab", target: str, found: list[Found], judge: Judge) -> list[Check]:
-    reference = lab.reference_for(target)
-    ids = {entry.case.name: tuple(entry.answer.ids) for entry in found}
-    expected, full = lab.forced(reference, ids), _full_precision(lab, ids)
-    checks: list[Check] = []
-    for entry in found:
-        case, answer = entry.case.name, entry.answer
-        if entry.features is not None:
-            features = lab.traces(reference)[case].load("image_features")
-            checks += judge.check("image features", case, _named(entry.features), _named(features))
-        checks += judge.check("logits", case, _logits(answer), _logits(expected[case]))
-        greedy = greedy_check("greedy tokens", case, answer, expected[case], judge)
-        checks.append(replace(greedy, samples=_samples(lab, entry, expected[case], full.get(case))))
-        if case in full:
-            checks.append(greedy_check("greedy tokens of full precision", case, answer, full[case], judge))
-    return checks
-
-
-def _samples(lab: "VlmLab", found: Found, quantized: Answer, full: Answer | None) -> tuple[Sample, ...]:
-    """For readers: the case with the answers of both, where there is a question to read."""
-    case, answer = found.case, found.answer
-    if not case.prompt:
-        return ()
-    reference = up_to_difference(full or quantized, answer.ids)
-    before, after = (lab.processor.decode(ids).strip() for ids in (reference.ids, answer.ids))
-    name = "quantized, in PyTorch" if full is None else "full precision"
-    images = tuple(thumbnail(image) for image in case.pictures)
-    apart = tokens_apart(reference.ids, answer.ids)
-    return (Sample(images, question_of(case.prompt), name, before, after, apart, found.seconds),)
-
-
-def _full_precision(lab: "VlmLab", ids: Mapping[str, tuple[int, ...]]) -> Mapping[str, Answer]:
-    """Nothing where there is no checkpoint."""
-    try:
-        return lab.forced("full", ids)
-    except NotRunError as error:
-        lab.note(f"greedy tokens of full precision: {error}")
-        return {}
-
-
-def _answer(vlm: "VLM", stops: tuple[int, ...], case: Case) -> Found:
+def _compare_outputs(vlm: "VLM", stops: tuple[int, ...], expected: Expected, judge: Judge) -> list[Check]:
     from nexus_edge.runtimes.context import Context, Tokens
     from nexus_edge.runtimes.pictures import PictureCache
 
+    case = expected.case
+    checks: list[Check] = []
     pictures: Any = ()
-    features: Array | None = None
-    if case.pictures:
-        inputs: Any = case.inputs
-        pictures = PictureCache(vlm.engine).encode(inputs["pixel_values"], inputs["image_sizes"])
+    if expected.features is not None:
+        pictures = PictureCache(vlm.engine).encode(case.inputs["pixel_values"], case.inputs["image_sizes"])
         features = np.concatenate([rows for _, rows in pictures])
+        checks += judge.check("image features", case.name, _named(features), _named(expected.features))
     started = time.perf_counter()
-    context = Context(vlm.engine, vlm.limits.rope_limit)
+    context = Context(vlm.engine.decoder(), vlm.limits.rope_limit)
     logits, _ = context.load(Tokens.of_prompt(case.inputs["input_ids"][0], pictures))
     answer = _runtime_answer(context, logits, stops)
-    return Found(case, features, answer, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    checks += judge.check("logits", case.name, _logits(answer), _logits(expected.answer))
+    found = greedy_check("greedy tokens", case.name, answer, expected.answer, judge)
+    checks.append(replace(found, samples=_samples(vlm, expected, answer, seconds)))
+    if expected.full is not None:
+        checks.append(greedy_check("greedy tokens of full precision", case.name, answer, expected.full, judge))
+    return checks
+
+
+def _samples(vlm: "VLM", expected: Expected, answer: Answer, seconds: float) -> tuple[Sample, ...]:
+    """For readers: the case with the answers of both, where there is a question to read."""
+    case, reference = expected.case, expected.full or expected.answer
+    if not case.prompt:
+        return ()
+    texts = (vlm.processor.decode(found.ids).strip() for found in (reference, answer))
+    name = "quantized, in PyTorch" if expected.full is None else "full precision"
+    images = tuple(thumbnail(image) for image in case.pictures)
+    apart = tokens_apart(reference.ids, answer.ids)
+    return (Sample(images, question_of(case.prompt), name, *texts, apart, seconds),)
+
+
+def _only(values: Any, name: str) -> dict[str, Array]:
+    return {name: values[name]}
 
 
 def _named(features: Array) -> dict[str, Array]:
@@ -142,6 +145,16 @@ def _tokens(lab: "VlmLab", case: Case, judge: Judge) -> Check:
     same_length = len(ids) == len(expected)
     mismatches = float((ids != expected).sum()) if same_length else float(max(len(ids), len(expected)))
     return Check("tokens", "input_ids", case.name, {"mismatches": mismatches}, judge.gate("tokens"))
+
+
+def _features(model: "ReferenceModel", inputs: dict[str, Any]) -> Array:
+    import torch
+
+    module: Any = model
+    tensors = [torch.from_numpy(np.array(inputs[name])) for name in ("pixel_values", "image_sizes")]
+    with torch.inference_mode():
+        features: Array = module.image_features(*tensors).numpy()
+    return features
 
 
 def _runtime_answer(context: "Context", logits: Array, stops: tuple[int, ...]) -> Answer:

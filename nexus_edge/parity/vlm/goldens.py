@@ -7,40 +7,31 @@ is replayed too. Long tensors are sampled, which keeps the file at some hundred 
     {case}.greedy_ids, .greedy_margins                      {case}.full_precision_logits   float32 [1, vocab]
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from itertools import chain
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nexus_edge.bundle.layer_names import layer_of_output
-from nexus_edge.parity.metrics import Array
+from nexus_edge.graphs import split_of
+from nexus_edge.parity.metrics import Array, top2_margin
 from nexus_edge.parity.report import NotRunError
-from nexus_edge.parity.vlm.answers import Answer, up_to_difference
-from nexus_edge.parity.vlm.cases import Case
+from nexus_edge.parity.vlm.answers import torch_answer
+from nexus_edge.parity.vlm.cases import Case, walk
 from nexus_edge.parity.vlm.sampling import sample
 
 if TYPE_CHECKING:
     from nexus_edge.parity.vlm.lab import VlmLab
-    from nexus_edge.parity.vlm.streamed import Trace
 
 
 def record(lab: "VlmLab") -> Iterator[tuple[str, Array]]:
-    """Every case with a prompt, as the quantized PyTorch model carried it; nothing where not even a layer fits."""
-    cases = [case for case in lab.cases if case.prompt]
+    """Every case with a prompt; where the quantized model does not fit into memory the text alone, layer by layer."""
     try:
-        traces, answers = lab.traces("quantized"), _answers(lab)
+        recorded = [(case, _record(lab, case)) for case in lab.cases if case.prompt and lab.quantized]
     except NotRunError:
-        return
-    full: Mapping[str, Trace] = {}
-    with suppress(NotRunError):  # without the checkpoint there is nothing to compare full precision with
-        full = lab.traces("full")
-    for case in cases:
-        recorded = dict(chain(_prompt(case), _values(traces[case.name]), _greedy(answers[case.name])))
-        if case.name in full:
-            recorded["full_precision_logits"] = full[case.name].load("logits")[-1:]
-        for name, array in recorded.items():
+        recorded = [(lab.text_case, _record_streamed(lab))]
+    for case, values in recorded:
+        for name, array in values:
             yield f"{case.name}.{name}", array
 
 
@@ -48,33 +39,36 @@ def _prompt(case: Case) -> Iterator[tuple[str, Array]]:
     yield "prompt", np.frombuffer(case.prompt.encode(), np.uint8)
     yield "num_crops", np.array([case.num_crops])
     yield "input_ids", case.inputs["input_ids"]
+
+
+def _record_streamed(lab: "VlmLab") -> Iterator[tuple[str, Array]]:
+    yield from _prompt(lab.text_case)
+    values = dict(lab.streamed_text)
+    logits = values.pop("logits")[-1]
+    for name, array in values.items():
+        if layer_of_output(name) is None:
+            yield name, sample(name, array)
+    yield "logits", logits[None, None]
+    yield "greedy_ids", np.array([logits.argmax()])
+    yield "greedy_margins", np.array([top2_margin(logits)], np.float32)
+
+
+def _record(lab: "VlmLab", case: Case) -> Iterator[tuple[str, Array]]:
+    yield from _prompt(case)
     for i, picture in enumerate(case.pictures):
         yield f"picture.{i}", np.asarray(picture, np.uint8)
     if "pixel_values" in case.inputs:
         yield "pixel_values", sample("pixel_values", case.inputs["pixel_values"])
-
-
-def _values(trace: "Trace") -> Iterator[tuple[str, Array]]:
-    for name in (name for name in trace.values if layer_of_output(name) is None):
-        value = trace.load(name)
-        yield name, value[None, -1:] if name == "logits" else sample(name, value)
-
-
-def _greedy(answer: Answer) -> Iterator[tuple[str, Array]]:
+    model = lab.quantized
+    for step in walk(model, split_of(lab.manifest.model_type).graphs(model), [case]):
+        if step.case != case.name:  # the step after the prompt is in the greedy tokens
+            continue
+        for name in (name for name in step.expected if layer_of_output(name) is None):
+            yield name, sample(name, step.expected[name])
+    answer = torch_answer(model, case.inputs, lab.processor.stop_ids)
     yield "greedy_ids", np.array(answer.ids, np.int64)
     yield "greedy_margins", np.array(answer.margins, np.float32)
-
-
-def _answers(lab: "VlmLab") -> Mapping[str, Answer]:
-    """The quantized model's greedy answers, as far as they are those of the runtime (and the first token where they
-    part): what comes after that would take a pass through the model for every token.
-
-    One token where the runtime does not fit into memory beside what else an export holds.
-    """
     try:
-        found = lab.any_answers()
+        yield "full_precision_logits", torch_answer(lab.full, case.inputs, ()).first_logits[None]
     except NotRunError:
-        first = {name: int(trace.load("logits")[-1].argmax()) for name, trace in lab.traces("quantized").items()}
-        return lab.forced("quantized", {name: (token,) for name, token in first.items()})
-    forced = lab.forced("quantized", found)
-    return {name: up_to_difference(forced[name], ids) for name, ids in found.items()}
+        return
