@@ -1,29 +1,25 @@
 """An export in seven calls, in the order in which they happen; see `export`."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-
-import torch
 
 from nexus_edge import __version__
 from nexus_edge.bundle import Bundle, BundleWriter, DualEncoderInfo, GraphInfo, Manifest
 from nexus_edge.bundle.hashing import hash_together
-from nexus_edge.checkpoints import Checkpoint, require_model_type
+from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.checkpoints.origin import source_of
-from nexus_edge.errors import ParityError, RecipeError
+from nexus_edge.errors import ParityError
 from nexus_edge.export.calibration import Prepared, prepare
 from nexus_edge.export.sharing import completed, share_weights
-from nexus_edge.export.target import Ingredients, Target, make_target
+from nexus_edge.export.target import Ingredients, Target
 from nexus_edge.export.weights import StoredTensor, WeightsFile, summary, write_weights
-from nexus_edge.graphs import GraphSpec, split_of
-from nexus_edge.models import build_model
 from nexus_edge.models.base import DualEncoder, ReferenceModel
 from nexus_edge.models.loading import read_tensor, source_keys
 from nexus_edge.parity.certify import certify
-from nexus_edge.quant.apply import quantize_modules
-from nexus_edge.quant.schemes import Scheme, load_scheme
+from nexus_edge.plan import Plan
+from nexus_edge.preflight import check
 from nexus_edge.recipe import Recipe
 
 PARITY_MEMORY = 2_000_000_000
@@ -34,16 +30,6 @@ NOT_PROMISED = ("P2", "P5")
 
 Progress = Callable[[str, float], None]
 """Called with the step's name and its share done, 0 to 1."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A model on the meta device, before and after its layers were replaced, and the graphs of the latter."""
-
-    full: ReferenceModel
-    quantized: ReferenceModel
-    specs: tuple[GraphSpec, ...]
-    schemes: Mapping[str, Mapping[str, Scheme]]  # graph -> module -> scheme
 
 
 def export(
@@ -70,10 +56,10 @@ def export(
         OutputError: `out` exists or cannot be written; nothing is left behind
         ParityError: a gate failed, or a rung did not run; the bundle is there, and its manifest says which
     """
-    require_model_type(checkpoint, recipe.model_type)
+    ready = check(checkpoint, recipe, out, force=force)
+    plan, targets = ready.plan, ready.targets
     with BundleWriter(out, force) as writer:
-        plan = make_plan(checkpoint, recipe)
-        targets = translate_graphs(plan, recipe, progress)
+        translate_graphs(plan, targets, progress)
         prepared = prepare(checkpoint, plan.full, recipe, writer.root, progress)
         stored = stream_weights(prepared, plan, targets, writer, progress)
         manifest = describe(checkpoint, recipe, plan)
@@ -86,38 +72,12 @@ def export(
     return manifest
 
 
-def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
-    """Build the model twice without data, and replace the layers of the second as the recipe says."""
-    with torch.device("meta"):
-        full, quantized = build_model(checkpoint), build_model(checkpoint)
-    source_keys(checkpoint, full)  # what is missing is said now, not after the graphs were translated
-    split = split_of(recipe.model_type)
-    if set(recipe.graphs) != set(split.names):
-        raise RecipeError(
-            f"{recipe.name}: has graphs {', '.join(recipe.graphs)}; {recipe.model_type} has {', '.join(split.names)}"
-        )
-    schemes: dict[str, dict[str, Scheme]] = {name: {} for name in split.names}
-
-    def scheme_for(module: str) -> Scheme:
-        graph = split.owner(module)
-        schemes[graph][module] = load_scheme(recipe.scheme_for(graph, module))
-        return schemes[graph][module]
-
-    quantize_modules(quantized, scheme_for)
-    unused = recipe.unused_overrides(schemes)
-    if unused:
-        raise RecipeError(f"{recipe.name}: overrides that match no layer: {', '.join(unused)}")
-    return Plan(full, quantized, split.graphs(quantized), schemes)
-
-
-def translate_graphs(plan: Plan, recipe: Recipe, progress: Progress) -> dict[str, Target]:
-    """Export every graph from the meta device and write it in the operators of each of the recipe's targets."""
-    targets = {name: make_target(name, recipe, plan.specs) for name in recipe.targets}
+def translate_graphs(plan: Plan, targets: Mapping[str, Target], progress: Progress) -> None:
+    """Export every graph from the meta device and write it in the operators of each target."""
     steps = [(target, spec) for target in targets.values() for spec in plan.specs]
     for done, (target, spec) in enumerate(steps):
         progress(f"graph {spec.name}", done / len(steps))
         target.translate(spec)
-    return targets
 
 
 def stream_weights(

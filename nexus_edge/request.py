@@ -24,12 +24,14 @@ class ExportRequest:
         checkpoint: what the user named, or None for the recipe's own
         stand_in: hub id of the published model, whose family `tiny` is of and whose numbers `synthetic` weights follow
         out: the bundle's folder
+        ignored_keys: of the checkpoint's configuration files, left out by their dotted paths
     """
 
     recipe: Recipe
     checkpoint: str | None
     stand_in: str
     out: Path
+    ignored_keys: tuple[str, ...] = ()
 
     @classmethod
     def resolve(
@@ -41,6 +43,7 @@ class ExportRequest:
         recipe_file: Path | None = None,
         targets: Sequence[str] = (),
         out: Path | None = None,
+        ignored_keys: Sequence[str] = (),
     ) -> "ExportRequest":
         """Find the recipe and the bundle's place; see `export` for the arguments.
 
@@ -55,7 +58,12 @@ class ExportRequest:
             )
         recipe = recipe.with_targets(targets) if targets else recipe
         name = recipe.name if checkpoint is None else f"{recipe.name}-{_label(checkpoint)}"
-        return cls(recipe, checkpoint, published.checkpoint, out or OUT / name)
+        return cls(recipe, checkpoint, published.checkpoint, out or OUT / name, tuple(ignored_keys))
+
+    @property
+    def default_checkpoint(self) -> str:
+        """The hub id that is opened where the user named none."""
+        return self.stand_in if self.checkpoint in ("tiny", "synthetic") else self.recipe.checkpoint
 
     def run(
         self,
@@ -68,8 +76,9 @@ class ExportRequest:
         with needs_extra("export"):
             from nexus_edge import pipeline
             from nexus_edge.checkpoints import open_checkpoint
-        own = self.stand_in if self.checkpoint in ("tiny", "synthetic") else self.recipe.checkpoint
-        checkpoint = open_checkpoint(self.checkpoint, own)
+            from nexus_edge.preflight import require_writable
+        require_writable(self.out, force=force)  # before a download
+        checkpoint = open_checkpoint(self.checkpoint, self.default_checkpoint, self.ignored_keys)
         return pipeline.export(checkpoint, self.recipe, self.out, force=force, parity=parity, progress=progress)
 
 
@@ -83,6 +92,7 @@ def export(
     out: str | os.PathLike[str] | None = None,
     force: bool = False,
     parity: bool = True,
+    ignored_keys: Sequence[str] = (),
     progress: Callable[[str, float], None] = lambda step, share: None,
 ) -> Bundle:
     """Turn a checkpoint into a bundle: `nexus_edge.export("phi3-vision", "int4", checkpoint="tiny")`.
@@ -96,6 +106,8 @@ def export(
         out: the bundle's folder; None: `out/<recipe>[-<checkpoint>]`
         force: replace a bundle that is there
         parity: run the parity ladder and store its report in the bundle
+        ignored_keys: of the checkpoint's configuration files, by their dotted paths ("a.b"): left out, because you know
+            that they change nothing; manifest and report name them
         progress: called with a step's name and the share of it that is done
 
     Raises:
@@ -112,6 +124,7 @@ def export(
         recipe_file=None if recipe is None else Path(recipe),
         targets=targets,
         out=None if out is None else Path(out),
+        ignored_keys=ignored_keys,
     )
     return Bundle(request.out, request.run(force=force, parity=parity, progress=progress))
 

@@ -54,6 +54,7 @@ class Source:
         published: whether it came from the model's own hub repository; None in older bundles, which do not say
         base_model: the model that it is a fine-tune of, by its own account; None where it names none
         content: hashes; None in older bundles
+        ignored_keys: keys of its configuration files that were left out because the user said so
     """
 
     checkpoint: str
@@ -63,6 +64,7 @@ class Source:
     published: bool | None = None
     base_model: str | None = None
     content: Content | None = None
+    ignored_keys: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, value: Any, where: str) -> "Source":
@@ -78,11 +80,17 @@ class Source:
             published=published,
             base_model=table.optional_text("base_model"),
             content=None if content is None else Content.from_json(content, f"{where}: content"),
+            ignored_keys=table.texts("ignored_keys") if "ignored_keys" in table.table else (),
         )
 
     @property
     def in_words(self) -> str:
-        """Whose weights these are: what reports say."""
+        """Whose weights these are, and what of their configuration was left out: what reports say."""
+        left_out = ", ".join(self.ignored_keys)
+        return f"{self._origin}; configuration keys left out as asked: {left_out}" if left_out else self._origin
+
+    @property
+    def _origin(self) -> str:
         if self.weights == "trained-tiny":
             return "a small checkpoint trained in this repository"
         if self.weights == "synthetic":

@@ -51,7 +51,7 @@ class BundleWriter:
         try:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             self._sweep()
-            self._check_free()
+            require_free(self.out, force=self._force)
             self.root = Path(tempfile.mkdtemp(prefix=f".{self.out.name}.new-{self._owner}-", dir=self.out.parent))
             self.root.chmod(0o755)  # mkdtemp makes it private
         except OSError as error:
@@ -99,19 +99,10 @@ class BundleWriter:
             flushing.result()
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(_flush, [path for path in self.root.rglob("*") if path.is_file()]))
-        self._check_free()
+        require_free(self.out, force=self._force)
         self._rename()
         self.root = self.out
         return sealed
-
-    def _check_free(self) -> None:
-        """Refuse to overwrite what the user did not allow, or what is no bundle."""
-        if not os.path.lexists(self.out):
-            return
-        if not self._force:
-            raise OutputError(f"{self.out}: exists already; use --force to replace it, or another --out")
-        if not (self.out / MANIFEST).is_file():
-            raise OutputError(f"{self.out}: is no bundle, --force does not replace it; choose another --out")
 
     def _rename(self) -> None:
         """The old bundle steps aside, the new one takes its place; if that fails, the old one returns."""
@@ -140,6 +131,16 @@ class BundleWriter:
                     folder.rename(self.out)
                 else:
                     shutil.rmtree(folder, ignore_errors=True)
+
+
+def require_free(out: Path, *, force: bool) -> None:
+    """Raise OutputError if something is at `out` that the user did not allow to replace, or that is no bundle."""
+    if not os.path.lexists(out):
+        return
+    if not force:
+        raise OutputError(f"{out}: exists already; use --force to replace it, or another --out")
+    if not (out / MANIFEST).is_file():
+        raise OutputError(f"{out}: is no bundle, --force does not replace it; choose another --out")
 
 
 def _alive(pid: int) -> bool:

@@ -3,6 +3,7 @@
 `open_checkpoint` returns a `Checkpoint`; `StreamingSafetensorsWriter` is the way out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -62,13 +63,14 @@ def tiny_folder(model_type: str = "phi3_v") -> Path:
     return Path(str(files("nexus_edge"))) / "assets" / f"tiny_{model_type}"
 
 
-def open_checkpoint(spec: str | None, default_hub_id: str) -> Checkpoint:
+def open_checkpoint(spec: str | None, default_hub_id: str, ignored: Sequence[str] = ()) -> Checkpoint:
     """Open what `--checkpoint` names.
 
     Args:
         spec: a folder, a hub id (`owner/name` or `owner/name@revision`), `tiny`, `synthetic`, or None for the
             default. A folder that exists wins over a hub id of the same name.
         default_hub_id: the published model that was asked for; `tiny` is of its family, `synthetic` has its numbers.
+        ignored: keys of its configuration files to leave out, by their dotted paths.
 
     Raises:
         CheckpointError: nothing usable is there.
@@ -80,15 +82,15 @@ def open_checkpoint(spec: str | None, default_hub_id: str) -> Checkpoint:
         model = PUBLISHED[default_hub_id]
         embedded = tiny_folder(model.model_type)
         if spec == "tiny":
-            return FolderCheckpoint(embedded, name="tiny")
+            return FolderCheckpoint(embedded, name="tiny", ignored=ignored)
         return SyntheticCheckpoint(model.numbers, embedded)
     if spec is None:
-        return open_hub(default_hub_id)
+        return open_hub(default_hub_id, ignored)
     folder = Path(spec).expanduser()
     if folder.is_dir():
-        return FolderCheckpoint(folder)
+        return FolderCheckpoint(folder, ignored=ignored)
     if folder.is_file():
         raise CheckpointError(f"{folder}: is a file; give the folder that holds it together with config.json")
     if HUB_ID.fullmatch(spec):
-        return open_hub(spec)
+        return open_hub(spec, ignored)
     raise CheckpointError(f"{spec}: no such folder, and not a hub id (owner/name)")

@@ -30,6 +30,7 @@ class TensorInfo:
 class TensorFile(Protocol):
     """One file of weights; see `Checkpoint` for the methods."""
 
+    path: Path
     infos: Mapping[str, TensorInfo]
 
     def read(self, key: str) -> Array: ...
@@ -69,6 +70,16 @@ class Checkpoint(Protocol):
     @property
     def folder(self) -> Path | None:
         """The folder of the checkpoint, None where there is no such folder (synthetic weights)."""
+        ...
+
+    @property
+    def ignored_keys(self) -> tuple[str, ...]:
+        """Keys of its configuration files that the user told to leave out, by their dotted paths."""
+        ...
+
+    @property
+    def weight_files(self) -> tuple[Path, ...]:
+        """The files that hold the tensors; none where they are generated."""
         ...
 
     def keys(self) -> Mapping[str, TensorInfo]:

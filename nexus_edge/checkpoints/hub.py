@@ -1,6 +1,7 @@
 """Checkpoints from the Hugging Face hub: downloaded once, resumable, never executed."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from nexus_edge.checkpoints import open_clip
@@ -13,8 +14,26 @@ PATTERNS = ["*.json", "*.safetensors", "*vocab.txt", "README.md", "LICENSE*"]
 ELSEWHERE = "use --checkpoint DIR for a folder you have, or --checkpoint tiny for the embedded model"
 
 
-def open_hub(spec: str) -> FolderCheckpoint:
-    """Download `owner/name` or `owner/name@revision` into the hub's cache, and open it.
+def open_cached(spec: str, ignored: Sequence[str] = ()) -> FolderCheckpoint | None:
+    """What the hub's cache has of `owner/name` or `owner/name@revision`, without any connection; None if nothing.
+
+    Raises:
+        MissingExtraError: huggingface_hub is not installed.
+    """
+    try:
+        from huggingface_hub import errors, snapshot_download
+    except ImportError as error:
+        raise MissingExtraError("reading the hub's cache needs: pip install 'nexus-edge[export]'") from error
+    name, _, revision = spec.partition("@")
+    try:
+        found = snapshot_download(name, revision=revision or None, allow_patterns=PATTERNS, local_files_only=True)
+    except errors.LocalEntryNotFoundError:
+        return None
+    return FolderCheckpoint(Path(found), name=name, revision=Path(found).name, ignored=ignored)
+
+
+def open_hub(spec: str, ignored: Sequence[str] = ()) -> FolderCheckpoint:
+    """Download `owner/name` or `owner/name@revision` into the hub's cache, and open it without the `ignored` keys.
 
     Progress bars go to stderr (HF_HUB_DISABLE_PROGRESS_BARS=1 turns them off); what an earlier, interrupted call
     fetched is not fetched again; without a network the cache's copy is used. The opened commit becomes `revision`.
@@ -47,4 +66,4 @@ def open_hub(spec: str) -> FolderCheckpoint:
     except (HTTPError, OSError, RuntimeError) as error:  # RuntimeError: of hf_xet, which moves large files
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{name}: download failed ({reason}); {ELSEWHERE}") from error
-    return FolderCheckpoint(snapshot, name=name, revision=snapshot.name)
+    return FolderCheckpoint(snapshot, name=name, revision=snapshot.name, ignored=ignored)

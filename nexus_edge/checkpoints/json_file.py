@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nexus_edge._text import read_text
+from nexus_edge.configs.keys import once
 from nexus_edge.errors import CheckpointError
 
 
@@ -12,10 +13,10 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in `path`.
 
     Raises:
-        CheckpointError: missing, not JSON, or not an object.
+        CheckpointError: missing, not JSON, a key twice, or not an object.
     """
     try:
-        value = json.loads(read_text(path))
+        value = json.loads(read_text(path), object_pairs_hook=once)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}; a checkpoint folder needs it") from error
     except (ValueError, RecursionError) as error:

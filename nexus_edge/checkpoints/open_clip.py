@@ -13,6 +13,7 @@ from typing import Any
 from nexus_edge._text import without_mark
 from nexus_edge.checkpoints.base import TensorFile
 from nexus_edge.checkpoints.json_file import read_json
+from nexus_edge.checkpoints.pointers import refuse_pointers
 from nexus_edge.checkpoints.safetensors import SafetensorsFile
 from nexus_edge.errors import CheckpointError, MissingExtraError
 from nexus_edge.processing.biomedclip import OPEN_CLIP_CONFIG, tokenizer_folder
@@ -35,6 +36,11 @@ def is_open_clip(folder: Path) -> bool:
     return (folder / OPEN_CLIP_CONFIG).is_file()
 
 
+def is_config(path: Path) -> bool:
+    """Whether a file is open_clip's configuration."""
+    return path.name == OPEN_CLIP_CONFIG
+
+
 def needs_pickle(folder: Path) -> bool:
     """Whether an open_clip folder has no weights but, possibly, pickled ones."""
     return is_open_clip(folder) and not any((folder / name).is_file() for name in SAFETENSORS)
@@ -47,7 +53,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         CheckpointError: a file is missing or wrong, or the BERT is not known.
     """
     config = read_json(folder / OPEN_CLIP_CONFIG)
-    return {**config, "model_type": MODEL_TYPE, "text_config": _text_config(folder, config)}
+    return {"model_type": MODEL_TYPE, **config, "text_config": _text_config(folder, config)}
 
 
 def _text_config(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,6 +99,7 @@ def open_weights(folder: Path) -> dict[str, TensorFile]:
         if (folder / name).is_file():
             file: TensorFile = SafetensorsFile(folder / name)
             return dict.fromkeys(file.infos, file)
+    refuse_pointers(folder, (PICKLED,))
     if not (folder / PICKLED).is_file():
         raise CheckpointError(f"{folder}: has no weights; expected {', '.join(SAFETENSORS)} or {PICKLED}")
     try:
@@ -116,5 +123,6 @@ def processor_files(folder: Path) -> dict[str, bytes]:
         name = config["model_cfg"]["text_cfg"].get("hf_tokenizer_name")
         raise CheckpointError(f"{folder}: has neither tokenizer.json nor vocab.txt; copy one from {name!r:.80}")
     names = (tokenizer, "tokenizer_config.json", "special_tokens_map.json")
+    refuse_pointers(place, names)
     found = {name: without_mark((place / name).read_bytes()) for name in names if (place / name).is_file()}
     return {"config.json": json.dumps(config, indent=2).encode(), **found}

@@ -27,6 +27,7 @@ def source_of(checkpoint: Checkpoint) -> Source:
         published=published if checkpoint.kind == "real" else None,
         base_model=None if published or checkpoint.kind != "real" else base_model(checkpoint),
         content=fingerprint(checkpoint),
+        ignored_keys=checkpoint.ignored_keys,
     )
 
 

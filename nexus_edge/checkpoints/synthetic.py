@@ -48,6 +48,8 @@ class SyntheticCheckpoint:
     revision: str | None = GENERATOR
     kind: WeightsKind = "synthetic"
     folder: Path | None = None
+    ignored_keys: tuple[str, ...] = ()
+    weight_files: tuple[Path, ...] = ()
 
     def __init__(self, name: str, tokenizer: Path) -> None:
         data = json.loads(files("nexus_edge.checkpoints").joinpath("data", f"{name}.json").read_text("utf-8"))

@@ -7,7 +7,9 @@ from typing import Annotated, get_args
 
 import typer
 
+from nexus_edge._extras import needs_extra
 from nexus_edge.cli.progress import step_bar
+from nexus_edge.configs.keys import OPTION
 from nexus_edge.errors import BundleError, InputError, ParityError
 from nexus_edge.request import ExportRequest, Precision
 from nexus_edge.targets import TARGETS
@@ -34,7 +36,13 @@ def export(
         Path | None, typer.Option(metavar="DIR", help="The bundle's folder; default: out/RECIPE[-CHECKPOINT].")
     ] = None,
     parity: Annotated[bool, typer.Option(help="Run the parity ladder and keep its report in the bundle.")] = True,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check all that is needed, print the plan with sizes, and stop.")
+    ] = False,
+    ignored: Annotated[
+        list[str] | None,
+        typer.Option(OPTION, metavar="KEY", help="Leave out a configuration key that changes nothing; repeat it."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table: one line.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -50,9 +58,10 @@ def export(
         recipe_file=recipe_file,
         targets=target or (),
         out=out,
+        ignored_keys=ignored or (),
     )
     if dry_run:
-        typer.echo(json.dumps(request.recipe.to_json(), indent=2))
+        _print_preview(request, force=force, as_json=as_json)
         return
     try:
         with step_bar(quiet=quiet or as_json) as progress:
@@ -62,6 +71,31 @@ def export(
             _print_result(request.out, as_json=as_json, quiet=quiet)
         raise
     _print_result(request.out, as_json=as_json, quiet=quiet)
+
+
+def _print_preview(request: ExportRequest, *, force: bool, as_json: bool) -> None:
+    with needs_extra("export"):
+        from nexus_edge.preview import preview
+    found = preview(request, force=force)
+    if as_json:
+        typer.echo(json.dumps(found.to_json()))
+        return
+    origin, recipe = found.checkpoint, request.recipe
+    at = f" at {origin.revision}" if origin.revision else ""
+    types = ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in origin.dtypes.items())
+    typer.echo(f"recipe      {recipe.name}: {recipe.description}")
+    for name, graph in recipe.graphs.items():
+        others = "".join(f", {pattern}: {scheme}" for pattern, scheme in graph.overrides.items())
+        typer.echo(f"            {name}: {graph.scheme}{others}")
+    typer.echo(f"checkpoint  {origin.place}{at}: {origin.format}, {types}")
+    if found.ignored_keys:
+        typer.echo(f"left out    {', '.join(found.ignored_keys)}")
+    for target, graphs in found.sizes.items():
+        typer.echo(f"{target:<12}" + ", ".join(f"{graph} {size / 1e6:,.1f} MB" for graph, size in graphs.items()))
+    typer.echo(
+        f"bundle      {found.out}: about {found.total / 1e6:,.1f} MB; the disk has {found.disk_free / 1e9:,.1f} GB free"
+    )
+    typer.echo(f"memory      about {found.peak_memory / 1e9:.1f} GB at its peak, without the parity ladder")
 
 
 def _print_result(place: Path, *, as_json: bool, quiet: bool) -> None:

@@ -101,7 +101,7 @@ OPEN_CLIP: Rules = {
 }
 
 FILES: dict[str, Rules] = {
-    "open_clip_config.json": OPEN_CLIP,
+    "config.json": OPEN_CLIP,  # its name in a bundle
     "special_tokens_map.json": SPECIAL_TOKENS_MAP,
     "tokenizer_config.json": {
         **TOKENIZER_CONFIG,

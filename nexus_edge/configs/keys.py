@@ -4,7 +4,7 @@ A family lists every key of its files once, as data; a key that is on no list wa
 that means something by it, so it stops the export by name instead of being ignored.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,17 @@ class Only:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """A key that says what is built in, which is checked where that is known.
+
+    Attributes:
+        to: what it is compared with
+    """
+
+    to: str
+
+
+@dataclass(frozen=True)
 class Table:
     """A key that holds an object, whose keys follow rules of their own.
 
@@ -74,7 +85,7 @@ class Each:
     keys: Mapping[str, "Rule"]
 
 
-Rule = Read | Inert | Only | Table | Each
+Rule = Read | Inert | Only | Compared | Table | Each
 Rules = Mapping[str, Rule]
 
 
@@ -104,6 +115,15 @@ def check_keys_of(config: Mapping[str, Any], rules: Rules, where: str) -> None:
         )
     for complaint in _disallowed(config, rules, ""):
         raise CheckpointError(f"{where}: {complaint}")
+
+
+def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """For `json.loads(object_pairs_hook=...)`: the object; raises ValueError for a key that stands there twice."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r:.60} stands there twice")
+    return found
 
 
 def without(config: Mapping[str, Any], path: str) -> dict[str, Any]:

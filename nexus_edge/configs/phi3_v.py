@@ -4,7 +4,7 @@ Source: the authors' configuration_phi3_v.py, image_embedding_phi3_v.py, modelin
 image_processing_phi3_v.py; what they read and what they take for an absent key.
 """
 
-from nexus_edge.configs.keys import Inert, Only, Read, Rules, Table
+from nexus_edge.configs.keys import Compared, Inert, Only, Read, Rules, Table
 from nexus_edge.configs.rope import ROPE_KEYS
 from nexus_edge.configs.transformers import GENERATION_CONFIG, MODEL, SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG
 
@@ -94,7 +94,7 @@ FILES: dict[str, Rules] = {
         "eos_token": Read("the processor's stop ids"),
         "add_eos_token": Only((False,), "an end token after the prompt ends the conversation"),
         "add_prefix_space": Inert("tokenizer.json, which tokenizes, has it already"),
-        "chat_template": Read("compared with the template that is built in"),
+        "chat_template": Compared("processing.prompt.apply_chat_template"),
         "clean_up_tokenization_spaces": Only((False,), "true would remove spaces from answers"),
         "spaces_between_special_tokens": Inert("special tokens are never part of an answer"),
         "image_token": Inert("images are written as <|image_1|>, <|image_2|>, ..."),

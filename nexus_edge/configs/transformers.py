@@ -3,7 +3,7 @@
 Source: `PretrainedConfig`, `GenerationConfig` and `PreTrainedTokenizerBase` of these versions.
 """
 
-from nexus_edge.configs.keys import Each, Inert, Only, Read, Rules
+from nexus_edge.configs.keys import Compared, Each, Inert, Only, Read, Rules
 
 _ORIGIN = Inert("says where the file or the code comes from")
 _TRAINING = Inert("only training reads it")
@@ -121,8 +121,8 @@ TOKEN: Rules = {
 _TOKENIZES = Inert("tokenizer.json, which tokenizes, has it already")
 
 SPECIAL_TOKENS_MAP: Rules = {
-    **dict.fromkeys(("bos_token", "eos_token", "unk_token", "pad_token"), Read("compared with tokenizer_config.json")),
-    **dict.fromkeys(("sep_token", "cls_token", "mask_token"), Read("compared with tokenizer_config.json")),
+    **dict.fromkeys(("bos_token", "eos_token", "unk_token", "pad_token"), Compared("tokenizer_config.json")),
+    **dict.fromkeys(("sep_token", "cls_token", "mask_token"), Compared("tokenizer_config.json")),
     **dict.fromkeys(("additional_special_tokens", "extra_special_tokens", "image_token"), _TOKENIZES),
 }
 
@@ -139,7 +139,7 @@ TOKENIZER_CONFIG: Rules = {
     "model_input_names": Inert("which arrays a Python call returns"),
     "pad_token": Inert("batches are not padded here"),
     "unk_token": _TOKENIZES,
-    "added_tokens_decoder": Each({**TOKEN, "content": Read("compared with tokenizer.json")}),
+    "added_tokens_decoder": Each({**TOKEN, "content": Compared("tokenizer.json")}),
     "split_special_tokens": Only((False,), "it would take special tokens in a prompt apart"),
     "response_schema": Inert("for parsing answers in Python"),
 }

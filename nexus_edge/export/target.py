@@ -42,7 +42,16 @@ class Ingredients:
 
 
 class Target(Protocol):
-    """The graphs of one model in one format: first translated, without weights, then written."""
+    """The graphs of one model in one format: first translated, without weights, then written.
+
+    Attributes:
+        repeats_weights: whether the format holds the numbers a second time, in its own spelling
+    """
+
+    repeats_weights: bool
+
+    def weight_files(self, spec: GraphSpec) -> int:
+        """How many files a graph's weights go into; known before it is translated."""
 
     def translate(self, spec: GraphSpec) -> None:
         """Write one graph in the format's operators; takes seconds per graph and no weights."""

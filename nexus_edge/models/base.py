@@ -13,6 +13,11 @@ class ReferenceModel(nn.Module, ABC):
     def context_length(self) -> int:
         """Most tokens, prompt and answer together."""
 
+    @property
+    @abstractmethod
+    def vocab_size(self) -> int:
+        """Ids that the model has embeddings for: 0 up to this, exclusive."""
+
     @abstractmethod
     def constants(self) -> dict[str, Tensor]:
         """Tensors that follow from the configuration alone, by name; on the meta device they have no data."""

@@ -101,6 +101,11 @@ class BiomedClip(DualEncoder):
         """Most tokens of a text, [CLS] and [SEP] included."""
         return self.params.context_length
 
+    @property
+    def vocab_size(self) -> int:
+        """Ids that the model has embeddings for."""
+        return self.params.text.vocab_size
+
     def constants(self) -> dict[str, Tensor]:
         """None: everything is in the checkpoint."""
         return {}

@@ -77,12 +77,10 @@ def _by_name(name: object) -> VitParams:
 
 
 def _explicit(numbers: Mapping[str, Any], image_size: int) -> VitParams:
-    width, ratio = count(numbers, "embed_dim"), numbers.get("mlp_ratio", _MLP_RATIO)
-    if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio <= 1024:
-        raise ValueError(f"mlp_ratio is {ratio!r:.40}, expected a number above 0")
+    width = count(numbers, "embed_dim")
     return VitParams(
         hidden_size=width,
-        intermediate_size=int(width * ratio),
+        intermediate_size=int(width * number(numbers, "mlp_ratio", _MLP_RATIO)),
         num_hidden_layers=count(numbers, "depth"),
         num_attention_heads=count(numbers, "num_heads"),
         image_size=image_size,

@@ -204,6 +204,11 @@ class Phi3V(ReferenceModel):
         """Most tokens, prompt and answer together."""
         return self.params.max_position_embeddings
 
+    @property
+    def vocab_size(self) -> int:
+        """Ids that the model has embeddings for."""
+        return self.params.vocab_size
+
     def constants(self) -> dict[str, Tensor]:
         """The LongRoPE tables."""
         return {f"model.rope.{name}": table for name, table in inverse_frequencies(self.params.rope).items()}

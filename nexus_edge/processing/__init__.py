@@ -26,6 +26,7 @@ __all__ = [
     "dual_from_checkpoint",
     "from_checkpoint",
     "model_type_of",
+    "open_any",
 ]
 
 T = TypeVar("T")
@@ -50,6 +51,12 @@ def from_checkpoint(path: str | PathLike[str]) -> Processor:
 def dual_from_checkpoint(path: str | PathLike[str]) -> DualProcessor:
     """As `from_checkpoint`, for the models that embed pictures and texts apart."""
     return _load(Path(path), DUAL_PROCESSORS)
+
+
+def open_any(folder: Path) -> Processor | DualProcessor:
+    """The processor of a checkpoint folder, of whatever family; raises as `from_checkpoint`."""
+    families: dict[str, Callable[[Path], Processor | DualProcessor]] = {**PROCESSORS, **DUAL_PROCESSORS}
+    return _load(folder, families)
 
 
 def model_type_of(folder: Path) -> str:

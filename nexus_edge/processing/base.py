@@ -31,6 +31,13 @@ class Processor(Protocol):
     def stop_ids(self) -> tuple[int, ...]:
         """Ids that end a turn."""
 
+    @property
+    def largest_id(self) -> int:
+        """The largest id that it gives or waits for; a model needs embeddings for all up to this one."""
+
+    def token_id(self, token: str) -> int | None:
+        """The id of a token given as text, or None."""
+
     def __call__(self, prompt: str | Prompt, images: Picture | Sequence[Picture] | None = None) -> ModelInputs:
         """The inputs of one prompt, of the chat template or written out whole; raises PromptError or ImageError."""
 
@@ -60,6 +67,13 @@ class DualProcessor(Protocol):
     @property
     def context_length(self) -> int:
         """Ids per text, special tokens included."""
+
+    @property
+    def largest_id(self) -> int:
+        """The largest id that it gives or waits for; a model needs embeddings for all up to this one."""
+
+    def token_id(self, token: str) -> int | None:
+        """The id of a token given as text, or None."""
 
     def images(self, pictures: Picture | Sequence[Picture]) -> NDArray[np.float32]:
         """[pictures, 3, image_size, image_size]; raises ImageError."""

@@ -61,14 +61,28 @@ class BiomedClipProcessor:
         if not isinstance(interpolation, str) or interpolation not in RESAMPLING:
             raise CheckpointError(f"{source}: interpolation is {interpolation!r}; use one of {', '.join(RESAMPLING)}")
         mean, std = read_mean_std(preprocess, ("mean", "std"), source)
+        image_size = _size(_section(model, "vision_cfg", source).get("image_size", IMAGE_SIZE), "image_size", source)
+        if preprocess.get("size") is not None and _size(preprocess["size"], "size", source) != image_size:
+            raise CheckpointError(
+                f"{source}: preprocess_cfg.size is {preprocess['size']}, the tower's image_size {image_size}; fix one"
+            )
         return cls(
             WordPieceTokenizer.from_folder(tokenizer_folder(folder, config)),
-            _size(_section(model, "vision_cfg", source).get("image_size", IMAGE_SIZE), "image_size", source),
+            image_size,
             _size(text.get("context_length", CONTEXT_LENGTH), "context_length", source),
             mean,
             std,
             RESAMPLING[interpolation],
         )
+
+    @property
+    def largest_id(self) -> int:
+        """See `DualProcessor.largest_id`."""
+        return self.tokenizer.largest_id
+
+    def token_id(self, token: str) -> int | None:
+        """The id of a token given as text, or None."""
+        return self.tokenizer.token_id(token)
 
     def images(self, pictures: Picture | Sequence[Picture]) -> NDArray[np.float32]:
         """Pixels for the image tower: [pictures, 3, image_size, image_size]; raises ImageError.

@@ -88,6 +88,15 @@ class Phi3VProcessor:
         mean, std = read_mean_std(config, ("image_mean", "image_std"), source)
         return cls(tokenizer, tuple(dict.fromkeys(stops + read_stop_ids(folder, tokenizer))), num_crops, mean, std)
 
+    @property
+    def largest_id(self) -> int:
+        """See `Processor.largest_id`."""
+        return max(self.tokenizer.largest_id, *self.stop_ids)
+
+    def token_id(self, token: str) -> int | None:
+        """The id of a token given as text, or None."""
+        return self.tokenizer.token_id(token)
+
     def __call__(self, prompt: str | Prompt, images: Picture | Sequence[Picture] | None = None) -> ModelInputs:
         """The inputs of one prompt and its pictures: tag N, or place N, is picture N, in whatever order they come.
 

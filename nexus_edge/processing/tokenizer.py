@@ -55,6 +55,11 @@ class Tokenizer:
             )
         return cls(core, bos_id, control)
 
+    @property
+    def largest_id(self) -> int:
+        """The largest id that it gives."""
+        return max(self._core.get_vocab().values(), default=0)
+
     def token_id(self, token: str) -> int | None:
         """The id of a token given as text, or None."""
         return self._core.token_to_id(token)

@@ -58,6 +58,15 @@ class WordPieceTokenizer:
             )
         return cls(core, special.values())
 
+    @property
+    def largest_id(self) -> int:
+        """The largest id that it gives."""
+        return max(self._core.get_vocab().values(), default=0)
+
+    def token_id(self, token: str) -> int | None:
+        """The id of a token given as text, or None."""
+        return self._core.token_to_id(token)
+
     def encode(self, texts: Sequence[str], length: int) -> NDArray[np.int64]:
         """int64 [texts, length]: each text's ids, cut so that [SEP] still ends them, then zeros; raises PromptError."""
         rows = np.full((len(texts), length), PAD_ID, dtype=np.int64)

@@ -142,6 +142,14 @@ class EqualizedCheckpoint:
     def folder(self) -> Path | None:
         return self._original.folder
 
+    @property
+    def ignored_keys(self) -> tuple[str, ...]:
+        return self._original.ignored_keys
+
+    @property
+    def weight_files(self) -> tuple[Path, ...]:
+        return self._original.weight_files
+
     def keys(self) -> Mapping[str, TensorInfo]:
         """float16 tensors that change become float32, whose range no factor leaves."""
         return {

@@ -1,5 +1,6 @@
 """What `--checkpoint` may name."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Hub ids that would be downloaded."""
     ids: list[str] = []
 
-    def record(spec: str) -> FolderCheckpoint:
+    def record(spec: str, ignored: Sequence[str] = ()) -> FolderCheckpoint:
         ids.append(spec)
         raise CheckpointError("no network in this test")
 

@@ -179,17 +179,29 @@ def test_a_wrong_request(arguments: tuple[str, ...], message: str, out: Path, ru
 
 def test_a_dry_run_prints_the_resolved_recipe_and_writes_nothing(tmp_path: Path, out: Path, run_command: Run) -> None:
     recipe = write_recipe(tmp_path, "[graphs.decoder.overrides]", "lm_head = 'int8-g32'")
-    result = run_command("export", "phi3-vision", "--recipe", recipe, "--out", out, "--dry-run")
-    assert result.exit_code == 0
-    assert json.loads(result.stdout)["graphs"]["decoder"]["overrides"] == {"lm_head": "int8-g32"}
+    arguments = ("export", "phi3-vision", "--recipe", recipe, "--out", out, "--dry-run", "--checkpoint", "tiny")
+    found = json.loads(run_command(*arguments, "--json").stdout)
+    assert found["recipe"]["graphs"]["decoder"]["overrides"] == {"lm_head": "int8-g32"}
+    assert found["checkpoint"]["place"] == str(tiny_folder("phi3_v"))
+    assert list(found["checkpoint"]["dtypes"]) == ["bfloat16"]
+    assert "lm_head: int8-g32" in run_command(*arguments).stdout
     assert list(out.parent.iterdir()) == []
 
 
 def test_a_dry_run_names_the_targets(out: Path, run_command: Run) -> None:
     for model in ("phi3-vision", "biomedclip"):
         chosen = ("--target", "openvino", "--target", "onnx")
-        assert json.loads(run_command("export", model, *chosen, "--dry-run").stdout)["targets"] == ["openvino", "onnx"]
-        assert json.loads(run_command("export", model, "--dry-run").stdout)["targets"] == ["onnx"]
+        plan = json.loads(run_command("export", model, *chosen, "--dry-run", "--checkpoint", "tiny", "--json").stdout)
+        assert plan["recipe"]["targets"] == ["openvino", "onnx"] == list(plan["sizes"])
+        assert plan["sizes"]["openvino"].keys() == plan["recipe"]["graphs"].keys()
+
+
+def test_a_dry_run_downloads_nothing(tmp_path: Path, run_command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    plan = json.loads(run_command("export", "phi3-vision", "--out", tmp_path / "x", "--dry-run", "--json").stdout)
+    assert plan["checkpoint"]["cached"] is False
+    assert 2.3e9 < plan["total"] < 2.6e9  # README: 2.41 GB
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_help_names_every_model_and_target(run_command: Run, monkeypatch: pytest.MonkeyPatch) -> None:

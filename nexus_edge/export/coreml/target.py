@@ -57,9 +57,15 @@ class _Translated:
 class CoremlTarget:
     """Traced graphs that wait for their weights; see `nexus_edge.export.target.Target`."""
 
+    repeats_weights = True
+
     def __init__(self, family: Family, ios: int | None) -> None:
         self._family, self._ios = family, ios
         self._done: dict[str, list[_Translated]] = {}
+
+    def weight_files(self, spec: GraphSpec) -> int:
+        """One, beside the packages."""
+        return 1
 
     def translate(self, spec: GraphSpec) -> None:
         self._done[spec.name] = [

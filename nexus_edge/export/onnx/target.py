@@ -24,9 +24,15 @@ def make(recipe: Recipe, specs: Sequence[GraphSpec]) -> "OnnxTarget":
 class OnnxTarget:
     """Translated graphs that wait for their weights; see `nexus_edge.export.target.Target`."""
 
+    repeats_weights = False
+
     def __init__(self, model_type: str, specs: Sequence[GraphSpec]) -> None:
         self._model_type, self._specs = model_type, specs
         self._models: dict[str, ir.Model] = {}
+
+    def weight_files(self, spec: GraphSpec) -> int:
+        """One, see `weights_files`."""
+        return 1
 
     def translate(self, spec: GraphSpec) -> None:
         self._models[spec.name] = translate(spec)

@@ -42,9 +42,15 @@ class _Translated:
 class OpenVinoTarget:
     """Translated graphs that wait for their weights; see `nexus_edge.export.target.Target`."""
 
+    repeats_weights = False
+
     def __init__(self, family: Family) -> None:
         self._family = family
         self._done: dict[str, list[_Translated]] = {}
+
+    def weight_files(self, spec: GraphSpec) -> int:
+        """One per .xml."""
+        return len(self._family.parts(spec))
 
     def translate(self, spec: GraphSpec) -> None:
         self._done[spec.name] = [self._translate(part) for part in self._family.parts(spec)]

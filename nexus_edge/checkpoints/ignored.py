@@ -1,0 +1,76 @@
+"""Keys of a checkpoint's configuration that the user takes responsibility for (`--ignore-config-key`).
+
+They are taken out where the files are opened: everything behind sees files without them, also the bundle.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from nexus_edge._fields import suggest
+from nexus_edge.configs.keys import OPTION, Each, Read, Rules, Table, has, paths_of, rule_of, without
+from nexus_edge.errors import CheckpointError
+
+
+def rules_of(model_type: object) -> Mapping[str, Rules]:
+    """The rules for each file of a family; none for a family that is not known."""
+    name = f"nexus_edge.configs.{model_type}"
+    if not isinstance(model_type, str) or not model_type.isidentifier() or find_spec(name) is None:
+        return {}
+    rules: Mapping[str, Rules] = getattr(import_module(name), "FILES", {})
+    return rules
+
+
+def without_ignored(config: Mapping[str, Any], ignored: Sequence[str]) -> dict[str, Any]:
+    """A parsed file without these keys (dotted paths)."""
+    for path in ignored:
+        config = without(config, path)
+    return dict(config)
+
+
+def pruned(files: Mapping[str, bytes], ignored: Sequence[str]) -> dict[str, bytes]:
+    """Files by name, JSON objects among them without these keys; a file that has none of them keeps its bytes."""
+    return {name: _pruned(name, content, ignored) for name, content in files.items()}
+
+
+def require_ignorable(
+    configs: Mapping[str, Mapping[str, Any]], rules: Mapping[str, Rules], ignored: Sequence[str], folder: Path
+) -> None:
+    """Refuse keys that no file has, and keys that are used.
+
+    Args:
+        configs: parsed files by name
+        rules: their keys' rules
+        ignored: dotted paths
+        folder: for messages
+
+    Raises:
+        CheckpointError: naming the key.
+    """
+    for path in ignored:
+        holders = [name for name, config in configs.items() if has(config, path)]
+        if not holders:
+            known = [key for name in configs for key, _ in paths_of(rules.get(name, {}))]
+            raise CheckpointError(
+                f"{folder}: {OPTION} {path}: no configuration file has that key{suggest(path, known)}"
+            )
+        for name in holders:
+            if isinstance(rule_of(rules.get(name, {}), path), Read | Table | Each):
+                raise CheckpointError(
+                    f"{folder}: {OPTION} {path}: {name}'s {path} is used; to change it, edit a copy of the file"
+                )
+
+
+def _pruned(name: str, content: bytes, ignored: Sequence[str]) -> bytes:
+    if not name.endswith(".json") or not ignored:
+        return content
+    try:
+        config = json.loads(content)
+    except (ValueError, RecursionError):
+        return content  # its reader says more
+    if not isinstance(config, dict) or not any(has(config, path) for path in ignored):
+        return content
+    return json.dumps(without_ignored(config, ignored), indent=2).encode()

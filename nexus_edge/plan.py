@@ -1,0 +1,70 @@
+"""What an export makes of a checkpoint, before any weight is read: both models without data, and their graphs."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.errors import RecipeError
+from nexus_edge.graphs import GraphSpec, split_of
+from nexus_edge.models import build_model
+from nexus_edge.models.base import ReferenceModel
+from nexus_edge.models.loading import source_keys
+from nexus_edge.quant.apply import quantize_modules
+from nexus_edge.quant.schemes import Scheme, load_scheme
+from nexus_edge.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A model on the meta device, before and after its layers were replaced, and the graphs of the latter."""
+
+    full: ReferenceModel
+    quantized: ReferenceModel
+    specs: tuple[GraphSpec, ...]
+    schemes: Mapping[str, Mapping[str, Scheme]]  # graph -> module -> scheme
+
+    def stored_bytes(self, model_type: str) -> dict[str, int]:
+        """Bytes of the stored weights by graph; with those that a checkpoint holds and no result needs."""
+        owner, constants = split_of(model_type).owner, self.quantized.constants().keys()
+        sizes: Counter[str] = Counter({spec.name: 0 for spec in self.specs})
+        for name, tensor in (*self.quantized.named_parameters(), *self.quantized.named_buffers()):
+            if name not in constants:
+                sizes[owner(name.rpartition(".")[0])] += tensor.nbytes
+        return dict(sizes)
+
+    @property
+    def largest_tensor(self) -> int:
+        """Bytes of the largest tensor in float32."""
+        return max(parameter.numel() for parameter in self.full.parameters()) * torch.float32.itemsize
+
+
+def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
+    """Build the model twice without data, and replace the layers of the second as the recipe says.
+
+    Raises:
+        CheckpointError: the checkpoint does not describe a model, or lacks tensors of it.
+        RecipeError: the recipe does not fit the model.
+    """
+    with torch.device("meta"):
+        full, quantized = build_model(checkpoint), build_model(checkpoint)
+    source_keys(checkpoint, full)  # what is missing is said now, not after the graphs were translated
+    split = split_of(recipe.model_type)
+    if set(recipe.graphs) != set(split.names):
+        raise RecipeError(
+            f"{recipe.name}: has graphs {', '.join(recipe.graphs)}; {recipe.model_type} has {', '.join(split.names)}"
+        )
+    schemes: dict[str, dict[str, Scheme]] = {name: {} for name in split.names}
+
+    def scheme_for(module: str) -> Scheme:
+        graph = split.owner(module)
+        schemes[graph][module] = load_scheme(recipe.scheme_for(graph, module))
+        return schemes[graph][module]
+
+    quantize_modules(quantized, scheme_for)
+    unused = recipe.unused_overrides(schemes)
+    if unused:
+        raise RecipeError(f"{recipe.name}: overrides that match no layer: {', '.join(unused)}")
+    return Plan(full, quantized, split.graphs(quantized), schemes)

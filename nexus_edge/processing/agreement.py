@@ -1,0 +1,93 @@
+"""Whether a checkpoint's tokenizer files say the same: what one of them says alone would be ignored."""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from nexus_edge.configs.keys import OPTION
+from nexus_edge.errors import CheckpointError
+
+TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token", "mask_token")
+CONFIG, SPECIAL = "tokenizer_config.json", "special_tokens_map.json"
+
+# The template of `processing.prompt.apply_chat_template` as the Phi-3 checkpoints spell it in Jinja: Phi-3-vision's,
+# and Phi-3-mini's with a branch per role, which fine-tunes copy.
+_PHI3 = (
+    "{% for message in messages %}{{'<|' + message['role'] + '|>' + '\\n' + message['content'] + '<|end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt and messages[-1]['role'] != 'assistant' %}{{- '<|assistant|>\\n' -}}"
+    "{% endif %}",
+    "{% for message in messages %}{% if message['role'] == 'system' %}{{'<|system|>\\n' + message['content'] + "
+    "'<|end|>\\n'}}{% elif message['role'] == 'user' %}{{'<|user|>\\n' + message['content'] + '<|end|>\\n'}}"
+    "{% elif message['role'] == 'assistant' %}{{'<|assistant|>\\n' + message['content'] + '<|end|>\\n'}}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% else %}{{ eos_token }}{% endif %}",
+)
+_QUOTED = re.compile(r"""('[^']*'|"[^"]*")""")
+_LINE_BREAK = "\N{PILCROW SIGN}"
+
+
+def check_agreement(
+    folder: Path,
+    configs: Mapping[str, Mapping[str, Any]],
+    token_id: Callable[[str], int | None],
+    ignored: Collection[str] = (),
+) -> None:
+    """Compare the files with each other.
+
+    Args:
+        folder: of the checkpoint, for messages
+        configs: parsed files by name
+        token_id: from a token's text to its id in the tokenizer itself
+        ignored: keys that are left out
+
+    Raises:
+        CheckpointError: two files contradict each other, or a template is not the one that is built in
+    """
+    config, special = configs.get(CONFIG, {}), configs.get(SPECIAL, {})
+    for name in TOKENS:
+        one, other = _text(config.get(name)), _text(special.get(name))
+        if one is not None and other is not None and one != other:
+            raise CheckpointError(
+                f"{folder}: {name} is {one!r:.60} in {CONFIG} and {other!r:.60} in {SPECIAL}; fix one"
+            )
+    added = config.get("added_tokens_decoder")
+    for id_, token in added.items() if isinstance(added, dict) else ():
+        text = _text(token)
+        if text is not None and str(token_id(text)) != id_:
+            raise CheckpointError(
+                f"{folder / CONFIG}: added_tokens_decoder has {text!r:.60} as id {id_}, tokenizer.json as "
+                f"{token_id(text)}; take both files from the same checkpoint"
+            )
+    if configs.get("config.json", {}).get("model_type") == "phi3_v" and "chat_template" not in ignored:
+        _check_template(folder, config)
+
+
+def _check_template(folder: Path, config: Mapping[str, Any]) -> None:
+    template, name = config.get("chat_template"), CONFIG
+    beside = folder / "chat_template.jinja"
+    if template is None and beside.is_file():  # where transformers 5 puts it
+        template, name = beside.read_text("utf-8", "replace"), beside.name
+    if template is None:
+        return
+    if not isinstance(template, str) or _plain(template) not in map(_plain, _PHI3):
+        raise CheckpointError(
+            f"{folder / name}: its chat_template is not that of the Phi-3 models, which is built in, so prompts would "
+            f"differ; if it writes the same turns, remove it or pass {OPTION} chat_template"
+        )
+
+
+def _plain(template: str) -> str:
+    """A template without what makes no difference in it: spaces and hyphens outside strings, where strings are cut."""
+    parts = _QUOTED.split(template)
+    for place, part in enumerate(parts):
+        if place % 2:
+            parts[place] = part[1:-1].replace("\\n", _LINE_BREAK).replace("\n", _LINE_BREAK)
+        else:
+            parts[place] = re.sub(r"[\s+-]", "", part)
+    return re.sub(r"\[(role|content)\]", r".\1", "".join(parts))
+
+
+def _text(token: object) -> str | None:
+    """A special token's text; older files hold its flags as well."""
+    content = token.get("content") if isinstance(token, dict) else token
+    return content if isinstance(content, str) else None

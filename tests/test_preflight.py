@@ -1,0 +1,173 @@
+"""All that an export needs is asked for before it begins; nothing is written, and each complaint is one line."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nexus_edge.checkpoints import open_checkpoint, tiny_folder
+from nexus_edge.errors import CheckpointError, MissingExtraError, NexusEdgeError, OutputError
+from nexus_edge.preflight import check
+from nexus_edge.recipe import find_recipe
+
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 1823456\n"
+RECIPES = {"phi3_v": ("phi3-vision", "int4"), "biomedclip": ("biomedclip", "int8")}
+Change = Callable[[Path], object]
+
+
+def copy_of(family: str, folder: Path) -> Path:
+    folder.mkdir()
+    for path in tiny_folder(family).iterdir():
+        if path.is_file():
+            shutil.copy(path, folder)
+    return folder
+
+
+def edit(name: str, *path: str, **values: Any) -> Change:
+    """Change keys of a JSON file, in the object at a path."""
+
+    def change(folder: Path) -> None:
+        config = json.loads((folder / name).read_text("utf-8"))
+        place = config
+        for key in path:
+            place = place[key]
+        place.update(values)
+        (folder / name).write_text(json.dumps(config), "utf-8")
+
+    return change
+
+
+def write(name: str, text: str) -> Change:
+    return lambda folder: (folder / name).write_text(text, "utf-8")
+
+
+def append(name: str, line: str) -> Change:
+    return lambda folder: (folder / name).write_text(
+        f"{(folder / name).read_text('utf-8').rstrip()}\n{line}\n", "utf-8"
+    )
+
+
+def drop(*names: str) -> Change:
+    return lambda folder: [(folder / name).unlink() for name in names]
+
+
+def both(*changes: Change) -> Change:
+    return lambda folder: [change(folder) for change in changes]
+
+
+CASES: list[tuple[str, Change, str]] = [
+    ("phi3_v", write("tokenizer.json", POINTER), "tokenizer.json: Git LFS pointer"),
+    ("phi3_v", write("model.safetensors", POINTER), "model.safetensors: Git LFS pointer"),
+    ("phi3_v", write("config.json", POINTER), "config.json: Git LFS pointer"),
+    ("biomedclip", both(drop("tokenizer.json"), write("vocab.txt", POINTER)), "vocab.txt: Git LFS pointer"),
+    ("biomedclip", write("open_clip_model.safetensors", POINTER), "open_clip_model.safetensors: Git LFS pointer"),
+    ("phi3_v", drop("tokenizer.json"), "has no tokenizer.json; copy it"),
+    ("phi3_v", drop("tokenizer_config.json"), "tokenizer_config.json is missing"),
+    ("phi3_v", drop("preprocessor_config.json"), "has no preprocessor_config.json; copy it"),
+    ("phi3_v", write("tokenizer.json", "{}"), "tokenizer.json is not a tokenizer"),
+    ("biomedclip", drop("tokenizer.json", "vocab.txt"), "neither tokenizer.json nor vocab.txt"),
+    ("biomedclip", edit("open_clip_config.json", "preprocess_cfg", resize_mode="squash"), "resize_mode is 'squash'"),
+    ("biomedclip", edit("open_clip_config.json", "preprocess_cfg", size=96), "size is 96"),
+    ("biomedclip", both(drop("tokenizer.json"), append("vocab.txt", "word")), "the tokenizer has id 213"),
+    ("phi3_v", edit("config.json", eos_token_id=640), "the tokenizer has id 640, and the model embeddings for 640"),
+    ("phi3_v", edit("config.json", quantization_config={"quant_method": "awq"}), r"(awq): the weights were quantized"),
+    ("phi3_v", edit("preprocessor_config.json", do_normalize=False), "do_normalize is False"),
+    ("phi3_v", edit("preprocessor_config.json", num_crop=4), "'num_crop' (did you mean 'num_crops'?)"),
+    ("phi3_v", edit("tokenizer_config.json", add_eos_token=True), "add_eos_token is True"),
+    ("phi3_v", edit("tokenizer_config.json", chat_template="[INST]"), "its chat_template is not that of the Phi-3"),
+    ("phi3_v", write("chat_template.jinja", "[INST]"), ""),  # tokenizer_config.json has one, which wins
+    ("phi3_v", edit("tokenizer_config.json", "added_tokens_decoder", "618", content="<|fin|>"), "as id 618"),
+    (
+        "phi3_v",
+        edit("special_tokens_map.json", eos_token="<|end|>"),
+        "eos_token is '<|endoftext|>' in tokenizer_config",
+    ),
+    ("phi3_v", write("generation_config.json", '{"repetition_penalty": 1.1}'), "repetition_penalty is 1.1"),
+    ("phi3_v", write("generation_config.json", '{"eos_token_id": "x"}'), "eos_token_id is 'x'"),
+    ("phi3_v", edit("config.json", attention_sinks=4), "--ignore-config-key attention_sinks"),
+    ("phi3_v", write("generation_config.json", '{"eos_token_id": [618, 616], "temperature": 0.7}'), ""),
+    ("phi3_v", edit("config.json", embd_layer={"hd_transform_order": "glb_sub"}), "use_hd_transform is absent"),
+    ("phi3_v", edit("config.json", tie_word_embeddings=True), ""),
+]
+
+
+@pytest.mark.parametrize(("family", "change", "message"), CASES)
+def test_what_is_missing_or_wrong_is_said_first(family: str, change: Change, message: str, tmp_path: Path) -> None:
+    folder = copy_of(family, tmp_path / "checkpoint")
+    change(folder)
+    recipe = find_recipe(*RECIPES[family])
+    if not message:
+        check(open_checkpoint(str(folder), recipe.checkpoint), recipe, tmp_path / "out")
+        return
+    with pytest.raises(CheckpointError) as caught:
+        check(open_checkpoint(str(folder), recipe.checkpoint), recipe, tmp_path / "out")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_an_adapter_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "microsoft/Phi-3-vision-128k-instruct"}')
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"PEFT adapter of 'microsoft/Phi-3-vision.*merge_and_unload"):
+        open_checkpoint(str(tmp_path), "microsoft/Phi-3-vision-128k-instruct")
+
+
+def test_the_disk_is_asked_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
+    monkeypatch.setattr("nexus_edge.preflight.shutil.disk_usage", lambda place: usage)
+    recipe = find_recipe("phi3-vision", "int4")
+    with pytest.raises(OutputError, match=r"takes about 0\.00 GB, and the disk of .* has 0\.00 GB free"):
+        check(open_checkpoint("tiny", recipe.checkpoint), recipe, tmp_path / "out")
+
+
+def test_the_output_folder_comes_before_all_else(tmp_path: Path) -> None:
+    recipe = find_recipe("phi3-vision", "int4")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "file").write_text("")
+    checkpoint = open_checkpoint("tiny", recipe.checkpoint)
+    for out, force, message in (
+        ("there", False, "exists already"),
+        ("there", True, "is no bundle"),
+        ("file/x", False, "is a file"),
+    ):
+        with pytest.raises(OutputError, match=message):
+            check(checkpoint, recipe, tmp_path / out, force=force)
+
+
+def test_a_target_without_its_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "openvino", None)
+    monkeypatch.delitem(__import__("sys").modules, "nexus_edge.export.openvino.target", raising=False)
+    for name in [name for name in __import__("sys").modules if name.startswith("nexus_edge.export.openvino")]:
+        monkeypatch.delitem(__import__("sys").modules, name)
+    recipe = find_recipe("phi3-vision", "int4").with_targets(["openvino"])
+    with pytest.raises(MissingExtraError, match=r"nexus-edge\[openvino\]"):
+        check(open_checkpoint("tiny", recipe.checkpoint), recipe, tmp_path / "out")
+
+
+def test_runtimes_that_lay_images_out_in_one_order_refuse_the_other(tmp_path: Path) -> None:
+    folder = copy_of("phi3_v", tmp_path / "checkpoint")
+    edit("config.json", "embd_layer", hd_transform_order="glb_sub")(folder)
+    recipe = find_recipe("phi3-vision", "int4")
+    checkpoint = open_checkpoint(str(folder), recipe.checkpoint)
+    check(checkpoint, recipe, tmp_path / "out")
+    for target in ("openvino", "coreml"):
+        with pytest.raises(NexusEdgeError, match=f"target {target}: hd_transform_order is 'glb_sub'"):
+            check(checkpoint, recipe.with_targets([target]), tmp_path / "out")
+
+
+def test_a_key_is_left_out_at_the_users_word(tmp_path: Path) -> None:
+    folder = copy_of("phi3_v", tmp_path / "checkpoint")
+    edit("config.json", "embd_layer", attention_sinks=4)(folder)
+    recipe = find_recipe("phi3-vision", "int4")
+    name = "embd_layer.attention_sinks"
+    checkpoint = open_checkpoint(str(folder), recipe.checkpoint, [name])
+    check(checkpoint, recipe, tmp_path / "out")
+    assert b"attention_sinks" not in checkpoint.processor_files()["config.json"]
+    assert checkpoint.ignored_keys == (name,)
+    for wrong, message in (("hidden_size", "is used"), ("attention_sink", "no configuration file has that key")):
+        with pytest.raises(CheckpointError, match=message):
+            open_checkpoint(str(folder), recipe.checkpoint, [wrong])
