@@ -3,6 +3,7 @@
 The evaluator emulates float16 and shows what an iPhone would compute.
 """
 
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
@@ -33,10 +34,12 @@ class CoremlDualEngine:
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         self._opened: dict[str, CoremlFunction] = {}
+        self._turn = threading.RLock()  # Apple's page of MLModel allows an instance one thread at a time
 
     def encode_images(self, pixel_values: Floats) -> Floats:
         """See `DualEngine.encode_images`."""
-        function = self._image_function
+        with self._turn:
+            function = self._image_function
         if PIXELS in function.inputs:
             return self._one_by_one(function, PIXELS, [pixels[np.newaxis] for pixels in pixel_values])
         pictures = pictures_of(pixel_values, package_of(self._bundle, IMAGE).parent)
@@ -44,13 +47,19 @@ class CoremlDualEngine:
 
     def encode_texts(self, input_ids: Ids) -> Floats:
         """See `DualEngine.encode_texts`; the shortest function that the texts fit into computes them."""
-        functions, tokens = self._text_functions, input_ids.shape[1]
+        with self._turn:
+            functions, tokens = self._text_functions, input_ids.shape[1]
         longest = max(functions)
         if tokens > longest:
             raise BundleError(f"{self._bundle.root}: texts of {tokens} tokens, the text encoder takes {longest}")
         width = min(size for size in functions if size >= tokens)
         padded = np.pad(input_ids, ((0, 0), (0, width - tokens)))
         return self._one_by_one(functions[width], IDS, [ids[np.newaxis] for ids in padded])
+
+    def close(self) -> None:
+        """See `DualEngine.close`."""
+        with self._turn:
+            self._opened.clear()
 
     @cached_property
     def _image_function(self) -> MilFunction:
@@ -76,11 +85,12 @@ class CoremlDualEngine:
 
     def _one_by_one(self, function: MilFunction, name: str, values: Sequence[Array]) -> Floats:
         """What the package is made for."""
-        if function.where not in self._opened:
-            self._opened[function.where] = open_function(function)
-        opened = self._opened[function.where]
         (output,) = function.outputs
-        embeddings: Floats = np.concatenate([opened.run({name: value})[output] for value in values])
+        with self._turn:
+            if function.where not in self._opened:
+                self._opened[function.where] = open_function(function)
+            opened = self._opened[function.where]
+            embeddings: Floats = np.concatenate([opened.run({name: value})[output] for value in values])
         if not np.isfinite(embeddings).all():
             raise BundleError(f"{function.where}: computes numbers that are none (NaN); export the bundle again")
         return embeddings

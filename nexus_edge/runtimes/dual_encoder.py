@@ -13,7 +13,7 @@ from nexus_edge.processing.images import Picture
 from nexus_edge.processing.sources import as_pictures, is_data_uri, is_picture
 from nexus_edge.runtimes.classification import Classification
 from nexus_edge.runtimes.dual_engine import IMAGE, TEXT, DualEngine, Progress, has_graph, silent
-from nexus_edge.runtimes.engine import Floats
+from nexus_edge.runtimes.engine import Floats, closed
 from nexus_edge.runtimes.index.picture_index import Hit, PictureIndex
 from nexus_edge.runtimes.label_bank import BUNDLED, LabelBank
 from nexus_edge.runtimes.picture_stream import prepared
@@ -25,6 +25,8 @@ BATCH = 16  # pictures or texts that run through a tower together
 
 class DualEncoder:
     """Pictures and texts in one space, where a cosine says how well they fit each other.
+
+    Any number of threads may use one at the same time. `close`, or `with`, gives its memory back.
 
     Attributes:
         name: of the bundle's model
@@ -42,6 +44,18 @@ class DualEncoder:
         self.root = bundle.root
         self.info = _info(bundle)
         self._newest: LabelBank | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """Give memory back. Calls that run are not disturbed; whatever is asked after that is an InputError."""
+        self._closed = True
+        self.engine.close()
+
+    def __enter__(self) -> "DualEncoder":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
 
     def embed_images(
         self, pictures: Picture | Iterable[Picture], *, batch_size: int = BATCH, progress: Progress = silent
@@ -197,16 +211,21 @@ class DualEncoder:
             labels.check(self.info, self.name)
             return labels
         prompts = labels if isinstance(labels, PromptSet) else of_labels(labels, templates)
-        if self._newest is None or self._newest.prompts != prompts:  # who asks about pictures in a loop, asks the same
-            self._newest = self.label_bank(prompts)
-        return self._newest
+        newest = self._newest  # looked at once, because another thread may put its own there
+        if newest is None or newest.prompts != prompts:  # who asks about pictures in a loop, asks the same
+            newest = self._newest = self.label_bank(prompts)
+        return newest
 
     def _embed_batch(self, batch: Sequence[Floats | ImageError]) -> list[Floats | ImageError]:
+        if self._closed:
+            raise closed()
         pixels = [item for item in batch if not isinstance(item, ImageError)]
         rows = iter(self.engine.encode_images(np.stack(pixels)) if pixels else ())
         return [item if isinstance(item, ImageError) else next(rows) for item in batch]
 
     def _need_text(self) -> None:
+        if self._closed:
+            raise closed()
         if not has_graph(self._bundle, TEXT):
             raise BundleError(
                 f"{self.root}: was shipped without its text tower, so it cannot embed text; "

@@ -26,7 +26,10 @@ def silent(done: int, total: int) -> None:
 
 
 class DualEngine(Protocol):
-    """The two towers. Each is loaded when it is first used, so that one costs nothing while only the other works."""
+    """The two towers. Each is loaded when it is first used, so that one costs nothing while only the other works.
+
+    Any number of threads may call at the same time.
+    """
 
     def encode_images(self, pixel_values: Floats) -> Floats:
         """[batch, 3, height, width] -> L2-normalised embeddings [batch, dim]."""
@@ -34,6 +37,9 @@ class DualEngine(Protocol):
     def encode_texts(self, input_ids: Ids) -> Floats:
         """int64 [batch, tokens], 0 is padding -> L2-normalised embeddings [batch, dim]; raises BundleError if the
         bundle was shipped without its text tower."""
+
+    def close(self) -> None:
+        """Let go of the towers. Calls that run are not disturbed, and no other may follow."""
 
 
 def open_engine(bundle: Bundle, options: EngineOptions) -> DualEngine:

@@ -1,8 +1,8 @@
 """The ONNX Runtime engine of a dual encoder: two sessions on the CPU."""
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ class OnnxDualEngine:
         self._bundle = bundle
         self._threads = options.threads or os.cpu_count() or 1
         self._sessions: dict[tuple[str, int], Any] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        self._loading = threading.Lock()
 
     def encode_images(self, pixel_values: Floats) -> Floats:
         """See `DualEngine.encode_images`.
@@ -42,21 +44,29 @@ class OnnxDualEngine:
             rows = [self._run(IMAGE, "pixel_values", row[None], 1) for row in pixel_values]
         else:
             self._session(IMAGE, 1)  # loaded before the threads ask for it
-            rows = list(self._pool.map(lambda row: self._run(IMAGE, "pixel_values", row[None], 1), pixel_values))
+            rows = list(self._workers().map(lambda row: self._run(IMAGE, "pixel_values", row[None], 1), pixel_values))
         return np.concatenate(rows)
 
     def encode_texts(self, input_ids: Ids) -> Floats:
         """See `DualEngine.encode_texts`; all at once, because a short text costs what reading the weights costs."""
         return self._run(TEXT, "input_ids", input_ids, self._threads)
 
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._threads)
+    def close(self) -> None:
+        """See `DualEngine.close`."""
+        with self._loading:
+            self._sessions, self._pool = {}, None  # its threads end when nobody refers to it
+
+    def _workers(self) -> ThreadPoolExecutor:
+        with self._loading:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads)
+            return self._pool
 
     def _session(self, graph: str, threads: int) -> Any:
-        if (graph, threads) not in self._sessions:
-            self._sessions[graph, threads] = open_session(self._bundle.graph(TARGET, graph), threads)
-        return self._sessions[graph, threads]
+        with self._loading:
+            if (graph, threads) not in self._sessions:
+                self._sessions[graph, threads] = open_session(self._bundle.graph(TARGET, graph), threads)
+            return self._sessions[graph, threads]
 
     def _run(self, graph: str, name: str, values: NDArray[Any], threads: int) -> Floats:
         path = self._bundle.graph(TARGET, graph)

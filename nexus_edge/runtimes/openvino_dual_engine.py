@@ -1,5 +1,6 @@
 """The OpenVINO engine of a dual encoder: two graphs on the CPU."""
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ class OpenVinoDualEngine:
     def __init__(self, bundle: Bundle, options: EngineOptions, settings: OpenVinoSettings) -> None:
         self._bundle, self._options, self._settings = bundle, options, settings
         self._graphs: dict[str, Any] = {}
+        self._turn = threading.Lock()  # a compiled graph is called with the one request that it has
 
     def encode_images(self, pixel_values: Floats) -> Floats:
         """See `DualEngine.encode_images`."""
@@ -36,14 +38,22 @@ class OpenVinoDualEngine:
         """See `DualEngine.encode_texts`."""
         return self._run(TEXT, input_ids)
 
+    def close(self) -> None:
+        """See `DualEngine.close`."""
+        with self._turn:
+            self._graphs.clear()
+
     def _run(self, graph: str, values: NDArray[Any]) -> Floats:
         path = self._bundle.graph(TARGET, graph)
-        if graph not in self._graphs:
-            self._graphs[graph] = compile_graph(
-                path, self._settings, self._options.threads, device=self._options.device
-            )
-        with reported_as_bundle_error(path):
-            embeddings: Floats = np.array(self._graphs[graph](values)[0])
+        with self._turn, reported_as_bundle_error(path):
+            embeddings: Floats = np.array(self._compiled(graph)(values)[0])
         if not np.isfinite(embeddings).all():
             raise BundleError(f"{path}: computes numbers that are none (NaN); export the bundle again")
         return embeddings
+
+    def _compiled(self, graph: str) -> Any:
+        if graph not in self._graphs:
+            self._graphs[graph] = compile_graph(
+                self._bundle.graph(TARGET, graph), self._settings, self._options.threads, device=self._options.device
+            )
+        return self._graphs[graph]
