@@ -37,7 +37,7 @@ def find_commands(folder: Path = FOLDER) -> dict[str, str]:
 HEADINGS = {
     "Answer": ("max_new_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop"),
     "Engine": ("threads", "engine", "device", "allow_rejected"),
-    "Output": ("quiet", "as_json", "format", "output", "junit", "html", "markdown"),
+    "Output": ("quiet", "as_json", "formats", "output", "junit", "html", "markdown"),
 }
 """Options that several commands share, by the heading that they stand under in each help; others are "Options"."""
 

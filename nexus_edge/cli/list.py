@@ -15,7 +15,7 @@ from nexus_edge.errors import BundleError, InputError
 
 def list(
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="Where bundles lie; default: out, where export puts them.")
+        Path | None, typer.Argument(metavar="FOLDER", help="Where bundles lie; default: out, where export puts them.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:

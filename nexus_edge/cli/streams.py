@@ -1,5 +1,6 @@
 """stdout, stderr and stdin as they really are: other code pages, closed ones, and readers that go away."""
 
+import codecs
 import io
 import os
 import sys
@@ -7,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
+
+ESCAPED = "nexus_edge_escaped"
+"""Error handler: what an encoding does not have becomes an escape of four digits, which JSON reads as what it was."""
 
 
 class Output(io.TextIOBase):
@@ -52,6 +56,7 @@ def prepared() -> Iterator[Output]:
     What an encoding does not have is written as an escape such as `\\u0394`. A UTF-8 stream that passes undecoded bytes
     of file names through keeps doing so.
     """
+    codecs.register_error(ESCAPED, _escape)
     before = sys.stdin, sys.stdout, sys.stderr
     # A descriptor that the caller closed (`>&-`) is None here.
     sys.stdin = sys.stdin or io.StringIO()
@@ -79,5 +84,13 @@ def _lenient(stream: TextIO) -> TextIO:
     if stream.errors == "strict" or (stream.errors == "surrogateescape" and not unicode):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
+            reconfigure(errors=ESCAPED)
     return stream
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    """See `ESCAPED`; characters beyond 16 bits are two escapes, as in JSON."""
+    assert isinstance(error, UnicodeEncodeError)
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    pairs = zip(units[::2], units[1::2], strict=True)
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in pairs), error.end

@@ -66,8 +66,18 @@ def test_an_answer_is_escaped_where_the_code_page_ends(toy_path: Path) -> None:
     done = shell("run", toy_path, "-p", "x", *options, PYTHONIOENCODING="cp1252")
     assert (plain.returncode, done.returncode) == (0, 0), done.stderr.decode("latin-1")
     answer = plain.stdout.decode("utf-8")
-    assert done.stdout == answer.encode("cp1252", "backslashreplace")
+    escaped = "".join(one if one.encode("cp1252", "ignore") else json.dumps(one)[1:-1] for one in answer)
+    assert done.stdout.decode("cp1252") == escaped
     assert answer.encode("cp1252", "ignore").decode("cp1252") != answer, "the answer has something to escape"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_json_is_json_in_every_encoding(toy_path: Path, encoding: str) -> None:
+    draws = ("--temperature", "1000000000", "--seed", 1, "--max-new-tokens", 60)
+    runs = [shell("run", toy_path, "-p", "x", *draws, "--json", PYTHONIOENCODING=one) for one in ("utf-8", encoding)]
+    answers = [json.loads(run.stdout.decode(one))["answer"] for run, one in zip(runs, ("utf-8", encoding), strict=True)]
+    assert not answers[0].isascii(), "there is something to escape"
+    assert answers[0] == answers[1]
 
 
 @pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b"\xff\xfe"])
