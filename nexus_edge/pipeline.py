@@ -12,6 +12,7 @@ from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.checkpoints.origin import source_of
 from nexus_edge.errors import ParityError
 from nexus_edge.export.calibration import Prepared, prepare
+from nexus_edge.export.own_calibration import OwnCalibration
 from nexus_edge.export.sharing import completed, share_weights
 from nexus_edge.export.target import Ingredients, Target
 from nexus_edge.export.weights import StoredTensor, WeightsFile, summary, write_weights
@@ -39,6 +40,7 @@ def export(
     *,
     force: bool = False,
     parity: bool = True,
+    calibration: OwnCalibration | None = None,
     progress: Progress = lambda step, share: None,
 ) -> Manifest:
     """Turn a checkpoint into a bundle at `out`.
@@ -49,6 +51,7 @@ def export(
         out: the bundle's folder
         force: replace a bundle that is there
         parity: run the parity ladder and store its report in the bundle
+        calibration: the user's samples instead of the text that the recipe names
 
     Raises:
         CheckpointError: the checkpoint is not of the recipe's model, incomplete or corrupt
@@ -60,9 +63,9 @@ def export(
     plan, targets = ready.plan, ready.targets
     with BundleWriter(out, force) as writer:
         translate_graphs(plan, targets, progress)
-        prepared = prepare(checkpoint, plan.full, recipe, writer.root, progress)
+        prepared = prepare(checkpoint, plan.full, recipe, writer.root, progress, calibration)
         stored = stream_weights(prepared, plan, targets, writer, progress)
-        manifest = describe(checkpoint, recipe, plan)
+        manifest = describe(checkpoint, recipe if calibration is None else recipe.calibrated(calibration.name), plan)
         manifest = write_targets(checkpoint, plan, targets, stored, manifest, writer.root)
         if parity:
             manifest = replace(manifest, parity=climb_ladder(manifest, writer, checkpoint, progress))

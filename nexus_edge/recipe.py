@@ -85,6 +85,14 @@ class Recipe:
                     unused.append(f"{graph}: {pattern}")
         return unused
 
+    def calibrated(self, name: str) -> "Recipe":
+        """The same recipe as a manifest tells it where graphs were calibrated on something else, called `name`."""
+        graphs = {
+            key: graph if graph.calibration is None else replace(graph, calibration=name)
+            for key, graph in self.graphs.items()
+        }
+        return replace(self, graphs=graphs)
+
     def with_targets(self, targets: Sequence[str]) -> "Recipe":
         """The same recipe for these targets only.
 

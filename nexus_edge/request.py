@@ -70,16 +70,21 @@ class ExportRequest:
         *,
         force: bool = False,
         parity: bool = True,
+        calibration: Path | None = None,
         progress: Callable[[str, float], None] = lambda step, share: None,
     ) -> Manifest:
         """Make the bundle; see `nexus_edge.pipeline.export`."""
         with needs_extra("export"):
             from nexus_edge import pipeline
             from nexus_edge.checkpoints import open_checkpoint
+            from nexus_edge.export.own_calibration import OwnCalibration
             from nexus_edge.preflight import require_writable
+        samples = None if calibration is None else OwnCalibration.read(calibration)
         require_writable(self.out, force=force)  # before a download
         checkpoint = open_checkpoint(self.checkpoint, self.default_checkpoint, self.ignored_keys)
-        return pipeline.export(checkpoint, self.recipe, self.out, force=force, parity=parity, progress=progress)
+        return pipeline.export(
+            checkpoint, self.recipe, self.out, force=force, parity=parity, calibration=samples, progress=progress
+        )
 
 
 def export(
@@ -93,6 +98,7 @@ def export(
     force: bool = False,
     parity: bool = True,
     ignored_keys: Sequence[str] = (),
+    calibration: str | os.PathLike[str] | None = None,
     progress: Callable[[str, float], None] = lambda step, share: None,
 ) -> Bundle:
     """Turn a checkpoint into a bundle: `nexus_edge.export("phi3-vision", "int4", checkpoint="tiny")`.
@@ -108,6 +114,7 @@ def export(
         parity: run the parity ladder and store its report in the bundle
         ignored_keys: of the checkpoint's configuration files, by their dotted paths ("a.b"): left out, because you know
             that they change nothing; manifest and report name them
+        calibration: a file of your texts and images, see `nexus_edge.export.own_calibration`; None: the recipe's text
         progress: called with a step's name and the share of it that is done
 
     Raises:
@@ -126,7 +133,8 @@ def export(
         out=None if out is None else Path(out),
         ignored_keys=ignored_keys,
     )
-    return Bundle(request.out, request.run(force=force, parity=parity, progress=progress))
+    own = None if calibration is None else Path(calibration)
+    return Bundle(request.out, request.run(force=force, parity=parity, calibration=own, progress=progress))
 
 
 def _label(checkpoint: str) -> str:

@@ -32,6 +32,10 @@ def export(
         list[str] | None,
         typer.Option(metavar="|".join(TARGETS), help="Repeat it for several; default: the recipe's, onnx."),
     ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.jsonl", help="Own texts and images to calibrate on, one a line: text, image."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The bundle's folder; default: out/RECIPE[-CHECKPOINT].")
     ] = None,
@@ -65,7 +69,7 @@ def export(
         return
     try:
         with step_bar(quiet=quiet or as_json) as progress:
-            request.run(force=force, parity=parity, progress=progress)
+            request.run(force=force, parity=parity, calibration=calibration, progress=progress)
     except ParityError:
         with suppress(BundleError):  # the error is what counts, if there is no bundle to tell more
             _print_result(request.out, as_json=as_json, quiet=quiet)

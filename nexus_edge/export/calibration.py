@@ -18,10 +18,12 @@ from nexus_edge._resources import calibration_dir
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint, load_tensors, write_tensors
 from nexus_edge.errors import RecipeError
+from nexus_edge.export.own_calibration import OwnCalibration, embedded
 from nexus_edge.graphs import split_of
 from nexus_edge.layers.decoder import DecoderLayer
 from nexus_edge.models import build_model
 from nexus_edge.parity.vlm.streamed import checkpoint_reader, loaded, walk_layers
+from nexus_edge.processing import Processor, from_checkpoint
 from nexus_edge.quant.equalize import EqualizedCheckpoint, exponents_of, pairs_of
 from nexus_edge.recipe import Recipe
 
@@ -56,14 +58,22 @@ class Activations:
     """mean of the squares"""
 
 
-def prepare(checkpoint: Checkpoint, full: nn.Module, recipe: Recipe, root: Path, progress: Progress) -> Prepared:
+def prepare(
+    checkpoint: Checkpoint,
+    full: nn.Module,
+    recipe: Recipe,
+    root: Path,
+    progress: Progress,
+    own: OwnCalibration | None = None,
+) -> Prepared:
     """Calibrate the graphs whose recipe has a `calibration`; leaves `FILE` in `root` if there are any.
 
     Args:
         full: the full-precision model on the meta device
+        own: the user's samples instead of the recipe's text
 
     Raises:
-        RecipeError: a graph has no decoder layers
+        RecipeError: a graph has no decoder layers, or there are samples and nothing that is calibrated
     """
     split, found = split_of(recipe.model_type), dict[str, Activations]()
     for graph, chosen in recipe.graphs.items():
@@ -72,9 +82,11 @@ def prepare(checkpoint: Checkpoint, full: nn.Module, recipe: Recipe, root: Path,
         layers = [name for name in decoder_linears(full) if split.owner(name) == graph]
         if not layers:
             raise RecipeError(f"{recipe.name}: graphs: {graph}: has no decoder layers, which calibration is for")
-        measured = measure(checkpoint, chosen.calibration, progress)
+        measured = measure(checkpoint, own or chosen.calibration, progress)
         found |= {f"{name}.weight": measured[name] for name in layers}
     if not found:
+        if own is not None:
+            raise RecipeError(f"{recipe.name}: calibrates no graph; leave out --calibration, or set it in the recipe")
         return Prepared(checkpoint, {})
     exponents, importance = equalization(full, found)
     write_tensors(root / FILE, exponents)
@@ -94,22 +106,32 @@ def as_quantized(bundle: Bundle, checkpoint: Checkpoint) -> Checkpoint:
     return EqualizedCheckpoint(checkpoint, model, load_tensors(bundle.file(FILE)))
 
 
-def measure(checkpoint: Checkpoint, text: str, progress: Progress) -> dict[str, Activations]:
+def measure(checkpoint: Checkpoint, text: str | OwnCalibration, progress: Progress) -> dict[str, Activations]:
     """What reaches every linear layer within a decoder layer, by its name.
 
     Args:
-        text: a file of quant/calibration, without its ending
+        text: a file of quant/calibration, without its ending; or the user's samples
     """
     with torch.device("meta"):
         model = build_model(checkpoint)
     seen, count = watch(model), sum(1 for _ in decoder_linears(model))
     read = checkpoint_reader(checkpoint, model)
     with torch.inference_mode():
-        with loaded(model, "model.embed_tokens", read) as embed_tokens:
-            x = embed_tokens(token_ids(checkpoint, text))
+        if isinstance(text, str):
+            with loaded(model, "model.embed_tokens", read) as embed_tokens:
+                x = embed_tokens(token_ids(checkpoint, text))
+        else:
+            x = embedded(text, _processor(checkpoint), model, read)
         for _ in walk_layers(model, read, x):
             progress("calibration", len(seen) / count)
     return seen
+
+
+def _processor(checkpoint: Checkpoint) -> Processor:
+    """The checkpoint's own; raises RecipeError where it has no folder."""
+    if checkpoint.folder is None:
+        raise RecipeError(f"{checkpoint.name}: has no processor to read samples with; leave out --calibration")
+    return from_checkpoint(checkpoint.folder)
 
 
 def watch(model: nn.Module) -> dict[str, Activations]:

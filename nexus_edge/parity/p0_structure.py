@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from nexus_edge.bundle import Bundle, GraphInfo, TensorSpec
 from nexus_edge.bundle.identity import KEY
-from nexus_edge.errors import BundleError, ParityError
+from nexus_edge.errors import BundleError, CheckpointError, ParityError
 from nexus_edge.parity.lab import Lab
 from nexus_edge.parity.provenance import COREML, foreign_packages
 from nexus_edge.parity.report import Check, NotRunError
@@ -67,6 +67,8 @@ def _graph_problems(lab: Lab, runner: Runner, name: str, info: GraphInfo) -> lis
     except NotRunError as error:
         lab.note(f"graphs were read, not loaded: {error}")
         loads = False
+    except CheckpointError as error:  # a weights file that is cut off, or no safetensors at all
+        return [str(error)]
     try:
         if loads:
             stage = runner.open(path, name)

@@ -19,7 +19,9 @@ from nexus_edge.models.phi3_v_params import Phi3VisionParams
 from nexus_edge.parity import ladder, p1_original, p2_graph
 from nexus_edge.parity.ladder import make_lab
 from nexus_edge.parity.report import Check, Report
+from nexus_edge.parity.vlm.lab import VlmLab
 from nexus_edge.processing import phi3_v as processing_phi3_v
+from nexus_edge.runtimes.context import Context
 
 CopyOf = Callable[[Bundle], Bundle]
 WEIGHTS = "onnx/decoder.safetensors"
@@ -50,6 +52,10 @@ def red(report: Report) -> dict[str, str]:
 
 def failed_places(checks: list[Check] | tuple[Check, ...]) -> set[str]:
     return {check.place for check in checks if check.status == "failed"}
+
+
+def failed_stages(report: Report) -> set[str]:
+    return {check.stage for rung in report.rungs for check in rung.checks if check.status == "failed"}
 
 
 def test_nothing_is_red_without_a_fault(healthy: Bundle, judge: Callable[..., Report]) -> None:
@@ -162,6 +168,18 @@ def test_other_mean_in_the_bundle(healthy: Bundle, copy_of: CopyOf, judge: Calla
     settings = json.loads(path.read_text("utf-8"))
     path.write_text(json.dumps(settings | {"image_mean": [0.5, 0.5, 0.5]}), "utf-8")
     assert red(judge(mutations.rehash(bundle), "P5"))["P5"] == "crops, pixel_values"
+
+
+def test_another_prompts_cache_is_reused(
+    healthy: Bundle, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each case had a cache of its own, and so the reuse between prompts was never judged."""
+    lab = make_lab(healthy, checkpoint)
+    assert isinstance(lab, VlmLab)
+    lab.cases = [case for case in lab.cases if case.name == "text"]
+    assert "logits" not in failed_stages(ladder.climb(lab, ("P5",)))
+    monkeypatch.setattr(Context, "_common_prefix", lambda self, tokens: min(self._cached.length, len(tokens)))
+    assert "logits" in failed_stages(ladder.climb(lab, ("P5",)))
 
 
 def test_graph_that_is_not_the_manifests(healthy: Bundle, copy_of: CopyOf, judge: Callable[..., Report]) -> None:
