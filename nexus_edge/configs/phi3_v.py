@@ -4,9 +4,15 @@ Source: the authors' configuration_phi3_v.py, image_embedding_phi3_v.py, modelin
 image_processing_phi3_v.py; what they read and what they take for an absent key.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from nexus_edge.configs.keys import Compared, Inert, Only, Read, Rules, Table
 from nexus_edge.configs.rope import ROPE_KEYS
 from nexus_edge.configs.transformers import GENERATION_CONFIG, MODEL, SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG
+
+CONTEXT = 4096
+"""Tokens of the longest sequence where a config.json names none, in the authors' configuration class."""
 
 CLIP = "openai/clip-vit-large-patch14-336"
 
@@ -81,6 +87,13 @@ PREPROCESSOR: Rules = {
     "data_format": Only(("channels_first",), "the tower takes channels first"),
     **dict.fromkeys(("return_tensors", "device", "input_data_format"), Inert("says what a Python call returns")),
 }
+
+
+def has_window(config: Mapping[str, Any]) -> bool:
+    """Whether a parsed config.json hides tokens from those far behind them: a window shorter than the context."""
+    window, context = config.get("sliding_window"), config.get("max_position_embeddings")
+    return window is not None and bool(window < (CONTEXT if context is None else context))
+
 
 FILES: dict[str, Rules] = {
     "config.json": CONFIG,

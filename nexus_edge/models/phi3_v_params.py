@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from nexus_edge.configs.keys import check_keys_of
-from nexus_edge.configs.phi3_v import CONFIG
+from nexus_edge.configs.phi3_v import CONFIG, CONTEXT
 from nexus_edge.configs.rope import LongRopeParams, read_rope
 from nexus_edge.configs.values import check_multiple, choice, count, flag, integer, number, table
 from nexus_edge.errors import CheckpointError
@@ -20,7 +20,7 @@ HD_ORDERS = ("sub_glb", "glb_sub")
 """Crops before the global view, as in the published models, or behind it, which the authors' code does by default."""
 
 # What the authors' configuration class takes for absent keys.
-CONTEXT, RMS_NORM_EPS, LAYER_IDX = 4096, 1e-5, -2
+RMS_NORM_EPS, LAYER_IDX = 1e-5, -2
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from nexus_edge.bundle import Bundle
+from nexus_edge.configs.phi3_v import has_window
 from nexus_edge.errors import BundleError
 from nexus_edge.processing.folder import read_json
 from nexus_edge.processing.hd_transform import CROP
@@ -123,9 +124,7 @@ class OpenVinoDecoder:
 
 def _decoders(path: Path, settings: OpenVinoSettings, options: EngineOptions) -> Callable[[], EmbedsDecoder]:
     """The paged one where it can be: other devices keep no cache in our memory, and it knows no sliding window."""
-    config = read_json(path.parent, "config.json")
-    context, window = config.get("max_position_embeddings"), config.get("sliding_window")
-    if options.device != CPU or (context is not None and window is not None and window < context):
+    if options.device != CPU or has_window(read_json(path.parent, "config.json")):
         return stateful_decoders(path, settings, options.threads, options.device)
     return paged_decoders(path, settings, options.threads)
 
