@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from nexus_edge._text import read_text
 from nexus_edge.configs.keys import OPTION
 from nexus_edge.errors import CheckpointError
 
@@ -66,7 +67,10 @@ def _check_template(folder: Path, config: Mapping[str, Any]) -> None:
     template, name = config.get("chat_template"), CONFIG
     beside = folder / "chat_template.jinja"
     if template is None and beside.is_file():  # where transformers 5 puts it
-        template, name = beside.read_text("utf-8", "replace"), beside.name
+        try:
+            template, name = read_text(beside), beside.name
+        except ValueError as error:
+            raise CheckpointError(f"{beside} {error}") from error
     if template is None:
         return
     if not isinstance(template, str) or _plain(template) not in map(_plain, _PHI3):
