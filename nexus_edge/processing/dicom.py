@@ -60,9 +60,13 @@ def read_dicom(file: BinaryIO, name: str) -> Image.Image:
         if is_tiled(header):
             pixels = assembled(file, header, name)
         else:
-            pixels = pixel_array(file, index=0)
+            # pydicom would zero the bits above BitsStored, which hold the pixels' own where HighBit is higher.
+            is_low = int(header.HighBit) == int(header.BitsStored) - 1
+            pixels = pixel_array(file, index=0, correct_unused_bits=is_low)
+        image = with_square_pixels(Image.fromarray(_eight_bits(pixels, header, name)), header, name)
+        if not is_tiled(header):
             warn_of_more(int(header.get("NumberOfFrames") or 1), "frames", name)
-        return with_square_pixels(Image.fromarray(_eight_bits(pixels, header, name)), header, name)
+        return image
     except InvalidDicomError as error:
         raise ImageError(f"{name} ends like a DICOM file but has no DICM at byte 128; export it again") from error
     except DAMAGE as error:

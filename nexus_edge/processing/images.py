@@ -3,6 +3,7 @@
 import struct
 from typing import BinaryIO
 
+import numpy as np
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -74,7 +75,7 @@ def open_image(source: Picture, name: str = "image") -> Image.Image:
     opened = open_source(source, name)
     if isinstance(opened, Image.Image):
         return _decode(opened, None, name)
-    if not hasattr(opened, "read"):
+    if isinstance(opened, np.ndarray):
         return _decode(image_of(opened, name), None, name)
     try:
         with opened:
@@ -161,6 +162,8 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _unreadable(error: Exception, name: str) -> ImageError:
+    if isinstance(error, Image.DecompressionBombError):  # Pillow's own limit, above ours
+        return ImageError(f"{name} has more than {MAX_PIXELS:,} pixels; make it smaller first")
     detail = " ".join(str(error).split()) or type(error).__name__
     if "cannot identify" in detail:  # Pillow names an object's address here
         detail = "it is no image, or of another format"

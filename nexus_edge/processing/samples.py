@@ -61,7 +61,8 @@ def samples_of(image: Image.Image, file: BinaryIO | None, name: str) -> Samples:
             is_inverted=fields.white_is_zero and image.mode.startswith("I;16") and not tiff.pillow_inverts(),
             limits=fields.limits,
         )
-    arguments = image.tile[0].args if getattr(image, "tile", None) else ()
+    tiles = getattr(image, "tile", None)
+    arguments = tiles[0][3] if tiles else ()  # in Pillow 10 a plain tuple
     arguments = arguments if isinstance(arguments, tuple) else (arguments,)
     if image.format == "PPM":  # Pillow scales by the file's own maximum, the last argument, where that is unusual
         maximum = next((value for value in reversed(arguments) if type(value) is int and value > 255), SIXTEEN)
@@ -100,7 +101,7 @@ def narrow_grey(image: Image.Image, samples: Samples, kind: str | None, name: st
 def check_colours(image: Image.Image, samples: Samples, name: str) -> None:
     """Refuse colours of 16 bits that use so few of them that the image would be black; raises ImageError."""
     if samples.is_wide and not samples.is_stated and image.mode in ("RGB", "RGBA"):
-        high = max(band[1] for band in image.convert("RGB").getextrema())
+        high = int(np.asarray(image.convert("RGB")).max())
         check_reach(256 * high + 255, SIXTEEN, name)
 
 

@@ -19,9 +19,9 @@ from nexus_edge.processing.partial import warn_of_more
 
 SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 STRIPS, STRIP_SIZES, TILES, TILE_SIZES, PLANAR, PREDICTOR, INK_SET = 273, 279, 324, 325, 284, 317, 332
-FORMAT, LEAST, MOST, SUBSAMPLING, REFERENCE = 339, 340, 341, 530, 532
+FORMAT, LEAST, MOST = 339, 340, 341
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
-PALETTE, SEPARATED, YCBCR = 3, 5, 6
+SEPARATED, YCBCR = 5, 6
 REDUCED, MASK = 1, 4  # bits of SUBFILE
 MOST_PAGES = 64  # whose fields are looked at to tell pages from smaller copies and masks
 
@@ -78,8 +78,8 @@ def check_layout(image: TiffImageFile, name: str) -> None:
         what = "has big-endian fractions with a predictor"
     elif photometric == SEPARATED and (_first(image, INK_SET) or 1) != 1:
         what = "has inks other than CMYK"
-    elif photometric == YCBCR and compression == 1 and _has_unread_ycbcr(image):
-        what = "has uncompressed YCbCr that is subsampled or not of full range"
+    elif photometric == YCBCR and compression == 1:
+        what = "has uncompressed YCbCr"
     if what is not None:
         raise ImageError(f"{name} {what}, which is not read here; save it as PNG")
     _check_complete(image, int(planes), name)
@@ -111,12 +111,6 @@ def _is_whole(image: TiffImageFile, page: int) -> bool:
     except SyntaxError:  # a page that Pillow does not read is still one
         return page > 0
     return not int(_first(image, SUBFILE) or 0) & (REDUCED | MASK)
-
-
-def _has_unread_ycbcr(image: TiffImageFile) -> bool:
-    """By their defaults chroma has half the sides, and the range is full (section 21)."""
-    reference = tuple(float(value) for value in image.tag_v2.get(REFERENCE, (0, 255, 128, 255, 128, 255)))
-    return tuple(image.tag_v2.get(SUBSAMPLING, (2, 2))) != (1, 1) or reference != (0, 255, 128, 255, 128, 255)
 
 
 def _check_complete(image: TiffImageFile, planes: int, name: str) -> None:

@@ -165,7 +165,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 def test_no_pictures(run_command: Run, desk: Path) -> None:
     (desk / "none").mkdir()
-    run_command("classify", "none", "--labels", "red").assert_error(2, "none: no pictures there")
+    run_command("classify", "none", "--labels", "red").assert_error(2, "none: no images there")
     run_command("classify", "absent.png", "--labels", "red").assert_error(2, "absent.png: no such file or folder")
     run_command("classify", "out/toy-dual", "--labels", "red").assert_error(2, "nothing: no pictures there")
 

@@ -80,7 +80,7 @@ def test_nothing_readable_makes_no_index(run_command: Run, desk: Path) -> None:
     [
         (("pictures", "-o", "index.bin"), "index.bin: an index ends in .npz"),
         (("absent", "-o", "i.npz"), "absent: no such file or folder"),
-        (("empty", "-o", "i.npz"), "empty: no pictures there"),
+        (("empty", "-o", "i.npz"), "empty: no images there"),
         (("pictures", "-o", "pictures/red.png/i.npz"), "cannot be written"),
         (("pictures", "-o", "broken.npz"), "broken.npz: is damaged or no index"),
         (("pictures", "-o", "i.npz", "--batch-size", "0"), "batch size is 0"),
