@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +27,9 @@ from nexus_edge.cli.answers import (
     say,
 )
 from nexus_edge.errors import InputError
+
+if TYPE_CHECKING:
+    from nexus_edge.runtimes import TokenLogprob
 
 
 def run(
@@ -85,7 +88,7 @@ def run(
     if as_json:
         answer = pieces.finish()
         source = {"model": opened.manifest.name, "weights": opened.manifest.source.weights}
-        tokens = {} if answer.logprobs is None else {"logprobs": [asdict(token) for token in answer.logprobs]}
+        tokens = {} if answer.logprobs is None else {"logprobs": [_described(token) for token in answer.logprobs]}
         said = {"answer": answer.text, **source, "run": asdict(answer.run), **tokens}
         typer.echo(json.dumps(said, ensure_ascii=False))
         return
@@ -94,3 +97,8 @@ def run(
     typer.echo()
     if not quiet:
         say(describe_run(pieces.run))
+
+
+def _described(token: "TokenLogprob") -> dict[str, object]:
+    top = [{"id": other.id, "text": other.text, "logprob": other.logprob} for other in token.top]
+    return {"id": token.id, "text": token.text, "logprob": token.logprob, "top": top}

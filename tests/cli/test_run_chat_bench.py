@@ -166,3 +166,29 @@ def test_bench_needs_room_for_its_pictures(run_command: Run, toy_path: Path, pic
     result = run_command("bench", toy_path, "--image", picture, "--prompt-tokens", 200)
     assert result.exit_code == 2
     assert "ask for a prompt of more" in result.stderr
+
+
+def test_filters_and_log_probabilities(run_command: Run, toy_path: Path) -> None:
+    def drawn(*options: object) -> str:
+        arguments = ("--temperature", 1.5, "--seed", 4, "--max-new-tokens", 20, *options)
+        result = run_command("run", toy_path, "-p", "Hi", "--quiet", *arguments)
+        assert result.exit_code == 0
+        return str(result.stdout)
+
+    greedy = answer_to(toy_path, "Hi", [], 20) + "\n"
+    assert drawn("--top-k", 1) == drawn("--min-p", 1) == greedy != drawn()
+    assert drawn("--repetition-penalty", 1.8) != drawn()
+    result = run_command("run", toy_path, "-p", "Hi", "--max-new-tokens", 3, "--json", "--logprobs", 2)
+    said = json.loads(result.stdout)
+    assert [len(token["top"]) for token in said["logprobs"]] == [2, 2, 2]
+    assert "".join(token["text"] for token in said["logprobs"]) == said["answer"]
+    for options, message in ((("--logprobs", 2), "give both"), (("--top-k", -1), "top_k is -1")):
+        result = run_command("run", toy_path, "-p", "Hi", "--quiet", *options)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        assert message in result.stderr
+
+
+def test_chat_takes_the_filters(run_command: Run, toy_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("Hi\n"))
+    options = ("--temperature", 1.5, "--top-k", 1, "--max-new-tokens", 6, "--quiet")
+    assert run_command("chat", toy_path, *options).stdout == answer_to(toy_path, "Hi", [], 6) + "\n"
