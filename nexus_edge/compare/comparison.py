@@ -92,6 +92,20 @@ class Comparison:
         return found
 
     @cached_property
+    def spread(self) -> dict[str, tuple[float, float]]:
+        """Of each timed ratio the smallest and the largest of a round, where there were several."""
+        pairs = {"load_time_ratio": (self.new.load_s, self.old.load_s)}
+        pairs |= {
+            name: (self.new.speeds.get(speed, ()), self.old.speeds.get(speed, ())) for name, speed in SPEEDS.items()
+        }
+        found = {}
+        for name, (new, old) in pairs.items():
+            if self.same_run and len(new) == len(old) > 1:
+                ratios = [a / b for a, b in zip(new, old, strict=True)]
+                found[name] = min(ratios), max(ratios)
+        return found
+
+    @cached_property
     def changed(self) -> tuple[tuple[Reply, Reply], ...]:
         """Replies to the same item that differ, old and new."""
         pairs = zip(self.old.replies, self.new.replies, strict=True)
@@ -154,7 +168,7 @@ def _why_not(name: str, new: Record) -> str:
     if name == "images_per_s_ratio":
         return "no image was run against the clock; give one with --image"
     if name in SPEEDS:
-        return f"{new.bundle} has no {SPEEDS[name]}"
+        return f"{new.bundle} is a model without it"
     if name.startswith("peak_memory"):
         return "this system does not tell the peak memory of a process"
     return "it was not measured on both sides"

@@ -119,8 +119,9 @@ def _embedded(bundle: Bundle) -> Material:
 
     items: list[Item] = []
     (golden, *_) = read_goldens(bundle)
-    for name in sorted(name for name in golden.values if name.startswith("picture.")):
-        items.append(Item(name, "", (Image.open(io.BytesIO(bytes(golden.values[name]))).convert("RGB"),)))
+    names = sorted(name for name in golden.values if name.startswith("picture."))
+    for number, name in enumerate(names, start=1):
+        items.append(Item(f"image {number}", "", (Image.open(io.BytesIO(bytes(golden.values[name]))).convert("RGB"),)))
     text = json.loads(bytes(golden.values["text"]))
     source = "the bundle's goldens"
     if bundle.manifest.source.weights == "trained-tiny":

@@ -48,6 +48,8 @@ def _case(judgement: Judgement, found: Comparison) -> Case:
     if judgement.holds:
         return Case(judgement.name, group, "passed", judgement.finding)
     lines = [judgement.finding, judgement.budget.why, f"baseline: {found.old.folder}", f"new: {found.new.folder}"]
+    if judgement.name in found.spread:
+        lines.append("of single rounds: {:.3f} to {:.3f}".format(*found.spread[judgement.name]))
     if judgement.name == "answers_changed":
         lines += [f"{new.item}: {old.text!r} is now {new.text!r}" for old, new in found.changed]
     if judgement.name == "cosine":

@@ -52,6 +52,8 @@ def rows(found: Comparison) -> list[Row]:
 def _row(found: Comparison, judged: dict[str, Judgement], name: str, what: str, old: str, new: str) -> Row:
     judgement = judged.get(name)
     change = BUDGETS[name].text(found.measures[name]) if name and name != "cosine" else ""
+    if name in found.spread:
+        change += " ({:.2f} to {:.2f})".format(*found.spread[name])
     return (what, old, new, change, _limit(judgement) if judgement else "", _status(judgement) if judgement else "")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from nexus_edge.parity.intervals import wilson
 from nexus_edge.parity.markdown import gate_text, rung_line, status_text
 from nexus_edge.parity.metrics import METRICS
-from nexus_edge.parity.plots import layer_drift, stage_bars
+from nexus_edge.parity.plots import NARROW, layer_drift, stage_bars
 from nexus_edge.parity.plots_dual import before_and_after, shown_similarities, similarity_maps
 from nexus_edge.parity.report import Check, Report, Rung, utilisation
 from nexus_edge.parity.samples import Sample
@@ -94,6 +94,29 @@ def reasons(report: Report) -> list[Reason]:
     ]
 
 
+@dataclass(frozen=True)
+class Plot:
+    """A card with a plot, drawn for wide pages and for narrow ones."""
+
+    title: str
+    text: str
+    wide: str | None
+    narrow: str | None
+
+
+def _stages(report: Report) -> Plot:
+    text = "The worst check of each stage against its gate. A bar that crosses the line has failed."
+    return Plot("Stage by stage", text, stage_bars(report), stage_bars(report, NARROW))
+
+
+def _layers(report: Report) -> Plot:
+    text = (
+        "Solid: how the error adds up through the towers. Dashed: each layer alone, on the reference's values; this is "
+        "what P2 and P3 gate. A ring marks a failed gate."
+    )
+    return Plot("Layer by layer", text, layer_drift(report), layer_drift(report, NARROW))
+
+
 def _meter(rung: Rung) -> float:
     """Width in percent of a rung's meter: the share of its tolerance that the tightest gate uses."""
     tightest = rung.tightest
@@ -119,8 +142,7 @@ def to_html(report: Report) -> str:
         reasons=reasons(report),
         sizes=[(name, size) for name, size in report.sizes.items() if size],
         tiles=tiles(report),
-        stage_bars=stage_bars(report),
-        layer_drift=layer_drift(report),
+        plots=[plot for plot in (_stages(report), _layers(report)) if plot.wide],
         similarity_maps=similarity_maps(report),
         similarities=shown_similarities(report),
         before_and_after=before_and_after(report),

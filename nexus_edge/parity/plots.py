@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 TOWERS = ("vision_encoder", "decoder", "image_encoder", "text_encoder")  # as a model's input passes through them
 # Where an exact stage used nothing of its tolerance a logarithmic bar would have no length at all.
 SHORTEST, LONGEST = 1e-4, 1e3
+WIDE, NARROW = 9.6, 4.4  # inches: for a page, and for a telephone, where the letters stay readable
 
 
 def worst_by_stage(report: Report) -> dict[tuple[str, str, str], Check]:
@@ -33,12 +34,17 @@ def worst_by_stage(report: Report) -> dict[tuple[str, str, str], Check]:
     return worst
 
 
-def stage_bars(report: Report) -> str | None:
-    """SVG, or None when no rung above P0 has a gated stage. P0 is exact and has nothing to plot."""
+def stage_bars(report: Report, width: float = WIDE) -> str | None:
+    """SVG, or None when no rung above P0 has a gated stage. P0 is exact and has nothing to plot.
+
+    Args:
+        report: with the checks
+        width: of the figure, in inches
+    """
     worst = {key: check for key, check in worst_by_stage(report).items() if key[0] in RUNG_COLOURS}
     if not worst:
         return None
-    figure = empty_figure(9.6, 0.9 + 0.3 * len(worst))
+    figure = empty_figure(width, 0.9 + 0.3 * len(worst))
     axes = figure.subplots()
     for row, ((rung, stage, _), check) in enumerate(worst.items()):
         used = min(max(utilisation(check), SHORTEST), LONGEST)
@@ -55,12 +61,14 @@ def stage_bars(report: Report) -> str | None:
     axes.set_xlim(SHORTEST / 2, right)
     axes.axvline(1.0, color=INK, linewidth=1.1)
     axes.text(1.0, -0.72, "limit", ha="center", va="bottom", fontsize=9, color=INK, bbox=PAPER)
-    ticks = [tick for tick in (1e-4, 1e-3, 1e-2, 1e-1, 1, 10, 100, 1000) if tick < right]
+    every = 1 if width == WIDE else 2
+    ticks = [tick for tick in (1e-4, 1e-3, 1e-2, 1e-1, 1, 10, 100, 1000)[::every] if tick < right]
     axes.set_xticks(ticks, [f"{tick:g}x" if tick >= 1 else f"{100 * tick:g} %" for tick in ticks])
     axes.minorticks_off()
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.set_xlabel("share of the tolerance that is used (number: the measured value)", fontsize=9, color=MUTED)
+    label = "share of the tolerance that is used" + (" (number: the measured value)" if width == WIDE else "")
+    axes.set_xlabel(label, fontsize=9, color=MUTED)
     clean(axes)
     axes.tick_params(axis="y", labelsize=10, labelcolor=INK)
     return to_svg(figure)
@@ -105,13 +113,15 @@ def drift(report: Report) -> Mapping[str, list[Line]]:
     }
 
 
-def layer_drift(report: Report) -> str | None:
-    """SVG, or None when nothing was measured layer by layer."""
+def layer_drift(report: Report, width: float = WIDE) -> str | None:
+    """SVG, or None when nothing was measured layer by layer; the towers side by side, or below each other if narrow."""
     panels = drift(report)
     if not panels:
         return None
-    figure = empty_figure(9.6, 3.8)
-    grid: Any = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    narrow = width < WIDE
+    figure = empty_figure(width, 3.0 * len(panels) if narrow else 3.8)
+    shape = (len(panels), 1) if narrow else (1, len(panels))
+    grid: Any = figure.subplots(*shape, sharey=True, squeeze=False).ravel()
     for axes, (tower, lines) in zip(grid, panels.items(), strict=True):
         for line in lines:
             _draw(axes, line)

@@ -166,3 +166,25 @@ def test_verify_does_not_hide_a_rejected_export(
     done.assert_ended(3, "P4: logits")
     assert "verdict: rejected" in done.stdout
     assert "verdict: passed" not in done.stdout
+
+
+def test_formats_go_where_they_are_sent(
+    run_command: Run, asked: dict[str, Any], toy_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked["report"] = report_with(0.5)
+    done = run_command("parity", toy_path, "--format", "sarif", "--format", f"junit={tmp_path / 'a.xml'}")
+    assert done.exit_code == 3
+    assert json.loads(done.stdout)["runs"][0]["results"][0]["level"] == "error"
+    assert len(list(ElementTree.parse(tmp_path / "a.xml").iter("failure"))) >= 1
+    monkeypatch.setattr(replay, "replay", lambda bundle, targets=(): report_with(0.5))
+    files = ("--junit", tmp_path / "b.xml", "--format", "gitlab", "--output", tmp_path / "c.json")
+    done = run_command("verify", toy_path, *files)
+    assert done.exit_code == 3
+    assert "first divergence" in done.stdout, "nothing else goes to stdout, so the table does"
+    assert ElementTree.parse(tmp_path / "b.xml").getroot().get("name") == "verify of toy"
+    assert json.loads((tmp_path / "c.json").read_text("utf-8"))[0]["severity"] == "blocker"
+
+
+def test_a_format_that_is_none_ends_before_any_work(run_command: Run, tmp_path: Path) -> None:
+    for command in ("parity", "verify"):
+        run_command(command, tmp_path / "nowhere", "--format", "jnit").assert_error(2, "did you mean 'junit'")

@@ -41,6 +41,7 @@ def test_measures_are_ratios_of_the_same_round() -> None:
     assert found["size_ratio"] == pytest.approx(1.1)
     assert found["load_time_ratio"] == pytest.approx(1.0)  # of 1.5, 1.0 and 0.5
     assert found["tokens_per_s_ratio"] == pytest.approx(0.9)  # of 0.9, 1.1 and 0.8
+    assert comparison({}).spread["tokens_per_s_ratio"] == pytest.approx((0.8, 1.1))
     assert found["peak_memory_ratio"] == pytest.approx(1.5)
     assert found["answers_changed"] == pytest.approx(0.5)
     assert found["cosine"] == pytest.approx(24 / 25)  # (3, 4) with (4, 3)

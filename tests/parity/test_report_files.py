@@ -169,7 +169,7 @@ def test_junit_counts_and_names_failures(report: Report) -> None:
 
 def test_html_is_one_page_with_both_plots(report: Report) -> None:
     page = to_html(report)
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 4, "each for wide pages and for narrow ones"
     assert "First divergence in P3." in page
     assert "a reason with &lt;angle&gt; brackets" in page, "text of a bundle is no HTML"
     for outside in ("src=", "href=", "<script", "@import", "url("):
