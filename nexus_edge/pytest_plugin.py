@@ -35,7 +35,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Append the bundles' items to those that were found."""
     for folder in config.getoption("--nexus-edge"):
-        collector = BundleTests.from_parent(session, name=f"nexus-edge:{Path(folder).name}", folder=Path(folder))
+        collector: BundleTests = BundleTests.from_parent(session, name=f"nexus-edge:{Path(folder).name}")
+        collector.folder = Path(folder)
         items.extend(collector.collect())
 
 
@@ -47,13 +48,6 @@ class BundleTests(pytest.Collector):
     """The items of one bundle."""
 
     folder: Path
-
-    @classmethod
-    def from_parent(cls, parent: Any, *, folder: Path, **names: Any) -> "BundleTests":
-        """As pytest's own, with the bundle's folder."""
-        collector: BundleTests = super().from_parent(parent, **names)
-        collector.folder = folder
-        return collector
 
     def collect(self) -> list["BundleItem"]:
         """An item for each rung, or for each stage of the goldens, which are replayed now to know them."""

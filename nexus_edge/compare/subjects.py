@@ -11,7 +11,7 @@ import numpy as np
 from nexus_edge.bundle import Bundle
 from nexus_edge.compare.material import Material
 from nexus_edge.compare.record import Floats, Reply
-from nexus_edge.runtimes import EngineOptions
+from nexus_edge.runtimes import DualEncoder, EngineOptions
 
 NEW_TOKENS = 64  # of an answer: those of the embedded checkpoint end before, and a full-size model takes seconds
 
@@ -97,7 +97,7 @@ class Embedding:
         side = self._model.processor.image_size
         self._model.engine.encode_images(np.zeros((1, 3, side, side), np.float32))
         if self._has_text:
-            self._model.engine.encode_texts(dual_benchmark.text_ids(self._model, dual_benchmark.TEXT_TOKENS, 1))
+            self._model.engine.encode_texts(dual_benchmark.text_ids(self._model, _text_tokens(self._model), 1))
         return clock.lap()
 
     def speeds(self) -> dict[str, float]:
@@ -106,7 +106,7 @@ class Embedding:
         assert self._model is not None
         speeds = {"images_per_s": dual_benchmark.image_rates(self._model, 1)[1][0]}
         if self._has_text:
-            speeds["texts_per_s"] = dual_benchmark.text_rates(self._model, dual_benchmark.TEXT_TOKENS, 1)[1][0]
+            speeds["texts_per_s"] = dual_benchmark.text_rates(self._model, _text_tokens(self._model), 1)[1][0]
         return speeds
 
     def ask(self, material: Material) -> tuple[list[Reply], dict[str, Floats]]:
@@ -134,6 +134,13 @@ class Embedding:
         from nexus_edge.runtimes.dual_engine import TEXT, has_graph
 
         return has_graph(self._bundle, TEXT)
+
+
+def _text_tokens(model: DualEncoder) -> int:
+    """Of a text that is timed."""
+    from nexus_edge.runtimes import dual_benchmark
+
+    return min(dual_benchmark.TEXT_TOKENS, model.processor.context_length)
 
 
 def _reply(name: str, label: str, right: Sequence[str]) -> Reply:

@@ -347,9 +347,9 @@ def from_json(text: str) -> Report:
         names = ("bundle", "model_type", "checkpoint", "weights", "recipe", "scheme", "toolkit_version", "created")
         fields = {name: str(document[name]) for name in names}
         targets = tuple(str(target) for target in document["targets"])
-        later: dict[str, Any] = {name: str(document.get(name, "")) for name in ("origin", "standing", "tolerances")}
-        later["sizes"] = {name: int(size) for name, size in document.get("sizes", {}).items()}
-        return Report(**fields, targets=targets, rungs=rungs, environment=document["environment"], **later)
+        fields |= {name: str(document.get(name, "")) for name in ("origin", "standing", "tolerances")}
+        sizes = {name: int(size) for name, size in document.get("sizes", {}).items()}
+        return Report(targets=targets, rungs=rungs, environment=document["environment"], sizes=sizes, **fields)
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"report.json is not a parity report ({error}); run `nexus-edge parity` again") from error
 

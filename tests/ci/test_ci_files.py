@@ -6,6 +6,7 @@ import re
 import stat
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from check_jsonschema.builtin_schemas import get_builtin_schema
 from lxml import etree
 
 from nexus_edge.bundle import Bundle
+from nexus_edge.compare.budgets import BUDGETS
 
 ROOT = Path(__file__).parents[2]
 ACTION = ROOT / "ci" / "github" / "action.yml"
@@ -147,3 +149,20 @@ def test_the_action_compares_with_a_saved_baseline(desk: Path, replayable: Bundl
     )  # fmt: skip
     assert done.returncode == 0, "logits that are 10 % larger have the same direction and the same answers"
     assert "is within all of its 2 budgets" in done.stdout
+
+
+def test_the_examples_of_the_documentation_are_valid() -> None:
+    blocks = re.findall(r"```(yaml|toml)\n(.*?)```", (ROOT / "docs" / "ci.md").read_text("utf-8"), flags=re.DOTALL)
+    workflow, pipeline = (yaml.safe_load(text) for language, text in blocks if language == "yaml")
+    for document, name in ((workflow, "vendor.github-workflows"), (pipeline, "vendor.gitlab-ci")):
+        schema = get_builtin_schema(name)
+        # A key `on` is true in YAML 1.1, which is what this reader speaks.
+        document = {"on" if key is True else key: value for key, value in document.items()}
+        jsonschema.validators.validator_for(schema)(schema).validate(document)
+    inputs = yaml.safe_load(ACTION.read_text("utf-8"))["inputs"]
+    (step,) = [step for step in workflow["jobs"]["gate"]["steps"] if "ci/github" in step.get("uses", "")]
+    assert set(step["with"]) <= set(inputs)
+    job = yaml.safe_load(TEMPLATE.read_text("utf-8"))[".nexus-edge"]
+    assert set(pipeline["parity"]["variables"]) <= set(job["variables"])
+    (budgets,) = [tomllib.loads(text)["gates"] for language, text in blocks if language == "toml"]
+    assert set(budgets) == set(BUDGETS), "the page names every budget"

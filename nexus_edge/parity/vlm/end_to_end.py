@@ -119,11 +119,11 @@ def _samples(vlm: "VLM", expected: Expected, answer: Answer, seconds: float) -> 
     case, reference = expected.case, expected.full or expected.answer
     if not case.prompt:
         return ()
-    texts = (vlm.processor.decode(found.ids).strip() for found in (reference, answer))
+    before, after = (vlm.processor.decode(found.ids).strip() for found in (reference, answer))
     name = "quantized, in PyTorch" if expected.full is None else "full precision"
     images = tuple(thumbnail(image) for image in case.pictures)
     apart = tokens_apart(reference.ids, answer.ids)
-    return (Sample(images, question_of(case.prompt), name, *texts, apart, seconds),)
+    return (Sample(images, question_of(case.prompt), name, before, after, apart, seconds),)
 
 
 def _only(values: Any, name: str) -> dict[str, Array]:

@@ -1,0 +1,150 @@
+"""`nexus-edge compare` on toy bundles, with the processes that it starts."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toy_dual
+
+from nexus_edge.bundle import Bundle
+from nexus_edge.cli import app
+
+Run = Callable[..., tuple[int, str, str]]
+FAST = ("--runs", "1", "--prompt-tokens", "16", "--new-tokens", "2", "--quiet")
+
+
+@pytest.fixture
+def compare(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """(arguments) -> exit code, stdout, stderr"""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["nexus-edge", "compare", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            app.main()
+            raise SystemExit(0)
+        return int(exit_.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    path = tmp_path / "questions.jsonl"
+    path.write_text('{"question": "How many ships?", "answers": ["three"]}\n{"question": "Where?"}\n')
+    return path
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Path:
+    toy_dual.write_pictures(tmp_path, "red.png", "green.png", "blue.png")
+    path = tmp_path / "colours.jsonl"
+    path.write_text("".join(f'{{"image": "{name}.png", "label": "{name}"}}\n' for name in ("red", "green", "blue")))
+    return path
+
+
+def gates(folder: Path, **limits: float) -> Path:
+    path = folder / "gates.toml"
+    path.write_text("[gates]\n" + "".join(f"{name} = {limit}\n" for name, limit in limits.items()))
+    return path
+
+
+def test_a_bundle_is_within_budgets_of_itself_without_torch_and_onnx(
+    compare: Run, toy_path: Path, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("torch", "onnx"):
+        (tmp_path / "stubs" / name).mkdir(parents=True)
+        (tmp_path / "stubs" / name / "__init__.py").write_text(f"raise ImportError('{name} is not here')\n")
+    path = [str(tmp_path / "stubs"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    limits = gates(tmp_path, size_ratio=1.0, answers_changed=0.0, cosine=1.0)
+    code, out, err = compare(toy_path, toy_path, "--eval", questions, "--gates", limits, "--json", *FAST)
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["verdict"] == "passed"
+    assert found["measures"]["cosine"] == 1.0
+    assert found["measures"]["answers_changed"] == 0.0
+    assert found["new"]["peak_bytes"] > 10_000_000
+    assert [reply["right"] for reply in found["new"]["replies"]] == [False, None]
+
+
+def test_beyond_a_budget_is_exit_code_3_and_against_a_file_too(
+    compare: Run, dual_bundle: Bundle, colours: Path, tmp_path: Path
+) -> None:
+    other = toy_dual.write_bundle(tmp_path / "tinted", tint=9.0)
+    limits = gates(tmp_path, cosine=0.999, answers_changed=0.0)
+    base = tmp_path / "base.json"
+    common = ("--eval", colours, "--gates", limits, *FAST)
+    code, out, err = compare(dual_bundle.root, other.root, *common, "--save-baseline", base, "--format", "github")
+    assert code == 3
+    assert "beyond" in out
+    assert "::error file=" in out
+    assert "smallest cosine" in err
+    assert err.count("\n") == 1
+    code, out, err = compare(dual_bundle.root, "--baseline", base, *common)
+    assert code == 3, "the baseline is the tinted one now"
+    code, out, err = compare(other.root, "--baseline", base, *common)
+    assert code == 0, err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("{vlm}",), "compare takes OLD and NEW"),
+        (("{vlm}", "{vlm}", "--baseline", "x"), "NEW alone beside --baseline"),
+        (("{vlm}", "{dual}"), "only bundles of one family"),
+        (("{vlm}", "{vlm}"), "carries no goldens to compare with"),
+        (("{vlm}", "--baseline", "nowhere.json"), "cannot be read"),
+        (("{vlm}", "{vlm}", "--runs", "0"), "runs is 0"),
+        (("{vlm}", "{vlm}", "--format", "xml"), "--format 'xml'"),
+        (("{vlm}", "{vlm}", "--gates", "nowhere.toml"), "cannot be read"),
+        (("{vlm}", "nowhere"), "is no bundle"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(
+    compare: Run, toy_path: Path, dual_bundle: Bundle, arguments: tuple[str, ...], words: str
+) -> None:
+    filled = [text.format(vlm=toy_path, dual=dual_bundle.root) for text in arguments]
+    code, out, err = compare(*filled)
+    assert code == 2
+    assert out == ""
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_a_rejected_bundle_is_refused(compare: Run, toy_bundle: Bundle, questions: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(toy_bundle.root, tmp_path / "rejected")
+    Bundle.open(root).with_parity({"verdict": "rejected", "reason": "P3: decoder"})
+    code, _, err = compare(toy_bundle.root, root, "--eval", questions, *FAST)
+    assert code == 3
+    assert "--allow-rejected" in err
+
+
+def test_a_baseline_of_other_questions_is_refused(
+    compare: Run, toy_bundle: Bundle, questions: Path, tmp_path: Path
+) -> None:
+    from nexus_edge.compare import record
+
+    kept = record.Record("toy", "x", "phi3_v", "synthetic", "int4", "onnx", "m", "another digest", 1, {})
+    record.save(kept, tmp_path / "base.json")
+    code, _, err = compare(toy_bundle.root, "--baseline", tmp_path / "base.json", "--eval", questions)
+    assert code == 2
+    assert "other questions" in err
+
+
+def test_what_breaks_in_a_process_is_told_as_here(
+    compare: Run, toy_bundle: Bundle, questions: Path, tmp_path: Path
+) -> None:
+    root = shutil.copytree(toy_bundle.root, tmp_path / "broken")
+    (root / "processor" / "tokenizer.json").write_text("{}")
+    manifest: Any = Bundle.open(root, check=None).manifest
+    files = {name: info for name, info in manifest.files.items() if name != "processor/tokenizer.json"}
+    (root / "manifest.json").write_text(replace(manifest, files=files).to_json(), "utf-8")
+    code, _, err = compare(toy_bundle.root, root, "--eval", questions, *FAST)
+    assert code in (2, 4)
+    assert "tokenizer.json" in err
+    assert err.count("\n") == 1
