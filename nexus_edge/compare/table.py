@@ -72,7 +72,7 @@ def _right(side: Record) -> str:
 
 def _facts(found: Comparison) -> str:
     """One line on the circumstances."""
-    how = f"in turns, {len(found.new.load_s)} rounds" if found.same_run else "against a saved baseline"
+    how = f"in turns, rounds: {len(found.new.load_s)}" if found.same_run else "against a saved baseline"
     return f"{found.new.engine} on {found.new.machine}; {how}; items: {found.source}"
 
 
