@@ -5,15 +5,24 @@ the scheme; what full precision says lies beside it for information. Which value
 matter (vlm/goldens.py, dual/goldens.py).
 """
 
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+
+import numpy as np
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.bundle.reader import GOLDENS
 from nexus_edge.checkpoints import SafetensorsFile, write_tensors
 from nexus_edge.errors import BundleError
 from nexus_edge.parity.families import Golden
+from nexus_edge.parity.formats import on_another_device
 from nexus_edge.parity.lab import Lab
 from nexus_edge.parity.metrics import Array
+from nexus_edge.parity.precisions import formats_of, runtime_options
+from nexus_edge.parity.stages import Effects
+
+EFFECT = "effect"
+EFFECTS = ("relative_l2", "max_abs", "mean_abs")
 
 
 def write_goldens(lab: Lab, folder: Path) -> None:
@@ -22,6 +31,38 @@ def write_goldens(lab: Lab, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     if tensors:
         write_tensors(folder / Path(GOLDENS).name, tensors)
+
+
+def recorded_effects(
+    lab: Lab, run: Callable[[], Mapping[str, Array]], values: Mapping[str, Array]
+) -> Iterator[tuple[str, Array]]:
+    """How far rounding moves a case's values, `effect.{target}.{precision}.{value}`: the measures of `EFFECTS`.
+
+    By it a replay is judged, on a device that cannot measure it itself, and whose CPU nobody knows yet.
+
+    Args:
+        lab: with the bundle
+        run: computes the values again
+        values: of the case, by name
+    """
+    from nexus_edge.parity.rounding import effect
+
+    for target in lab.manifest.targets:
+        for precision, options in runtime_options(target).items():
+            formats = on_another_device(formats_of(options))
+            for name, measures in effect(run, values, formats, draws=1).items():
+                yield f"{EFFECT}.{target}.{precision}.{name}", np.array([measures[metric] for metric in EFFECTS])
+
+
+def effects_of(golden: Golden, target: str, precision: str) -> Effects:
+    """What `recorded_effects` left in a golden; nothing where nobody could measure it."""
+    start = f"{EFFECT}.{target}.{precision}."
+    known = {
+        name.removeprefix(start): dict(zip(EFFECTS, (float(number) for number in values), strict=True))
+        for name, values in golden.values.items()
+        if name.startswith(start)
+    }
+    return lambda: known
 
 
 def read_goldens(bundle: Bundle) -> tuple[Golden, ...]:

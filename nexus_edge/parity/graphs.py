@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,7 +103,8 @@ def _isolated(counterpart: Counterpart, steps: list[Step], judge: Judge, lab: La
                 raise
             lab.note(f"{name}, {step.case}: not run, {error}")
         else:
-            checks += judge.check(name, step.case, actual, step.expected)
+            effects = partial(step.effect, counterpart.formats, cut=True)
+            checks += judge.check(name, step.case, actual, step.expected, effects)
     if steps and not checks:
         raise NotRunError(f"{name} takes none of the cases")
     return checks
@@ -123,7 +125,8 @@ def _carried(counterpart: Counterpart, steps: list[Step], judge: Judge) -> list[
             except NotRunError:
                 continue  # said above
             expected = {name: step.expected[name] for name in actual if name in step.expected}
-            checks += judge.check(counterpart.name + CARRIED, step.case, actual, expected)
+            effects = partial(step.effect, counterpart.formats, cut=False)
+            checks += judge.check(counterpart.name + CARRIED, step.case, actual, expected, effects)
     except ParityError:
         return []  # a graph that does not run has failed above
     return checks

@@ -5,6 +5,7 @@ A measurement is a plain mapping from a name in `METRICS` to a number; which of 
 `tolerances.toml`.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,32 @@ class Metric:
         return value >= limit if self.higher_is_better else value <= limit
 
 
+@dataclass(frozen=True)
+class NearTie:
+    """When the order of two candidates says nothing.
+
+    Errors of their scores, as measured in the same run, have some deviation, and so has the difference of two of them,
+    times the root of 2. A gap of less than `times` of that may close by chance; one of more than `most` never counts as
+    a tie, whatever the errors are.
+
+    Attributes:
+        times: of the difference's deviation
+        most: in standard deviations of all candidates' scores
+    """
+
+    times: float = 0.0
+    most: float = 0.0
+
+    def margin(self, scatter: float, spread: float = 1.0) -> float:
+        """The gap below which two candidates nearly tie.
+
+        Args:
+            scatter: deviation of the errors
+            spread: deviation of the candidates' scores, in the same unit, which is that of the gap
+        """
+        return min(self.times * math.sqrt(2.0) * scatter, self.most * spread) if math.isfinite(scatter) else 0.0
+
+
 METRICS: Mapping[str, Metric] = {
     "max_abs": Metric("max |Δ|"),
     "mean_abs": Metric("mean |Δ|"),
@@ -42,6 +69,7 @@ METRICS: Mapping[str, Metric] = {
     "ambiguous": Metric("near ties"),
     "items": Metric("examples", higher_is_better=True),
     "decisions": Metric("decisions compared", higher_is_better=True),
+    "near_tie": Metric("gap below which two nearly tie"),
     "perplexity_delta": Metric("perplexity, relative change"),
     "exact_match": Metric("exact match", higher_is_better=True),
     "exact_match_reference": Metric("exact match, full precision", higher_is_better=True),
@@ -127,11 +155,25 @@ def top2_margin(logits: Array) -> Floats:
     return np.asarray(np.nan_to_num(margin), dtype=np.float64)  # all logits equal: nothing but ties
 
 
-def compare_logits(actual: Array, expected: Array, near_tie: float) -> dict[str, float]:
+def scatter(actual: Array, expected: Array) -> float:
+    """Deviation of the errors of logits [..., vocab], in deviations of all expected logits of their row.
+
+    What all logits of a row are off by changes no order and is left out. Infinite where a value is not finite.
+    """
+    a, e = _rows(actual), _rows(expected)
+    spread = e.std(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        relative = (a - e).std(axis=1) / spread
+    if not np.isfinite(a).all():
+        return math.inf
+    return float(np.sqrt(np.mean(np.nan_to_num(relative, posinf=0.0) ** 2))) if relative.size else 0.0
+
+
+def compare_logits(actual: Array, expected: Array, near_tie: NearTie) -> dict[str, float]:
     """`compare` plus KL(expected || actual) and top-1 agreement over all rows of [..., vocab].
 
-    A row where the two differ in top-1 although the expected margin (`top2_margin`) is below `near_tie` is *ambiguous*:
-    it is counted under that name and left out of the agreement.
+    A row where the two differ in top-1 although the expected margin (`top2_margin`) is below what errors of the size
+    found here may close (`near_tie`) is *ambiguous*: it is counted under that name and left out of the agreement.
 
     Raises:
         ValueError: the shapes differ.
@@ -144,7 +186,8 @@ def compare_logits(actual: Array, expected: Array, near_tie: float) -> dict[str,
     # KL is >= 0; float64 rounding of equal rows can leave -1e-17.
     kl = np.maximum((np.exp(expected_log) * (expected_log - actual_log)).sum(axis=1), 0.0)
     differs = a.argmax(axis=1) != e.argmax(axis=1)
-    tied = differs & (top2_margin(e) < near_tie)
+    margin = near_tie.margin(scatter(a, e))
+    tied = differs & (top2_margin(e) < margin)
     decided = len(differs) - int(tied.sum())
     return measures | {
         "kl": float(kl.mean()),
@@ -152,6 +195,7 @@ def compare_logits(actual: Array, expected: Array, near_tie: float) -> dict[str,
         "top1_agreement": 1.0 - int((differs & ~tied).sum()) / decided if decided else 1.0,
         "ambiguous": float(tied.sum()),
         "decisions": float(len(differs)),
+        "near_tie": margin,
     }
 
 
@@ -163,12 +207,17 @@ class GreedyComparison:
     compared: int
     first_difference: int | None
     ambiguous: bool
+    near_tie: float = 0.0
 
     @property
     def measures(self) -> dict[str, float]:
         agreement = self.agreed / self.compared if self.compared else 1.0
-        decisions = float(self.compared + self.ambiguous)
-        return {"greedy_agreement": agreement, "ambiguous": float(self.ambiguous), "decisions": decisions}
+        return {
+            "greedy_agreement": agreement,
+            "ambiguous": float(self.ambiguous),
+            "decisions": float(self.compared + self.ambiguous),
+            "near_tie": self.near_tie,
+        }
 
 
 def compare_greedy(
@@ -189,11 +238,11 @@ def compare_greedy(
     length = max(len(actual), len(expected))
     first = next((i for i in range(length) if i >= len(actual) or i >= len(expected) or actual[i] != expected[i]), None)
     if first is None:
-        return GreedyComparison(length, length, None, ambiguous=False)
+        return GreedyComparison(length, length, None, ambiguous=False, near_tie=near_tie)
     # Where one of the two stopped early the reference's margin at that step still decides, if it took that step.
     if first < len(margins) and margins[first] < near_tie:
-        return GreedyComparison(first, first, first, ambiguous=True)
-    return GreedyComparison(first, length, first, ambiguous=False)
+        return GreedyComparison(first, first, first, ambiguous=True, near_tie=near_tie)
+    return GreedyComparison(first, length, first, ambiguous=False, near_tie=near_tie)
 
 
 def perplexity(logits: Array, targets: Sequence[int] | NDArray[np.int64]) -> float:

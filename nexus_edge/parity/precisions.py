@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 from nexus_edge._telemetry import without_telemetry
+from nexus_edge.parity import formats
+from nexus_edge.parity.formats import Formats, of_onnx, of_openvino
 from nexus_edge.runtimes import EngineOptions
 from nexus_edge.runtimes.openvino_settings import CPU, OpenVinoSettings
 
@@ -31,6 +33,13 @@ def runtime_options(target: str) -> dict[str, EngineOptions]:
     if target != "openvino":
         return {"": EngineOptions(engine=target)}
     return {in_words(chosen): EngineOptions(engine=target, openvino=chosen) for chosen in (EXACT, F32, BF16)}
+
+
+def formats_of(options: EngineOptions) -> Formats:
+    """What a runtime opened so rounds beyond what the quantized model in PyTorch does."""
+    if options.openvino is not None:
+        return of_openvino(options.openvino)
+    return formats.COREML if options.engine == "coreml" else of_onnx()
 
 
 def computes_here(settings: OpenVinoSettings | None) -> bool:

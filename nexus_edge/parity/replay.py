@@ -72,5 +72,5 @@ def _replay(bundle: Bundle, target: str, goldens: tuple[Golden, ...]) -> list[Ch
         lambda stage: gates.near_tie("verify", stage, scheme, precision),
     )
     stages = {part.name: part.open("hidden") for part in parts}
-    checks = family_of(manifest.model_type).replay(Replay(bundle, stages, goldens, judge))
+    checks = family_of(manifest.model_type).replay(Replay(bundle, stages, goldens, judge, target, precision))
     return [replace(check, target=target, precision=precision) for check in checks]

@@ -213,6 +213,7 @@ def load_dequantized(bundle: Bundle) -> "ReferenceModel":
         weight = QuantizedTensor(*codes, scheme.bits, scheme.group_size, layer.shape, layer.multipliers).dequantize()
         plain = nn.Linear(layer.shape[1], layer.shape[0], bias=layer.bias is not None, device="meta")
         plain.load_state_dict({"weight": weight} | ({} if layer.bias is None else {"bias": layer.bias}), assign=True)
+        plain.scheme = scheme  # type: ignore[assignment]  # rounding.py asks what the weight was stored as
         owner, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(owner), leaf, plain)
     return model.eval()

@@ -5,16 +5,19 @@ to the graph's value, a forward hook gives it to the tensor. A cache output `pre
 So a difference has a place.
 """
 
+import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nexus_edge.bundle.layer_names import is_layer, layer_of_output, output_of
-from nexus_edge.parity.metrics import Values, compare, compare_logits
+from nexus_edge.parity.formats import Formats
+from nexus_edge.parity.metrics import Measures, NearTie, Values, compare, compare_logits
 from nexus_edge.parity.report import Check
 from nexus_edge.parity.tolerances import Gate
 
@@ -23,17 +26,38 @@ if TYPE_CHECKING:
 
     from nexus_edge.graphs import GraphSpec
 
+Effects = Callable[[], Mapping[str, Measures]]
+"""By how much rounding moves each value, see rounding.py. Asked for where a value is not within float32's own noise."""
+
 _CACHE_OUTPUT = re.compile(r"^present\.(\d+)\.(?:key|value)$")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One run of one graph in PyTorch: what went in, and every value that came out."""
+    """One run of one graph in PyTorch: what went in, and every value that came out.
+
+    `spec` is the graph with its model; None where that was in memory layer by layer and is gone.
+    """
 
     graph: str
     case: str
     inputs: Values
     expected: Values
+    spec: "GraphSpec | None" = None
+    known: dict[tuple[Formats, bool], Mapping[str, Measures]] = field(default_factory=dict, compare=False)
+
+    def effect(self, formats: Formats, *, cut: bool) -> Mapping[str, Measures]:
+        """How far errors of these formats move each value, see rounding.py; empty where that cannot be asked.
+
+        `cut`: where each layer gets the reference's values, not those of the layer before it.
+        """
+        if self.spec is None:
+            return {}
+        if (formats, cut) not in self.known:
+            from nexus_edge.parity.rounding import effect_on_graph
+
+            self.known[formats, cut] = effect_on_graph(self.spec, self.inputs, self.expected, formats, cut=cut)
+        return self.known[formats, cut]
 
 
 def layer_of(name: str) -> int | None:
@@ -53,13 +77,23 @@ def in_order(names: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def layer_outputs(root: "nn.Module") -> Iterator[dict[str, "Tensor"]]:
-    """Inside, every layer of `root` that runs leaves its residual stream under `<name>.output`."""
+def layer_outputs(root: "nn.Module", fed: Values = MappingProxyType({})) -> Iterator[dict[str, "Tensor"]]:
+    """Inside, every layer of `root` that runs leaves its residual stream under `<name>.output`.
+
+    What `fed` has under that name goes on in its place.
+    """
+    import torch
+
     seen: dict[str, Tensor] = {}
 
-    def hook(name: str) -> Callable[[Any, Any, Any], None]:
-        def keep(_module: Any, _inputs: Any, output: Any) -> None:
-            seen[output_of(name)] = output[0] if isinstance(output, tuple) else output
+    def hook(name: str) -> Callable[[Any, Any, Any], Any]:
+        def keep(_module: Any, _inputs: Any, output: Any) -> Any:
+            first, *rest = output if isinstance(output, tuple) else (output,)
+            seen[output_of(name)] = first
+            if output_of(name) not in fed:
+                return None
+            given = torch.from_numpy(np.array(fed[output_of(name)])).to(first.dtype)
+            return (given, *rest) if isinstance(output, tuple) else given
 
         return keep
 
@@ -71,18 +105,19 @@ def layer_outputs(root: "nn.Module") -> Iterator[dict[str, "Tensor"]]:
             handle.remove()
 
 
-def run_torch(spec: "GraphSpec", inputs: Values) -> Values:
+def run_torch(spec: "GraphSpec", inputs: Values, fed: Values = MappingProxyType({})) -> Values:
     """The graph's module in PyTorch: all layer outputs, then the graph's outputs by name.
 
     Args:
         spec: a graph around a model with data; its module holds the model as `root`
         inputs: by name, as `spec.inputs` lists them
+        fed: see `layer_outputs`
     """
     import torch
 
     tensors = [torch.from_numpy(np.array(inputs[tensor.name])) for tensor in spec.inputs]
     root: Any = spec.module.root
-    with torch.inference_mode(), layer_outputs(root) as layers:
+    with torch.inference_mode(), layer_outputs(root, fed) as layers:
         result = spec.module(*tensors)
     outputs = result if isinstance(result, tuple) else (result,)
     named = dict(layers) | dict(zip((tensor.name for tensor in spec.outputs), outputs, strict=True))
@@ -91,15 +126,34 @@ def run_torch(spec: "GraphSpec", inputs: Values) -> Values:
 
 @dataclass(frozen=True)
 class Judge:
-    """Turns two sets of values into checks, with the gate and the margin of near ties that a stage's name gives."""
+    """Turns two sets of values into checks, with the gate and the rule for near ties that a stage's name gives."""
 
     gate: Callable[[str], Gate | None]
-    near_tie: Callable[[str], float]
+    near_tie: Callable[[str], NearTie]
 
-    def check(self, stage: str, case: str, actual: Values, expected: Values) -> list[Check]:
-        """One check for each expected value, in order; a value that is missing or of another shape fails."""
-        gate = self.gate(stage)
+    @staticmethod
+    def resolved(gate: Gate | None, name: str, measures: Measures, effects: Effects | None) -> Gate | None:
+        """The gate with the limit that rounding gives it here; as it is where nobody can tell what rounding does."""
+        if gate is None or gate.rounding is None or effects is None:
+            return gate
+        if measures.get(gate.metric, math.inf) <= gate.least:
+            return gate.with_rounding({gate.metric: 0.0})  # within float32's noise: nothing has to be measured
+        return gate.with_rounding(effects().get(name))
+
+    def check(
+        self, stage: str, case: str, actual: Values, expected: Values, effects: Effects | None = None
+    ) -> list[Check]:
+        """One check for each expected value, in order; a value that is missing or of another shape fails.
+
+        Args:
+            stage: which says by what is gated
+            case: what ran
+            actual: what the artefact computed
+            expected: what it should be
+            effects: of rounding on this case's values; None where nobody can tell
+        """
         checks = []
+        gate = self.gate(stage)
         for name in in_order(list(expected)):
             problem, measures = None, {}
             if name not in actual:
@@ -110,7 +164,8 @@ class Judge:
                 measures = compare_logits(actual[name], expected[name], self.near_tie(stage))
             else:
                 measures = compare(actual[name], expected[name])
-            checks.append(Check(stage, short_name(name), case, measures, gate, layer_of(name), problem))
+            found = self.resolved(gate, name, measures, effects)
+            checks.append(Check(stage, short_name(name), case, measures, found, layer_of(name), problem))
         return checks
 
 

@@ -7,29 +7,50 @@ so the file goes from general to special. A stage without an entry is measured a
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from nexus_edge.errors import NexusEdgeError
-from nexus_edge.parity.metrics import METRICS
+from nexus_edge.parity.metrics import METRICS, Measures, NearTie
 
 FILE = Path(__file__).with_name("tolerances.toml")
 SCHEME_CLASSES = ("float32", "float16", "int8", "int4", "mixed")
 
 _PATTERNS = ("rung", "stage", "target", "scheme", "weights", "precision")  # what is not given matches everything
+_ROUNDING = ("rounding", "least", "most")  # see `Gate`
 _NEAR_TIE_PATTERNS = ("rung", "stage", "scheme", "precision")
 
 
 @dataclass(frozen=True)
 class Gate:
-    """One metric, its limit, and why the limit is what it is."""
+    """One metric, its limit, and why the limit is what it is.
+
+    Attributes:
+        metric: one of `METRICS`
+        limit: a ceiling, or a floor where more is better; where nobody could measure what rounding does to a value
+        reason: why
+        rounding: where that is known, this many times of it are the limit ...
+        least: ... but not less than this, which float32 alone may do ...
+        most: ... and not more than this, beyond which nothing is called rounding
+    """
 
     metric: str
     limit: float
     reason: str
+    rounding: float | None = None
+    least: float = 0.0
+    most: float = 0.0
+
+    def with_rounding(self, effect: Measures | None) -> "Gate":
+        """The same gate for a value that errors of its formats move by `effect`; unchanged where nobody knows."""
+        if self.rounding is None or effect is None or self.metric not in effect:
+            return self
+        moved = effect[self.metric]
+        limit = min(max(self.least, self.rounding * moved), self.most)
+        return replace(self, limit=limit)
 
     def holds(self, value: float) -> bool:
         """True when `value` of this gate's metric is within the limit; NaN never is."""
@@ -54,17 +75,17 @@ class Tolerances:
     """All gates and near-tie margins of one file."""
 
     entries: tuple[_Entry, ...]
-    near_ties: tuple[tuple[tuple[str, ...], float], ...]  # in the order of _NEAR_TIE_PATTERNS, and the margin
+    near_ties: tuple[tuple[tuple[str, ...], NearTie], ...]  # in the order of _NEAR_TIE_PATTERNS, and the rule
 
     def gate(self, rung: str, stage: str, target: str, scheme: str, weights: str, precision: str = "") -> Gate | None:
         """The last entry that matches, or None where a stage is only reported."""
         wanted = (rung, stage, target, scheme, weights, precision)
         return next((entry.gate for entry in reversed(self.entries) if entry.matches(*wanted)), None)
 
-    def near_tie(self, rung: str, stage: str, scheme: str, precision: str = "") -> float:
-        """Margin (see `top2_margin`) below which the order of two candidates says nothing; 0 where none is given."""
+    def near_tie(self, rung: str, stage: str, scheme: str, precision: str = "") -> NearTie:
+        """When the order of two candidates says nothing; never, where no entry matches."""
         wanted = (rung, stage, scheme, precision)
-        return next((margin for patterns, margin in reversed(self.near_ties) if _match(wanted, patterns)), 0.0)
+        return next((rule for patterns, rule in reversed(self.near_ties) if _match(wanted, patterns)), NearTie())
 
 
 class TolerancesError(NexusEdgeError):
@@ -99,18 +120,21 @@ def parse(document: Mapping[str, Any], origin: str) -> Tolerances:
     entries = []
     for i, raw in enumerate(document.get("gate", ())):
         where = f"{origin}, gate {i + 1}"
-        entry = _table(raw, {"rung", "metric", "limit", "reason"}, set(_PATTERNS), where)
+        entry = _table(raw, {"rung", "metric", "limit", "reason"}, {*_PATTERNS, *_ROUNDING}, where)
         if entry["metric"] not in METRICS:
             raise TolerancesError(f"{where}: unknown metric {entry['metric']!r}; known: {', '.join(METRICS)}")
-        gate = Gate(entry["metric"], _number(entry, "limit", where), " ".join(entry["reason"].split()))
+        if entry.keys() & set(_ROUNDING) and not entry.keys() >= set(_ROUNDING):
+            raise TolerancesError(f"{where}: {', '.join(_ROUNDING)} go together")
+        bounds = [_number(entry, key, where) for key in _ROUNDING if key in entry]
+        gate = Gate(entry["metric"], _number(entry, "limit", where), " ".join(entry["reason"].split()), *bounds)
         patterns = tuple(str(entry.get(key, "*")) for key in _PATTERNS)
         entries.append(_Entry(patterns, gate))
     near_ties = []
     for i, raw in enumerate(document.get("near_tie", ())):
         where = f"{origin}, near_tie {i + 1}"
-        entry = _table(raw, {"margin", "reason"}, set(_NEAR_TIE_PATTERNS), where)
+        entry = _table(raw, {"times", "most", "reason"}, set(_NEAR_TIE_PATTERNS), where)
         patterns = tuple(str(entry.get(key, "*")) for key in _NEAR_TIE_PATTERNS)
-        near_ties.append((patterns, _number(entry, "margin", where)))
+        near_ties.append((patterns, NearTie(_number(entry, "times", where), _number(entry, "most", where))))
     return Tolerances(tuple(entries), tuple(near_ties))
 
 

@@ -4,14 +4,39 @@ import numpy as np
 import pytest
 
 from nexus_edge.parity.dual import ranking
+from nexus_edge.parity.metrics import NearTie
+from nexus_edge.parity.stages import Judge
+from nexus_edge.parity.tolerances import Gate
 
 
 def test_one_flip_of_three() -> None:
     expected = np.array([[0.9, 0.1, 0.0], [0.1, 0.8, 0.0], [0.50, 0.49, 0.0]])
     actual = np.array([[0.9, 0.1, 0.0], [0.8, 0.1, 0.0], [0.49, 0.50, 0.0]])
     found = ranking.compare_top1(actual, expected, near_tie=0.1)
-    assert found == {"top1_agreement": 0.5, "ambiguous": 1.0, "decisions": 3.0, "flips": pytest.approx(2 / 3)}
+    counted = {"top1_agreement": 0.5, "ambiguous": 1.0, "decisions": 3.0, "flips": pytest.approx(2 / 3)}
+    assert found == counted | {"near_tie": 0.1}
     assert ranking.compare_top1(actual, expected, near_tie=0.0)["top1_agreement"] == pytest.approx(1 / 3)
+
+
+def test_errors_of_cosines_without_what_a_row_shares() -> None:
+    expected = np.zeros((2, 2))
+    pairs = (expected + np.array([[1.0], [5.0]]), expected), (expected + np.array([0.3, -0.3]), expected)
+    assert ranking.error_deviation(*pairs) == pytest.approx(0.3 / 2**0.5)
+    assert ranking.error_deviation((np.full((2, 2), np.nan), expected)) == np.inf
+
+
+def test_ties_follow_from_the_errors_that_were_found() -> None:
+    """The same flip is a tie where all cosines are off by as much, and none where only its own are."""
+    random = np.random.default_rng(0)
+    expected = np.tile(np.linspace(0.0, 1.0, 12), (12, 1))
+    flipped = expected.copy()
+    flipped[0, -2:] = expected[0, [-1, -2]]
+    noisy = flipped + random.normal(0, 0.1, flipped.shape)
+    judge = Judge(
+        lambda stage: Gate("top1_agreement", 1.0, "") if stage == "top-1" else None, lambda stage: NearTie(4, 2)
+    )
+    assert ranking.ranking_checks(judge, "labels", flipped, expected)[0].status == "failed"
+    assert ranking.ranking_checks(judge, "labels", noisy, expected)[0].status == "ambiguous"
 
 
 def test_similarities_that_are_no_numbers_agree_with_nothing() -> None:

@@ -7,7 +7,7 @@ import pytest
 from nexus_edge.parity import tolerances
 from nexus_edge.parity.ladder import RUNGS
 from nexus_edge.parity.metrics import METRICS
-from nexus_edge.parity.tolerances import SCHEME_CLASSES, TolerancesError, parse
+from nexus_edge.parity.tolerances import SCHEME_CLASSES, Gate, TolerancesError, parse
 
 WEIGHTS = ("real", "trained-tiny", "synthetic")
 GATE = {"rung": "P3", "metric": "kl", "limit": 0.1, "reason": "because"}
@@ -66,15 +66,31 @@ def test_eight_bits_keep_the_cosine_that_was_demanded() -> None:
         assert (gate.metric, gate.limit) == ("cosine", 0.995)
 
 
-def test_margins_of_near_ties() -> None:
+def test_when_two_candidates_tie() -> None:
+    """No margin is set on a checkpoint: one rule, for every rung, stage and scheme."""
     loaded = tolerances.load()
-    schemes = ("float32", "int8", "int4")
-    for rung, stage in (("P4", "top-1"), ("P4", "ranking"), ("P5", "greedy tokens"), ("P5", "top-1")):
-        margins = [loaded.near_tie(rung, stage, scheme) for scheme in schemes]
-        assert margins == sorted(margins), (rung, stage)
-        assert margins[0] > 0
-    found = parse({"near_tie": [{"margin": 0.5, "reason": "x"}, {"margin": 0.1, "reason": "x", "rung": "P5"}]}, "test")
-    assert (found.near_tie("P4", "top-1", "int8"), found.near_tie("P5", "top-1", "int8")) == (0.5, 0.1)
+    rules = {loaded.near_tie(rung, stage, scheme) for rung in RUNGS for stage in ("top-1", "x") for scheme in "ab"}
+    assert len(rules) == 1 and rules.pop().times > 0
+    rule = {"times": 4, "most": 0.5, "reason": "x"}
+    found = parse({"near_tie": [rule, {**rule, "times": 2, "rung": "P5"}]}, "test")
+    assert (found.near_tie("P4", "top-1", "int8").times, found.near_tie("P5", "top-1", "int8").times) == (4, 2)
+    assert parse({}, "test").near_tie("P5", "top-1", "int8").margin(1.0) == 0.0
+
+
+def test_a_limit_follows_from_what_rounding_does() -> None:
+    gate = Gate("relative_l2", 0.03, "because", rounding=4, least=1e-5, most=0.3)
+    limits = {moved: gate.with_rounding({"relative_l2": moved}).limit for moved in (0.0, 0.01, 1.0)}
+    assert limits == {0.0: 1e-5, 0.01: 0.04, 1.0: 0.3}
+    assert gate.with_rounding(None) == gate, "nobody could measure"
+    fixed = Gate("relative_l2", 0.03, "because")
+    assert fixed.with_rounding({"relative_l2": 0.5}) == fixed
+
+
+def test_what_rounding_decides_has_a_ceiling() -> None:
+    for entry in tolerances.load().entries:
+        if entry.gate.rounding is not None:
+            assert entry.gate.least < entry.gate.most <= 1.0, entry
+            assert entry.gate.metric in ("relative_l2", "max_abs", "mean_abs"), "what errors of formats are measured in"
 
 
 def test_coarser_schemes_never_have_tighter_gates() -> None:
@@ -105,7 +121,8 @@ def test_the_last_match_wins() -> None:
         ({"gate": [{**GATE, "limit": True}]}, "limit is True"),
         ({"gate": [{**GATE, "stages": "x"}]}, "may have"),
         ({"gate": [{key: GATE[key] for key in ("rung", "metric", "limit")}]}, "has the keys"),
-        ({"near_tie": [{"scheme": "*", "reason": "x"}]}, "margin"),
+        ({"near_tie": [{"scheme": "*", "reason": "x"}]}, "times"),
+        ({"gate": [{**GATE, "rounding": 4}]}, "go together"),
     ],
 )
 def test_a_wrong_file_is_explained(document: dict[str, object], message: str) -> None:

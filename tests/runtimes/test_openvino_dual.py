@@ -15,6 +15,9 @@ from torch.nn import Linear
 
 from nexus_edge.bundle import Bundle, BundleWeights
 from nexus_edge.checkpoints import open_checkpoint
+from nexus_edge.parity.formats import of_openvino
+from nexus_edge.parity.metrics import compare
+from nexus_edge.parity.rounding import effect
 from nexus_edge.parity.sources import load_dequantized
 from nexus_edge.quant.linear import QuantLinear
 from nexus_edge.recipe import find_recipe, read_recipe
@@ -151,6 +154,30 @@ def test_the_lines_of_the_page(both: tuple[str, Bundle], tmp_path: Path, capsys:
     precision = names["images"].get_property("INFERENCE_PRECISION_HINT").get_type_name()
     settings = OpenVinoSettings(precision, group)
     model = load_dual_encoder(bundle, EngineOptions(engine="openvino", openvino=settings))
-    np.testing.assert_allclose(names["image"], model.embed_images([picture]), rtol=0, atol=NOISE)
-    np.testing.assert_allclose(names["embeds"], model.embed_texts(names["labels"]), rtol=0, atol=NOISE)
+    # The page divides and subtracts in float64: pixels differ in their last bit, and where a CPU rounds inputs to int8
+    # or computes in bfloat16, that decides about whole steps of what lies between two of them.
+    limits = dict(
+        zip(
+            ("image", "embeds"), as_far_as_rounding_goes(bundle, settings, model, picture, names["labels"]), strict=True
+        )
+    )
+    for name, found in (("image", model.embed_images([picture])), ("embeds", model.embed_texts(names["labels"]))):
+        assert compare(names[name], found)["relative_l2"] <= limits[name], name
     assert capsys.readouterr().out.strip() == model.classify(picture, names["labels"], templates=["{}"]).best
+
+
+def as_far_as_rounding_goes(
+    bundle: Bundle, settings: OpenVinoSettings, runtime: DualEncoder, picture: Path, labels: list[str]
+) -> tuple[float, float]:
+    """Relative L2 between two runs with these settings: four times what it does to one, as in tolerances.toml."""
+    model: Any = load_dequantized(bundle)
+    pixels = torch.from_numpy(runtime.processor.images([picture]))
+    ids = torch.from_numpy(runtime.processor.texts(labels))
+
+    def run() -> dict[str, np.ndarray]:
+        with torch.inference_mode():
+            return {"image": model.encode_image(pixels).numpy(), "text": model.encode_text(ids).numpy()}
+
+    moved = effect(run, run(), of_openvino(settings))
+    image, text = (max(NOISE, 4 * moved[name]["relative_l2"]) for name in ("image", "text"))
+    return image, text

@@ -141,12 +141,13 @@ def _matmul_int8(x: Value, qweight: Value, scales: Value, bias: Value | None) ->
     middle = op.Cast(op.Constant(value_int=128), to=ir.DataType.UINT8)
     lead = op.Shape(x, end=-1)
     codes = op.QuantizeLinear(flat, step, op.Expand(middle, op.ReduceProd(lead)), axis=0)
-    zeros = op.Cast(op.Constant(value_ints=[0] * rows), to=ir.DataType.INT8)
+    # All zero, and yet a tensor of each product's own: ONNX Runtime turns signed weights into unsigned ones on x86
+    # without VNNI, whose products of int8 saturate, and cannot do that to one zero point of several products.
+    scales = op.Cast(scales, to=_FLOAT)
+    zeros = op.Cast(op.Mul(scales, op.Constant(value_float=0.0)), to=ir.DataType.INT8)
     # QGemm reads the weight as it is stored; the other integer products want it transposed, a second copy at load.
     one = op.Constant(value_float=1.0)
-    product = _contrib().QGemm(
-        codes, one, middle, qweight, op.Cast(scales, to=_FLOAT), zeros, None, None, None, transB=1
-    )
+    product = _contrib().QGemm(codes, one, middle, qweight, scales, zeros, None, None, None, transB=1)
     # One scale per token, where the kernel knows one for all.
     y = op.Mul(product, op.Unsqueeze(step, op.Constant(value_ints=[-1])))
     y = op.Reshape(y, op.Concat(lead, op.Constant(value_ints=[rows]), axis=0))

@@ -6,19 +6,25 @@ that.
 """
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nexus_edge.parity.dual.embeddings import embed_pictures, embed_texts, ensemble
-from nexus_edge.parity.dual.ranking import compare_embeddings, ranking_checks, softmax
-from nexus_edge.parity.metrics import Array, Floats, compare
+from nexus_edge.parity.dual.ranking import compare_embeddings, error_deviation, ranking_checks, softmax
+from nexus_edge.parity.formats import Formats
+from nexus_edge.parity.metrics import Array, Floats, Measures, compare
+from nexus_edge.parity.precisions import formats_of
 from nexus_edge.parity.report import Check, NotRunError
 from nexus_edge.parity.samples import Sample, in_words, thumbnail
-from nexus_edge.parity.stages import Judge
+from nexus_edge.parity.stages import Effects, Judge
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from nexus_edge.models.base import ReferenceModel
     from nexus_edge.parity.dual.inputs import DualInputs
     from nexus_edge.parity.dual.lab import DualLab
@@ -41,14 +47,23 @@ class Answers:
     probabilities: Floats
 
     @classmethod
-    def of(cls, model: "ReferenceModel", lab: "DualLab", inputs: "DualInputs") -> "Answers":
-        """By a PyTorch model, on inputs that the runtime's processing had no part in."""
+    def of(
+        cls, model: "ReferenceModel", lab: "DualLab", inputs: "DualInputs", pixels: "Tensor | None" = None
+    ) -> "Answers":
+        """By a PyTorch model, on inputs that the runtime's processing had no part in, unless `pixels` are given."""
         material = lab.material
-        images = embed_pictures(model, inputs.pixels([probe.picture for probe in material.probes]))
+        if pixels is None:
+            pixels = inputs.pixels([probe.picture for probe in material.probes])
+        images = embed_pictures(model, pixels)
         prompts = embed_texts(model, inputs.ids(material.prompts))
         similarities = images @ ensemble(prompts, len(material.held_out.labels)).T
         texts = embed_texts(model, inputs.ids(material.sentences))
         return cls(images, texts, similarities, softmax(lab.logit_scale * similarities))
+
+    @property
+    def values(self) -> dict[str, Array]:
+        """By the names of the stages that are gated by their error."""
+        return {"image embeddings": self.images, "text embeddings": self.texts, "probabilities": self.probabilities}
 
 
 def compare_end_to_end(lab: "DualLab", target: str) -> list[Check]:
@@ -57,11 +72,16 @@ def compare_end_to_end(lab: "DualLab", target: str) -> list[Check]:
 
     inputs, judge = lab.original_inputs, lab.judge("P5", target=target)
     checks = [*_pixels(lab, judge, inputs), _tokens(lab, judge, inputs), _logit_scale(lab, judge)]
-    expected = Answers.of(lab.quantized_for(target), lab, inputs)
+    model = lab.quantized_for(target)
+    expected = Answers.of(model, lab, inputs)
     full = _full_precision(lab, inputs)
 
     def compare(options: EngineOptions, judge: Judge) -> list[Check]:
-        return _compare_outputs(lab, load_dual_encoder(lab.only(target), options), judge, expected, full)
+        @cache
+        def effects() -> Mapping[str, Measures]:
+            return _effects(lab, model, inputs, expected, formats_of(options))
+
+        return _compare_outputs(lab, load_dual_encoder(lab.only(target), options), judge, (expected, full), effects)
 
     return checks + lab.compare_runtimes(target, "P5", compare)
 
@@ -74,23 +94,43 @@ def _full_precision(lab: "DualLab", inputs: "DualInputs") -> Answers | None:
         return None
 
 
+def _effects(
+    lab: "DualLab", model: "ReferenceModel", inputs: "DualInputs", expected: Answers, formats: Formats
+) -> Mapping[str, Measures]:
+    """How far rounding moves what is found, on the runtime's pixels, which differ by a level here and there."""
+    import torch
+
+    from nexus_edge.parity.rounding import effect
+
+    pixels = torch.from_numpy(lab.processor.images([probe.picture for probe in lab.material.probes]))
+    return effect(lambda: Answers.of(model, lab, inputs, pixels).values, expected.values, formats)
+
+
 def _compare_outputs(
-    lab: "DualLab", runtime: "DualEncoder", judge: Judge, expected: Answers, full: Answers | None
+    lab: "DualLab",
+    runtime: "DualEncoder",
+    judge: Judge,
+    references: tuple[Answers, Answers | None],
+    effects: Effects,
 ) -> list[Check]:
-    actual = _run(lab, runtime)
+    actual, (expected, full) = _run(lab, runtime), references
     checks: list[Check] = []
     for stage, ours, theirs in (
         ("image embeddings", actual.images, expected.images),
         ("text embeddings", actual.texts, expected.texts),
     ):
-        checks.append(Check(stage, stage, f"{len(ours)} rows", compare_embeddings(ours, theirs), judge.gate(stage)))
-    found = _probabilities("probabilities", judge, actual, expected)
+        measures = compare_embeddings(ours, theirs)
+        gate = judge.resolved(judge.gate(stage), stage, measures, effects)
+        checks.append(Check(stage, stage, f"{len(ours)} rows", measures, gate))
+    found = _probabilities("probabilities", judge, actual, expected, effects)
     checks.append(replace(found, samples=_samples(lab, actual, expected if full is None else full, full is not None)))
-    checks += ranking_checks(judge, "labels of a picture", actual.labels, expected.labels)
     hits = _search(runtime, actual.images, lab.material.sentences)
-    checks += ranking_checks(judge, "pictures of a text", hits, expected.texts @ expected.images.T)
+    pairs = (actual.labels, expected.labels), (hits, expected.texts @ expected.images.T)
+    deviation = error_deviation(*pairs)
+    for case, (ours, theirs) in zip(("labels of a picture", "pictures of a text"), pairs, strict=True):
+        checks += ranking_checks(judge, case, ours, theirs, deviation)
     if full is not None:
-        checks.append(_probabilities("probabilities of full precision", judge, actual, full))
+        checks.append(_probabilities("probabilities of full precision", judge, actual, full, None))
     return checks
 
 
@@ -135,10 +175,10 @@ def _logit_scale(lab: "DualLab", judge: Judge) -> Check:
     return Check("logit scale", "logit_scale", "manifest", compare(said, found), judge.gate("logit scale"))
 
 
-def _probabilities(stage: str, judge: Judge, actual: Answers, expected: Answers) -> Check:
+def _probabilities(stage: str, judge: Judge, actual: Answers, expected: Answers, effects: Effects | None) -> Check:
     case = "{} pictures, {} labels".format(*expected.probabilities.shape)
     measures = compare(actual.probabilities, expected.probabilities)
-    return Check(stage, "probabilities", case, measures, judge.gate(stage))
+    return Check(stage, "probabilities", case, measures, judge.resolved(judge.gate(stage), stage, measures, effects))
 
 
 def _samples(lab: "DualLab", actual: Answers, reference: Answers, is_full: bool) -> tuple[Sample, ...]:

@@ -3,7 +3,7 @@
     probes.picture.{i}       uint8, a PNG file             probes.text          uint8, JSON
     probes.pixel_values      float32, every 997th number   probes.input_ids     int64 [texts, tokens]
     probes.image_embeds      float32 [pictures, dim]       probes.text_embeds   float32 [sentences, dim]
-    probes.probabilities     float32 [pictures, labels]
+    probes.probabilities     float32 [pictures, labels]    probes.effect.*       see `recorded_effects`
     probes.full_precision_similarities                     float32 [pictures, sentences]
 
 The JSON has sentences, labels and templates.
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from nexus_edge.parity.dual.embeddings import Embeddings, embed_pictures
+from nexus_edge.parity.dual.embeddings import Embeddings, embed_pictures, embed_texts, ensemble
 from nexus_edge.parity.dual.ranking import softmax
+from nexus_edge.parity.goldens import recorded_effects
 from nexus_edge.parity.metrics import Array
 from nexus_edge.parity.report import NotRunError
 
@@ -57,11 +58,28 @@ def _record(lab: "DualLab", embeddings: Embeddings) -> Iterator[tuple[str, Array
     yield "image_embeds", images.astype(np.float32)
     yield "text_embeds", embeddings.sentences.astype(np.float32)
     yield "probabilities", softmax(lab.info.logit_scale * images @ embeddings.labels.T).astype(np.float32)
+
+    def run() -> dict[str, Array]:
+        images = embed_pictures(lab.quantized, torch.from_numpy(pixels))
+        sentences, prompts = (
+            embed_texts(lab.quantized, torch.from_numpy(processor.texts(texts)))
+            for texts in (material.sentences, material.prompts)
+        )
+        labels = ensemble(prompts, len(held_out.labels))
+        return _stages(images, sentences, softmax(lab.info.logit_scale * images @ labels.T))
+
+    probabilities = softmax(lab.info.logit_scale * images @ embeddings.labels.T)
+    yield from recorded_effects(lab, run, _stages(images, embeddings.sentences, probabilities))
     try:
         full = embed_pictures(lab.full, torch.from_numpy(pixels)) @ lab.full_embeddings.sentences.T
     except NotRunError:
         return
     yield "full_precision_similarities", full.astype(np.float32)
+
+
+def _stages(images: Array, texts: Array, probabilities: Array) -> dict[str, Array]:
+    """By the names of the stages that a replay judges."""
+    return {"image embeddings": images, "text embeddings": texts, "probabilities": probabilities}
 
 
 def sample(pixels: Array) -> Array:

@@ -88,7 +88,7 @@ class DualLab(Lab):
 
         graphs = {spec.name: spec for spec in split_of(self.manifest.model_type).graphs(model)}
         for graph, case, inputs in self._inputs():
-            yield Step(graph, case, inputs, run_torch(graphs[graph], inputs))
+            yield Step(graph, case, inputs, run_torch(graphs[graph], inputs), graphs[graph])
 
     def _inputs(self) -> Iterator[tuple[str, str, dict[str, Array]]]:
         probes, sentences = self.material.probes, self.material.sentences

@@ -3,13 +3,14 @@
 All functions take similarities [rows, candidates], `actual` before `expected`. NumPy only, for `nexus-edge verify`.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nexus_edge.assets.heldout_crops import recall_at, zero_shot_accuracy
-from nexus_edge.parity.metrics import Array, Floats, compare, log_softmax, top2_margin
+from nexus_edge.parity.metrics import Array, Floats, compare, log_softmax
 from nexus_edge.parity.report import Check
 from nexus_edge.parity.stages import Judge
 
@@ -31,17 +32,33 @@ def compare_embeddings(actual: Array, expected: Array) -> dict[str, float]:
     return measures | {"cosine_mean": float(cosines.mean()) if np.isfinite(cosines).all() else -1.0}
 
 
+def error_deviation(*pairs: tuple[Array, Array]) -> float:
+    """Deviation of the errors of some matrices of cosines, `actual` and `expected` each.
+
+    What a whole row is off by changes no order and is left out. Of one matrix of 6 x 3 this says little more than where
+    the two differ in order; so a caller gives all matrices that the same errors are in.
+    """
+    errors = []
+    for actual, expected in pairs:
+        error = np.asarray(actual, np.float64) - np.asarray(expected, np.float64)
+        if not np.isfinite(error).all():
+            return math.inf
+        errors.append((error - error.mean(axis=1, keepdims=True)).ravel())
+    return float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
+
+
 def compare_top1(actual: Array, expected: Array, near_tie: float) -> dict[str, float]:
     """The share of rows with the same best candidate.
 
-    A row with another one although the two best were nearer than `near_tie` (see `top2_margin`) is *ambiguous*: counted
-    under that name, and left out of the agreement. `flips` is the share of all rows whose best candidate is another.
+    A row with another one although the two best were nearer than `near_tie` is *ambiguous*: counted under that name,
+    and left out of the agreement. `flips` is the share of all rows whose best candidate is another.
     """
     a, e = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
     differs = a.argmax(axis=1) != e.argmax(axis=1)
     if not np.isfinite(a).all():
         differs[:] = True
-    tied = differs & (top2_margin(e) < near_tie) & np.isfinite(a).all(axis=1)
+    best = np.partition(e, -2, axis=1)[:, -2:]
+    tied = differs & (best[:, 1] - best[:, 0] < near_tie) & np.isfinite(a).all(axis=1)
     decided = len(differs) - int(tied.sum())
     wrong = int((differs & ~tied).sum())
     return {
@@ -49,6 +66,7 @@ def compare_top1(actual: Array, expected: Array, near_tie: float) -> dict[str, f
         "ambiguous": float(tied.sum()),
         "decisions": float(len(differs)),
         "flips": float(differs.mean()),
+        "near_tie": near_tie,
     }
 
 
@@ -56,7 +74,7 @@ def compare_order(actual: Array, expected: Array, near_tie: float) -> dict[str, 
     """Kendall's tau of each row: (pairs in the same order - pairs in the other) / pairs (Biometrika 30, 1938).
 
     `kendall` is the mean over rows, `kendall_worst` the smallest; `kendall_decided` is over the pairs of all rows that
-    lie at least `near_tie` standard deviations of their row apart: what is nearer is nearly a tie.
+    lie at least `near_tie` apart: what is nearer is nearly a tie.
     """
     a, e = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
     left, right = np.triu_indices(e.shape[1], k=1)
@@ -64,23 +82,41 @@ def compare_order(actual: Array, expected: Array, near_tie: float) -> dict[str, 
     same = np.sign(wanted) * np.sign(np.nan_to_num(a[:, left] - a[:, right]))
     pairs = np.count_nonzero(wanted, axis=1)
     taus = np.where(pairs, same.sum(axis=1) / np.maximum(pairs, 1), 1.0)
-    decided = (wanted != 0) & (np.abs(wanted) >= near_tie * e.std(axis=1, keepdims=True))
+    decided = (wanted != 0) & (np.abs(wanted) >= near_tie)
     return {
         "kendall": float(taus.mean()),
         "kendall_worst": float(taus.min()),
         "kendall_decided": float(same[decided].mean()) if decided.any() else 1.0,
+        "near_tie": near_tie,
     }
 
 
-def ranking_checks(judge: Judge, case: str, actual: Array, expected: Array) -> list[Check]:
-    """The best match, and the order of all candidates."""
+def ranking_checks(
+    judge: Judge, case: str, actual: Array, expected: Array, deviation: float | None = None
+) -> list[Check]:
+    """The best match, and the order of all candidates.
+
+    Args:
+        judge: with the gates
+        case: what was ranked
+        actual, expected: cosines [rows, candidates]
+        deviation: of their errors, see `error_deviation`; None: of this matrix
+    """
+    deviation = error_deviation((actual, expected)) if deviation is None else deviation
+    spread = float(np.asarray(expected, np.float64).std(axis=1).mean())
     measured: tuple[tuple[str, Callable[[Array, Array, float], dict[str, float]]], ...] = (
         ("top-1", compare_top1),
         ("ranking", compare_order),
     )
     shape = f"{actual.shape[0]} x {actual.shape[1]}"
     return [
-        Check(stage, shape, case, compare_with(actual, expected, judge.near_tie(stage)), judge.gate(stage))
+        Check(
+            stage,
+            shape,
+            case,
+            compare_with(actual, expected, judge.near_tie(stage).margin(deviation, spread)),
+            judge.gate(stage),
+        )
         for stage, compare_with in measured
     ]
 

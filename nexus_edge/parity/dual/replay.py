@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
@@ -13,10 +13,11 @@ from nexus_edge.parity.dual.embeddings import ensemble
 from nexus_edge.parity.dual.goldens import sample
 from nexus_edge.parity.dual.ranking import compare_embeddings, ranking_checks, softmax
 from nexus_edge.parity.families import Golden, Replay
+from nexus_edge.parity.goldens import effects_of
 from nexus_edge.parity.metrics import Array, Floats, compare
 from nexus_edge.parity.report import Check
 from nexus_edge.parity.runners import Stage
-from nexus_edge.parity.stages import Judge
+from nexus_edge.parity.stages import Effects, Judge
 from nexus_edge.processing import DualProcessor
 from nexus_edge.runtimes.dual_engine import IMAGE, TEXT
 
@@ -30,33 +31,29 @@ def replay(setup: Replay) -> list[Check]:
     if info is None:
         raise BundleError(f"{setup.bundle.root}: manifest.json has no dual_encoder; export the bundle again")
     processor = processing.dual_from_checkpoint(setup.bundle.root)
-    return [
-        check
-        for golden in setup.goldens
-        for check in _replay(golden, processor, setup.stages, setup.judge, info.logit_scale)
-    ]
+    return [check for golden in setup.goldens for check in _replay(golden, processor, setup, info.logit_scale)]
 
 
-def _replay(
-    golden: Golden, processor: DualProcessor, stages: Mapping[str, Stage], judge: Judge, logit_scale: float
-) -> Iterator[Check]:
-    values, case = golden.values, golden.name
+def _replay(golden: Golden, processor: DualProcessor, setup: Replay, logit_scale: float) -> Iterator[Check]:
+    values, case, stages, judge = golden.values, golden.name, setup.stages, setup.judge
+    effects = effects_of(golden, setup.target, setup.precision)
     pictures = [Image.open(io.BytesIO(bytes(values[name]))) for name in sorted(values) if name.startswith("picture.")]
     text = json.loads(bytes(values["text"]))
     pixels, ids = processor.images(pictures), processor.texts(text["sentences"])
     yield from judge.check("pixels", case, {"pixel_values": sample(pixels)}, {"pixel_values": values["pixel_values"]})
     yield _tokens(case, ids, values["input_ids"], judge)
     images = np.asarray(stages[IMAGE].run({"pixel_values": pixels})["image_embeds"], np.float64)
-    yield _embeddings("image embeddings", case, images, values["image_embeds"], judge)
+    yield _embeddings("image embeddings", case, images, values["image_embeds"], judge, effects)
     if TEXT not in stages:
         return
     sentences = _embed(stages[TEXT], ids)
-    yield _embeddings("text embeddings", case, sentences, values["text_embeds"], judge)
+    yield _embeddings("text embeddings", case, sentences, values["text_embeds"], judge, effects)
     prompts = [template.replace("{}", label) for template in text["templates"] for label in text["labels"]]
     labels = ensemble(_embed(stages[TEXT], processor.texts(prompts)), len(text["labels"]))
     found = softmax(logit_scale * images @ labels.T)
     stage = "probabilities"
-    yield Check(stage, stage, case, compare(found, values[stage]), judge.gate(stage))
+    measures = compare(found, values[stage])
+    yield Check(stage, stage, case, measures, judge.resolved(judge.gate(stage), stage, measures, effects))
     similarities = images @ sentences.T
     recorded_images, recorded_texts = (np.asarray(values[name], np.float64) for name in RECORDED)
     yield from ranking_checks(judge, case, similarities, recorded_images @ recorded_texts.T)
@@ -77,8 +74,9 @@ def _embed(stage: Stage, ids: Array) -> Floats:
     return np.asarray(np.concatenate(rows)[np.argsort(order)], np.float64)
 
 
-def _embeddings(stage: str, case: str, rows: Floats, expected: Array, judge: Judge) -> Check:
-    return Check(stage, stage, case, compare_embeddings(rows, expected), judge.gate(stage))
+def _embeddings(stage: str, case: str, rows: Floats, expected: Array, judge: Judge, effects: Effects) -> Check:
+    measures = compare_embeddings(rows, expected)
+    return Check(stage, stage, case, measures, judge.resolved(judge.gate(stage), stage, measures, effects))
 
 
 def _tokens(case: str, ids: Array, expected: Array, judge: Judge) -> Check:

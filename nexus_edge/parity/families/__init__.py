@@ -35,12 +35,15 @@ class Replay:
         stages: by the names of their counterparts, loaded for the target that is judged
         goldens: the recorded cases, in the order of their names
         judge: with this target's gates
+        target, precision: that are judged
     """
 
     bundle: Bundle
     stages: Mapping[str, Stage]
     goldens: tuple[Golden, ...]
     judge: Judge
+    target: str
+    precision: str
 
 
 @dataclass(frozen=True)

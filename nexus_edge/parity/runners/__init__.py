@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from nexus_edge._extras import needs_extra
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.errors import MissingExtraError
+from nexus_edge.parity.formats import EXACT, Formats
 from nexus_edge.parity.metrics import Values
 from nexus_edge.parity.report import NotRunError
 from nexus_edge.targets import EXTRAS
@@ -67,6 +68,7 @@ class Counterpart:
         open: see `Runner.open`
         precision: in words, how it computes; "" where the target knows one way only
         rounds: whether something is rounded there that PyTorch does not round
+        formats: what may be rounded there differently than in PyTorch
         as_shipped: False for a precision that no runtime uses, in which errors of the graph show without any rounding
     """
 
@@ -76,6 +78,7 @@ class Counterpart:
     precision: str = ""
     rounds: bool = False
     as_shipped: bool = True
+    formats: Formats = EXACT
 
 
 class Runner(Protocol):
@@ -108,9 +111,11 @@ class Runner(Protocol):
         """Inputs and outputs that a graph's file declares, by name, without loading a weight; raises ParityError."""
 
 
-def one_by_one(runner: Runner, files: Mapping[str, Path]) -> list[Counterpart]:
+def one_by_one(runner: Runner, files: Mapping[str, Path], formats: Formats) -> list[Counterpart]:
     """The counterparts of a target whose graphs are those of the split."""
-    return [Counterpart(graph, graph, partial(runner.open, path, graph)) for graph, path in files.items()]
+    return [
+        Counterpart(graph, graph, partial(runner.open, path, graph), formats=formats) for graph, path in files.items()
+    ]
 
 
 def runner_of(target: str) -> Runner:

@@ -13,6 +13,7 @@ import numpy as np
 
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.errors import BundleError, ParityError
+from nexus_edge.parity.formats import COREML
 from nexus_edge.parity.metrics import Array, Values
 from nexus_edge.parity.report import NotRunError
 from nexus_edge.parity.runners import Counterpart, Layers, Stage, coreml_vlm
@@ -89,7 +90,7 @@ class CoremlRunner:
         # Each graph of the split is a package, and perhaps one for an older system, of several functions each.
         names = [(name, _FORM.fullmatch(name)) for name in files]
         return [
-            Counterpart(name, match[1], partial(self._open_form, files[name], name))
+            Counterpart(name, match[1], partial(self._open_form, files[name], name), formats=COREML)
             for name, match in names
             if match is not None and match[1] in files
         ]

@@ -5,6 +5,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from nexus_edge.errors import BundleError, ParityError
+from nexus_edge.parity.formats import COREML
 from nexus_edge.parity.runners import Counterpart, Layers, Stage
 from nexus_edge.parity.runners.coreml_layers import PRECISION, Caller
 from nexus_edge.parity.runners.coreml_stages import DecoderStage, EmbeddingStage, VisionStage
@@ -32,7 +33,7 @@ def counterparts(files: Mapping[str, Path]) -> list[Counterpart]:
         (EMBEDDING, EMBEDDING, partial(_embedding, parts)),
         (DECODER, DECODER, partial(_decoder, parts)),
     ]
-    return [Counterpart(*counterpart, PRECISION) for counterpart in found]
+    return [Counterpart(*counterpart, PRECISION, formats=COREML) for counterpart in found]
 
 
 def _parts(packages: tuple[Path, ...]) -> CoremlParts:

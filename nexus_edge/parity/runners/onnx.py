@@ -10,10 +10,12 @@ from nexus_edge._telemetry import without_telemetry
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.errors import ParityError
+from nexus_edge.parity.formats import of_onnx
 from nexus_edge.parity.metrics import Values
 from nexus_edge.parity.runners import Counterpart, Layers, one_by_one
 from nexus_edge.parity.runners.onnx_layers import with_layers_visible
 from nexus_edge.parity.stages import in_order
+from nexus_edge.runtimes.onnx_session import NO_SATURATION
 
 _CUT = ".from_reference"
 _TYPES = {
@@ -33,6 +35,7 @@ class OnnxStage:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        options.add_session_config_entry(*NO_SATURATION)
         model: str | bytes = str(path)
         if layers != "hidden":
             model = _cut_layers(path) if layers == "cut" else with_layers_visible(path)
@@ -66,7 +69,7 @@ class OnnxRunner:
         return OnnxStage(path, layers)
 
     def counterparts(self, files: Mapping[str, Path]) -> list[Counterpart]:
-        return one_by_one(self, files)
+        return one_by_one(self, files, of_onnx())
 
     def interface(self, path: Path, graph: str) -> tuple[Mapping[str, TensorSpec], Mapping[str, TensorSpec]]:
         import onnx

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nexus_edge._telemetry import without_telemetry
 from nexus_edge.errors import BundleError, ParityError
+from nexus_edge.parity.formats import of_openvino
 from nexus_edge.parity.precisions import EXACT, in_words, shipped_here
 from nexus_edge.parity.runners import Counterpart, Layers, Stage
 from nexus_edge.parity.runners.openvino_graph import OpenVinoGraph, Specs, specs_of
@@ -41,6 +42,7 @@ class OpenVinoRunner:
                 in_words(settings),
                 rounds=settings is not EXACT,
                 as_shipped=settings is not EXACT,
+                formats=of_openvino(settings),
             )
             for settings in (EXACT, shipped_here())
             for graph in graphs

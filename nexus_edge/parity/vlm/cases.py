@@ -52,7 +52,7 @@ def walk(model: "ReferenceModel", specs: "tuple[GraphSpec, ...]", cases: list[Ca
     graphs = {spec.name: spec for spec in specs}
 
     def step(graph: str, case: str, inputs: Values) -> Step:
-        return Step(graph, case, inputs, run_torch(graphs[graph], inputs))
+        return Step(graph, case, inputs, run_torch(graphs[graph], inputs), graphs[graph])
 
     for case in cases:
         features: Any = np.zeros((0, graphs["vision_encoder"].outputs[0].shape[-1]), np.float32)

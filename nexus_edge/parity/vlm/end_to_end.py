@@ -7,15 +7,18 @@ those crops. What full precision would have answered is reported beside it and g
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nexus_edge.parity.metrics import Array, top2_margin
+from nexus_edge.parity.formats import Formats
+from nexus_edge.parity.metrics import Array, Measures, Values, top2_margin
+from nexus_edge.parity.precisions import formats_of
 from nexus_edge.parity.report import Check, NotRunError
 from nexus_edge.parity.samples import Sample, question_of, thumbnail, tokens_apart
 from nexus_edge.parity.stages import Judge
-from nexus_edge.parity.vlm.answers import NEW_TOKENS, Answer, greedy_check, torch_answer
+from nexus_edge.parity.vlm.answers import NEW_TOKENS, Answer, greedy_check, shared_logits, torch_answer, torch_logits
 from nexus_edge.parity.vlm.cases import Case
 from nexus_edge.processing import from_checkpoint
 
@@ -36,6 +39,7 @@ class Expected:
         features: of its pictures, by the quantized PyTorch model; None for a case without
         answer: by the quantized PyTorch model
         full: the answer in full precision; None where that model does not fit
+        model: the quantized PyTorch model
     """
 
     case: Case
@@ -43,6 +47,7 @@ class Expected:
     features: Array | None
     answer: Answer
     full: Answer | None
+    model: "ReferenceModel"
 
     @classmethod
     def of(cls, lab: "VlmLab", target: str, case: Case) -> "Expected":
@@ -55,7 +60,20 @@ class Expected:
         except NotRunError as error:
             lab.note(f"greedy tokens of full precision: {error}")
             full = None
-        return cls(case, inputs, features, answer, full)
+        return cls(case, inputs, features, answer, full, model)
+
+    def effects(self, formats: Formats) -> Mapping[str, Measures]:
+        """How far rounding moves image features and the first logits, on the crops that the runtime makes."""
+        inputs: dict[str, Any] = dict(self.case.inputs)
+
+        def run() -> Values:
+            features = {} if self.features is None else _named(_features(self.model, inputs))
+            return features | {"logits": torch_logits(self.model, inputs)[None]}
+
+        from nexus_edge.parity.rounding import effect
+
+        expected = _logits(self.answer) | ({} if self.features is None else _named(self.features))
+        return effect(run, expected, formats)
 
 
 def compare_end_to_end(lab: "VlmLab", target: str) -> list[Check]:
@@ -68,7 +86,8 @@ def compare_end_to_end(lab: "VlmLab", target: str) -> list[Check]:
 
     def compare(options: EngineOptions, judge: Judge) -> list[Check]:
         vlm, stops = load_vlm(lab.only(target), options), lab.processor.stop_ids
-        return [check for expected in cases for check in _compare_outputs(vlm, stops, expected, judge)]
+        formats = formats_of(options)
+        return [check for expected in cases for check in _compare_outputs(vlm, stops, expected, judge, formats)]
 
     return checks + lab.compare_runtimes(target, "P5", compare)
 
@@ -86,17 +105,19 @@ def _compare_inputs(lab: "VlmLab", expected: Expected, judge: Judge) -> list[Che
     return [*checks, _tokens(lab, case, judge)]
 
 
-def _compare_outputs(vlm: "VLM", stops: tuple[int, ...], expected: Expected, judge: Judge) -> list[Check]:
+def _compare_outputs(
+    vlm: "VLM", stops: tuple[int, ...], expected: Expected, judge: Judge, formats: Formats
+) -> list[Check]:
     from nexus_edge.runtimes.context import Context, Tokens
     from nexus_edge.runtimes.pictures import PictureCache
 
-    case = expected.case
+    case, effects = expected.case, cache(partial(expected.effects, formats))
     checks: list[Check] = []
     pictures: Any = ()
     if expected.features is not None:
         pictures = PictureCache(vlm.engine).encode(case.inputs["pixel_values"], case.inputs["image_sizes"])
         features = np.concatenate([rows for _, rows in pictures])
-        checks += judge.check("image features", case.name, _named(features), _named(expected.features))
+        checks += judge.check("image features", case.name, _named(features), _named(expected.features), effects)
     context = Context(vlm.engine.decoder(), vlm.limits.rope_limit)
     ids = case.inputs["input_ids"][0]
     if case.prompt and not case.pictures:
@@ -106,7 +127,8 @@ def _compare_outputs(vlm: "VLM", stops: tuple[int, ...], expected: Expected, jud
     logits, _ = context.load(Tokens.of_prompt(ids, pictures))
     answer = _runtime_answer(context, logits, stops)
     seconds = time.perf_counter() - started
-    checks += judge.check("logits", case.name, _logits(answer), _logits(expected.answer))
+    ours, theirs = ({"logits": logits} for logits in shared_logits(answer, expected.answer))
+    checks += judge.check("logits", case.name, ours, theirs, effects)
     found = greedy_check("greedy tokens", case.name, answer, expected.answer, judge)
     checks.append(replace(found, samples=_samples(vlm, expected, answer, seconds)))
     if expected.full is not None:
@@ -162,13 +184,14 @@ def _features(model: "ReferenceModel", inputs: dict[str, Any]) -> Array:
 
 
 def _runtime_answer(context: "Context", logits: Array, stops: tuple[int, ...]) -> Answer:
-    first = logits.copy()
+    rows: list[Array] = []
     ids: list[int] = []
     margins: list[float] = []
     while len(ids) < NEW_TOKENS:
+        rows.append(logits.copy())
         ids.append(int(logits.argmax()))
         margins.append(float(top2_margin(logits)))
         if ids[-1] in stops:
             break
         logits = context.append(ids[-1])
-    return Answer(ids, margins, first)
+    return Answer(ids, margins, np.stack(rows))

@@ -4,6 +4,7 @@ is replayed too. Long tensors are sampled, which keeps the file at some hundred 
     {case}.prompt                   uint8, UTF-8            {case}.picture.{i}   uint8 [height, width, 3]
     {case}.input_ids                int64 [1, tokens]       {case}.num_crops     int64 [1]
     {case}.{value}                  float32, sampled by `sample`
+    {case}.effect.*                 see `recorded_effects`
     {case}.greedy_ids, .greedy_margins                      {case}.full_precision_logits   float32 [1, vocab]
 """
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.graphs import split_of
+from nexus_edge.parity.goldens import recorded_effects
 from nexus_edge.parity.metrics import Array, top2_margin
 from nexus_edge.parity.report import NotRunError
 from nexus_edge.parity.vlm.answers import torch_answer
@@ -53,6 +55,19 @@ def _record_streamed(lab: "VlmLab") -> Iterator[tuple[str, Array]]:
     yield "greedy_margins", np.array([top2_margin(logits)], np.float32)
 
 
+def _values(lab: "VlmLab", case: Case) -> dict[str, Array]:
+    """What leaves each graph, sampled; the step after the prompt is in the greedy tokens."""
+    model = lab.quantized
+    steps = walk(model, split_of(lab.manifest.model_type).graphs(model), [case])
+    return {
+        name: sample(name, value)
+        for step in steps
+        if step.case == case.name
+        for name, value in step.expected.items()
+        if layer_of_output(name) is None
+    }
+
+
 def _record(lab: "VlmLab", case: Case) -> Iterator[tuple[str, Array]]:
     yield from _prompt(case)
     for i, picture in enumerate(case.pictures):
@@ -60,11 +75,9 @@ def _record(lab: "VlmLab", case: Case) -> Iterator[tuple[str, Array]]:
     if "pixel_values" in case.inputs:
         yield "pixel_values", sample("pixel_values", case.inputs["pixel_values"])
     model = lab.quantized
-    for step in walk(model, split_of(lab.manifest.model_type).graphs(model), [case]):
-        if step.case != case.name:  # the step after the prompt is in the greedy tokens
-            continue
-        for name in (name for name in step.expected if layer_of_output(name) is None):
-            yield name, sample(name, step.expected[name])
+    values = _values(lab, case)
+    yield from values.items()
+    yield from recorded_effects(lab, lambda: _values(lab, case), values)
     answer = torch_answer(model, case.inputs, lab.processor.stop_ids)
     yield "greedy_ids", np.array(answer.ids, np.int64)
     yield "greedy_margins", np.array(answer.margins, np.float32)

@@ -9,10 +9,11 @@ from PIL import Image
 
 from nexus_edge import processing
 from nexus_edge.parity.families import Golden, Replay
+from nexus_edge.parity.goldens import effects_of
 from nexus_edge.parity.metrics import Array, Values, compare_logits
 from nexus_edge.parity.report import Check
 from nexus_edge.parity.runners import Stage
-from nexus_edge.parity.stages import Judge, in_order
+from nexus_edge.parity.stages import Effects, Judge, in_order
 from nexus_edge.parity.vlm.answers import Answer, greedy_check
 from nexus_edge.parity.vlm.sampling import sample
 from nexus_edge.processing import Processor
@@ -26,46 +27,47 @@ def replay(setup: Replay, with_crops: WithCrops) -> list[Check]:
     return [
         check
         for golden in setup.goldens
-        for check in _replay(
-            golden, with_crops(processor, int(golden.values["num_crops"][0])), setup.stages, setup.judge
-        )
+        for check in _replay(golden, with_crops(processor, int(golden.values["num_crops"][0])), setup)
     ]
 
 
-def _replay(golden: Golden, processor: Processor, stages: Mapping[str, Stage], judge: Judge) -> Iterator[Check]:
-    values = golden.values
+def _replay(golden: Golden, processor: Processor, setup: Replay) -> Iterator[Check]:
+    values, stages, judge = golden.values, setup.stages, setup.judge
+    effects = effects_of(golden, setup.target, setup.precision)
     pictures = [Image.fromarray(values[name]) for name in sorted(values) if name.startswith("picture.")]
     inputs: Any = processor(bytes(values["prompt"]).decode(), pictures)
     decoder = stages["decoder"]
     hidden = int(stages["embed_tokens"].inputs["image_features"].shape[-1])
     features: Array = np.zeros((0, hidden), np.float32)
     if pictures:
-        yield from _check(judge, "crops", golden, inputs)
+        yield from _check(judge, "crops", golden, inputs, None)
     yield _tokens(golden, inputs["input_ids"], judge)
     if pictures:
         pixels = {name: inputs[name] for name in ("pixel_values", "image_sizes")}
         values = stages["vision_encoder"].run(pixels)
-        yield from _check(judge, "vision_encoder", golden, values)
+        yield from _check(judge, "vision_encoder", golden, values, effects)
         features = values["image_features"]
     embedded = stages["embed_tokens"].run({"input_ids": inputs["input_ids"], "image_features": features})
-    yield from _check(judge, "embed_tokens", golden, embedded)
+    yield from _check(judge, "embed_tokens", golden, embedded, effects)
     values = decoder.run(decoder_inputs(decoder, embedded["inputs_embeds"], {}))
-    yield from _check(judge, "decoder", golden, values)
+    yield from _check(judge, "decoder", golden, values, effects)
     if "full_precision_logits" in golden.values:
         measures = compare_logits(
             values["logits"][:, -1], golden.values["full_precision_logits"], judge.near_tie("logits")
         )
         yield Check("logits of full precision", "logits", golden.name, measures)
-    expected = Answer(golden.values["greedy_ids"].tolist(), golden.values["greedy_margins"].tolist(), np.zeros(0))
+    ids, margins = (golden.values[f"greedy_{name}"].tolist() for name in ("ids", "margins"))
+    expected = Answer(ids, margins, golden.values["logits"].reshape(1, -1))
     answer = _answer(stages, values, len(expected.ids), features[:0])
     yield greedy_check("greedy tokens", golden.name, answer, expected, judge)
 
 
-def _check(judge: Judge, stage: str, golden: Golden, values: Values) -> list[Check]:
+def _check(judge: Judge, stage: str, golden: Golden, values: Values, effects: Effects | None) -> list[Check]:
     """What the golden holds of this stage's values."""
     recorded = {name: golden.values[name] for name in in_order(list(values)) if name in golden.values}
     recorded.pop("input_ids", None)
-    return judge.check(stage, golden.name, {name: sample(name, values[name]) for name in recorded}, recorded)
+    found = {name: sample(name, values[name]) for name in recorded}
+    return judge.check(stage, golden.name, found, recorded, effects)
 
 
 def _tokens(golden: Golden, ids: Array, judge: Judge) -> Check:
@@ -87,9 +89,10 @@ def decoder_inputs(decoder: Stage, embeds: Array, before: Values) -> Values:
 
 def _answer(stages: Mapping[str, Stage], values: Values, tokens: int, no_features: Array) -> Answer:
     """As many greedy tokens as were recorded, from the values of the prompt's decoder call."""
-    decoder, ids = stages["decoder"], [int(values["logits"][0, -1].argmax())]
+    first = values["logits"][0, -1:]
+    decoder, ids = stages["decoder"], [int(first.argmax())]
     while len(ids) < tokens:
         embedded = stages["embed_tokens"].run({"input_ids": np.array([ids[-1:]]), "image_features": no_features})
         values = decoder.run(decoder_inputs(decoder, embedded["inputs_embeds"], values))
         ids.append(int(values["logits"][0, -1].argmax()))
-    return Answer(ids, [], np.zeros(0))
+    return Answer(ids, [], first)
