@@ -2,11 +2,10 @@
 
 from dataclasses import replace
 
-from nexus_edge._telemetry import without_telemetry
 from nexus_edge.parity import formats
 from nexus_edge.parity.formats import Formats, of_onnx, of_openvino
 from nexus_edge.runtimes import EngineOptions
-from nexus_edge.runtimes.openvino_settings import CPU, OpenVinoSettings
+from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
 SHIPPED = OpenVinoSettings()
 """What the runtime takes unless it is told otherwise."""
@@ -44,12 +43,11 @@ def formats_of(options: EngineOptions) -> Formats:
 
 def computes_here(settings: OpenVinoSettings | None) -> bool:
     """Whether this CPU can compute so: one without bf16 takes f32 where it is asked for bf16."""
-    if settings is None or settings.precision != "bf16":
+    if settings is None:
         return True
-    with without_telemetry():
-        import openvino
+    from nexus_edge.runtimes.openvino_session import capabilities
 
-    return "BF16" in openvino.Core().get_property(CPU, "OPTIMIZATION_CAPABILITIES")
+    return settings.on(capabilities()) == settings
 
 
 def shipped_here() -> OpenVinoSettings:

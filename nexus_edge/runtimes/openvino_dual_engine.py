@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.errors import BundleError
+from nexus_edge.runtimes import openvino_session
 from nexus_edge.runtimes.dual_engine import IMAGE, TEXT
 from nexus_edge.runtimes.engine import EngineOptions, Floats, Ids
 from nexus_edge.runtimes.openvino_session import compile_graph, reported_as_bundle_error
@@ -19,7 +20,8 @@ TARGET = "openvino"
 
 def open_engine(bundle: Bundle, options: EngineOptions) -> "OpenVinoDualEngine":
     """The engine of a bundle's `openvino` target."""
-    return OpenVinoDualEngine(bundle, options, options.openvino or tuned(bundle, options.threads).openvino)
+    settings = options.openvino or tuned(bundle, options.threads).openvino
+    return OpenVinoDualEngine(bundle, options, settings.on(openvino_session.capabilities()))
 
 
 class OpenVinoDualEngine:

@@ -12,6 +12,7 @@ from nexus_edge.configs.phi3_v import has_window
 from nexus_edge.errors import BundleError
 from nexus_edge.processing.folder import read_json
 from nexus_edge.processing.hd_transform import CROP
+from nexus_edge.runtimes import openvino_session
 from nexus_edge.runtimes.engine import EngineOptions, Floats, Ids, closed
 from nexus_edge.runtimes.hd_layout import Separators, lay_out
 from nexus_edge.runtimes.openvino_decoder import stateful_decoders
@@ -46,7 +47,8 @@ class EmbedsDecoder(Protocol):
 
 def open_engine(bundle: Bundle, options: EngineOptions) -> "OpenVinoEngine":
     """The engine of a bundle's `openvino` target; raises BundleError."""
-    return OpenVinoEngine(bundle, options, options.openvino or tuned(bundle, options.threads).openvino)
+    settings = options.openvino or tuned(bundle, options.threads).openvino
+    return OpenVinoEngine(bundle, options, settings.on(openvino_session.capabilities()))
 
 
 class OpenVinoEngine:

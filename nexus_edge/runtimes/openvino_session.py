@@ -17,6 +17,11 @@ AUTO = "AUTO"
 """The device that chooses among the others."""
 
 
+def capabilities() -> tuple[str, ...]:
+    """What the CPU plugin lists that this machine computes in: FP32, INT8, perhaps BF16 or FP16."""
+    return tuple(ov.Core().get_property(CPU, "OPTIMIZATION_CAPABILITIES"))
+
+
 def compile_graph(
     path: Path,
     settings: OpenVinoSettings,

@@ -1,10 +1,14 @@
 """How OpenVINO's CPU plugin computes; needs no openvino."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 CPU = "CPU"
 """OpenVINO's name of the device that all can compute on, and that the settings below are for."""
+
+BF16 = "BF16"
+"""What the plugin lists where the CPU computes in bfloat16."""
 
 Precision = Literal["f32", "bf16"]
 Cache = Literal["f32", "f16", "u8"]
@@ -15,7 +19,7 @@ class OpenVinoSettings:
     """What the CPU plugin may trade for speed.
 
     Attributes:
-        precision: of products and sums between float tensors; a CPU without bf16 takes f32 instead
+        precision: of products and sums between float tensors; a CPU without bf16 takes f32 instead, see `on`
         quantization_group: inputs of products with compressed weights are rounded to int8 in groups of this many
             neighbours; 0: not rounded
         cache: how cached keys and values are stored
@@ -31,6 +35,13 @@ class OpenVinoSettings:
             raise ValueError(f"no such precision or cache: {self}")
         if type(self.quantization_group) is not int or self.quantization_group < 0:
             raise ValueError(f"quantization_group is {self.quantization_group!r}; it must be 0 or more")
+
+    def on(self, capabilities: Collection[str]) -> "OpenVinoSettings":
+        """The same where the plugin lists what they ask for among its OPTIMIZATION_CAPABILITIES; else with float32.
+
+        A CPU without bfloat16 is not refused it: it emulates it, and a vision encoder takes eight times as long.
+        """
+        return self if self.precision != "bf16" or BF16 in capabilities else replace(self, precision="f32")
 
     def properties(self, threads: int | None) -> dict[str, Any]:
         """In the names of the plugin."""

@@ -7,11 +7,11 @@ import pytest
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.errors import OutputError
-from nexus_edge.runtimes import VLM, EngineOptions, load
+from nexus_edge.runtimes import VLM, EngineOptions, load, openvino_session
 from nexus_edge.runtimes.openvino_engine import OpenVinoEngine
 from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 from nexus_edge.runtimes.tuned import FOLDER_VARIABLE, Tuned, cache_file, remember, tuned
-from nexus_edge.runtimes.tuning import Candidate, candidates, fastest
+from nexus_edge.runtimes.tuning import SETTINGS, Candidate, Part, candidates, fastest, settings_of
 
 SLOW = OpenVinoSettings("bf16", 32, "u8")
 
@@ -24,9 +24,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_fastest_of_all_and_of_openvino() -> None:
     found = [
-        Candidate("onnx", None, 2.0),
-        Candidate("openvino", SLOW, 3.0),
-        Candidate("openvino", OpenVinoSettings(), 4),
+        Candidate("onnx", None, (Part("image", 0.5), Part("answers", 1.5))),
+        Candidate("openvino", SLOW, (Part("image", 2.9), Part("answers", 0.1))),
+        Candidate("openvino", OpenVinoSettings(), (Part("image", 4.0),)),
     ]
     assert fastest(found) == Tuned("onnx", SLOW)
     assert fastest(found[1:]) == Tuned("openvino", SLOW)
@@ -76,7 +76,7 @@ def test_auto_takes_what_was_found(tiny_openvino: Bundle) -> None:
     assert isinstance(default, VLM)
     assert not isinstance(auto.engine, OpenVinoEngine)
     assert isinstance(default.engine, OpenVinoEngine)
-    assert default.engine.settings == SLOW
+    assert default.engine.settings == SLOW.on(openvino_session.capabilities())
 
 
 def test_every_way_to_run_is_measured(tiny_openvino: Bundle) -> None:
@@ -84,3 +84,40 @@ def test_every_way_to_run_is_measured(tiny_openvino: Bundle) -> None:
     assert {candidate.engine for candidate in found} == {"onnx", "openvino"}
     assert len({candidate.openvino for candidate in found}) == len(found)
     assert all(candidate.seconds > 0 for candidate in found)
+    assert {tuple(part.name for part in candidate.parts) for candidate in found} == {("image", "prompts", "answers")}
+
+
+# What OpenVINO 2026 lists: on Sapphire Rapids and Zen 4, on a Xeon with VNNI or a CPU of AVX2 alone, on Arm.
+CPUS = {
+    "bf16": ("FP32", "INT8", "BIN", "BF16", "EXPORT_IMPORT"),
+    "vnni or avx2": ("FP32", "INT8", "BIN", "EXPORT_IMPORT"),
+    "arm": ("FP32", "FP16", "INT8", "BIN", "EXPORT_IMPORT"),
+}
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_bfloat16_where_the_cpu_has_it(cpu: str, tiny_openvino: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default, where it was asked for, where it was tuned for, and in what tuning tries."""
+    monkeypatch.setattr(openvino_session, "capabilities", lambda: CPUS[cpu])
+    expected = "bf16" if cpu == "bf16" else "f32"
+    tried = settings_of("openvino")
+    assert {settings.precision for settings in tried if settings} == {"f32", expected}
+    assert len(tried) == (len(SETTINGS) if cpu == "bf16" else 3)
+    asked = EngineOptions(threads=1, engine="openvino", openvino=SLOW)
+    for options in (EngineOptions(threads=1), asked):
+        model = load(tiny_openvino, options)
+        assert isinstance(model, VLM) and isinstance(model.engine, OpenVinoEngine)
+        assert model.engine.settings.precision == expected
+    remember(tiny_openvino, 1, Tuned("openvino", SLOW))
+    model = load(tiny_openvino, EngineOptions(threads=1))
+    assert isinstance(model, VLM) and isinstance(model.engine, OpenVinoEngine)
+    assert model.engine.settings == OpenVinoSettings(expected, SLOW.quantization_group, SLOW.cache)
+
+
+def test_an_image_counts_as_much_as_it_takes() -> None:
+    """Bfloat16 emulated: answers as fast as before, and the image eight times slower."""
+    emulated = Candidate("openvino", SLOW, (Part("image", 103.0), Part("prompts", 30.0), Part("answers", 50.0)))
+    real = Candidate(
+        "openvino", OpenVinoSettings("f32"), (Part("image", 12.6), Part("prompts", 40.0), Part("answers", 51.0))
+    )
+    assert fastest([emulated, real]).openvino == real.openvino
