@@ -7,7 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from nexus_edge.errors import ImageError
 from nexus_edge.processing import DualProcessor
-from nexus_edge.processing.images import Picture
+from nexus_edge.processing.images import open_image
+from nexus_edge.processing.sources import Picture, name_of
 from nexus_edge.runtimes.engine import Floats
 
 WORKERS = min(4, os.cpu_count() or 1)  # Pillow lets go of the interpreter while it decodes and resizes
@@ -20,8 +21,8 @@ def prepared(processor: DualProcessor, pictures: Iterable[Picture], ahead: int) 
     """
     pool, waiting = ThreadPoolExecutor(WORKERS), deque[Future[Floats | ImageError]]()
     try:
-        for picture in pictures:
-            waiting.append(pool.submit(_prepare, processor, picture))
+        for index, picture in enumerate(pictures):
+            waiting.append(pool.submit(_prepare, processor, picture, f"image {index + 1}"))
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
@@ -30,9 +31,11 @@ def prepared(processor: DualProcessor, pictures: Iterable[Picture], ahead: int) 
         pool.shutdown(cancel_futures=True)
 
 
-def _prepare(processor: DualProcessor, picture: Picture) -> Floats | ImageError:
+def _prepare(processor: DualProcessor, picture: Picture, name: str) -> Floats | ImageError:
     try:
-        pixels: Floats = processor.images([picture])[0]
+        # The processor, which sees one image at a time, would call each without a path the first.
+        given = picture if name_of(picture, "") else open_image(picture, name)
+        pixels: Floats = processor.images([given])[0]
     except ImageError as error:
         return error
     return pixels

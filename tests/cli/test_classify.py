@@ -167,7 +167,7 @@ def test_no_pictures(run_command: Run, desk: Path) -> None:
     (desk / "none").mkdir()
     run_command("classify", "none", "--labels", "red").assert_error(2, "none: no images there")
     run_command("classify", "absent.png", "--labels", "red").assert_error(2, "absent.png: no such file or folder")
-    run_command("classify", "out/toy-dual", "--labels", "red").assert_error(2, "nothing: no pictures there")
+    run_command("classify", "out/toy-dual", "--labels", "red").assert_error(2, "nothing: no images there")
 
 
 def test_no_bundle(run_command: Run, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
