@@ -40,7 +40,9 @@ def identity(manifest: Manifest, target: str) -> str:
     }
     whole = asdict(manifest)
     # What a later version of this format adds is left out where it says nothing: hashes of older bundles stay.
-    source = {key: value for key, value in whole["source"].items() if key in _FIRST_OF_SOURCE or value is not None}
+    source = {
+        key: value for key, value in whole["source"].items() if key in _FIRST_OF_SOURCE or value not in (None, ())
+    }
     content = {key: whole[key] for key in _FIELDS} | {"source": source, "files": files}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
