@@ -53,11 +53,20 @@ def lines(stream: TextIO) -> Iterator[str]:
     does not allow are kept as lone surrogates, which whoever encodes the text refuses by its position.
     """
     binary: BinaryIO | None = getattr(stream, "buffer", None)
-    if binary is not None:
-        encoding = _marked(_first_bytes(binary)) or stream.encoding
-        stream = io.TextIOWrapper(binary, encoding=encoding, errors="surrogateescape")
-    for line in stream:
-        yield line.rstrip("\r\n").removeprefix(MARK)  # files that were joined have marks between them
+    if binary is None:
+        yield from map(_bare, stream)
+        return
+    encoding = _marked(_first_bytes(binary)) or stream.encoding
+    text = io.TextIOWrapper(binary, encoding=encoding, errors="surrogateescape")
+    try:
+        yield from map(_bare, text)
+    finally:
+        text.detach()  # or the stream that was given would be closed with it
+
+
+def _bare(line: str) -> str:
+    """Without its end, and without the mark that joined files have between them."""
+    return line.rstrip("\r\n").removeprefix(MARK)
 
 
 def _first_bytes(binary: BinaryIO) -> bytes:

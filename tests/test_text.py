@@ -96,6 +96,7 @@ def checkpoint_tokenizer(tmp_path: Path) -> Path:
 def test_lines_of_a_pipe(name: str) -> None:
     stream = io.TextIOWrapper(io.BufferedReader(io.BytesIO(ENCODED[name])), encoding="utf-8")
     assert list(lines(stream)) == ["Größe 字 🙂", "second"]
+    assert not stream.closed and stream.read() == ""
 
 
 def test_lines_of_a_pipe_in_the_consoles_code_page() -> None:

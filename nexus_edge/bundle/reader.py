@@ -48,9 +48,7 @@ class Bundle:
         try:
             text = read_text(root / MANIFEST)
         except OSError as error:
-            why = f"it has no {MANIFEST}" if root.is_dir() else "there is no such folder"
-            why = why if isinstance(error, FileNotFoundError) else f"{MANIFEST}: {error.strerror}"
-            raise BundleError(f"{root}: is no bundle ({why}); make one with nexus-edge export") from error
+            raise BundleError(f"{root}: is no bundle ({_why(root, error)}); make one with nexus-edge export") from error
         except ValueError as error:
             raise BundleError(f"{root}: is no bundle ({MANIFEST} {error}); make one with nexus-edge export") from error
         bundle = cls(root, Manifest.from_json(text, str(root / MANIFEST)), allow_rejected)
@@ -122,3 +120,10 @@ class Bundle:
             for name, found in zip(paths, hash_files(paths.values()), strict=True):
                 if found != expected[name]:
                     raise BundleError(f"{paths[name]}: its SHA-256 is not the manifest's; changed since export")
+
+
+def _why(root: Path, error: OSError) -> str:
+    """Why the manifest of a folder cannot be read, in words."""
+    if root.is_dir():
+        return f"it has no {MANIFEST}" if isinstance(error, FileNotFoundError) else f"{MANIFEST}: {error.strerror}"
+    return "it is a file" if root.is_file() else "there is no such folder"

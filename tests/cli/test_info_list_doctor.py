@@ -48,6 +48,8 @@ def test_a_rejected_bundle_says_so(toy_bundle: Bundle) -> None:
 def test_info_of_no_bundle(run_command: Run, tmp_path: Path) -> None:
     run_command("info", tmp_path).assert_error(2, "is no bundle (it has no manifest.json)")
     run_command("info", tmp_path / "none").assert_error(2, "is no bundle (there is no such folder)")
+    (tmp_path / "file").touch()
+    run_command("info", tmp_path / "file").assert_error(2, "is no bundle (it is a file)")
 
 
 def test_list_finds_bundles_recipes_and_label_sets(run_command: Run, desk: Path) -> None:
