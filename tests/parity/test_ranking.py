@@ -82,6 +82,7 @@ def test_accuracy_and_recall_of_both_models() -> None:
         "accuracy": pytest.approx(1 / 3),
         "accuracy_reference": 1.0,
         "accuracy_drop": pytest.approx(2 / 3),
+        "items": 3.0,
     }
     recalls = ranking.recall_measures((pictures, wrong), (pictures, labels))
     assert set(recalls) == {"picture to text", "text to picture"}
