@@ -146,7 +146,7 @@ class _RoundedCache(TorchDispatchMode):
     """Keys and values reach attention with errors of 8 bits, each token's heads over their own range."""
 
     def __init__(self, random: torch.Generator) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._random = random
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import cast, overload
 
 import numpy as np
 
@@ -87,7 +87,7 @@ class DualEncoder:
         """The embedding [dim] of each picture, or the error that says why it cannot be read, batch by batch."""
         _check_batch(batch_size)
         batch: list[Floats | ImageError] = []
-        given = [pictures] if is_picture(pictures) else pictures
+        given = [pictures] if is_picture(pictures) else cast("Iterable[Picture]", pictures)
         for pixels in prepared(self.processor, given, ahead=2 * batch_size):
             batch.append(pixels)
             if len(batch) == batch_size:

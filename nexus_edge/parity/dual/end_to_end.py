@@ -127,8 +127,8 @@ def _compare_outputs(
     hits = _search(runtime, actual.images, lab.material.sentences)
     pairs = (actual.labels, expected.labels), (hits, expected.texts @ expected.images.T)
     deviation = error_deviation(*pairs)
-    for case, (ours, theirs) in zip(("labels of a picture", "pictures of a text"), pairs, strict=True):
-        checks += ranking_checks(judge, case, ours, theirs, deviation)
+    for case, scores in zip(("labels of a picture", "pictures of a text"), pairs, strict=True):
+        checks += ranking_checks(judge, case, *scores, deviation)
     if full is not None:
         checks.append(_probabilities("probabilities of full precision", judge, actual, full, None))
     return checks
