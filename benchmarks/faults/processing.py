@@ -204,7 +204,7 @@ FAULTS = (
         "crops, *",
         nearest_global_view,
         END,
-        ONE,
+        TWO,
     ),
     Fault("red normalised as blue, in code", "preprocessing", VLM, "P5", "crops, *", bgr(phi3_v), END, ONE),
     Fault(
