@@ -33,3 +33,9 @@ def layer_around(name: str) -> int | None:
     """3 for `visual.trunk.blocks.3` and whatever lies in it; None for what lies in no layer."""
     match = _INSIDE.search(name)
     return None if match is None else int(match.group(1))
+
+
+def part_of(parameter: str) -> str:
+    """`visual.trunk.blocks.3` for whatever lies in that layer; the module's name for what lies in no layer."""
+    match = _INSIDE.search(parameter)
+    return parameter.rpartition(".")[0] if match is None else parameter[: match.end()].rstrip(".")

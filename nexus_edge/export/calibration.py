@@ -22,7 +22,7 @@ from nexus_edge.export.own_calibration import OwnCalibration, embedded
 from nexus_edge.graphs import split_of
 from nexus_edge.layers.decoder import DecoderLayer
 from nexus_edge.models import build_model
-from nexus_edge.parity.vlm.streamed import checkpoint_reader, loaded, walk_layers
+from nexus_edge.parity.vlm.streamed import Call, Streamed, checkpoint_reader, held, walk_layers
 from nexus_edge.processing import Processor, from_checkpoint
 from nexus_edge.quant.equalize import EqualizedCheckpoint, exponents_of, pairs_of
 from nexus_edge.recipe import Recipe
@@ -115,14 +115,15 @@ def measure(checkpoint: Checkpoint, text: str | OwnCalibration, progress: Progre
     with torch.device("meta"):
         model = build_model(checkpoint)
     seen, count = watch(model), sum(1 for _ in decoder_linears(model))
-    read = checkpoint_reader(checkpoint, model)
+    streamed = Streamed(model, checkpoint_reader(checkpoint, model))
     with torch.inference_mode():
         if isinstance(text, str):
-            with loaded(model, "model.embed_tokens", read) as embed_tokens:
+            with held(streamed, "model.embed_tokens") as embed_tokens:
                 x = embed_tokens(token_ids(checkpoint, text))
         else:
-            x = embedded(text, _processor(checkpoint), model, read)
-        for _ in walk_layers(model, read, x):
+            x = embedded(text, _processor(checkpoint), streamed)
+        call = Call(np.zeros((1, x.shape[1]), np.int64), np.zeros(0, np.int64))
+        for _ in walk_layers(streamed, [x], [call]):
             progress("calibration", len(seen) / count)
     return seen
 

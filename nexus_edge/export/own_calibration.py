@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nexus_edge._fields import Fields
 from nexus_edge._text import read_text
 from nexus_edge.errors import ImageError, InputError
-from nexus_edge.parity.vlm.streamed import Read, loaded
+from nexus_edge.parity.vlm.streamed import Streamed, held, held_but_layers
 from nexus_edge.processing import Processor
 from nexus_edge.processing.base import ModelInputs
 from nexus_edge.processing.images import load_image
@@ -84,23 +84,22 @@ def _sample(line: str, where: str, folder: Path) -> Sample:
     return Sample(text, images)
 
 
-def embedded(own: OwnCalibration, processor: Processor, model: nn.Module, read: Read) -> Tensor:
+def embedded(own: OwnCalibration, processor: Processor, streamed: Streamed) -> Tensor:
     """What the decoder's first layer is given: float32 [1, tokens, hidden], samples one after the other.
 
     The last one that begins within `TOKENS` is cut there.
 
     Args:
         processor: the checkpoint's
-        model: on the meta device
-        read: from a parameter's name to its tensor
+        streamed: the full-precision model
     """
     rows: list[Tensor] = []
     for inputs in _within(own, processor):
         ids = torch.from_numpy(inputs["input_ids"])
-        with loaded(model, "model.embed_tokens", read) as embed_tokens:
+        with held(streamed, "model.embed_tokens") as embed_tokens:
             x: Tensor = embed_tokens(ids.clamp(min=0))
         if "pixel_values" in inputs:
-            x[ids < 0] = _features(model, read, inputs).to(x.dtype)
+            x[ids < 0] = _features(streamed, inputs).to(x.dtype)
         rows.append(x)
     return torch.cat(rows, dim=1)[:, :TOKENS]
 
@@ -117,9 +116,9 @@ def _within(own: OwnCalibration, processor: Processor) -> list[ModelInputs]:
     return found
 
 
-def _features(model: nn.Module, read: Read, inputs: ModelInputs) -> Tensor:
-    root: Any = model
-    with loaded(model, "model.vision_embed_tokens", read):
+def _features(streamed: Streamed, inputs: ModelInputs) -> Tensor:
+    root: Any = streamed.model
+    with held_but_layers(streamed, "model.vision_embed_tokens"):
         features: Tensor = root.image_features(
             torch.from_numpy(inputs["pixel_values"]), torch.from_numpy(inputs["image_sizes"])
         )

@@ -37,7 +37,7 @@ def matmul_nbits(
     """
     out, groups, _ = qweight.shape
     if activation_bits == 8:
-        x = _round_to_int8(x, groups, group_size)
+        x = round_to_int8(x, groups, group_size)
     rows = max(1, _WEIGHTS_AT_ONCE // (groups * group_size))
     y = x.new_empty(*x.shape[:-1], out)
     for start in range(0, out, rows):
@@ -48,7 +48,7 @@ def matmul_nbits(
     return y
 
 
-def _round_to_int8(x: Tensor, groups: int, group_size: int) -> Tensor:
+def round_to_int8(x: Tensor, groups: int, group_size: int) -> Tensor:
     """Round each group of [..., in] to 127 steps on either side of zero, ties to even; a group of zeros stays zero."""
     columns = x.shape[-1]
     grouped: Tensor = pad(x, (0, groups * group_size - columns)).unflatten(-1, (groups, group_size))

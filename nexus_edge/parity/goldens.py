@@ -15,9 +15,9 @@ from nexus_edge.bundle.reader import GOLDENS
 from nexus_edge.checkpoints import SafetensorsFile, write_tensors
 from nexus_edge.errors import BundleError
 from nexus_edge.parity.families import Golden
-from nexus_edge.parity.formats import on_another_device
+from nexus_edge.parity.formats import Formats, on_another_device
 from nexus_edge.parity.lab import Lab
-from nexus_edge.parity.metrics import Array
+from nexus_edge.parity.metrics import Array, Measures
 from nexus_edge.parity.precisions import formats_of, runtime_options
 from nexus_edge.parity.stages import Effects
 
@@ -33,25 +33,30 @@ def write_goldens(lab: Lab, folder: Path) -> None:
         write_tensors(folder / Path(GOLDENS).name, tensors)
 
 
+def formats_elsewhere(lab: Lab) -> Iterator[tuple[str, Formats]]:
+    """For every target and precision, under which key of a golden it is found what these formats do.
+
+    A replay is judged by it: a device cannot measure it itself, and nobody knows yet which CPU that will be.
+    """
+    for target in lab.manifest.targets:
+        for precision, options in runtime_options(target).items():
+            yield f"{EFFECT}.{target}.{precision}", on_another_device(formats_of(options))
+
+
+def recorded(key: str, effects: Mapping[str, Measures]) -> Iterator[tuple[str, Array]]:
+    """`effect.{target}.{precision}.{value}` of a golden: the measures of `EFFECTS`."""
+    for name, measures in effects.items():
+        yield f"{key}.{name}", np.array([measures[metric] for metric in EFFECTS])
+
+
 def recorded_effects(
     lab: Lab, run: Callable[[], Mapping[str, Array]], values: Mapping[str, Array]
 ) -> Iterator[tuple[str, Array]]:
-    """How far rounding moves a case's values, `effect.{target}.{precision}.{value}`: the measures of `EFFECTS`.
-
-    By it a replay is judged, on a device that cannot measure it itself, and whose CPU nobody knows yet.
-
-    Args:
-        lab: with the bundle
-        run: computes the values again
-        values: of the case, by name
-    """
+    """Of all formats, what they do to the values of a case; `run` computes them again."""
     from nexus_edge.parity.rounding import effect
 
-    for target in lab.manifest.targets:
-        for precision, options in runtime_options(target).items():
-            formats = on_another_device(formats_of(options))
-            for name, measures in effect(run, values, formats, draws=1).items():
-                yield f"{EFFECT}.{target}.{precision}.{name}", np.array([measures[metric] for metric in EFFECTS])
+    for key, formats in formats_elsewhere(lab):
+        yield from recorded(key, effect(run, values, formats, draws=1))
 
 
 def effects_of(golden: Golden, target: str, precision: str) -> Effects:

@@ -5,16 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nexus_edge.errors import ParityError
-from nexus_edge.parity.lab import Lab
+from nexus_edge.parity.lab import Lab, Reference
+from nexus_edge.parity.pieces import by_pieces
 from nexus_edge.parity.report import CARRIED, Check, NotRunError
-from nexus_edge.parity.runners import Counterpart, runner_of
+from nexus_edge.parity.runners import Counterpart, WeightOf, runner_of
 from nexus_edge.parity.stages import Judge, Step
-
-if TYPE_CHECKING:
-    from nexus_edge.models.base import ReferenceModel
 
 
 @dataclass(frozen=True)
@@ -47,35 +44,43 @@ class Judges:
 
 def compare_graphs(
     lab: Lab,
-    model: "ReferenceModel",
+    reference: Reference,
     target: str,
     files: Mapping[str, Path],
     judges: Judges,
+    weight_of: WeightOf | None = None,
 ) -> list[Check]:
     """Every graph on the inputs that the PyTorch model gave it, so that one graph's error is not blamed on the next.
 
     Args:
         lab: whose cases run through the model
-        model: with data
+        reference: which model
         target: whose graphs they are
         files: graph of the target -> its file, in the order in which a case runs through them
         judges: see `Judges`
+        weight_of: where the weights of graphs are that have no file of them; only for targets that come in pieces
 
     Returns:
         checks, graph by graph
     """
     counterparts = [part for part in runner_of(target).counterparts(files) if not (part.rounds and judges.unrounded)]
     steps: dict[str, list[Step]] = defaultdict(list)
-    for step in lab.steps(model):
+    for step in lab.steps(reference):
         steps[step.graph].append(step)
-    checks: list[Check] = []
+    isolated: list[Check] = []
+    carried: list[Check] = []
     for counterpart in counterparts:
-        judge = judges.isolated(counterpart)
-        checks += _named(_isolated(counterpart, steps[counterpart.graph], judge, lab), counterpart)
-    for counterpart in counterparts:
-        judge = judges.carried(counterpart)
-        checks += _named(_carried(counterpart, steps[counterpart.graph], judge), counterpart)
-    return checks
+        both = judges.isolated(counterpart), judges.carried(counterpart)
+        ran = steps[counterpart.graph]
+        if counterpart.pieces is not None:
+            alone, together = by_pieces(
+                counterpart.name, counterpart.pieces(weight_of), ran, *both, counterpart.formats
+            )
+        else:
+            alone, together = _isolated(counterpart, ran, both[0], lab), _carried(counterpart, ran, both[1])
+        isolated += _named(alone, counterpart)
+        carried += _named(together, counterpart)
+    return isolated + carried
 
 
 def _named(checks: list[Check], counterpart: Counterpart) -> list[Check]:

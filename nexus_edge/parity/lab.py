@@ -6,11 +6,11 @@ for each family (families/).
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from nexus_edge.bundle import Bundle, Manifest
 from nexus_edge.checkpoints import Checkpoint
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from nexus_edge.runtimes import EngineOptions
 
 GB = 1e9
+
+Reference = Literal["full", "quantized", "dequantized"]
+"""What graphs are held against in PyTorch: the checkpoint in float32; the bundle's own weights with inputs rounded as
+their schemes say; the same weights with inputs as they are."""
 
 
 def half_of_memory() -> int:
@@ -78,8 +82,15 @@ class Lab(ABC):
     """Folder in the checkout's tests/golden with what the original implementation computed, for P1."""
 
     @abstractmethod
-    def steps(self, model: "ReferenceModel") -> Iterator[Step]:
+    def steps(self, reference: Reference) -> Iterator[Step]:
         """The cases on their way through the graphs, run in PyTorch: what P2 and P3 compare with."""
+
+    def reference_bytes(self, reference: Reference) -> int:
+        """Memory that a reference takes while it computes: here all of it, for kinds of models that are small."""
+        if reference == "full":
+            return parameter_bytes(self.source)
+        dequantized = parameter_count(self.bundle) * FLOAT_BYTES if reference == "dequantized" else 0
+        return weight_bytes(self.bundle) + dequantized
 
     @abstractmethod
     def compare_original(self, folder: Path, judge: Judge) -> list[Check]:
@@ -160,9 +171,18 @@ class Lab(ABC):
         self.require_memory(needed, "full precision beside the quantized model and the runtime")
         return self.full
 
-    def quantized_for(self, target: str) -> "ReferenceModel":
+    def reference_for(self, target: str) -> Reference:
         """The quantized PyTorch model that multiplies what a target multiplies."""
-        return self.quantized if runner_of(target).rounds_activations else self.dequantized
+        return "quantized" if runner_of(target).rounds_activations else "dequantized"
+
+    def model(self, reference: Reference) -> "ReferenceModel":
+        """One of the models as a whole; raises NotRunError where it would not fit."""
+        models: Mapping[Reference, Callable[[], ReferenceModel]] = {
+            "full": lambda: self.full,
+            "quantized": lambda: self.quantized,
+            "dequantized": lambda: self.dequantized,
+        }
+        return models[reference]()
 
     def compare_runtimes(
         self, target: str, rung: str, compare: Callable[["EngineOptions", Judge], list[Check]]

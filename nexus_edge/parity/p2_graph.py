@@ -1,16 +1,20 @@
 """P2: the exported graphs with full-precision weights against the reference with the same weights.
 
-What differs here is the exporter's translation, and nothing else: no scheme is involved.
+What differs here is the exporter's translation, and nothing else: no scheme is involved. A target whose graphs come in
+pieces is written without weights, and each piece gets those of the checkpoint while it runs; of the others a graph is
+written and loaded as a whole.
 """
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from nexus_edge.parity.graphs import Judges, compare_graphs
 from nexus_edge.parity.lab import Lab
 from nexus_edge.parity.report import Check
-from nexus_edge.parity.sources import full_precision, largest_graph_bytes, parameter_bytes, recipe_of
+from nexus_edge.parity.runners import PIECEWISE, WeightOf
+from nexus_edge.parity.sources import full_precision, largest_graph_bytes, recipe_of
 
 TITLE = "graph: exported full-precision graphs against the reference"
 
@@ -19,26 +23,51 @@ Files = Mapping[str, Path]  # graph name -> file
 
 def run(lab: Lab) -> list[Check]:
     """Export the checkpoint in full precision to a temporary folder and compare every graph of every target."""
-    # The reference; of one graph at a time the file that the kernel caches, and the runtime's own copy.
-    one_graph = largest_graph_bytes(lab.source, lab.manifest.model_type)
-    lab.require_memory(parameter_bytes(lab.source) + 2 * one_graph, "comparing full-precision graphs")
     with TemporaryDirectory(prefix="nexus-edge-") as folder:
-        files = export_full_precision(lab, Path(folder))
-        return lab.for_each_target(lambda target: compare(lab, target, files[target]))
+
+        def judge(target: str) -> list[Check]:
+            lab.require_memory(_needed(lab, target), "comparing full-precision graphs")
+            return compare(lab, target, export_full_precision(lab, Path(folder), target))
+
+        return lab.for_each_target(judge)
 
 
-def export_full_precision(lab: Lab, folder: Path) -> dict[str, Files]:
-    """Target -> the graphs of the bundle's model with float32 weights; their weights files lie beside them."""
+def export_full_precision(lab: Lab, folder: Path, target: str) -> Files:
+    """The graphs of the bundle's model in float32, for one target.
+
+    Raises:
+        NotRunError: there is no checkpoint.
+    """
     from nexus_edge import pipeline
 
-    recipe = full_precision(recipe_of(lab.manifest))
+    recipe = full_precision(recipe_of(lab.manifest)).with_targets((target,))
+    if target in PIECEWISE:
+        files: Files = import_module(PIECEWISE[target]).write_without_weights(lab.source, recipe, folder / target)
+        return files
     manifest = pipeline.export(lab.source, recipe, folder / recipe.name, parity=False)
-    return {
-        target: {name: folder / recipe.name / info.file for name, info in graphs.items()}
-        for target, graphs in manifest.graphs.items()
-    }
+    return {name: folder / recipe.name / info.file for name, info in manifest.graphs[target].items()}
 
 
 def compare(lab: Lab, target: str, files: Files) -> list[Check]:
     """A target's exported full-precision graphs against the reference."""
-    return compare_graphs(lab, lab.full, target, files, Judges(lab, "P2", target, "float32", unrounded=True))
+    judges = Judges(lab, "P2", target, "float32", unrounded=True)
+    return compare_graphs(lab, "full", target, files, judges, _reader(lab) if target in PIECEWISE else None)
+
+
+def _needed(lab: Lab, target: str) -> int:
+    """Bytes of the reference, and of a piece or of the largest graph what the kernel caches and the runtime's copy."""
+    if target in PIECEWISE:
+        return 3 * lab.reference_bytes("full")
+    return lab.reference_bytes("full") + 2 * largest_graph_bytes(lab.source, lab.manifest.model_type)
+
+
+def _reader(lab: Lab) -> WeightOf:
+    """Weights of the checkpoint by the names of the model."""
+    import torch
+
+    from nexus_edge.models import build_model
+    from nexus_edge.models.loading import read_tensor, source_keys
+
+    with torch.device("meta"):
+        keys = source_keys(lab.source, build_model(lab.source))
+    return lambda name: read_tensor(lab.source, keys[name]).float().numpy()

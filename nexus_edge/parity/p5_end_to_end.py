@@ -6,14 +6,10 @@ well; what a kind of model answers is its own file's matter (vlm/end_to_end.py, 
 
 from nexus_edge.parity.lab import Lab
 from nexus_edge.parity.report import Check
-from nexus_edge.parity.sources import weight_bytes
 
 TITLE = "end to end: pictures and text to answers in the runtime"
 
 
 def run(lab: Lab) -> list[Check]:
     """For each target and case the stages in their order."""
-    needed = 2 * weight_bytes(lab.bundle)
-    lab.require_memory(needed, "the quantized model in PyTorch and in the runtime")
-    lab.make_room(needed)
     return lab.for_each_target(lab.compare_end_to_end)

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nexus_edge.layers.decoder import RMSNorm
 from nexus_edge.parity.formats import BFLOAT16, FLOAT32, Formats
 from nexus_edge.parity.metrics import Measures, Values, compare
+from nexus_edge.parity.settled import RoundedLinear
 from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _FEWEST_TIES = 4  # per product: of a single token there may be none by chance, 
 _NOISE = 2.0**-21  # of a float32 sum of some hundred terms in any order: a few units in the last place
 _CACHE_STEPS = 255
 
-_PRODUCTS = (nn.Linear, QuantLinear)
+_PRODUCTS = (nn.Linear, QuantLinear, RoundedLinear)
 _ROUNDED = (*_PRODUCTS, nn.LayerNorm, RMSNorm, nn.Embedding, QuantEmbedding, nn.Conv2d)
 """Modules whose inputs and outputs a path of fewer bits rounds; with them the sums that layers add to."""
 
@@ -88,7 +89,7 @@ def effect(
 
 
 def effect_on_graph(
-    spec: "GraphSpec", inputs: Values, expected: Values, formats: Formats, *, cut: bool
+    spec: "GraphSpec", inputs: Values, expected: Values, formats: Formats, cut: bool
 ) -> Mapping[str, Measures]:
     """`effect` on all values of a graph; `cut`: each layer gets the reference's input, not that of the layer before."""
     from nexus_edge.parity.stages import run_torch

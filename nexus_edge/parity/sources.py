@@ -14,6 +14,7 @@ import numpy as np
 
 from nexus_edge import __version__
 from nexus_edge.bundle import Bundle, BundleWeights, Manifest
+from nexus_edge.bundle.layer_names import part_of
 from nexus_edge.bundle.reader import PARITY
 from nexus_edge.checkpoints import Checkpoint, open_checkpoint
 from nexus_edge.checkpoints.fingerprint import fingerprint
@@ -121,6 +122,17 @@ def weight_bytes(bundle: Bundle) -> int:
     return BundleWeights(bundle).size
 
 
+def largest_part_bytes(bundle: Bundle) -> int:
+    """Memory that the largest layer, or table outside of layers, takes in float32, in bytes."""
+    import torch
+
+    sizes: Counter[str] = Counter()
+    with torch.device("meta"):
+        for name, parameter in _build(bundle).named_parameters():
+            sizes[part_of(name)] += parameter.numel() * FLOAT_BYTES
+    return max(sizes.values())
+
+
 def largest_graph_bytes(checkpoint: Checkpoint, model_type: str) -> int:
     """Memory that the weights of the largest graph take in full precision, in bytes."""
     import torch
@@ -200,22 +212,14 @@ def load_dequantized(bundle: Bundle) -> "ReferenceModel":
     Raises:
         BundleError: see `load_quantized`.
     """
-    from torch import nn
-
-    from nexus_edge.quant.linear import QuantLinear
-    from nexus_edge.quant.tensor import QuantizedTensor
+    from nexus_edge.parity.settled import as_float
 
     model = load_quantized(bundle)
     for name, layer in list(model.named_modules()):
-        if not isinstance(layer, QuantLinear) or layer.scheme.is_float or layer.qweight.is_meta:
-            continue
-        scheme, codes = layer.scheme, (layer.qweight, layer.scales, layer.zero_points)
-        weight = QuantizedTensor(*codes, scheme.bits, scheme.group_size, layer.shape, layer.multipliers).dequantize()
-        plain = nn.Linear(layer.shape[1], layer.shape[0], bias=layer.bias is not None, device="meta")
-        plain.load_state_dict({"weight": weight} | ({} if layer.bias is None else {"bias": layer.bias}), assign=True)
-        plain.scheme = scheme  # type: ignore[assignment]  # rounding.py asks what the weight was stored as
-        owner, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(owner), leaf, plain)
+        plain = None if any(tensor.is_meta for tensor in layer.buffers(recurse=False)) else as_float(layer)
+        if plain is not None:
+            owner, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(owner), leaf, plain)
     return model.eval()
 
 

@@ -36,27 +36,23 @@ _CACHE_OUTPUT = re.compile(r"^present\.(\d+)\.(?:key|value)$")
 class Step:
     """One run of one graph in PyTorch: what went in, and every value that came out.
 
-    `spec` is the graph with its model; None where that was in memory layer by layer and is gone.
+    `moved` says how far errors of some formats move each value, see rounding.py, with each layer on what the layer
+    before it made or, where its second argument is true, on the reference's values; None where nobody can tell.
     """
 
     graph: str
     case: str
     inputs: Values
     expected: Values
-    spec: "GraphSpec | None" = None
+    moved: Callable[[Formats, bool], Mapping[str, Measures]] | None = None
     known: dict[tuple[Formats, bool], Mapping[str, Measures]] = field(default_factory=dict, compare=False)
 
     def effect(self, formats: Formats, *, cut: bool) -> Mapping[str, Measures]:
-        """How far errors of these formats move each value, see rounding.py; empty where that cannot be asked.
-
-        `cut`: where each layer gets the reference's values, not those of the layer before it.
-        """
-        if self.spec is None:
+        """What `moved` finds, once; empty where nobody can tell."""
+        if self.moved is None:
             return {}
         if (formats, cut) not in self.known:
-            from nexus_edge.parity.rounding import effect_on_graph
-
-            self.known[formats, cut] = effect_on_graph(self.spec, self.inputs, self.expected, formats, cut=cut)
+            self.known[formats, cut] = self.moved(formats, cut)
         return self.known[formats, cut]
 
 

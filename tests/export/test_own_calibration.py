@@ -12,7 +12,7 @@ from nexus_edge.errors import InputError, RecipeError
 from nexus_edge.export.calibration import measure, prepare
 from nexus_edge.export.own_calibration import TOKENS, OwnCalibration, embedded
 from nexus_edge.models import build_model, load_weights
-from nexus_edge.parity.vlm.streamed import checkpoint_reader
+from nexus_edge.parity.vlm.streamed import Streamed, checkpoint_reader
 from nexus_edge.processing import from_checkpoint
 from nexus_edge.recipe import find_recipe
 
@@ -37,7 +37,7 @@ def test_images_reach_the_decoder(own: OwnCalibration) -> None:
         model, whole = build_model(CHECKPOINT), build_model(CHECKPOINT)
     load_weights(whole, CHECKPOINT, torch.float32)
     with torch.inference_mode():
-        found = embedded(own, processor, model, checkpoint_reader(CHECKPOINT, model))
+        found = embedded(own, processor, Streamed(model, checkpoint_reader(CHECKPOINT, model)))
         prompts = [
             processor.apply_chat_template([{"role": "user", "content": content}])
             for content in (

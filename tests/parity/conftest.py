@@ -30,7 +30,8 @@ def full_precision_files(
     healthy: Bundle, checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, p2_graph.Files]:
     """The graphs that P2 judges, by name; read-only."""
-    return p2_graph.export_full_precision(make_lab(healthy, checkpoint), tmp_path_factory.mktemp("full-precision"))
+    lab, folder = make_lab(healthy, checkpoint), tmp_path_factory.mktemp("full-precision")
+    return {"onnx": p2_graph.export_full_precision(lab, folder, "onnx")}
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +47,7 @@ def certified(
     bundle = Bundle.open(root)
     with pytest.MonkeyPatch.context() as patch:
         # P2's own export takes as long as all the rest of the ladder, and it is here already.
-        patch.setattr(p2_graph, "export_full_precision", lambda lab, folder: full_precision_files)
+        patch.setattr(p2_graph, "export_full_precision", lambda lab, folder, target: full_precision_files[target])
         report = certify(bundle, checkpoint)
     return bundle.with_parity(report.summary)
 
@@ -98,7 +99,7 @@ def dual_full_precision_files(
 ) -> dict[str, p2_graph.Files]:
     """The graphs that P2 judges; read-only."""
     lab = make_lab(healthy_dual, biomedclip_checkpoint)
-    return p2_graph.export_full_precision(lab, tmp_path_factory.mktemp("dual-full-precision"))
+    return {"onnx": p2_graph.export_full_precision(lab, tmp_path_factory.mktemp("dual-full-precision"), "onnx")}
 
 
 @pytest.fixture(scope="session")
@@ -113,6 +114,6 @@ def certified_dual(
     shutil.copytree(healthy_dual.root, root)
     bundle = Bundle.open(root)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(p2_graph, "export_full_precision", lambda lab, folder: dual_full_precision_files)
+        patch.setattr(p2_graph, "export_full_precision", lambda lab, folder, target: dual_full_precision_files[target])
         report = certify(bundle, biomedclip_checkpoint)
     return bundle.with_parity(report.summary)

@@ -175,7 +175,7 @@ def test_graph_that_pools_the_mean(
     assert failed_places(p2_graph.compare(lab, "onnx", dual_full_precision_files["onnx"])) == set()
     with monkeypatch.context() as patch:
         pool_the_mean(patch)
-        wrong = p2_graph.export_full_precision(lab, tmp_path)["onnx"]
+        wrong = p2_graph.export_full_precision(lab, tmp_path, "onnx")
     checks = p2_graph.compare(lab, "onnx", wrong)
     last = {IMAGE: 5, TEXT: 2}
     assert failed_places(checks) == {f"{graph}, layer {layer}, output" for graph, layer in last.items()}

@@ -4,21 +4,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import InputError
-from nexus_edge.parity import ladder, p4_scheme
+from nexus_edge.parity import ladder, p3_exporter, p4_scheme
 from nexus_edge.parity.certify import certify
-from nexus_edge.parity.goldens import write_goldens
+from nexus_edge.parity.goldens import read_goldens, write_goldens
 from nexus_edge.parity.ladder import make_lab
 from nexus_edge.parity.replay import replay
 from nexus_edge.parity.runners import runner_of
-from nexus_edge.parity.sources import load_full_precision
 from nexus_edge.parity.vlm import scheme
-from nexus_edge.parity.vlm.streamed import capture_streamed, checkpoint_reader
+from nexus_edge.parity.vlm.lab import VlmLab
 
 TOO_LITTLE = 1000  # bytes
 
@@ -62,31 +60,16 @@ def test_unknown_rungs_and_goldens(healthy: Bundle, checkpoint: Checkpoint, tmp_
         ladder.run(healthy, checkpoint, rungs=("P1",), goldens=tmp_path / "nowhere")
 
 
-def test_streamed_and_resident_agree(healthy: Bundle, checkpoint: Checkpoint) -> None:
-    """The same layers in the same order: what is held in memory at a time changes no bit."""
-    import torch
-
-    from nexus_edge.models import build_model
-
-    case = make_lab(healthy, checkpoint).text_case
-    resident = scheme.capture(load_full_precision(checkpoint), case)
-    with torch.device("meta"):
-        model = build_model(checkpoint)
-    streamed = capture_streamed(model, checkpoint_reader(checkpoint, model), case)
-    assert set(resident) <= set(streamed)
-    for name, values in resident.items():
-        np.testing.assert_array_equal(streamed[name], values, err_msg=name)
-
-
-def test_a_model_that_does_not_fit_is_judged_layer_by_layer(healthy: Bundle, checkpoint: Checkpoint) -> None:
-    resident, streamed = (make_lab(healthy, checkpoint, max_memory=limit) for limit in (None, TOO_LITTLE))
-    checks = p4_scheme.run(streamed)
-    (logits,) = [check for check in checks if check.stage == "logits"]
-    case = resident.text_case
-    full, quantized = (scheme.capture(model, case) for model in (resident.full, resident.quantized))
-    assert logits == scheme.compare_case(resident, case, full, quantized)[-1]
-    assert {check.layer for check in checks if check.stage == "decoder"} == {0, 1, 2, 3}
-    assert "layer by layer" in streamed.notes[0]
+def test_one_layer_at_a_time_is_enough(
+    healthy: Bundle, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what graphs and schemes are compared with; the held-out questions alone want both models as a whole."""
+    lab = make_lab(healthy, checkpoint)
+    lab.max_memory = 2 * lab.reference_bytes("full")
+    monkeypatch.setattr(scheme, "read_questions", lambda *_: [])
+    checks = p4_scheme.run(lab) + p3_exporter.run(lab)
+    assert not {"full", "quantized", "dequantized"} & lab.__dict__.keys(), "a model was loaded as a whole"
+    assert {check.layer for check in checks if check.stage == "decoder"} == {0, 1, 2, 3, None}
 
 
 def test_structure_of_a_graph_that_is_too_large_to_load(healthy: Bundle, checkpoint: Checkpoint) -> None:
@@ -98,15 +81,18 @@ def test_structure_of_a_graph_that_is_too_large_to_load(healthy: Bundle, checkpo
     assert (tuple(inputs.values()), tuple(outputs.values())) == (info.inputs, info.outputs)
 
 
-def test_goldens_of_a_model_that_does_not_fit(
-    healthy: Bundle, checkpoint: Checkpoint, copy_of: Callable[[Bundle], Bundle]
+def test_goldens_where_the_runtime_does_not_fit(
+    healthy: Bundle, checkpoint: Checkpoint, copy_of: Callable[[Bundle], Bundle], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The text alone, recorded layer by layer, and it replays."""
+    """All cases, with one greedy token each, and they replay."""
     bundle = copy_of(healthy)
-    write_goldens(make_lab(bundle, checkpoint, max_memory=TOO_LITTLE), bundle.root / "parity")
-    report = replay(bundle.with_parity({"verdict": "not run"}))
-    assert report.verdict == "passed"
-    assert {check.case for check in report.rungs[0].checks} == {"text"}
+    lab = make_lab(bundle, checkpoint)
+    monkeypatch.setattr(VlmLab, "reference_bytes", lambda self, reference: 0)
+    lab.max_memory = TOO_LITTLE
+    write_goldens(lab, bundle.root / "parity")
+    bundle = bundle.with_parity({"verdict": "not run"})
+    assert {len(golden.values["greedy_ids"]) for golden in read_goldens(bundle)} == {1}
+    assert replay(bundle).verdict == "passed"
 
 
 def test_certified_bundle_has_all_files(certified: Bundle) -> None:

@@ -37,7 +37,7 @@ def found(lab: VlmLab, bundle: Bundle, *graphs: str, case: int = -2) -> list[Che
     """P3 of some graphs with one case; the last but one of the ladder's is the short text, the first has a picture."""
     lab.cases = [lab.make_cases()[case]]
     files = {graph: bundle.graph("openvino", graph) for graph in graphs}
-    return compare_graphs(lab, lab.dequantized, "openvino", files, Judges(lab, "P3", "openvino", unrounded=True))
+    return compare_graphs(lab, "dequantized", "openvino", files, Judges(lab, "P3", "openvino", unrounded=True))
 
 
 def failures(checks: list[Check]) -> dict[str, set[str]]:

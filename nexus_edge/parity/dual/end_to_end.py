@@ -72,7 +72,7 @@ def compare_end_to_end(lab: "DualLab", target: str) -> list[Check]:
 
     inputs, judge = lab.original_inputs, lab.judge("P5", target=target)
     checks = [*_pixels(lab, judge, inputs), _tokens(lab, judge, inputs), _logit_scale(lab, judge)]
-    model = lab.quantized_for(target)
+    model = lab.model(lab.reference_for(target))
     expected = Answers.of(model, lab, inputs)
     full = _full_precision(lab, inputs)
 

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,15 +12,14 @@ from nexus_edge.bundle import DualEncoderInfo
 from nexus_edge.errors import BundleError
 from nexus_edge.parity.dual.embeddings import Embeddings, embed
 from nexus_edge.parity.dual.material import Material, make_material
-from nexus_edge.parity.lab import Lab
+from nexus_edge.parity.lab import Lab, Reference
 from nexus_edge.parity.metrics import Array
 from nexus_edge.parity.report import Check
-from nexus_edge.parity.sources import parameter_count
+from nexus_edge.parity.sources import parameter_count, weight_bytes
 from nexus_edge.parity.stages import Step, run_torch
 from nexus_edge.processing import DualProcessor
 
 if TYPE_CHECKING:
-    from nexus_edge.models.base import ReferenceModel
     from nexus_edge.parity.dual.inputs import DualInputs
 
 IMAGE, TEXT = "image_encoder", "text_encoder"
@@ -83,12 +82,15 @@ class DualLab(Lab):
 
         return compare_manifest(self)
 
-    def steps(self, model: "ReferenceModel") -> Iterator[Step]:
+    def steps(self, reference: Reference) -> Iterator[Step]:
         from nexus_edge.graphs import split_of
+        from nexus_edge.parity.rounding import effect_on_graph
 
+        model = self.model(reference)
         graphs = {spec.name: spec for spec in split_of(self.manifest.model_type).graphs(model)}
         for graph, case, inputs in self._inputs():
-            yield Step(graph, case, inputs, run_torch(graphs[graph], inputs), graphs[graph])
+            expected = run_torch(graphs[graph], inputs)
+            yield Step(graph, case, inputs, expected, partial(effect_on_graph, graphs[graph], inputs, expected))
 
     def _inputs(self) -> Iterator[tuple[str, str, dict[str, Array]]]:
         probes, sentences = self.material.probes, self.material.sentences
@@ -111,6 +113,9 @@ class DualLab(Lab):
     def compare_end_to_end(self, target: str) -> list[Check]:
         from nexus_edge.parity.dual.end_to_end import compare_end_to_end
 
+        needed = 2 * weight_bytes(self.bundle)
+        self.require_memory(needed, "the quantized model in PyTorch and in the runtime")
+        self.make_room(needed)
         return compare_end_to_end(self, target)
 
     def compare_examples(self, target: str) -> list[Check]:

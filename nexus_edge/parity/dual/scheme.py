@@ -45,7 +45,7 @@ def compare_schemes(lab: "DualLab") -> list[Check]:
 def _drift(lab: "DualLab", judge: Judge) -> list[Check]:
     """Every layer on what the layers before it made. Padding is left out: no tower reads what becomes of it."""
     checks: list[Check] = []
-    for actual, expected in zip(lab.steps(lab.quantized), lab.steps(lab.full), strict=True):
+    for actual, expected in zip(lab.steps("quantized"), lab.steps("full"), strict=True):
         ids = expected.inputs.get("input_ids")
         ours, theirs = (_without_padding(step.expected, ids) for step in (actual, expected))
         checks += judge.check(expected.graph, expected.case, ours, theirs)

@@ -4,7 +4,7 @@ A runner never touches a bundle's files. It shows what a runtime hides: the valu
 on its own.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -15,7 +15,7 @@ from nexus_edge._extras import needs_extra
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.errors import MissingExtraError
 from nexus_edge.parity.formats import EXACT, Formats
-from nexus_edge.parity.metrics import Values
+from nexus_edge.parity.metrics import Array, Values
 from nexus_edge.parity.report import NotRunError
 from nexus_edge.targets import EXTRAS
 
@@ -34,6 +34,9 @@ RUNNERS = {
     "coreml": "nexus_edge.parity.runners.coreml",
 }
 """Target -> module with `RUNNER`."""
+
+PIECEWISE = {"onnx": "nexus_edge.parity.runners.onnx_graphs"}
+"""Target whose counterparts come in pieces -> module with `write_without_weights(checkpoint, recipe, folder)`."""
 
 
 class Stage(Protocol):
@@ -59,6 +62,23 @@ class Stage(Protocol):
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Some layers of a graph, ready to run: what it takes and gives are values of the whole graph by their names there.
+
+    Attributes:
+        stage: takes outputs of pieces before it, beside the graph's inputs
+        needed: which values that are no outputs of the graph a later piece takes
+    """
+
+    stage: Stage
+    needed: frozenset[str]
+
+
+WeightOf = Callable[[str], Array]
+"""From the name of a weight in the model to its numbers, float32: in the place of a graph's own file of weights."""
+
+
+@dataclass(frozen=True)
 class Counterpart:
     """What a target computes in the place of a graph of the model's split: one file, or several one after the other.
 
@@ -70,6 +90,7 @@ class Counterpart:
         rounds: whether something is rounded there that PyTorch does not round
         formats: what may be rounded there differently than in PyTorch
         as_shipped: False for a precision that no runtime uses, in which errors of the graph show without any rounding
+        pieces: opens one layer after the other, of which only one is loaded at a time; None: the graph comes whole
     """
 
     name: str
@@ -79,6 +100,7 @@ class Counterpart:
     rounds: bool = False
     as_shipped: bool = True
     formats: Formats = EXACT
+    pieces: Callable[[WeightOf | None], Iterator[Piece]] | None = None
 
 
 class Runner(Protocol):

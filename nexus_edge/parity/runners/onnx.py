@@ -1,6 +1,8 @@
 """Graphs of the target onnx in ONNX Runtime."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from nexus_edge.bundle import TensorSpec
 from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.errors import ParityError
 from nexus_edge.parity.formats import of_onnx
-from nexus_edge.parity.metrics import Values
+from nexus_edge.parity.metrics import Array, Values
 from nexus_edge.parity.runners import Counterpart, Layers, one_by_one
 from nexus_edge.parity.runners.onnx_layers import with_layers_visible
 from nexus_edge.parity.stages import in_order
@@ -22,6 +24,9 @@ _TYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
     "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(bool)": "bool",
+    "tensor(uint8)": "uint8",
     "tensor(int8)": "int8",
 }
 
@@ -30,16 +35,36 @@ class OnnxStage:
     """One .onnx file in a session; see `Stage`."""
 
     def __init__(self, path: Path, layers: Layers) -> None:
+        model: str | bytes = str(path)
+        if layers != "hidden":
+            model = _cut_layers(path) if layers == "cut" else with_layers_visible(path)
+        self._open(path, model, {})
+
+    @classmethod
+    def of_part(cls, path: Path, part: bytes, weights: Mapping[str, Array]) -> "OnnxStage":
+        """A part of a graph; raises ParityError if it does not load.
+
+        Args:
+            path: of the whole graph, in whose folder its weights lie
+            part: a serialized onnx.ModelProto
+            weights: in the place of those that the part says to lie in a file, by name
+        """
+        stage = cls.__new__(cls)
+        stage._open(path, part, weights)
+        return stage
+
+    def _open(self, path: Path, model: str | bytes, weights: Mapping[str, Array]) -> None:
         with without_telemetry():
             import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.add_session_config_entry(*NO_SATURATION)
-        model: str | bytes = str(path)
-        if layers != "hidden":
-            model = _cut_layers(path) if layers == "cut" else with_layers_visible(path)
+        if isinstance(model, bytes):
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+        if weights:
+            values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+            options.add_external_initializers(list(weights), values)
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except _runtime_errors() as error:
@@ -69,7 +94,10 @@ class OnnxRunner:
         return OnnxStage(path, layers)
 
     def counterparts(self, files: Mapping[str, Path]) -> list[Counterpart]:
-        return one_by_one(self, files, of_onnx())
+        from nexus_edge.parity.runners.onnx_pieces import pieces
+
+        parts = one_by_one(self, files, of_onnx())
+        return [replace(part, pieces=partial(pieces, files[part.name])) for part in parts]
 
     def interface(self, path: Path, graph: str) -> tuple[Mapping[str, TensorSpec], Mapping[str, TensorSpec]]:
         import onnx

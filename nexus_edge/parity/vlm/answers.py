@@ -1,6 +1,6 @@
-"""Greedy answers of the PyTorch models, token by token with their cache."""
+"""Greedy answers: of a model that fits into memory token by token with its cache, of others up to where they part."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,15 +53,12 @@ def torch_answer(
     return Answer(ids, margins, np.stack(rows))
 
 
-def torch_logits(model: "ReferenceModel", inputs: Mapping[str, Any]) -> Array:
-    """[vocab] at the last token of one prompt"""
-    import torch
-
-    module: Any = model
-    feeds = {name: torch.from_numpy(np.array(value)) for name, value in inputs.items() if name != "attention_mask"}
-    with torch.inference_mode():
-        logits: Array = module(**feeds)[0, -1].numpy()
-    return logits
+def up_to_difference(own: Answer, other: Sequence[int]) -> Answer:
+    """What a model said by itself of `own`, which it was led through along the tokens of `other`: all up to the first
+    token where the two part, that one included."""
+    same = [mine == theirs for mine, theirs in zip(own.ids, other, strict=True)]
+    stop = same.index(False) + 1 if False in same else len(same)
+    return Answer(own.ids[:stop], own.margins[:stop], own.logits[:stop])
 
 
 def greedy_check(stage: str, case: str, answer: Answer, expected: Answer, judge: Judge) -> Check:

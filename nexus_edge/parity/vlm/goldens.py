@@ -4,36 +4,52 @@ is replayed too. Long tensors are sampled, which keeps the file at some hundred 
     {case}.prompt                   uint8, UTF-8            {case}.picture.{i}   uint8 [height, width, 3]
     {case}.input_ids                int64 [1, tokens]       {case}.num_crops     int64 [1]
     {case}.{value}                  float32, sampled by `sample`
-    {case}.effect.*                 see `recorded_effects`
+    {case}.effect.*                 see `recorded`, of small models
     {case}.greedy_ids, .greedy_margins                      {case}.full_precision_logits   float32 [1, vocab]
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nexus_edge.bundle.layer_names import layer_of_output
-from nexus_edge.graphs import split_of
-from nexus_edge.parity.goldens import recorded_effects
-from nexus_edge.parity.metrics import Array, top2_margin
+from nexus_edge.parity.goldens import formats_elsewhere, recorded
+from nexus_edge.parity.metrics import Array, compare
 from nexus_edge.parity.report import NotRunError
-from nexus_edge.parity.vlm.answers import torch_answer
-from nexus_edge.parity.vlm.cases import Case, walk
+from nexus_edge.parity.sources import weight_bytes
+from nexus_edge.parity.vlm.answers import Answer, up_to_difference
+from nexus_edge.parity.vlm.cases import Case
 from nexus_edge.parity.vlm.sampling import sample
 
 if TYPE_CHECKING:
     from nexus_edge.parity.vlm.lab import VlmLab
+    from nexus_edge.parity.vlm.streamed import Trace
+
+
+SMALL = 100_000_000
+"""Bytes of weights up to which goldens say what rounding does to them: that takes a pass for every engine."""
 
 
 def record(lab: "VlmLab") -> Iterator[tuple[str, Array]]:
-    """Every case with a prompt; where the quantized model does not fit into memory the text alone, layer by layer."""
+    """Every case with a prompt, as the quantized PyTorch model carried it; nothing where not even a layer fits."""
+    cases = [case for case in lab.cases if case.prompt]
     try:
-        recorded = [(case, _record(lab, case)) for case in lab.cases if case.prompt and lab.quantized]
+        traces, answers = lab.traces("quantized"), _answers(lab)
     except NotRunError:
-        recorded = [(lab.text_case, _record_streamed(lab))]
-    for case, values in recorded:
-        for name, array in values:
+        return
+    full: Mapping[str, Trace] = {}
+    with suppress(NotRunError):  # without the checkpoint there is nothing to compare full precision with
+        full = lab.traces("full")
+    for case in cases:
+        values = dict(chain(_prompt(case), _values(traces[case.name]), _greedy(answers[case.name])))
+        if weight_bytes(lab.bundle) < SMALL:
+            values |= dict(_effects(lab, case.name))
+        if case.name in full:
+            values["full_precision_logits"] = full[case.name].load("logits")[-1:]
+        for name, array in values.items():
             yield f"{case.name}.{name}", array
 
 
@@ -41,47 +57,41 @@ def _prompt(case: Case) -> Iterator[tuple[str, Array]]:
     yield "prompt", np.frombuffer(case.prompt.encode(), np.uint8)
     yield "num_crops", np.array([case.num_crops])
     yield "input_ids", case.inputs["input_ids"]
-
-
-def _record_streamed(lab: "VlmLab") -> Iterator[tuple[str, Array]]:
-    yield from _prompt(lab.text_case)
-    values = dict(lab.streamed_text)
-    logits = values.pop("logits")[-1]
-    for name, array in values.items():
-        if layer_of_output(name) is None:
-            yield name, sample(name, array)
-    yield "logits", logits[None, None]
-    yield "greedy_ids", np.array([logits.argmax()])
-    yield "greedy_margins", np.array([top2_margin(logits)], np.float32)
-
-
-def _values(lab: "VlmLab", case: Case) -> dict[str, Array]:
-    """What leaves each graph, sampled; the step after the prompt is in the greedy tokens."""
-    model = lab.quantized
-    steps = walk(model, split_of(lab.manifest.model_type).graphs(model), [case])
-    return {
-        name: sample(name, value)
-        for step in steps
-        if step.case == case.name
-        for name, value in step.expected.items()
-        if layer_of_output(name) is None
-    }
-
-
-def _record(lab: "VlmLab", case: Case) -> Iterator[tuple[str, Array]]:
-    yield from _prompt(case)
     for i, picture in enumerate(case.pictures):
         yield f"picture.{i}", np.asarray(picture, np.uint8)
     if "pixel_values" in case.inputs:
         yield "pixel_values", sample("pixel_values", case.inputs["pixel_values"])
-    model = lab.quantized
-    values = _values(lab, case)
-    yield from values.items()
-    yield from recorded_effects(lab, lambda: _values(lab, case), values)
-    answer = torch_answer(model, case.inputs, lab.processor.stop_ids)
+
+
+def _values(trace: "Trace") -> Iterator[tuple[str, Array]]:
+    for name in (name for name in trace.values if layer_of_output(name) is None):
+        value = trace.load(name)
+        yield name, value[None, -1:] if name == "logits" else sample(name, value)
+
+
+def _effects(lab: "VlmLab", case: str) -> Iterator[tuple[str, Array]]:
+    """How far rounding moves the values of a case; a pass through the model for each kind."""
+    clean = dict(_values(lab.traces("quantized")[case]))
+    for key, formats in formats_elsewhere(lab):
+        moved = dict(_values(lab.references.moved("quantized", formats, False)[case]))
+        yield from recorded(key, {name: compare(moved[name], clean[name]) for name in clean})
+
+
+def _greedy(answer: Answer) -> Iterator[tuple[str, Array]]:
     yield "greedy_ids", np.array(answer.ids, np.int64)
     yield "greedy_margins", np.array(answer.margins, np.float32)
+
+
+def _answers(lab: "VlmLab") -> Mapping[str, Answer]:
+    """The quantized model's greedy answers, as far as they are those of the runtime (and the first token where they
+    part): what comes after that would take a pass through the model for every token.
+
+    One token where the runtime does not fit into memory beside what else an export holds.
+    """
     try:
-        yield "full_precision_logits", torch_answer(lab.full, case.inputs, ()).first_logits[None]
+        found = lab.any_answers()
     except NotRunError:
-        return
+        first = {name: int(trace.load("logits")[-1].argmax()) for name, trace in lab.traces("quantized").items()}
+        return lab.forced("quantized", {name: (token,) for name, token in first.items()})
+    forced = lab.forced("quantized", found)
+    return {name: up_to_difference(forced[name], ids) for name, ids in found.items()}

@@ -2,7 +2,6 @@
 logits of every text token, and last the answers to the held-out questions where a checkpoint brings such a set.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +11,16 @@ from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.parity.metrics import Values, compare_logits, perplexity
 from nexus_edge.parity.report import Check, NotRunError
 from nexus_edge.parity.sources import parameter_bytes, weight_bytes
+from nexus_edge.parity.spool import LazyValues
 from nexus_edge.parity.stages import in_order, layer_outputs
 from nexus_edge.parity.vlm.cases import Case
 from nexus_edge.parity.vlm.held_out import answer_all, read_questions
+from nexus_edge.parity.vlm.references import text_rows
 
 if TYPE_CHECKING:
     from nexus_edge.models.base import ReferenceModel
     from nexus_edge.parity.vlm.lab import VlmLab
+    from nexus_edge.parity.vlm.streamed import Trace
 
 PICTURES = 20  # 100 questions of the embedded checkpoint: one wrong answer is 1 %; takes some seconds
 # Stages in the order of the tensor's way; the logits have their own, because another metric gates them.
@@ -27,36 +29,19 @@ STAGES = ("vision_encoder", "decoder", "logits")
 
 def compare_schemes(lab: "VlmLab") -> list[Check]:
     """Layers and logits for each case, then the held-out questions."""
-    try:
-        lab.require_memory(parameter_bytes(lab.source) + weight_bytes(lab.bundle), "both models in PyTorch")
-        full, quantized = lab.full, lab.quantized
-    except NotRunError as error:
-        lab.note(f"only weights, and one text carried layer by layer: {error}")
-        return check_streamed(lab)
+    full, quantized = lab.traces("full"), lab.traces("quantized")
     checks: list[Check] = []
     for case in lab.cases:
-        checks += compare_case(lab, case, capture(full, case), capture(quantized, case))
+        checks += compare_case(lab, case, *(_values(traces[case.name]) for traces in (full, quantized)))
     return checks + check_held_out(lab)
 
 
-def check_streamed(lab: "VlmLab") -> list[Check]:
-    """The text case through both models with one layer of one of them in memory."""
-    import torch
-
-    from nexus_edge.export.weights import one_thread
-    from nexus_edge.models import build_model
-    from nexus_edge.parity.vlm.streamed import capture_streamed, checkpoint_reader
-
-    case = lab.text_case
-    with torch.device("meta"):
-        full = build_model(lab.source)
-    # Side by side, one core each: both spend their time on reading and unpacking weights.
-    with ThreadPoolExecutor(1) as pool, one_thread():
-        waiting = pool.submit(capture_streamed, full, checkpoint_reader(lab.source, full), case)
-        quantized = lab.streamed_text
-        reference = waiting.result()
-    names = [name for name in reference if layer_of_output(name) is not None or name == "logits"]
-    return compare_case(lab, case, *({name: values[name] for name in names} for values in (reference, quantized)))
+def _values(trace: "Trace") -> Values:
+    """What `capture` gives, of the tokens that predict text."""
+    rows = np.searchsorted(trace.call.rows, text_rows(trace.call.ids[0]))
+    names = [name for name in trace.values if layer_of_output(name) is not None or name == "image_features"]
+    makers = {name: trace.values[name].load for name in in_order(names)}
+    return LazyValues({**makers, "logits": lambda: trace.load("logits")[rows]})
 
 
 def capture(model: "ReferenceModel", case: Case) -> Values:
@@ -76,24 +61,24 @@ def capture(model: "ReferenceModel", case: Case) -> Values:
 
 
 def compare_case(lab: "VlmLab", case: Case, full: Values, quantized: Values) -> list[Check]:
-    """Checks of one case, stage by stage; logits and perplexity over the text tokens only.
+    """Checks of one case, stage by stage.
 
-    What a decoder predicts in the middle of a picture is never read, and no training made it mean anything.
+    Args:
+        lab: with the gates
+        case: what was asked
+        full, quantized: values by name; `logits` [rows, vocab] of the case's `text_rows`
     """
     judge = lab.judge("P4")
     groups: dict[str, list[str]] = {stage: [] for stage in STAGES}
     for name in full:
         groups["logits" if name == "logits" else _stage(name)].append(name)
     checks: list[Check] = []
-    ids = case.inputs["input_ids"][0]
-    predicts_text = np.flatnonzero((ids[:-1] >= 0) & (ids[1:] >= 0))
-    rows = np.append(predicts_text, len(ids) - 1)
     for stage, names in groups.items():
-        pick = rows if stage == "logits" else slice(None)
-        actual, expected = ({name: values[name][pick] for name in names} for values in (quantized, full))
-        checks += judge.check(stage, case.name, actual, expected)
-    targets = ids[predicts_text + 1]
-    price = perplexity(quantized["logits"][predicts_text], targets) / perplexity(full["logits"][predicts_text], targets)
+        for name in names:
+            checks += judge.check(stage, case.name, {name: quantized[name]}, {name: full[name]})
+    ids = case.inputs["input_ids"][0]
+    targets = ids[text_rows(ids)[:-1] + 1]
+    price = perplexity(quantized["logits"][:-1], targets) / perplexity(full["logits"][:-1], targets)
     logits = replace(checks[-1], measures={**checks[-1].measures, "perplexity_delta": price - 1.0})
     return [*checks[:-1], logits]
 
@@ -105,7 +90,12 @@ def check_held_out(lab: "VlmLab") -> list[Check]:
     if not questions:
         lab.note("exact match: this checkpoint brings no held-out questions")
         return []
-    full, quantized = answer_all(lab.full, questions), answer_all(lab.quantized, questions)
+    try:
+        lab.require_memory(parameter_bytes(lab.source) + weight_bytes(lab.bundle), "both models in PyTorch")
+        full, quantized = answer_all(lab.full, questions), answer_all(lab.quantized, questions)
+    except NotRunError as error:
+        lab.note(f"exact match on the held-out questions: {error}")
+        return []
     judge = lab.judge("P4")
     share, reference = (sum(answers.exact) / len(answers.exact) for answers in (quantized, full))
     price = perplexity(quantized.logits, quantized.targets) / perplexity(full.logits, full.targets)

@@ -1,27 +1,103 @@
-"""Carries one text through a decoder of any size, one layer in memory at a time.
+"""Carries prompts through a model of any size, one layer in memory at a time.
 
-For models whose full-precision weights do not fit: hidden states wait while a layer's tensors are read, used and
-forgotten, so the peak is one layer (or the language head) in float32, 0.5 GB for Phi-3-Vision, not the whole model.
+All calls wait at a layer while its tensors are read, used and forgotten, and what leaves it goes to disk. So a pass
+reads and unpacks every weight once, whatever the number of prompts, and its peak is one layer (or the language head) in
+float32, 0.5 GB for Phi-3-Vision, beside the activations of the longest prompt.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nexus_edge.bundle import BundleWeights
+from nexus_edge.bundle.layer_names import is_layer, output_of, part_of
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.layers.decoder import KeyValue
 from nexus_edge.models.loading import fill_constants, read_tensor, source_keys, to_torch
-from nexus_edge.parity.metrics import Values
-from nexus_edge.parity.vlm.cases import Case
+from nexus_edge.parity.metrics import Array
+from nexus_edge.parity.settled import Settle, nothing_settled
+from nexus_edge.parity.spool import Kept, Spool
+from nexus_edge.parity.stages import layer_outputs
 
 if TYPE_CHECKING:
     from nexus_edge.models.base import ReferenceModel
 
-Read = Callable[[str], Tensor]
+TOWER = "model.vision_embed_tokens"
+
+Read = Callable[[str], Tensor | None]
+"""From a parameter's or buffer's name to its tensor; None for one that nothing uses and nobody kept."""
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A model whose weights are never in memory all at once.
+
+    Attributes:
+        model: on the meta device
+        read: see `Read`
+        settle: what takes the place of a quantized layer while its weights are held
+    """
+
+    model: "ReferenceModel"
+    read: Read
+    settle: Settle = nothing_settled
+
+
+@dataclass(frozen=True)
+class Call:
+    """Tokens that go through the model together.
+
+    Attributes:
+        ids: int64 [1, tokens]; negative for an image's features
+        rows: of which tokens the logits are wanted, int64 [rows]
+        images: pixel_values and image_sizes, for a prompt with images
+        after: the call that these tokens continue
+        only_logits: nothing else is kept
+    """
+
+    ids: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    images: tuple[Array, Array] | None = None
+    after: "Trace | None" = None
+    only_logits: bool = False
+
+    @property
+    def past(self) -> int:
+        """Tokens that were there before."""
+        return 0 if self.after is None else self.after.tokens
+
+    @property
+    def tokens(self) -> int:
+        """Tokens before and in this call."""
+        return self.past + self.ids.shape[1]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a call left: `<layer>.output` of every layer that ran, `image_features` of a prompt with images,
+    `inputs_embeds`, `present.{i}.key` and `.value` (of the tokens before, too), and `logits` [rows, vocab].
+    """
+
+    call: Call
+    values: dict[str, Kept] = field(default_factory=dict)
+
+    @property
+    def tokens(self) -> int:
+        return self.call.tokens
+
+    def load(self, name: str) -> Array:
+        """One value."""
+        return self.values[name].load()
+
+    def tensor(self, name: str) -> Tensor:
+        """One value for PyTorch."""
+        return torch.from_numpy(self.load(name))
 
 
 def checkpoint_reader(checkpoint: Checkpoint, model: "ReferenceModel") -> Read:
@@ -33,7 +109,9 @@ def checkpoint_reader(checkpoint: Checkpoint, model: "ReferenceModel") -> Read:
 def bundle_reader(weights: BundleWeights) -> Read:
     """Reads the tensors of the quantized model as they are stored."""
 
-    def read(name: str) -> Tensor:
+    def read(name: str) -> Tensor | None:
+        if name not in weights.infos:  # the tower's last layer and what comes after it
+            return None
         tensor = to_torch(weights.read(name))
         weights.release(name)
         return tensor
@@ -41,60 +119,180 @@ def bundle_reader(weights: BundleWeights) -> Read:
     return read
 
 
-def capture_streamed(model: "ReferenceModel", read: Read, case: Case) -> Values:
-    """What `scheme.capture` gives for a case without pictures, and the cache of every layer.
+def carry(streamed: Streamed, calls: Sequence[Call], spool: Spool, fed: "Sequence[Trace]" = ()) -> list[Trace]:
+    """All calls through the model side by side, layer by layer; the traces are in the order of the calls.
 
     Args:
-        model: on the meta device
-        read: from a parameter's or buffer's name to its tensor
-        case: a prompt without pictures
-
-    Returns:
-        `inputs_embeds`, `<layer>.output` and `present.{i}.key`, `.value` by name, and logits [tokens, vocab]
+        streamed: the model
+        calls: prompts, or what continues them
+        spool: keeps what leaves the layers
+        fed: of the same calls; each layer then works on what it left there, not on what the layer before it made here
     """
-    values: dict[str, Tensor] = {}
+    traces = [Trace(call) for call in calls]
     with torch.inference_mode():
-        with loaded(model, "model.embed_tokens", read) as embed_tokens:
-            values["inputs_embeds"] = x = embed_tokens(torch.from_numpy(case.inputs["input_ids"]))
-        for i, (output, (key, value)) in enumerate(walk_layers(model, read, x)):
-            x = output
-            values |= {f"present.{i}.key": key, f"present.{i}.value": value, f"model.layers.{i}.output": x}
-        with loaded(model, "model.norm", read) as norm:
-            x = norm(x)
-        with loaded(model, "lm_head", read) as lm_head:
-            values["logits"] = lm_head(x)[0]
-    return {name: tensor.float().numpy() for name, tensor in values.items()}
+        _see(streamed, traces, spool, fed)
+        _embed(streamed, traces, spool, fed)
+        _decode(streamed, traces, spool, fed)
+    return traces
 
 
-def walk_layers(model: "ReferenceModel", read: Read, x: Tensor) -> Iterator[tuple[Tensor, KeyValue]]:
-    """Output and cache of one decoder layer after the other, each loaded for itself; `x` is [1, tokens, hidden]."""
-    fill_constants(model)
-    root: Any = model
-    tokens = x.shape[1]
-    positions, mask = torch.arange(tokens)[None], torch.ones(1, tokens, dtype=torch.int64)
-    cos, sin = root.model.rope(positions, torch.tensor(tokens))
-    for i, past in enumerate(root.empty_past(x)):
-        with loaded(model, f"model.layers.{i}", read) as layer:
-            x, present = layer(x, cos, sin, mask, past)
-        yield x, present
+def _see(streamed: Streamed, traces: list[Trace], spool: Spool, fed: Sequence[Trace]) -> None:
+    """The vision tower, call by call; its layers are read as they run."""
+    seeing = [trace for trace in traces if trace.call.images is not None]
+    if not seeing:
+        return
+    given: dict[str, Array] = {}
+    with held_but_layers(streamed, TOWER) as tower, layer_outputs(streamed.model, given) as layers:
+        for trace in seeing:
+            given.clear()
+            for reference in (reference for reference in fed if reference.call is trace.call):
+                given |= {name: reference.load(name) for name in reference.values if name.startswith(f"{TOWER}.")}
+            assert trace.call.images is not None
+            features = tower(*(torch.from_numpy(np.array(array)) for array in trace.call.images))
+            for layer, value in (*layers.items(), ("image_features", features)):
+                trace.values[layer] = spool.keep(value.numpy())
+            layers.clear()
+
+
+def _embed(streamed: Streamed, traces: list[Trace], spool: Spool, fed: Sequence[Trace]) -> None:
+    root: Any = streamed.model
+    with held(streamed, "model.embed_tokens"):
+        for trace, source in zip(traces, fed or traces, strict=True):
+            seen = "image_features" in trace.values
+            features = source.tensor("image_features") if seen else torch.zeros(0, root.params.hidden_size)
+            embeds = root.model.embed(torch.from_numpy(trace.call.ids), features)
+            trace.values["inputs_embeds"] = spool.keep(embeds.numpy())
+
+
+def _decode(streamed: Streamed, traces: list[Trace], spool: Spool, fed: Sequence[Trace]) -> None:
+    hidden = [trace.tensor("inputs_embeds") for trace in fed or traces]
+
+    def given(layer: int) -> list[Tensor]:
+        return [trace.tensor(output_of(layer_name(layer))) for trace in fed]
+
+    calls = [trace.call for trace in traces]
+    for i, ran in enumerate(walk_layers(streamed, hidden, calls, given if fed else None)):
+        hidden = given(i) if fed else [x for x, _ in ran]
+        for trace, (x, present) in zip(traces, ran, strict=True):
+            if trace.call.only_logits:
+                continue
+            trace.values[output_of(layer_name(i))] = spool.keep(x.numpy())
+            for part, tensor in zip(("key", "value"), present, strict=True):
+                trace.values[f"present.{i}.{part}"] = spool.keep(tensor.numpy())
+    with held(streamed, "model.norm") as norm:
+        hidden = [norm(x) for x in hidden]
+    with held(streamed, "lm_head") as head:
+        for trace, x in zip(traces, hidden, strict=True):
+            logits = head(x[0, torch.from_numpy(trace.call.rows)])
+            trace.values["logits"] = spool.keep(logits.float().numpy())
+
+
+def walk_layers(
+    streamed: Streamed,
+    hidden: Sequence[Tensor],
+    calls: Sequence[Call],
+    given: Callable[[int], list[Tensor]] | None = None,
+) -> Iterator[list[tuple[Tensor, KeyValue]]]:
+    """What leaves one decoder layer after the other, and its cache, for each call; each layer is loaded for itself.
+
+    Args:
+        streamed: the model
+        hidden: what enters the first layer, [1, tokens, hidden] for each call
+        calls: where their tokens are in their sequences
+        given: from a layer's number to what goes on behind it; None: what left it
+    """
+    fill_constants(streamed.model)
+    root: Any = streamed.model
+    tables = [_rotation(root, call) for call in calls]
+    masks = [torch.ones(1, call.tokens, dtype=torch.int64) for call in calls]
+    for i, empty in enumerate(root.empty_past(hidden[0])):
+        with held(streamed, layer_name(i)) as layer:
+            ran = [
+                layer(x, *table, mask, _past(call, i, empty))
+                for x, table, mask, call in zip(hidden, tables, masks, calls, strict=True)
+            ]
+        hidden = [x for x, _ in ran] if given is None else given(i)
+        yield ran
+
+
+def layer_name(number: int) -> str:
+    """Of a decoder layer, in the model."""
+    return f"model.layers.{number}"
+
+
+def _rotation(root: Any, call: Call) -> tuple[Tensor, Tensor]:
+    cos, sin = root.model.rope(torch.arange(call.past, call.tokens)[None], torch.tensor(call.tokens))
+    return cos, sin
+
+
+def _past(call: Call, layer: int, empty: KeyValue) -> KeyValue:
+    if call.after is None:
+        return empty
+    return call.after.tensor(f"present.{layer}.key"), call.after.tensor(f"present.{layer}.value")
 
 
 @contextmanager
-def loaded(model: nn.Module, name: str, read: Read) -> Iterator[nn.Module]:
-    """The submodule `name` of a model on the meta device, with its tensors while the block lasts."""
-    module = model.get_submodule(name)
-    empty = [
-        (owner, leaf, tensor)
-        for path, owner in module.named_modules(prefix=name)
-        for leaf, tensor in (*owner.named_parameters(path, recurse=False), *owner.named_buffers(path, recurse=False))
-    ]
+def held(streamed: Streamed, name: str) -> Iterator[nn.Module]:
+    """The submodule `name` with its tensors while the block lasts."""
+    with _loaded(streamed, name, _tensors(streamed.model, name)):
+        yield streamed.model.get_submodule(name)
+
+
+@contextmanager
+def held_but_layers(streamed: Streamed, name: str) -> Iterator[nn.Module]:
+    """The same, but each layer in it has its tensors only while it runs."""
+    module = streamed.model.get_submodule(name)
+    layers = {f"{name}.{path}": layer for path, layer in module.named_modules() if is_layer(path)}
+    outside = [place for place in _tensors(streamed.model, name) if part_of(place) not in layers]
+    running = ExitStack()
+
+    def fetch(path: str) -> Callable[[nn.Module, Any], None]:
+        def hook(_module: nn.Module, _inputs: Any) -> None:
+            running.enter_context(held(streamed, path))
+
+        return hook
+
+    handles = [layer.register_forward_pre_hook(fetch(path)) for path, layer in layers.items()]
+    handles += [layer.register_forward_hook(lambda *_: running.close()) for layer in layers.values()]
     try:
-        for owner, full_name, tensor in empty:
-            value = read(full_name)
-            is_parameter = isinstance(tensor, nn.Parameter)
-            leaf = full_name.rpartition(".")[2]
-            setattr(owner, leaf, nn.Parameter(value, requires_grad=False) if is_parameter else value)
-        yield module
+        with running, _loaded(streamed, name, outside):
+            yield module
     finally:
-        for owner, full_name, tensor in empty:
-            setattr(owner, full_name.rpartition(".")[2], tensor)
+        for handle in handles:
+            handle.remove()
+
+
+def _tensors(model: nn.Module, name: str) -> list[str]:
+    """Names in the model of a submodule's parameters and buffers."""
+    module = model.get_submodule(name)
+    owned = (*module.named_parameters(name), *module.named_buffers(name))
+    return [full for full, _ in owned]
+
+
+@contextmanager
+def _loaded(streamed: Streamed, name: str, tensors: Sequence[str]) -> Iterator[None]:
+    model, before = streamed.model, {}
+    settled: list[tuple[nn.Module, str, nn.Module]] = []
+    try:
+        for full in tensors:
+            owner, _, leaf = full.rpartition(".")
+            module = model.get_submodule(owner)
+            value = streamed.read(full)
+            if value is None:
+                continue
+            before[full] = (module, leaf, getattr(module, leaf))
+            is_parameter = isinstance(before[full][2], nn.Parameter)
+            setattr(module, leaf, nn.Parameter(value, requires_grad=False) if is_parameter else value)
+        for owner in dict.fromkeys(full.rpartition(".")[0] for full in before):
+            module = model.get_submodule(owner)
+            instead = streamed.settle(module)
+            if instead is not None:
+                parent, _, leaf = owner.rpartition(".")
+                setattr(model.get_submodule(parent), leaf, instead)
+                settled.append((model.get_submodule(parent), leaf, module))
+        yield
+    finally:
+        for parent_module, leaf, module in settled:
+            setattr(parent_module, leaf, module)
+        for module, leaf, tensor in before.values():
+            setattr(module, leaf, tensor)

@@ -1,0 +1,94 @@
+"""The decoder of the target openvino as one small graph per layer, so that OpenVINO compiles one layer at a time.
+
+All layers are cut from each other first, as for a graph that is judged as a whole; what a piece's results and cache
+then need of the graph is that piece.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+
+from nexus_edge.errors import BundleError, ParityError
+from nexus_edge.parity.runners import Piece, WeightOf
+from nexus_edge.parity.runners.openvino_graph import OpenVinoGraph, show_layers, source_of
+from nexus_edge.parity.runners.openvino_stages import DecoderStage, present_of
+from nexus_edge.parity.stages import layer_of
+from nexus_edge.runtimes.openvino_check import check_graph
+from nexus_edge.runtimes.openvino_session import reported_as_bundle_error
+from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+
+_LAST = 1 << 30  # after all layers
+
+
+def decoder_pieces(path: Path, settings: OpenVinoSettings, weight_of: WeightOf | None) -> Iterator[Piece]:
+    """A decoder's layers in their order, each compiled when it is asked for.
+
+    Args:
+        path: of the .xml
+        settings: how it computes
+        weight_of: must be None: weights are those of the graph's own file
+
+    Raises:
+        ParityError: the graph does not load.
+    """
+    assert weight_of is None, "an IR is read with its weights"
+    try:
+        check_graph(path)
+        with reported_as_bundle_error(path, "cannot be loaded"):
+            model = ov.Core().read_model(path)
+            show_layers(model, cut=True)
+        parts = _parts(model)
+        feeds = [_parameters(part) for part in parts]
+        for number, (part, fed) in enumerate(zip(parts, feeds, strict=True)):
+            presents = frozenset(present_of(name) for name in map(_variable, part.sinks))
+            piece = ov.Model(part.results, part.sinks, fed, f"{path.stem} {number}")
+            with reported_as_bundle_error(path, "cannot be loaded"):
+                stage = DecoderStage(OpenVinoGraph.of_model(path.name, piece, settings), presents)
+            later = {source_of(node.get_friendly_name()) for after in feeds[number + 1 :] for node in after}
+            yield Piece(stage, frozenset(later))
+    except BundleError as error:
+        raise ParityError(f"{path.name} does not load: {error}") from error
+
+
+@dataclass
+class _Part:
+    """What leaves a piece: values, and a grown cache."""
+
+    results: list[Any] = field(default_factory=list)
+    sinks: list[Any] = field(default_factory=list)
+
+
+def _parts(model: Any) -> list[_Part]:
+    """Results and sinks (openvino.Node) by layer, what belongs to none last."""
+    parts: dict[int, _Part] = {}
+    for result in model.get_results():
+        layer = layer_of(result.input_value(0).get_any_name())
+        parts.setdefault(_LAST if layer is None else layer, _Part()).results.append(result)
+    for sink in model.get_sinks():
+        layer = layer_of(present_of(_variable(sink)))
+        parts.setdefault(_LAST if layer is None else layer, _Part()).sinks.append(sink)
+    return [parts[layer] for layer in sorted(parts)]
+
+
+def _parameters(part: _Part) -> list[Any]:
+    """The inputs of the graph that a piece depends on."""
+    found: dict[str, Any] = {}
+    seen: set[str] = set()
+    waiting = [*part.results, *part.sinks]
+    while waiting:
+        node = waiting.pop()
+        if node.get_name() in seen:  # unique in a graph, where friendly names need not be
+            continue
+        seen.add(node.get_name())
+        if node.get_type_name() == "Parameter":
+            found[node.get_name()] = node
+        waiting += [value.get_node() for value in node.input_values()]
+    return list(found.values())
+
+
+def _variable(sink: Any) -> str:
+    name: str = sink.get_variable_id()
+    return name

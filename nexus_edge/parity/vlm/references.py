@@ -1,0 +1,210 @@
+"""What the PyTorch models make of the cases: one streamed pass of each model, which all rungs share.
+
+A prompt is computed as a whole. Its last token serves as the decoder's next one: what a prompt's first tokens leave
+does not depend on the last, so both calls of a decoder's graph have their expected values in one pass.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nexus_edge.bundle.layer_names import ENDING, layer_of_output
+from nexus_edge.parity.formats import Formats
+from nexus_edge.parity.lab import Reference
+from nexus_edge.parity.metrics import Array, Floats, Measures, compare, top2_margin
+from nexus_edge.parity.spool import LazyValues, Spool
+from nexus_edge.parity.stages import Step, in_order
+from nexus_edge.parity.vlm.answers import Answer
+
+if TYPE_CHECKING:
+    from nexus_edge.parity.vlm.streamed import Call, Streamed, Trace
+
+Ids = NDArray[np.int64]
+
+
+@dataclass
+class References:
+    """The passes of one lab.
+
+    Attributes:
+        source: opens one of the models
+        prompts: a call for each case, by its name
+        limit: tokens up to which a sequence takes LongRoPE's short list; None for a model that has one list only
+    """
+
+    source: Callable[[Reference], "Streamed"]
+    prompts: "Mapping[str, Call]"
+    limit: int | None
+    _spool: Spool = field(default_factory=Spool)
+    _traces: "dict[Reference, dict[str, Trace]]" = field(default_factory=dict)
+    _moved: "dict[tuple[Reference, Formats, bool], dict[str, Trace]]" = field(default_factory=dict)
+    _answers: dict[tuple[Reference, str, tuple[int, ...]], Answer] = field(default_factory=dict)
+
+    def traces(self, reference: Reference) -> "dict[str, Trace]":
+        """What every case left in a model, by the case's name."""
+        if reference not in self._traces:
+            self._traces[reference] = self._carry(reference, self.prompts)
+        return self._traces[reference]
+
+    def forced(self, reference: Reference, answers: Mapping[str, tuple[int, ...]]) -> dict[str, Answer]:
+        """What a model would have said at each token of an answer that is not its own: all tokens in one pass.
+
+        Up to the first token that differs this is the model's own greedy answer.
+
+        Args:
+            reference: which model
+            answers: token ids by the case's name, at least one each
+        """
+        wanted = {case: ids for case, ids in answers.items() if (reference, case, ids) not in self._answers}
+        prompts = self.traces(reference)
+        calls: dict[str, Call] = {}
+        for case, ids in wanted.items():
+            calls |= dict(self._continuations(case, prompts[case], ids[:-1]))
+        found = self._carry(reference, calls)
+        for case, ids in wanted.items():
+            rows = [prompts[case].load("logits")[-1:]]
+            rows += [found[name].load("logits") for name in (case, _beyond(case)) if name in found]
+            logits: Floats = np.concatenate(rows)
+            own, margins = logits.argmax(-1).tolist(), top2_margin(logits).tolist()
+            self._answers[reference, case, ids] = Answer(own, margins, logits)
+        return {case: self._answers[reference, case, ids] for case, ids in answers.items()}
+
+    def _continuations(self, case: str, prompt: "Trace", ids: tuple[int, ...]) -> "Iterator[tuple[str, Call]]":
+        """Calls that give logits at each of `ids` after a prompt; a sequence that grows past the limit of LongRoPE's
+        short list is computed anew from there on."""
+        tokens, added = prompt.tokens, np.array([ids], np.int64).reshape(1, -1)
+        fits = len(ids)
+        if self.limit is not None and tokens <= self.limit:
+            fits = min(fits, self.limit - tokens)
+        call = prompt.call
+        if fits:
+            rows = np.arange(fits)
+            yield case, replace(call, ids=added[:, :fits], rows=rows, images=None, after=prompt, only_logits=True)
+        if fits < len(ids):
+            rows = np.arange(tokens + fits, tokens + len(ids))
+            longer = np.concatenate((call.ids, added), axis=1)
+            yield _beyond(case), replace(call, ids=longer, rows=rows, only_logits=True)
+
+    def steps(self, reference: Reference, owner: Callable[[str], str]) -> Iterator[Step]:
+        """Every case on its way through the graphs.
+
+        Args:
+            reference: by which model
+            owner: from a module's name to the graph that it is in
+        """
+        for case, trace in self.traces(reference).items():
+            names = in_order([name for name in trace.values if layer_of_output(name) is not None])
+            layers = {name: owner(name.removesuffix(ENDING)) for name in names}
+            steps = partial(_steps, case, layers=layers, prefix=self._prefix(trace.tokens))
+            for place, step in enumerate(steps(trace)):
+                yield replace(step, moved=partial(self._effect, reference, steps, case, place))
+
+    def _effect(
+        self,
+        reference: Reference,
+        steps: "Callable[[Trace], Iterator[Step]]",
+        case: str,
+        place: int,
+        formats: Formats,
+        cut: bool,
+    ) -> Mapping[str, Measures]:
+        """Of one step, found in passes with and without errors of some formats."""
+        clean, moved = self.traces(reference)[case], self.moved(reference, formats, cut)[case]
+        ours, theirs = (next(islice(steps(trace), place, None)).expected for trace in (moved, clean))
+        return {name: compare(ours[name], theirs[name]) for name in theirs}
+
+    def moved(self, reference: Reference, formats: Formats, cut: bool) -> "dict[str, Trace]":
+        """`traces` with errors of these formats, see rounding.py; `cut`: each layer works on what it got without."""
+        from nexus_edge.parity.rounding import rounded
+
+        key = (reference, formats, cut)
+        if key not in self._moved:
+            fed = list(self.traces(reference).values()) if cut else []
+            with rounded(formats):
+                self._moved[key] = self._carry(reference, self.prompts, fed)
+        return self._moved[key]
+
+    def effects(self, reference: Reference, formats: Formats, case: str) -> Mapping[str, Measures]:
+        """By how much errors of these formats move a case's image features and the logits of its last token."""
+        clean, moved = self.traces(reference)[case], self.moved(reference, formats, False)[case]
+        found = {"logits": compare(moved.load("logits")[-1:], clean.load("logits")[-1:])}
+        if "image_features" in clean.values:
+            found["image_features"] = compare(moved.load("image_features"), clean.load("image_features"))
+        return found
+
+    def _prefix(self, tokens: int) -> int:
+        """Tokens of the first of a prompt's two decoder calls; all of them where the second could not follow it."""
+        first = tokens - 1
+        switches = self.limit is not None and first <= self.limit < tokens
+        return tokens if not first or switches else first
+
+    def _carry(
+        self, reference: Reference, calls: "Mapping[str, Call]", fed: "Sequence[Trace]" = ()
+    ) -> "dict[str, Trace]":
+        from nexus_edge.parity.vlm.streamed import carry
+
+        if not calls:
+            return {}
+        return dict(zip(calls, carry(self.source(reference), list(calls.values()), self._spool, fed), strict=True))
+
+
+def text_rows(ids: Ids) -> Ids:
+    """The tokens of a prompt [tokens] that predict text: those before a text token, and the last.
+
+    What a decoder predicts in the middle of an image is never read, and no training made it mean anything.
+    """
+    return np.append(np.flatnonzero((ids[:-1] >= 0) & (ids[1:] >= 0)), len(ids) - 1)
+
+
+def wanted_rows(ids: Ids) -> Ids:
+    """`text_rows`, and the token before the last, where the first of a prompt's two decoder calls ends."""
+    return np.union1d(text_rows(ids), [max(0, len(ids) - 2)])
+
+
+def _beyond(case: str) -> str:
+    return f"{case}, beyond the LongRoPE limit"
+
+
+def _steps(case: str, trace: "Trace", layers: Mapping[str, str], prefix: int) -> Iterator[Step]:
+    call, values = trace.call, trace.values
+    features: Array = np.zeros((0, values["inputs_embeds"].shape[-1]), np.float32)
+    if call.images is not None:
+        names = [*(name for name, graph in layers.items() if graph == "vision_encoder"), "image_features"]
+        pixels = dict(zip(("pixel_values", "image_sizes"), call.images, strict=True))
+        yield Step("vision_encoder", case, pixels, LazyValues({name: values[name].load for name in names}))
+        features = trace.load("image_features")
+    ids = {"input_ids": call.ids, "image_features": features}
+    yield Step("embed_tokens", case, ids, LazyValues({"inputs_embeds": values["inputs_embeds"].load}))
+    decoder = [name for name, graph in layers.items() if graph == "decoder"]
+    yield _decoder_step(case, trace, decoder, 0, prefix)
+    if prefix < trace.tokens:
+        yield _decoder_step(f"{case}, next token", trace, decoder, prefix, trace.tokens)
+
+
+def _decoder_step(case: str, trace: "Trace", layers: list[str], start: int, stop: int) -> Step:
+    """The decoder's call for the tokens from `start` to `stop` of a prompt."""
+
+    def tokens(name: str, first: int = start, last: int = stop) -> Callable[[], Array]:
+        load = trace.values[name].load
+        return lambda: load()[..., first:last, :]
+
+    def logits() -> Array:
+        row = int(np.flatnonzero(trace.call.rows == stop - 1)[0])
+        return trace.load("logits")[None, row : row + 1]
+
+    caches = [name for name in trace.values if name.startswith("present.")]
+    inputs: dict[str, Callable[[], Array]] = {
+        "inputs_embeds": tokens("inputs_embeds"),
+        "attention_mask": lambda: np.ones((1, stop), np.int64),
+    }
+    inputs |= {name.replace("present", "past_key_values"): tokens(name, 0, start) for name in caches}
+    expected = {name: tokens(name) for name in layers} | {name: tokens(name, 0) for name in caches}
+    makers = expected | {"logits": logits}
+    return Step(
+        "decoder", case, LazyValues(inputs), LazyValues({name: makers[name] for name in in_order(list(makers))})
+    )

@@ -1,0 +1,143 @@
+"""What is computed layer by layer is what the model computes as a whole, in PyTorch and in the runtime."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nexus_edge.bundle import Bundle
+from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.errors import OutputError
+from nexus_edge.models.phi3_v import KVCache
+from nexus_edge.parity.ladder import make_lab
+from nexus_edge.parity.runners.onnx import RUNNER
+from nexus_edge.parity.runners.onnx_pieces import pieces
+from nexus_edge.parity.spool import Spool
+from nexus_edge.parity.stages import run_torch
+from nexus_edge.parity.vlm import scheme
+from nexus_edge.parity.vlm.cases import Case
+from nexus_edge.parity.vlm.lab import VlmLab
+from nexus_edge.parity.vlm.references import text_rows
+
+FLOAT_NOISE = 1e-5  # of sums in another order: some hundred numbers with 6e-8 each, through four layers
+NEW_TOKENS = 6
+
+
+@pytest.fixture(scope="module")
+def lab(healthy: Bundle, checkpoint: Checkpoint) -> VlmLab:
+    made = make_lab(healthy, checkpoint)
+    assert isinstance(made, VlmLab)
+    return made
+
+
+@pytest.mark.parametrize("reference", ["full", "quantized", "dequantized"])
+def test_every_layer_is_that_of_the_whole_model(lab: VlmLab, reference: Any) -> None:
+    """Bit by bit: the same operators on the same rows. The head sees fewer rows at a time."""
+    model = lab.model(reference)
+    for case in lab.cases:
+        trace = lab.traces(reference)[case.name]
+        inputs: Any = {"input_ids": trace.call.ids}
+        if trace.call.images is not None:
+            inputs |= dict(zip(("pixel_values", "image_sizes"), trace.call.images, strict=True))
+        whole = scheme.capture(model, replace(case, inputs=inputs))
+        for name in whole.keys() - {"logits"}:
+            np.testing.assert_array_equal(trace.load(name), whole[name], err_msg=f"{case.name}: {name}")
+        rows = trace.call.rows
+        assert set(text_rows(trace.call.ids[0])) <= set(rows)
+        np.testing.assert_allclose(trace.load("logits"), whole["logits"][rows], rtol=0, atol=scale(whole) * FLOAT_NOISE)
+
+
+def test_steps_are_those_of_the_graphs(lab: VlmLab) -> None:
+    """Each graph's own module on a step's inputs gives the step's expected values."""
+    from nexus_edge.graphs import split_of
+
+    specs = {spec.name: spec for spec in split_of(lab.manifest.model_type).graphs(lab.full)}
+    steps = list(lab.steps("full"))
+    assert {step.graph for step in steps} == set(specs)
+    for step in steps:
+        found = run_torch(specs[step.graph], step.inputs)
+        assert list(found) == list(step.expected)
+        for name, value in found.items():
+            assert value.shape == step.expected[name].shape, name
+            size = np.abs(value).max(initial=0)
+            np.testing.assert_allclose(step.expected[name], value, rtol=0, atol=size * FLOAT_NOISE, err_msg=name)
+
+
+@pytest.mark.parametrize("distance", [200, 3], ids=["within the limit", "growing past it"])
+def test_forced_answers_are_greedy_decoding(lab: VlmLab, checkpoint: Checkpoint, distance: int) -> None:
+    """All tokens in one pass, against the model with its cache, token by token."""
+    assert lab.long_after is not None
+    ids = np.arange(5, 5 + lab.long_after - distance)[None] % 200 + 5
+    case = Case("made up", "", (), {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+    small = make_lab(lab.bundle, checkpoint)
+    assert isinstance(small, VlmLab)
+    small.cases = [case]
+    expected = list(greedy(lab.full, ids))
+    answer = small.forced("full", {case.name: tuple(int(row.argmax()) for row in expected)})[case.name]
+    assert answer.ids == [int(row.argmax()) for row in expected]
+    np.testing.assert_allclose(answer.first_logits, expected[0], rtol=0, atol=np.abs(expected[0]).max() * FLOAT_NOISE)
+
+
+def greedy(model: Any, ids: Any) -> Iterator[Any]:
+    cache, feeds = KVCache(), torch.from_numpy(ids)
+    with torch.inference_mode():
+        for _ in range(NEW_TOKENS):
+            logits = model(input_ids=feeds, cache=cache)[0, -1].numpy()
+            yield logits
+            feeds = torch.tensor([[int(logits.argmax())]])
+
+
+@pytest.mark.parametrize("graph", ["vision_encoder", "embed_tokens", "decoder"])
+def test_pieces_are_the_graph(healthy: Bundle, lab: VlmLab, graph: str) -> None:
+    """Layers in sessions of their own compute bit by bit what they compute in one."""
+    path = healthy.graph("onnx", graph)
+    step = next(step for step in lab.steps("quantized") if step.graph == graph)
+    whole = RUNNER.open(path, graph, "cut").run({**step.expected, **step.inputs})
+    found: dict[str, Any] = {}
+    for piece in pieces(path, None):
+        found |= piece.stage.run({**found, **step.expected, **step.inputs})
+    assert whole.keys() <= found.keys()
+    for name, value in whole.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_no_piece_holds_another_layers_weights(healthy: Bundle) -> None:
+    """Else the peak would be more than a layer: every weight of the graph is in one piece."""
+    import onnx
+
+    from nexus_edge.parity.runners.onnx_pieces import parts_of
+
+    graph = onnx.load(str(healthy.graph("onnx", "decoder")), load_external_data=False).graph
+    parts = parts_of(graph)
+    large = {tensor.name for tensor in graph.initializer if tensor.external_data}
+    assert len(parts) == 5
+    assert sorted(large) == sorted(name for part in parts for name in part.weights if name in large)
+
+
+def test_a_spool_gives_back_what_was_kept() -> None:
+    spool = Spool()
+    arrays = [np.arange(6.0).reshape(2, 3), np.zeros((1, 0, 4), np.float32), np.array([[True]]), np.float32(3) * 1]
+    kept = [spool.keep(np.asarray(array)) for array in arrays]
+    for array, place in zip(arrays, kept, strict=True):
+        np.testing.assert_array_equal(place.load(), array)
+        assert place.load().dtype == np.asarray(array).dtype
+
+
+def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def seek(self, place: int) -> None: ...
+
+        def write(self, data: object) -> None:
+            raise OSError(28, "No space left on device")
+
+    spool = Spool()
+    monkeypatch.setattr(spool, "_file", Full())
+    with pytest.raises(OutputError, match=r"No space left on device.*TMPDIR"):
+        spool.keep(np.zeros(3))
+
+
+def scale(values: Any) -> float:
+    return float(np.abs(values["logits"]).max())
