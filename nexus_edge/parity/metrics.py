@@ -155,18 +155,27 @@ def top2_margin(logits: Array) -> Floats:
     return np.asarray(np.nan_to_num(margin), dtype=np.float64)  # all logits equal: nothing but ties
 
 
+LARGEST = 64
+"""Logits of a row whose errors count: those of the largest are several times those of all, and they alone can tie. So
+many that one pair, which came out in another order, does not make itself a tie."""
+
+
 def scatter(actual: Array, expected: Array) -> float:
-    """Deviation of the errors of logits [..., vocab], in deviations of all expected logits of their row.
+    """Deviation of the errors of the largest logits of [..., vocab], in deviations of all expected logits of their row.
 
     What all logits of a row are off by changes no order and is left out. Infinite where a value is not finite.
     """
     a, e = _rows(actual), _rows(expected)
-    spread = e.std(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        relative = (a - e).std(axis=1) / spread
     if not np.isfinite(a).all():
         return math.inf
-    return float(np.sqrt(np.mean(np.nan_to_num(relative, posinf=0.0) ** 2))) if relative.size else 0.0
+    if not a.size:
+        return 0.0
+    errors = a - e - (a - e).mean(axis=1, keepdims=True)
+    count = min(LARGEST, e.shape[1])
+    largest = np.take_along_axis(errors, np.argpartition(e, -count, axis=1)[:, -count:], axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rows = [(part**2).mean(axis=1) / e.var(axis=1) for part in (errors, largest)]
+    return max(float(np.sqrt(np.nan_to_num(row, posinf=0.0).mean())) for row in rows)
 
 
 def compare_logits(actual: Array, expected: Array, near_tie: NearTie) -> dict[str, float]:
