@@ -78,6 +78,9 @@ class Lab(ABC):
     notes: list[str] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)
 
+    streams: ClassVar[bool] = False
+    """Whether references are computed first, layer by layer, and gone when a runtime is loaded."""
+
     golden_set: ClassVar[str]
     """Folder in the checkout's tests/golden with what the original implementation computed, for P1."""
 

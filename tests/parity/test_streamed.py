@@ -13,6 +13,7 @@ from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import OutputError
 from nexus_edge.models.phi3_v import KVCache
 from nexus_edge.parity.ladder import make_lab
+from nexus_edge.parity.precisions import EXACT, F32, in_words
 from nexus_edge.parity.runners.onnx import RUNNER
 from nexus_edge.parity.runners.onnx_pieces import pieces
 from nexus_edge.parity.spool import Spool
@@ -21,6 +22,7 @@ from nexus_edge.parity.vlm import scheme
 from nexus_edge.parity.vlm.cases import Case
 from nexus_edge.parity.vlm.lab import VlmLab
 from nexus_edge.parity.vlm.references import text_rows
+from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
 FLOAT_NOISE = 1e-5  # of sums in another order: some hundred numbers with 6e-8 each, through four layers
 NEW_TOKENS = 6
@@ -137,6 +139,30 @@ def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool, "_file", Full())
     with pytest.raises(OutputError, match=r"No space left on device.*TMPDIR"):
         spool.keep(np.zeros(3))
+
+
+@pytest.mark.parametrize("settings", [EXACT, F32], ids=in_words)
+def test_pieces_are_the_openvino_decoder(tiny_openvino: Bundle, lab: VlmLab, settings: OpenVinoSettings) -> None:
+    pytest.importorskip("openvino", reason="needs the extra `openvino`")
+    from nexus_edge.parity.runners.openvino import RUNNER as OPENVINO
+    from nexus_edge.parity.runners.openvino_pieces import decoder_pieces
+
+    files = {name: tiny_openvino.graph("openvino", name) for name in tiny_openvino.manifest.graphs["openvino"]}
+    (part,) = (
+        part
+        for part in OPENVINO.counterparts(files)
+        if part.graph == "decoder" and part.rounds == (settings is not EXACT)
+    )
+    whole = part.open("cut")
+    for step in [step for step in lab.steps("dequantized") if step.graph == "decoder"][:2]:
+        expected = whole.run({**step.expected, **step.inputs})
+        found: dict[str, Any] = {}
+        for piece in decoder_pieces(files["language_model"], settings, None):
+            inputs = {**found, **step.expected, **step.inputs}
+            found |= piece.stage.run({name: inputs[name] for name in piece.stage.inputs})
+        assert expected.keys() == found.keys()
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, rtol=0, atol=np.abs(value).max() * FLOAT_NOISE, err_msg=name)
 
 
 def scale(values: Any) -> float:

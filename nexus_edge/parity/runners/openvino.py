@@ -6,6 +6,7 @@ every graph is judged twice: in float32 throughout, where PyTorch's numbers must
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from nexus_edge._telemetry import without_telemetry
@@ -14,6 +15,7 @@ from nexus_edge.parity.formats import of_openvino
 from nexus_edge.parity.precisions import EXACT, in_words, shipped_here
 from nexus_edge.parity.runners import Counterpart, Layers, Stage
 from nexus_edge.parity.runners.openvino_graph import OpenVinoGraph, Specs, specs_of
+from nexus_edge.parity.runners.openvino_pieces import decoder_pieces
 from nexus_edge.parity.runners.openvino_stages import DecoderStage, EmbeddingStage, VisionStage
 from nexus_edge.runtimes.openvino_check import check_graph
 from nexus_edge.runtimes.openvino_session import reported_as_bundle_error
@@ -43,6 +45,7 @@ class OpenVinoRunner:
                 rounds=settings is not EXACT,
                 as_shipped=settings is not EXACT,
                 formats=of_openvino(settings),
+                pieces=partial(decoder_pieces, files["language_model"], settings) if graph == "decoder" else None,
             )
             for settings in (EXACT, shipped_here())
             for graph in graphs

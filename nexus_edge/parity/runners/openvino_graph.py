@@ -15,9 +15,10 @@ from nexus_edge.parity.metrics import Values
 from nexus_edge.parity.runners import ANY_SIZE, Layers
 from nexus_edge.parity.stages import in_order
 from nexus_edge.runtimes.openvino_session import compile_graph
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+from nexus_edge.runtimes.openvino_settings import CPU, OpenVinoSettings
 
 with without_telemetry():
+    import openvino as ov
     from openvino import opset13 as op
 
 Specs = Mapping[str, TensorSpec]
@@ -39,10 +40,19 @@ class OpenVinoGraph:
         except BundleError as error:
             raise ParityError(f"{path.name} does not load: {error}") from error
 
+    @classmethod
+    def of_model(cls, name: str, model: Any, settings: OpenVinoSettings) -> "OpenVinoGraph":
+        """A part of a graph that was read already (openvino.Model); raises RuntimeError if it does not compile."""
+        graph = cls.__new__(cls)
+        graph._name = name
+        graph._prepare(model, "hidden")
+        graph.compiled = ov.Core().compile_model(model, CPU, settings.properties(None))
+        return graph
+
     def _prepare(self, model: Any, layers: Layers) -> None:
         """Once compiled, an input or output may have the names of values that are the same as well."""
         if layers != "hidden":
-            _show_layers(model, cut=layers == "cut")
+            show_layers(model, cut=layers == "cut")
         self.inputs, self.outputs = specs_of(model.inputs), specs_of(model.outputs)
 
     def run(self, inputs: Values) -> Values:
@@ -50,7 +60,7 @@ class OpenVinoGraph:
 
     def infer(self, request: Any, inputs: Values) -> Values:
         """As `run`, in an openvino.InferRequest of `compiled` whose state may have been set."""
-        given = {name: name.removesuffix(_CUT) for name in self.inputs}
+        given = {name: source_of(name) for name in self.inputs}
         missing = [source for source in given.values() if source not in inputs]
         if missing:
             raise ParityError(f"{self._name} takes {', '.join(missing)}, which the original has not")
@@ -62,6 +72,11 @@ class OpenVinoGraph:
         return {name: values[name] for name in in_order(list(values))}
 
 
+def source_of(name: str) -> str:
+    """The value of the reference that an input takes: `<layer>.output`, where layers were cut from each other."""
+    return name.removesuffix(_CUT)
+
+
 def specs_of(ports: Any) -> Specs:
     """Inputs or outputs (openvino.Output) by name; a graph knows no names of sizes."""
     specs = {}
@@ -71,7 +86,7 @@ def specs_of(ports: Any) -> Specs:
     return specs
 
 
-def _show_layers(model: Any, cut: bool) -> None:
+def show_layers(model: Any, cut: bool) -> None:
     """Make each `<layer>.output` an output; if cut, what read it reads an input of that name + `_CUT`."""
     named = [(port, name) for node in model.get_ordered_ops() for port in node.outputs() for name in port.get_names()]
     for port, name in named:

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import openvino as ov
-
+from nexus_edge._telemetry import without_telemetry
 from nexus_edge.errors import BundleError, ParityError
 from nexus_edge.parity.runners import Piece, WeightOf
 from nexus_edge.parity.runners.openvino_graph import OpenVinoGraph, show_layers, source_of
@@ -19,6 +18,9 @@ from nexus_edge.parity.stages import layer_of
 from nexus_edge.runtimes.openvino_check import check_graph
 from nexus_edge.runtimes.openvino_session import reported_as_bundle_error
 from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+
+with without_telemetry():
+    import openvino as ov
 
 _LAST = 1 << 30  # after all layers
 

@@ -15,7 +15,7 @@ from nexus_edge.bundle import TensorSpec
 from nexus_edge.bundle.openvino_names import BEAMS
 from nexus_edge.errors import BundleError, ParityError
 from nexus_edge.parity.metrics import Array, Values
-from nexus_edge.parity.runners.openvino_graph import OpenVinoGraph
+from nexus_edge.parity.runners.openvino_graph import OpenVinoGraph, source_of
 from nexus_edge.parity.stages import in_order
 from nexus_edge.processing.hd_transform import CROP
 from nexus_edge.runtimes.hd_layout import lay_out
@@ -27,6 +27,7 @@ with without_telemetry():
 Specs = Mapping[str, TensorSpec]
 
 _PAST, _PRESENT = "past_key_values.", "present."
+POSITIONS = "position_ids"
 
 
 class VisionStage:
@@ -86,39 +87,50 @@ class DecoderStage:
     continues the second of the call before, so that a graph which forgets `beam_idx` is found.
     """
 
-    def __init__(self, graph: OpenVinoGraph) -> None:
+    def __init__(self, graph: OpenVinoGraph, presents: frozenset[str] | None = None) -> None:
+        """`presents`: caches that the graph makes, if it is a piece of the decoder's; it may look at others."""
         self._graph = graph
         variables = self._variables(graph.compiled.create_infer_request())
-        self.inputs: Specs = _by_name(
-            graph.inputs["inputs_embeds"],
-            graph.inputs["attention_mask"],
-            *(_cache_spec(name, variable) for name, variable in variables.items()),
-        )
-        self.outputs: Specs = _by_name(
-            graph.outputs["logits"],
-            *(_cache_spec(_present(name), variable) for name, variable in variables.items()),
-        )
+        self._presents = frozenset(map(_present, variables)) if presents is None else presents
+        taken = {source_of(name): spec for name, spec in graph.inputs.items() if name not in (BEAMS, POSITIONS)}
+        # A call's length is that of its mask, also for a piece that masks nothing.
+        mask = TensorSpec("attention_mask", "int64", ("batch", "total"))
+        self.inputs: Specs = {
+            **taken,
+            mask.name: mask,
+            **_by_name(*(_cache_spec(name, variable) for name, variable in variables.items())),
+        }
+        made = {_present(name): variable for name, variable in variables.items() if _present(name) in self._presents}
+        caches = _by_name(*(_cache_spec(name, variable) for name, variable in made.items()))
+        self.outputs: Specs = {**graph.outputs, **caches}
 
     def run(self, inputs: Values) -> Values:
         caches = {name: values for name, values in inputs.items() if name.startswith(_PAST)}
-        past = next(iter(caches.values())).shape[2]
+        past = next((values.shape[2] for values in caches.values()), 0)
         rows = 2 if past else 1
         request = self._graph.compiled.create_infer_request()
         variables = self._variables(request)
         for name in caches.keys() & variables.keys() if past else ():
             variables[name].state = ov.Tensor(np.concatenate([np.zeros_like(caches[name]), caches[name]]))
         feeds = {name: np.repeat(values, rows, axis=0) for name, values in inputs.items() if name not in caches}
-        tokens = inputs["inputs_embeds"].shape[1]
-        feeds["position_ids"] = feeds["attention_mask"].cumsum(axis=1)[:, -tokens:] - 1
+        feeds[POSITIONS] = feeds["attention_mask"].cumsum(axis=1)[:, past:] - 1
         feeds[BEAMS] = np.arange(rows, dtype=np.int32)[::-1]
         values = {name: value[:1] for name, value in self._graph.infer(request, feeds).items()}
-        values |= {_present(name): variable.state.data[:1].copy() for name, variable in variables.items()}
-        values["logits"] = values["logits"][:, -1:]
+        for name, variable in variables.items():
+            if _present(name) in self._presents:
+                values[_present(name)] = variable.state.data[:1].copy()
+        if "logits" in values:
+            values["logits"] = values["logits"][:, -1:]
         return {name: values[name] for name in in_order(list(values))}
 
     def _variables(self, request: Any) -> dict[str, Any]:
         """`past_key_values.{i}.key` and `.value` -> openvino.VariableState; a variable is called past, then present."""
         return {state.name.partition(_PRESENT)[0]: state for state in request.query_state()}
+
+
+def present_of(variable: str) -> str:
+    """`present.{i}.key` or `.value` of a variable's name, `past_key_values.{i}.keypresent.{i}.key`."""
+    return _PRESENT + variable.partition(_PRESENT)[2]
 
 
 def _present(past: str) -> str:

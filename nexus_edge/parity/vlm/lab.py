@@ -33,6 +33,7 @@ ACTIVATION_BYTES = 500_000
 class VlmLab(Lab):
     """See `Lab`; a family adds its prompts, its goldens, and its own way from pictures to crops."""
 
+    streams = True
     _own_answers: list[bool] | None = None
 
     @abstractmethod
