@@ -27,7 +27,7 @@ PARITY_MEMORY = 2_000_000_000
 """Bytes that models may fill while the ladder runs within an export, whose whole peak is to stay under 3 GB."""
 
 NOT_PROMISED = ("P2", "P5")
-"""Rungs that hold the whole model beside another one: at full size an export has no room for them."""
+"""P2 translates all graphs once more, and P5 loads the runtime as a whole: at full size an export leaves both out."""
 
 Progress = Callable[[str, float], None]
 """Called with the step's name and its share done, 0 to 1."""

@@ -79,7 +79,7 @@ def test_a_text_gives_many_different_tokens(tiny: FolderCheckpoint) -> None:
 
 
 def test_stored_weights_are_compared_with_what_was_rounded(tiny_bundle: Bundle) -> None:
-    assert run(tiny_bundle, rungs=["P4"], max_memory=1).verdict == "passed", "weights, and a text layer by layer"
+    assert run(tiny_bundle, rungs=["P4"]).verdict == "passed"
     files = {name: info for name, info in tiny_bundle.manifest.files.items() if name != FILE}
     forgotten = replace(tiny_bundle, manifest=replace(tiny_bundle.manifest, files=files))
     assert run(forgotten, rungs=["P4"], max_memory=1).verdict == "rejected"
