@@ -1,6 +1,6 @@
 """Faults in the reading of a configuration: reference, graphs and goldens are wrong together, and every rung that
 compares them with each other passes. What does not share the reading finds them: a table of derived values, worked out
-from the papers and the authors' code (tests/models/derived_values.toml).
+from the papers and the authors' code (tests/models/derived_values/).
 """
 
 from collections.abc import Callable

@@ -17,7 +17,8 @@ from nexus_edge.models.biomedclip_params import BiomedClipParams
 from nexus_edge.models.phi3_v_params import Phi3VisionParams, published_config
 
 Config = dict[str, Any]
-CASES = tomllib.loads((Path(__file__).parent / "derived_values.toml").read_text("utf-8"))["case"]
+TABLES = sorted((Path(__file__).parent / "derived_values").glob("*.toml"))
+CASES = [case for table in TABLES for case in tomllib.loads(table.read_text("utf-8"))["case"]]
 FILES = {"phi3": "phi3_vision", "phi35": "phi3_5_vision", "biomedclip": "biomedclip"}
 FLOAT32 = 1e-6  # relative: theta^x in float32, where the rounding of x (6e-8) counts ln(theta) = 9 to 13 times
 
