@@ -7,7 +7,7 @@ import torch
 from nexus_edge.checkpoints import Checkpoint, TensorInfo
 from nexus_edge.export.onnx.emit import attach_weights, save, tensor_names, translate
 from nexus_edge.export.weights import StoredTensor
-from nexus_edge.pipeline import make_plan
+from nexus_edge.plan import make_plan
 from nexus_edge.recipe import Recipe
 
 
