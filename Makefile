@@ -12,11 +12,12 @@ QUESTION := What is shown in this picture?
 TOWERS := out/biomedclip-int8-tiny
 SMEARS := nexus_edge/assets/tiny_biomedclip/heldout
 
-.PHONY: help demo test clean
+.PHONY: help demo test soak clean
 
 help:
 	@echo "make demo    export the embedded checkpoints, prove them, ask about a picture, classify blood cells"
 	@echo "make test    lint, types, tests"
+	@echo "make soak    damaged files, kills, full disks, long runs, many clients: half an hour, not in CI"
 	@echo "make clean   remove .venv, out and caches"
 
 # The embedded model is so small that a second thread costs more than it brings.
@@ -34,6 +35,10 @@ test: $(VENV)/.dev-installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n $(JOBS)
+
+soak: export OMP_NUM_THREADS := 1
+soak: $(VENV)/.dev-installed
+	$(BIN)/python benchmarks/soak.py
 
 clean:
 	rm -rf $(VENV) out dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

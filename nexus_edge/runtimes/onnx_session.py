@@ -29,6 +29,10 @@ NO_SATURATION = ("session.x64quantprecision", "1")
 """Pairs of int8 products are summed in 16 bits on x86 without VNNI, where they saturate: embeddings are off by a tenth.
 With this ONNX Runtime takes another kernel there, and changes nothing anywhere else."""
 
+SHARED_ZERO_POINT = "Attempt to replace the existing tensor"
+"""Of ONNX Runtime 1.32's message where that kernel cannot be taken: in graphs of earlier versions, all products share
+their zero points."""
+
 ONLY_FATAL = 4  # log severity: errors are raised as well, and warnings about unused initializers help nobody here
 
 
@@ -49,8 +53,15 @@ def open_session(path: Path, threads: int | None = None) -> Any:
     # of a decode step, which 0 makes 5 % slower, while the default of spinning on halves the speed beside other work.
     options.add_session_config_entry("session.intra_op.spin_duration_us", "20")
     options.add_session_config_entry(*NO_SATURATION)
-    with reported_as_bundle_error(path, "cannot be loaded"):
+    try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except ERRORS as error:
+        if SHARED_ZERO_POINT in str(error):
+            raise BundleError(
+                f"{path}: its int8 products would be wrong on this CPU, which has no VNNI; export the bundle again "
+                "with this version, or run it on another CPU"
+            ) from error
+        raise _as_bundle_error(path, "cannot be loaded", error) from error
 
 
 @contextmanager
@@ -59,8 +70,12 @@ def reported_as_bundle_error(path: Path, what: str = "fails when it runs") -> It
     try:
         yield
     except ERRORS as error:
-        message = " ".join(str(error).split()).rsplit("[ONNXRuntimeError] : ", 1)[-1]
-        raise BundleError(f"{path}: {what} ({message:.300}); export the bundle again") from error
+        raise _as_bundle_error(path, what, error) from error
+
+
+def _as_bundle_error(path: Path, what: str, error: Exception) -> BundleError:
+    message = " ".join(str(error).split()).rsplit("[ONNXRuntimeError] : ", 1)[-1]
+    return BundleError(f"{path}: {what} ({message:.300}); export the bundle again")
 
 
 def fixed_size(nodes: Sequence[Any], name: str, axis: int, path: Path) -> int:

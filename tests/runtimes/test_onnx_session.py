@@ -57,3 +57,11 @@ def test_an_error_while_running_names_the_graph(toy_bundle: Bundle) -> None:
     decoder = OnnxEngine(toy_bundle, EngineOptions()).decoder()
     with pytest.raises(BundleError, match=r"embed_tokens.onnx: fails when it runs .*; export the bundle again"):
         decoder.extend(np.array([10**6]), None, past=0, rope_length=1)  # no such token
+
+
+def test_a_graph_whose_products_would_saturate_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("graph.cc:4164 AddInitializedOrtValue Attempt to replace the existing tensor")
+
+    monkeypatch.setattr("onnxruntime.InferenceSession", refuse)  # what ONNX Runtime does where there is no VNNI
+    assert "would be wrong on this CPU, which has no VNNI" in error_of(folder / "decoder.onnx")
