@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 import onnxruntime
 import torch
+from onnx_sessions import session_of
 from torch import Tensor
 
 from nexus_edge.checkpoints import FolderCheckpoint
@@ -21,14 +22,6 @@ from nexus_edge.quant.linear import QuantLinear
 from nexus_edge.quant.schemes import load_scheme
 from nexus_edge.quant.tensor import QuantizedTensor
 from nexus_edge.recipe import Recipe
-
-
-def session_of(model: Path | bytes) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(
-        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
-    )
 
 
 def run_module(spec: GraphSpec, tensors: Sequence[Tensor]) -> list[Tensor]:

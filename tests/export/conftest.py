@@ -8,7 +8,8 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
-from exported_phi3 import Exported, session_of
+from exported_phi3 import Exported
+from onnx_sessions import session_of
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import FolderCheckpoint

@@ -7,6 +7,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
+from onnx_sessions import session_of
 from torch import Tensor, nn
 
 from nexus_edge.bundle import TensorSpec
@@ -47,10 +48,7 @@ class _Padded(nn.Module):
 
 
 def run(model: ir.Model, *inputs: Tensor) -> np.ndarray:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    file = ir.to_proto(model).SerializeToString()
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    session = session_of(ir.to_proto(model).SerializeToString())
     names = [value.name for value in session.get_inputs()]
     return session.run(None, dict(zip(names, (tensor.numpy() for tensor in inputs), strict=True)))[0]
 

@@ -10,8 +10,9 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from exported_phi3 import Exported, rms, session_of
+from exported_phi3 import Exported, rms
 from golden_phi3 import Case
+from onnx_sessions import session_of
 from torch import Tensor
 from torch.nn.functional import pad
 

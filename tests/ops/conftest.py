@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import numpy as np
-import onnxruntime
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx_sessions import session_of
 
 Arrays = dict[str, np.ndarray]
 
@@ -24,9 +24,6 @@ def run_onnx() -> Callable[[list[NodeProto], Arrays, Arrays], np.ndarray]:
         graph = helper.make_graph(nodes, "test", declared, [output], stored)
         opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        return session.run(None, inputs)[0]
+        return session_of(model.SerializeToString()).run(None, inputs)[0]
 
     return run
