@@ -82,7 +82,13 @@ def test_stored_weights_are_compared_with_what_was_rounded(tiny_bundle: Bundle) 
     assert run(tiny_bundle, rungs=["P4"]).verdict == "passed"
     files = {name: info for name, info in tiny_bundle.manifest.files.items() if name != FILE}
     forgotten = replace(tiny_bundle, manifest=replace(tiny_bundle.manifest, files=files))
-    assert run(forgotten, rungs=["P4"], max_memory=1).verdict == "rejected"
+    # Wrong weights are told where no layer fits into memory; right ones alone do not pass.
+    report = run(forgotten, rungs=["P4"], max_memory=1)
+    assert report.verdict == "rejected"
+    (rung,) = report.rungs
+    assert rung.first_failure is not None and rung.first_failure.stage == "decoder weights"
+    assert rung.notes[-1].startswith("only weights: one layer in float32")
+    assert run(tiny_bundle, rungs=["P4"], max_memory=1).verdict == "not run"
 
 
 def test_only_a_calibrated_bundle_has_exponents(
