@@ -85,7 +85,7 @@ def open_bank(folder: Path, name: str) -> None:
 
 def kinds(desk: Desk) -> list[Kind]:
     """Sound files of every kind, in folders below the desk's."""
-    tinies = {family: shutil.copytree(tiny_folder(family), desk.folder / family) for family in HUBS}
+    tinies = {family: shutil.copytree(tiny_folder(family), desk.folder / f"checkpoint-{family}") for family in HUBS}
     for tiny in tinies.values():
         shutil.rmtree(tiny / "heldout")
     bundles = {name: desk.bundle(name).root for name in ("phi3-vision", "biomedclip")}

@@ -78,8 +78,8 @@ def check(checkpoint: Checkpoint, recipe: Recipe, out: Path, *, force: bool = Fa
     ready = Ready(plan, targets, sizes, shutil.disk_usage(parent).free, peak)
     if ready.free < ready.total:
         raise OutputError(
-            f"{out}: the bundle takes about {ready.total / 1e9:.2f} GB, and the disk of {parent} has "
-            f"{ready.free / 1e9:.2f} GB free; free some space, or choose another --out"
+            f"{out}: cannot be written: the bundle takes about {ready.total / 1e6:,.0f} MB, and the disk of {parent} "
+            f"has {ready.free / 1e6:,.0f} MB free; free some space, or choose another --out"
         )
     return ready
 

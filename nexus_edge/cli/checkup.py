@@ -1,6 +1,5 @@
 """What `nexus-edge doctor` finds out."""
 
-import importlib
 import importlib.metadata
 import os
 import platform
@@ -10,6 +9,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from nexus_edge._telemetry import without_telemetry
 
 PACKAGE = "nexus-edge"
 # What decides how fast quantized graphs run; as /proc/cpuinfo names them on x86 and on Arm.
@@ -133,8 +134,8 @@ def _extra(name: str, packages: Sequence[str]) -> ExtraState:
 
 def _onnx() -> EngineState:
     try:
-        importlib.import_module("nexus_edge.runtimes.onnx_session")  # with the settings that the runtime has
-        import onnxruntime
+        with without_telemetry():
+            import onnxruntime
     except ImportError as error:
         return EngineState("onnx", False, f"cannot be imported: {error}")
     listed = ", ".join(onnxruntime.get_available_providers())
@@ -143,7 +144,8 @@ def _onnx() -> EngineState:
 
 def _openvino() -> EngineState:
     try:
-        import openvino
+        with without_telemetry():
+            import openvino
     except ImportError:
         return EngineState("openvino", False, f"not installed: pip install '{PACKAGE}[openvino]'")
     core = openvino.Core()

@@ -22,7 +22,12 @@ Files = Mapping[str, Path]  # graph name -> file
 
 
 def run(lab: Lab) -> list[Check]:
-    """Export the checkpoint in full precision to a temporary folder and compare every graph of every target."""
+    """Export the checkpoint in full precision to a temporary folder and compare every graph of every target.
+
+    Raises:
+        NotRunError: there is no checkpoint.
+    """
+    _ = lab.source  # before the sizes of its model are asked for
     with TemporaryDirectory(prefix="nexus-edge-") as folder:
 
         def judge(target: str) -> list[Check]:

@@ -117,6 +117,9 @@ def parse(document: Mapping[str, Any], origin: str) -> Tolerances:
     """
     if set(document) - {"gate", "near_tie"}:
         raise TolerancesError(f"{origin}: only [[gate]] and [[near_tie]] are known here")
+    for key, tables in document.items():
+        if not isinstance(tables, list):
+            raise TolerancesError(f"{origin}: {key} is {tables!r}; it must be tables, [[{key}]]")
     entries = []
     for i, raw in enumerate(document.get("gate", ())):
         where = f"{origin}, gate {i + 1}"

@@ -120,7 +120,7 @@ def test_weights_that_are_not_finite_are_found_while_they_stream(checkpoint: Pat
     broken = data[:begin] + nan + data[begin + 2 : end] + data[end:]
     (checkpoint / "model.safetensors").write_bytes(join_header(header, broken))
     result = run_command("export", "phi3-vision", "--checkpoint", checkpoint, "--out", out, "--no-parity")
-    result.assert_error(4, "model.layers.1.mlp.down_proj.weight")
+    result.assert_ended(4, "model.layers.1.mlp.down_proj.weight")  # on a slow machine after lines of progress
     assert list(out.parent.iterdir()) == []
 
 
@@ -234,7 +234,7 @@ def test_no_space_left(out: Path, run_command: Run, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(StreamingSafetensorsWriter, "write", full)
     result = run_command("export", "phi3-vision", "--checkpoint", "tiny", "--out", out)
-    result.assert_error(2, str(out), "No space left on device")
+    result.assert_ended(2, str(out), "No space left on device")
     assert list(out.parent.iterdir()) == []
 
 

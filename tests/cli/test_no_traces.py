@@ -68,7 +68,8 @@ class Desk:
         )
         assert result.returncode == 0, result.stderr
         assert [*self.home.rglob("*")] == []
-        assert [*self.temporary.rglob("*")] == []
+        # torch makes an empty folder there when it exports a graph.
+        assert [path for path in self.temporary.rglob("*") if path.is_file()] == []
         return log.read_text(errors="replace")
 
 

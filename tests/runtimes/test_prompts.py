@@ -103,9 +103,11 @@ def test_labels_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "labels.txt"
     path.write_text("red cell\n\n  white, large \r\n", encoding="utf-8")
     assert read_labels(path) == ("red cell", "white, large")
-    path.write_bytes(b"\xff\xfe")
-    for bad in (path, tmp_path / "absent"):
-        with pytest.raises(InputError, match="cannot be read as UTF-8"):
+    path.write_bytes("red cell\n".encode("utf-16"))
+    assert read_labels(path) == ("red cell",)
+    path.write_bytes(b"\xff\xff")
+    for bad, problem in ((path, "is no UTF-8 text at byte 0"), (tmp_path / "absent", "cannot be read")):
+        with pytest.raises(InputError, match=problem):
             read_labels(bad)
 
 

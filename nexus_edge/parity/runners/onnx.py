@@ -1,6 +1,6 @@
 """Graphs of the target onnx in ONNX Runtime."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.errors import ParityError
 from nexus_edge.parity.formats import of_onnx
 from nexus_edge.parity.metrics import Array, Values
-from nexus_edge.parity.runners import Counterpart, Layers, one_by_one
+from nexus_edge.parity.runners import Counterpart, Layers, Piece, WeightOf, one_by_one
 from nexus_edge.parity.runners.onnx_layers import with_layers_visible
 from nexus_edge.parity.stages import in_order
 from nexus_edge.runtimes.onnx_session import NO_SATURATION
@@ -94,10 +94,8 @@ class OnnxRunner:
         return OnnxStage(path, layers)
 
     def counterparts(self, files: Mapping[str, Path]) -> list[Counterpart]:
-        from nexus_edge.parity.runners.onnx_pieces import pieces
-
         parts = one_by_one(self, files, of_onnx())
-        return [replace(part, pieces=partial(pieces, files[part.name])) for part in parts]
+        return [replace(part, pieces=partial(_pieces, files[part.name])) for part in parts]
 
     def interface(self, path: Path, graph: str) -> tuple[Mapping[str, TensorSpec], Mapping[str, TensorSpec]]:
         import onnx
@@ -117,6 +115,13 @@ class OnnxRunner:
 
 
 RUNNER = OnnxRunner()
+
+
+def _pieces(path: Path, weight_of: WeightOf | None) -> Iterator[Piece]:
+    """See `onnx_pieces.pieces`, which needs the `onnx` package where the rest of a replay does not."""
+    from nexus_edge.parity.runners.onnx_pieces import pieces
+
+    return pieces(path, weight_of)
 
 
 def _specs(values: Iterable[Any]) -> dict[str, TensorSpec]:
