@@ -16,6 +16,7 @@ from nexus_edge.parity import ladder
 from nexus_edge.parity.families.phi3_v import QUESTION
 from nexus_edge.parity.goldens import write_goldens
 from nexus_edge.parity.ladder import make_lab
+from nexus_edge.parity.precisions import runtime_options
 from nexus_edge.parity.replay import replay
 from nexus_edge.parity.report import CARRIED, Report
 from nexus_edge.parity.runners import runner_of
@@ -95,13 +96,19 @@ def test_an_update_one_row_off_is_seen_when_it_is_used(
     coreml_vlm: Bundle, checkpoint: Checkpoint, copy_of: CopyOf
 ) -> None:
     bundle = mutations.edit_program(copy_of(coreml_vlm), CHUNKS[0], "decode", mutations.write_one_row_later)
-    report = climb(bundle, checkpoint, "P0", "P3", "P5")
+    lab = lab_of(bundle, checkpoint, "text")
+    report = ladder.climb(lab, ("P0", "P3", "P5"))
     assert failed(report)["P0"] == set()
     first = report.rungs[1].first_failure
     assert first is not None
     assert (first.stage, first.layer, first.tensor, first.case) == ("decoder", 0, "present.0.key", "text, next token")
     assert {layer for _, layer in failed(report)["P3"]} == {0, 1}, "the other chunk is as it was"
-    assert {stage for stage, _ in failed(report)["P5"]} == {"greedy tokens"}, "the prompt's own logits are right"
+    # P5's logits are those of every token that both choose, and so of some that the wrong row was read for.
+    assert {stage for stage, _ in failed(report)["P5"]} == {"logits", "greedy tokens"}
+    options = next(iter(runtime_options("coreml").values()))
+    (wrong,), (right,) = (one.answers("coreml", options) for one in (lab, lab_of(coreml_vlm, checkpoint, "text")))
+    same = [bool(np.array_equal(*rows)) for rows in zip(wrong.answer.logits, right.answer.logits, strict=False)]
+    assert same[0] and not all(same), "the prompt's own logits are right"
 
 
 def test_keys_written_to_the_neighbours_state(coreml_vlm: Bundle, checkpoint: Checkpoint, copy_of: CopyOf) -> None:
