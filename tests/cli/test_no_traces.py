@@ -81,8 +81,9 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def sockets(calls: str) -> list[str]:
-    """Calls that open a socket or use one."""
-    return re.findall(r"^\d+\s+(?:socket|connect|sendto)\(.*$", calls, re.MULTILINE)
+    """Calls that open a socket or use one, but for those within the machine: torch asks for the user's name."""
+    found = re.findall(r"^\d+\s+(?:socket|connect|sendto)\(.*$", calls, re.MULTILINE)
+    return [call for call in found if "AF_UNIX" not in call]
 
 
 def written(calls: str, *allowed: Path) -> list[str]:
