@@ -88,9 +88,11 @@ def sockets(calls: str) -> list[str]:
 
 def written(calls: str, *allowed: Path) -> list[str]:
     """Paths that were created or opened for writing, outside of `allowed`."""
-    opened = r'(?:open|openat)\([^"]*"([^"]+)", [^)]*O_(?:WRONLY|RDWR|CREAT)[^)]*\)\s+= \d'
-    made = r'(?:creat|mkdir|mkdirat)\([^"]*"([^"]+)"[^)]*\)\s+= \d'
-    moved = r'rename(?:at2?)?\([^"]*"[^"]+", [^"]*"([^"]+)"[^)]*\)\s+= 0'
+    # Of a call that another thread's line cuts in two, only the beginning has the path.
+    done = r"(?:[^)\n]*\)\s+= \d|[^)\n]*<unfinished)"
+    opened = rf'(?:open|openat)\([^"\n]*"([^"\n]+)", [^)\n]*O_(?:WRONLY|RDWR|CREAT){done}'
+    made = rf'(?:creat|mkdir|mkdirat)\([^"\n]*"([^"\n]+)"{done}'
+    moved = rf'rename(?:at2?)?\([^"\n]*"[^"\n]+", [^"\n]*"([^"\n]+)"{done}'
     found = {path for pattern in (opened, made, moved) for path in re.findall(pattern, calls)}
     places = (*map(str, allowed), *DEVICES)
     return sorted(path for path in found if path.startswith("/") and not path.startswith(places))
