@@ -3,7 +3,6 @@
 import copy
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from foreign.kinds import Edit, Names, Tensors, disturbed, drawn, edited, scaled, trained, with_outliers, write
+from foreign.kinds import Edit, Names, Tensors, drawn, edited, trained, write
+from foreign.listing import STEPS, listed
 from nexus_edge.checkpoints import tiny_folder
 from nexus_edge.models.base import ReferenceModel
 from nexus_edge.models.loading import from_checkpoint
@@ -27,26 +27,12 @@ SIZES: dict[str, dict[str, int]] = {
     "vocabulary of 1,500": {"layers": 2, "hidden": 64, "heads": 2, "ffn": 128, "vocab": 1500},
     "tower of 9 layers": {"layers": 2, "hidden": 64, "heads": 2, "ffn": 128, "tower": 9, "vision": 64},
 }
-STEPS, RATE, TOKENS = 6, 3e-4, 24
+RATE, TOKENS = 3e-4, 24
 
 
 def checkpoints() -> dict[str, Callable[[Path], None]]:
-    """Name -> what writes the folder; at least 20."""
-    found: dict[str, Callable[[Path], None]] = {}
-    for number, (name, size) in enumerate(SIZES.items()):
-        for std in (0.02, 0.08):
-            found[f"drawn, {name}, deviation {std}"] = partial(_drawn, size, std, seed=100 + number)
-    for seed in (1, 2):
-        found[f"drawn, embedded sizes, seed {seed}"] = partial(_drawn, {}, 0.05, seed=seed)
-    for amount, seed in ((0.02, 3), (0.1, 4), (0.3, 5)):
-        found[f"embedded, moved by {amount:.0%} of deviations"] = partial(_edited, disturbed(amount), seed)
-    found["embedded, outliers of 8 times"] = partial(_edited, with_outliers(8.0), 6)
-    found["embedded, outliers of 30 times"] = partial(_edited, with_outliers(30.0), 7)
-    found["embedded, matrices halved"] = partial(_edited, scaled(0.5), 8)
-    found["embedded, matrices doubled"] = partial(_edited, scaled(2.0), 9)
-    for seed in (10, 11, 12):
-        found[f"fine-tuned for {STEPS} steps, seed {seed}"] = partial(_tuned, seed=seed)
-    return found
+    """Name -> what writes the folder; see `listed`."""
+    return listed(SIZES, _drawn, _edited, _tuned)
 
 
 def _config(size: dict[str, int]) -> dict[str, Any]:
