@@ -1,6 +1,6 @@
 """What a year of users would meet, in half an hour: damaged files, kills, full disks, long runs, many clients.
 
-    make soak                                            # everything; Markdown rows for docs/soak.md
+    make soak                                            # everything, as a Markdown table
     python benchmarks/soak.py --only mutations --seed 7  # one part, other random choices
 
 Every part counts what went wrong and how often it tried; the exit code is 1 if anything did. Weights are the embedded
