@@ -49,8 +49,9 @@ def export_full_precision(lab: Lab, folder: Path, target: str) -> Files:
     if target in PIECEWISE:
         files: Files = import_module(PIECEWISE[target]).write_without_weights(lab.source, recipe, folder / target)
         return files
-    manifest = pipeline.export(lab.source, recipe, folder / recipe.name, parity=False)
-    return {name: folder / recipe.name / info.file for name, info in manifest.graphs[target].items()}
+    root = folder / target  # of its own: two targets may be written as a whole
+    manifest = pipeline.export(lab.source, recipe, root, parity=False)
+    return {name: root / info.file for name, info in manifest.graphs[target].items()}
 
 
 def compare(lab: Lab, target: str, files: Files) -> list[Check]:

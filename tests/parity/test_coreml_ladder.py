@@ -1,6 +1,8 @@
 """The ladder on saved Core ML packages: it passes what is sound, and finds what was broken afterwards, in its layer."""
 
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,13 +11,13 @@ from mutations import rehash
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint, open_checkpoint
-from nexus_edge.parity import ladder
+from nexus_edge.parity import ladder, p2_graph
 from nexus_edge.parity.goldens import write_goldens
 from nexus_edge.parity.ladder import make_lab
 from nexus_edge.parity.replay import replay
 from nexus_edge.parity.report import CARRIED, NotRunError, Report, Rung
 from nexus_edge.parity.runners import runner_of
-from nexus_edge.recipe import find_recipe
+from nexus_edge.recipe import Recipe, find_recipe
 
 Copy = Callable[[Bundle], Bundle]
 
@@ -62,6 +64,23 @@ def test_a_sound_bundle_passes_and_shows_its_drift(coreml: Bundle, dual_checkpoi
 
 def test_a_full_precision_package_is_the_reference(coreml: Bundle, dual_checkpoint: Checkpoint) -> None:
     assert climb(coreml, dual_checkpoint, "P2").verdict == "passed"
+
+
+def test_p2_gives_every_target_a_folder_of_its_own(
+    coreml: Bundle, dual_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenVINO and Core ML are both written as a whole, and an export replaces no folder that is there."""
+    roots = []
+
+    def export(source: Checkpoint, recipe: Recipe, root: Path, parity: bool) -> SimpleNamespace:
+        root.mkdir()
+        roots.append(root)
+        return SimpleNamespace(graphs={target: {} for target in recipe.targets})
+
+    monkeypatch.setattr("nexus_edge.pipeline.export", export)
+    for target in ("openvino", "coreml"):
+        p2_graph.export_full_precision(make_lab(coreml, dual_checkpoint), tmp_path, target)
+    assert len(roots) == 2
 
 
 def test_one_scale_is_seen_in_its_layer(coreml: Bundle, dual_checkpoint: Checkpoint, copy_of: Copy) -> None:
