@@ -4,6 +4,7 @@ import json
 import os
 import platform
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import import_module
@@ -133,8 +134,8 @@ def largest_part_bytes(bundle: Bundle) -> int:
     return max(sizes.values())
 
 
-def largest_graph_bytes(checkpoint: Checkpoint, model_type: str) -> int:
-    """Memory that the weights of the largest graph take in full precision, in bytes."""
+def graph_bytes(checkpoint: Checkpoint, model_type: str) -> Mapping[str, int]:
+    """Graph -> memory that its weights take in full precision, in bytes."""
     import torch
 
     from nexus_edge.models import build_model
@@ -144,7 +145,7 @@ def largest_graph_bytes(checkpoint: Checkpoint, model_type: str) -> int:
     sizes: Counter[str] = Counter()
     for name, parameter in model.named_parameters():
         sizes[graph_of(model_type, name)] += parameter.numel() * FLOAT_BYTES
-    return max(sizes.values())
+    return sizes
 
 
 def graph_of(model_type: str, parameter: str) -> str:

@@ -12,8 +12,9 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import OutputError
 from nexus_edge.models.phi3_v import KVCache
+from nexus_edge.parity import p2_graph
 from nexus_edge.parity.ladder import make_lab
-from nexus_edge.parity.precisions import EXACT, F32, in_words
+from nexus_edge.parity.precisions import EXACT, shipped_here
 from nexus_edge.parity.runners.onnx import RUNNER
 from nexus_edge.parity.runners.onnx_pieces import pieces
 from nexus_edge.parity.spool import Spool
@@ -22,7 +23,6 @@ from nexus_edge.parity.vlm import scheme
 from nexus_edge.parity.vlm.cases import Case
 from nexus_edge.parity.vlm.lab import VlmLab
 from nexus_edge.parity.vlm.references import text_rows
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
 FLOAT_NOISE = 1e-5  # of sums in another order: some hundred numbers with 6e-8 each, through four layers
 NEW_TOKENS = 6
@@ -141,18 +141,15 @@ def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         spool.keep(np.zeros(3))
 
 
-@pytest.mark.parametrize("settings", [EXACT, F32], ids=in_words)
-def test_pieces_are_the_openvino_decoder(tiny_openvino: Bundle, lab: VlmLab, settings: OpenVinoSettings) -> None:
+@pytest.mark.parametrize("rounds", [False, True], ids=["exact", "as shipped"])
+def test_pieces_are_the_openvino_decoder(tiny_openvino: Bundle, lab: VlmLab, rounds: bool) -> None:
     pytest.importorskip("openvino", reason="needs the extra `openvino`")
     from nexus_edge.parity.runners.openvino import RUNNER as OPENVINO
     from nexus_edge.parity.runners.openvino_pieces import decoder_pieces
 
     files = {name: tiny_openvino.graph("openvino", name) for name in tiny_openvino.manifest.graphs["openvino"]}
-    (part,) = (
-        part
-        for part in OPENVINO.counterparts(files)
-        if part.graph == "decoder" and part.rounds == (settings is not EXACT)
-    )
+    settings = shipped_here() if rounds else EXACT  # in bfloat16 or not, as this CPU has it
+    (part,) = (part for part in OPENVINO.counterparts(files) if part.graph == "decoder" and part.rounds == rounds)
     whole = part.open("cut")
     for step in [step for step in lab.steps("dequantized") if step.graph == "decoder"][:2]:
         expected = whole.run({**step.expected, **step.inputs})
@@ -163,6 +160,37 @@ def test_pieces_are_the_openvino_decoder(tiny_openvino: Bundle, lab: VlmLab, set
         assert expected.keys() == found.keys()
         for name, value in expected.items():
             np.testing.assert_allclose(found[name], value, rtol=0, atol=np.abs(value).max() * FLOAT_NOISE, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def decoder_file(lab: VlmLab, tmp_path_factory: pytest.TempPathFactory) -> p2_graph.Files:
+    """OpenVINO's decoder in full precision, as P2 exports it."""
+    pytest.importorskip("openvino", reason="needs the extra `openvino`")
+    folder = tmp_path_factory.mktemp("full-precision")
+    return {"language_model": p2_graph.export_full_precision(lab, folder, "openvino")["language_model"]}
+
+
+def test_an_openvino_decoder_without_weights_gets_those_of_the_checkpoint(
+    lab: VlmLab, decoder_file: p2_graph.Files
+) -> None:
+    weights = sum(parameter.nbytes for parameter in lab.full.get_submodule("model.layers.0").parameters())
+    assert decoder_file["language_model"].with_suffix(".bin").stat().st_size < weights / 10
+    checks = p2_graph.compare(lab, "openvino", decoder_file)
+    assert {check.status for check in checks} == {"passed"}
+    for stage in ("decoder", "decoder, carried"):
+        assert {check.layer for check in checks if check.stage == stage} == {*range(4), None}
+    assert max(check.measures["relative_l2"] for check in checks) < FLOAT_NOISE
+
+
+def test_a_wrong_weight_of_that_decoder_shows_in_its_layer(
+    lab: VlmLab, decoder_file: p2_graph.Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a layer is fed by the reference there, too, and its weights are no other layer's."""
+    right = p2_graph._reader(lab)
+    wrong = {"model.layers.2.mlp.down_proj.weight": "model.layers.1.mlp.down_proj.weight"}
+    monkeypatch.setattr(p2_graph, "_reader", lambda lab: lambda name: right(wrong.get(name, name)))
+    failed = [check for check in p2_graph.compare(lab, "openvino", decoder_file) if check.status == "failed"]
+    assert {(check.stage, check.layer) for check in failed if "carried" not in check.stage} == {("decoder", 2)}
 
 
 def scale(values: Any) -> float:

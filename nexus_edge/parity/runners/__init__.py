@@ -35,8 +35,12 @@ RUNNERS = {
 }
 """Target -> module with `RUNNER`."""
 
-PIECEWISE = {"onnx": "nexus_edge.parity.runners.onnx_graphs"}
-"""Target whose counterparts come in pieces -> module with `write_without_weights(checkpoint, recipe, folder)`."""
+PIECEWISE = {
+    "onnx": "nexus_edge.parity.runners.onnx_graphs",
+    "openvino": "nexus_edge.parity.runners.openvino_graphs",
+}
+"""Target with counterparts that come in pieces -> module with `comes_in_pieces(graph)`, which says of which graphs of
+the split, and `write_without_weights(checkpoint, recipe, folder)`."""
 
 
 class Stage(Protocol):

@@ -11,6 +11,11 @@ from nexus_edge.plan import make_plan
 from nexus_edge.recipe import Recipe
 
 
+def comes_in_pieces(graph: str) -> bool:
+    """Whether a graph of the split is loaded layer by layer: each is, see onnx_pieces.py."""
+    return True
+
+
 def write_without_weights(checkpoint: Checkpoint, recipe: Recipe, folder: Path) -> dict[str, Path]:
     """Graph -> its file, which says of every weight that it lies in a file that is not there.
 

@@ -5,15 +5,17 @@ then need of the graph is that piece.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nexus_edge._telemetry import without_telemetry
+from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.errors import BundleError, ParityError
 from nexus_edge.parity.runners import Piece, WeightOf
 from nexus_edge.parity.runners.openvino_graph import OpenVinoGraph, show_layers, source_of
-from nexus_edge.parity.runners.openvino_stages import DecoderStage, present_of
+from nexus_edge.parity.runners.openvino_stages import INPUTS, DecoderStage, present_of
 from nexus_edge.parity.stages import layer_of
 from nexus_edge.runtimes.openvino_check import check_graph
 from nexus_edge.runtimes.openvino_session import reported_as_bundle_error
@@ -21,6 +23,7 @@ from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
 with without_telemetry():
     import openvino as ov
+    from openvino import opset13 as op
 
 _LAST = 1 << 30  # after all layers
 
@@ -31,23 +34,24 @@ def decoder_pieces(path: Path, settings: OpenVinoSettings, weight_of: WeightOf |
     Args:
         path: of the .xml
         settings: how it computes
-        weight_of: must be None: weights are those of the graph's own file
+        weight_of: where the weights are that are inputs of the graph, if it has such
 
     Raises:
         ParityError: the graph does not load.
     """
-    assert weight_of is None, "an IR is read with its weights"
     try:
         check_graph(path)
         with reported_as_bundle_error(path, "cannot be loaded"):
             model = ov.Core().read_model(path)
             show_layers(model, cut=True)
         parts = _parts(model)
-        feeds = [_parameters(part) for part in parts]
-        for number, (part, fed) in enumerate(zip(parts, feeds, strict=True)):
+        inputs = [_parameters(part) for part in parts]
+        weights = [[node for node in nodes if _is_weight(node)] for nodes in inputs]
+        feeds = [[node for node in nodes if not _is_weight(node)] for nodes in inputs]
+        for number, part in enumerate(parts):
             presents = frozenset(present_of(name) for name in map(_variable, part.sinks))
-            piece = ov.Model(part.results, part.sinks, fed, f"{path.stem} {number}")
-            with reported_as_bundle_error(path, "cannot be loaded"):
+            with reported_as_bundle_error(path, "cannot be loaded"), _held(weights[number], weight_of):
+                piece = ov.Model(part.results, part.sinks, feeds[number], f"{path.stem} {number}")
                 stage = DecoderStage(OpenVinoGraph.of_model(path.name, piece, settings), presents)
             later = {source_of(node.get_friendly_name()) for after in feeds[number + 1 :] for node in after}
             yield Piece(stage, frozenset(later))
@@ -89,6 +93,30 @@ def _parameters(part: _Part) -> list[Any]:
             found[node.get_name()] = node
         waiting += [value.get_node() for value in node.input_values()]
     return list(found.values())
+
+
+def _is_weight(parameter: Any) -> bool:
+    """Whether an input is neither the decoder's own nor what another layer leaves."""
+    name: str = parameter.get_friendly_name()
+    return name not in INPUTS and layer_of_output(source_of(name)) is None
+
+
+@contextmanager
+def _held(weights: list[Any], weight_of: WeightOf | None) -> Iterator[None]:
+    """Inside, these inputs are constants; afterwards the graph holds no number of theirs."""
+    held = []
+    for parameter in weights:
+        assert weight_of is not None, f"{parameter.get_friendly_name()} has no numbers"
+        numbers = weight_of(parameter.get_friendly_name()).reshape(parameter.get_output_shape(0))
+        readers = list(parameter.output(0).get_target_inputs())
+        constant = op.constant(numbers, name=parameter.get_friendly_name())
+        for reader in readers:
+            reader.replace_source_output(constant.output(0))
+        held.append((parameter, readers))
+    yield
+    for parameter, readers in held:
+        for reader in readers:
+            reader.replace_source_output(parameter.output(0))
 
 
 def _variable(sink: Any) -> str:

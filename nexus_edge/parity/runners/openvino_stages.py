@@ -28,6 +28,8 @@ Specs = Mapping[str, TensorSpec]
 
 _PAST, _PRESENT = "past_key_values.", "present."
 POSITIONS = "position_ids"
+INPUTS = frozenset({"inputs_embeds", "attention_mask", POSITIONS, BEAMS})
+"""Of the decoder's graph."""
 
 
 class VisionStage:
