@@ -1,0 +1,142 @@
+"""Exports that are killed, and exports whose disk fills: what stands at their place is whole.
+
+Half of the moments are those of a clock, half are calls that touch the bundle's files, for the last steps of an export
+take milliseconds. A disk of a chosen size is a tmpfs in a mount namespace, which root has, and other users of most
+Linux systems.
+"""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from nexus_edge.bundle import Bundle
+from nexus_edge.errors import BundleError
+
+from .desk import Desk, Row, Step
+
+EXPORT = ("export", "biomedclip", "--int8", "--checkpoint", "tiny", "--no-parity", "--quiet")
+HOOKED = Path(__file__).with_name("hooked.py")
+KILLS, FULL, SMALL = 100, 20, 10
+STEPS = 4  # of the kills
+
+
+def command(out: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "nexus_edge", *EXPORT, "--out", str(out), *more]
+
+
+def hooked(what: str, at: int, folder: Path, *more: str) -> list[str]:
+    """An export to `folder`/bundle to which something happens; see hooked.py."""
+    return [sys.executable, str(HOOKED), what, str(at), str(folder), *EXPORT, "--out", str(folder / "bundle"), *more]
+
+
+def kills(desk: Desk) -> Iterator[Step]:
+    """SIGKILL during an export, half of the time over a bundle that is there."""
+    for part in range(STEPS):
+        yield Step(f"kills {part + 1} of {STEPS}", partial(kill_some, f"kills {part}"))
+
+
+def kill_some(name: str, desk: Desk) -> Row:
+    """A quarter of all kills."""
+    random, wrong, finished = desk.random(name), list[str](), 0
+    tries = desk.count(KILLS // STEPS)
+    with_folder = {present: desk.folder / name / ("present" if present else "fresh") for present in (False, True)}
+    calls, longest = {}, 0.0
+    for present, folder in with_folder.items():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for _ in range(1 + present):
+            started = time.perf_counter()
+            done = subprocess.run(
+                hooked("count", 0, folder, "--force"), check=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+            )
+            longest, calls[present] = time.perf_counter() - started, int(done.stderr.split()[-1])
+    shutil.rmtree(with_folder[False] / "bundle")
+    for number in range(tries):
+        present, by_clock = number % 2 == 1, number // 2 % 2 == 1
+        folder = with_folder[present]
+        out, more = folder / "bundle", ["--force"] if present else []
+        if by_clock:
+            after = random.uniform(0, longest)
+            code, when = kill_after(after, command(out, *more)), f"after {after:.2f} of {longest:.1f} s"
+        else:
+            at = random.randint(1, calls[present])
+            code = subprocess.run(hooked("kill", at, folder, *more), check=False, capture_output=True).returncode
+            when = f"before call {at} of {calls[present]}"
+        finished += code == 0
+        problem = _problem(out)
+        if problem or (present and not out.exists()):
+            wrong.append(f"killed {when}: {problem or 'the bundle that was there is gone'}")
+        if not present:
+            shutil.rmtree(out, ignore_errors=True)
+    for folder in with_folder.values():
+        subprocess.run(command(folder / "bundle", "--force"), check=True, capture_output=True)
+        left = [path.name for path in folder.iterdir() if path.name != "bundle"]
+        wrong += [f"left behind by a killed export after the next one: {left}"] if left else []
+    return Row("kill -9 during an export", tries, tuple(wrong), "nothing there, or all of it; nothing left by the next")
+
+
+def kill_after(seconds: float, arguments: list[str]) -> int:
+    """The exit code of a process that is killed, if it is not done before."""
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    return process.wait()
+
+
+def full_disks(desk: Desk) -> Iterator[Step]:
+    """Disks that fill in the middle of an export, and disks that are too small from its beginning."""
+    yield Step("disks that fill", fill_disks)
+    yield Step("disks too small", small_disks)
+
+
+def fill_disks(desk: Desk) -> Row:
+    """The disk is filled before a random call that touches the bundle's files."""
+    random, folder = desk.random("fill"), desk.folder / "counted"
+    folder.mkdir(exist_ok=True)
+    done = subprocess.run(hooked("count", 0, folder, "--force"), check=True, capture_output=True, text=True)
+    calls, disk = int(done.stderr.split()[-1]), desk.folder / "disk"
+    moments = [random.randint(1, calls) for _ in range(desk.count(FULL))]
+    wrong = [_refused(disk, 64 * 2**20, hooked("fill", at, disk), f"full from call {at} of {calls}") for at in moments]
+    return Row("export onto a disk that fills", len(moments), tuple(filter(None, wrong)), "exit 2, one line, no rest")
+
+
+def small_disks(desk: Desk) -> Row:
+    """Too small by a random share of the bundle."""
+    random, whole = desk.random("small"), desk.folder / "whole"
+    if not whole.exists():
+        subprocess.run(command(whole), check=True, capture_output=True)
+    size, disk = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file()), desk.folder / "disk"
+    rooms = [random.randrange(4096, size - size // 20) for _ in range(desk.count(SMALL))]
+    wrong = [_refused(disk, room, command(disk / "bundle"), f"{room:,} of {size:,} bytes") for room in rooms]
+    return Row("export onto a disk too small", len(rooms), tuple(filter(None, wrong)), "exit 2, one line, no rest")
+
+
+def _refused(disk: Path, size: int, export: list[str], when: str) -> str | None:
+    """What is wrong with how an export onto a disk of `size` bytes ends, which cannot take all of it."""
+    disk.mkdir(exist_ok=True)
+    script = 'mount -t tmpfs -o size="$1" none "$0" && cd / && shift && "$@"; code=$?; ls -A "$0" >&2; exit $code'
+    # A user who is not root is root of a namespace of his own.
+    result = subprocess.run(
+        ["unshare", "--mount", "--map-root-user", "sh", "-c", script, str(disk), str(size), *export],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    lines = [line for line in result.stderr.splitlines() if line != "filler"]
+    if result.returncode == 2 and len(lines) == 1 and lines[0].startswith("error: "):
+        return None
+    return f"{when}: exit {result.returncode}, {lines[-3:]}"
+
+
+def _problem(out: Path) -> str | None:
+    """Why what opens at `out` is not whole; None where nothing opens, or all of it."""
+    if not out.exists():
+        return None
+    try:
+        Bundle.open(out, check="sha256")
+    except BundleError as error:
+        return str(error)
+    return None

@@ -1,0 +1,106 @@
+"""Long runs: after many answers and embeddings, memory, objects, files and threads are what they were after some."""
+
+import gc
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from nexus_edge.runtimes import EngineOptions, load_dual_encoder, load_vlm
+
+from .desk import Desk, Row, Step
+
+ANSWERS, EMBEDDINGS = 1000, 10_000
+BATCH = 50
+GROWTH = 8e6
+"""Bytes that the later part may have above the earlier: an allocator keeps some. One image of this size an answer would
+be 22 MB, a decoder's cache 300."""
+OBJECTS = 0.02
+"""Python objects an answer that may be more at the end: a leak is one at least, and there are some that come once."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a process holds: bytes in memory, Python objects, open files, threads."""
+
+    bytes: int
+    objects: int
+    files: int
+    threads: int
+
+    @classmethod
+    def now(cls) -> "Held":
+        gc.collect()
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return cls(
+            pages * os.sysconf("SC_PAGE_SIZE"),
+            len(gc.get_objects()),
+            len(list(Path("/proc/self/fd").iterdir())),
+            threading.active_count(),
+        )
+
+
+def steps(desk: Desk) -> Iterator[Step]:
+    """Answers and embeddings in both engines."""
+    for engine in ("onnx", "openvino"):
+        yield Step(f"memory of answers in {engine}", partial(answers, engine))
+        yield Step(f"memory of embeddings in {engine}", partial(embeddings, engine))
+
+
+def answers(engine: str, desk: Desk) -> Row:
+    """Questions about eight images and about none; whole answers, answers that are left, and new conversations."""
+    images = np.random.default_rng(desk.seed).integers(0, 256, (8, 96, 128, 3), np.uint8)
+    with load_vlm(desk.bundle("phi3-vision"), EngineOptions(engine=engine, threads=1)) as model:
+
+        def answer(number: int) -> None:
+            shown = [images[number % 8]] if number % 3 else []
+            if number % 10 == 9:
+                chat = model.chat()
+                for _ in chat.send(f"What is shown in picture {number}?", shown):
+                    break
+                return
+            for _ in model.generate(f"What is shown in picture {number}?", shown, max_new_tokens=4):
+                pass
+
+        return measure(f"answers in {engine}", desk.count(ANSWERS), answer, 1)
+
+
+def embeddings(engine: str, desk: Desk) -> Row:
+    """Images and texts, in batches whose sizes differ."""
+    images = np.random.default_rng(desk.seed).integers(0, 256, (8, 96, 128, 3), np.uint8)
+    with load_dual_encoder(desk.bundle("biomedclip"), EngineOptions(engine=engine, threads=1)) as towers:
+
+        def embed(number: int) -> None:
+            shown = 4 + number % 4
+            towers.embed_images(list(images[:shown]))
+            towers.embed_texts([f"cell {number} of {place}" for place in range(BATCH - shown)])
+
+        return measure(f"embeddings in {engine}", desk.count(EMBEDDINGS), embed, BATCH)
+
+
+def measure(what: str, count: int, work: Callable[[int], None], at_once: int) -> Row:
+    """Do `count` pieces of work, `at_once` in each call; the first quarter fills caches and arenas."""
+    calls = max(8, count // at_once)
+    looks = []
+    for number in range(calls):
+        work(number)
+        if number in (calls // 4, calls - 1) or number % max(1, calls // 100) == 0:
+            looks.append(Held.now())
+    first, last = looks[len(looks) // 4], looks[-1]
+    half = 5 * len(looks) // 8
+    sizes = [held.bytes for held in looks]
+    grown = float(np.median(sizes[half:]) - np.median(sizes[len(looks) // 4 : half]))
+    wrong = []
+    if grown > GROWTH:
+        wrong.append(f"{grown / 1e6:+.1f} MB")
+    if last.objects - first.objects > max(50, OBJECTS * calls):
+        wrong.append(f"{last.objects - first.objects:+,} objects after {calls:,} calls")
+    if last.files > first.files or last.threads > first.threads:
+        wrong.append(f"files {first.files} to {last.files}, threads {first.threads} to {last.threads}")
+    objects = last.objects - first.objects
+    measured = f"{np.median(sizes[half:]) / 1e6:.0f} MB, {grown / 1e6:+.1f} MB and {objects:+} objects in its course"
+    return Row(f"memory over {what}", calls * at_once, tuple(wrong), measured)
