@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
+from nexus_edge._exchange import exchange
 from nexus_edge.bundle.hashing import hash_files
 from nexus_edge.bundle.manifest import FileInfo, Manifest
 from nexus_edge.bundle.reader import MANIFEST
@@ -105,9 +106,16 @@ class BundleWriter:
         return sealed
 
     def _rename(self) -> None:
-        """The old bundle steps aside, the new one takes its place; if that fails, the old one returns."""
+        """The new bundle takes the place of the old one, in one step where the system can exchange two folders.
+
+        Elsewhere the old one steps aside; if the rest fails, it returns, and if the process is killed in between, the
+        next writer puts it back.
+        """
         if not self.out.exists():
             self.root.rename(self.out)
+            return
+        if exchange(self.root, self.out):
+            shutil.rmtree(self.root, ignore_errors=True)
             return
         old = self.out.parent / f".{self.out.name}.old-{self._owner}-"
         try:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from nexus_edge._exchange import CALLS
 from nexus_edge.bundle import Bundle, BundleWriter, Manifest
 from nexus_edge.bundle import writer as writer_module
 from nexus_edge.errors import OutputError
@@ -75,11 +76,35 @@ def test_if_the_last_rename_fails_the_old_bundle_returns(
             raise KeyboardInterrupt
         return rename(self, target)
 
+    monkeypatch.setattr(writer_module, "exchange", lambda *_paths: False)
     monkeypatch.setattr(Path, "rename", fail_for_the_new_one)
     with pytest.raises(KeyboardInterrupt):
         export(bundle, b"newer", force=True)
     assert (bundle / "onnx" / "weights.safetensors").read_bytes() == b"weights"
     assert leftovers(bundle) == []
+
+
+def test_where_folders_cannot_be_exchanged_the_old_bundle_steps_aside(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, export: Callable[..., None]
+) -> None:
+    monkeypatch.setattr(writer_module, "exchange", lambda *_paths: False)
+    export(bundle, b"newer", force=True)
+    assert (bundle / "onnx" / "weights.safetensors").read_bytes() == b"newer"
+    assert leftovers(bundle) == []
+
+
+@pytest.mark.skipif(sys.platform not in CALLS, reason="this system cannot exchange two folders")
+def test_a_bundle_is_replaced_without_ever_being_away(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, export: Callable[..., None]
+) -> None:
+    inode = bundle.stat().st_ino
+    seen: list[bool] = []
+    monkeypatch.setattr(Path, "rename", lambda *_paths: pytest.fail("two renames leave a moment without a bundle"))
+    monkeypatch.setattr(writer_module.shutil, "rmtree", lambda *_args, **_options: seen.append(bundle.is_dir()))
+    export(bundle, b"newer", force=True)
+    assert seen == [True]
+    assert bundle.stat().st_ino != inode
+    assert (bundle / "onnx" / "weights.safetensors").read_bytes() == b"newer"
 
 
 def test_an_export_that_lost_the_race_does_not_overwrite(
