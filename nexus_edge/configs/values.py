@@ -4,15 +4,27 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
+MOST = 2**26
+"""Of anything that is counted: 256 times the vocabularies and contexts of today's largest models."""
+MOST_LAYERS = 1024
+"""Each becomes objects and nodes of a graph before weights are looked for; large models have some 130."""
 
-def count(values: Mapping[str, Any], key: str, default: int | None = None) -> int:
-    """A whole number above 0; absent or null means the default, where there is one."""
+
+def count(values: Mapping[str, Any], key: str, default: int | None = None, most: int = MOST) -> int:
+    """A whole number from 1 to `most`; absent or null means the default, where there is one."""
     value = values[key] if default is None else values.get(key)
     if value is None and default is not None:
         return default
     if type(value) is not int or value < 1:
         raise ValueError(f"{key} is {value!r:.40}, expected a whole number above 0")
+    if value > most:
+        raise ValueError(f"{key} is {value!r:.40}, more than any model has ({most:,})")
     return value
+
+
+def layer_count(values: Mapping[str, Any], key: str, default: int | None = None) -> int:
+    """A count of layers, at most `MOST_LAYERS`."""
+    return count(values, key, default, MOST_LAYERS)
 
 
 def table(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from nexus_edge.configs.biomedclip import OPEN_CLIP
 from nexus_edge.configs.keys import check_keys_of
-from nexus_edge.configs.values import check_multiple, count, number, side, table
+from nexus_edge.configs.values import check_multiple, count, layer_count, number, side, table
 from nexus_edge.errors import CheckpointError
 from nexus_edge.layers.bert import BertParams
 from nexus_edge.layers.vit import VitParams
@@ -81,7 +81,7 @@ def _explicit(numbers: Mapping[str, Any], image_size: int) -> VitParams:
     return VitParams(
         hidden_size=width,
         intermediate_size=int(width * number(numbers, "mlp_ratio", _MLP_RATIO)),
-        num_hidden_layers=count(numbers, "depth"),
+        num_hidden_layers=layer_count(numbers, "depth"),
         num_attention_heads=count(numbers, "num_heads"),
         image_size=image_size,
         patch_size=count(numbers, "patch_size"),
@@ -102,7 +102,7 @@ def _bert_params(bert: Mapping[str, Any]) -> BertParams:
         vocab_size=count(bert, "vocab_size", default.vocab_size),
         hidden_size=count(bert, "hidden_size", default.hidden_size),
         intermediate_size=count(bert, "intermediate_size", default.intermediate_size),
-        num_hidden_layers=count(bert, "num_hidden_layers", default.num_hidden_layers),
+        num_hidden_layers=layer_count(bert, "num_hidden_layers", default.num_hidden_layers),
         num_attention_heads=count(bert, "num_attention_heads", default.num_attention_heads),
         max_position_embeddings=count(bert, "max_position_embeddings", default.max_position_embeddings),
         type_vocab_size=count(bert, "type_vocab_size", default.type_vocab_size),

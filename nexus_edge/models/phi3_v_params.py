@@ -1,6 +1,7 @@
 """Every number of a Phi-3-Vision model, read from the checkpoint's `config.json`."""
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -9,7 +10,7 @@ from typing import Any
 from nexus_edge.configs.keys import check_keys_of
 from nexus_edge.configs.phi3_v import CONFIG, CONTEXT
 from nexus_edge.configs.rope import LongRopeParams, read_rope
-from nexus_edge.configs.values import check_multiple, choice, count, flag, integer, number, table
+from nexus_edge.configs.values import check_multiple, choice, count, flag, integer, layer_count, number, table
 from nexus_edge.errors import CheckpointError
 from nexus_edge.layers.activations import ACTIVATIONS
 from nexus_edge.layers.clip_vision import ClipVisionParams
@@ -79,10 +80,10 @@ class Phi3VisionParams:
         if head_dim % 2:
             raise ValueError(f"hidden_size / num_attention_heads is {head_dim}; RoPE rotates pairs, it must be even")
         context = count(config, "max_position_embeddings", CONTEXT)
-        window = count(config, "sliding_window", context)
+        window = count(config, "sliding_window", context, most=sys.maxsize)  # often just "very long"
         return cls(
             vocab_size=count(config, "vocab_size"),
-            num_hidden_layers=count(config, "num_hidden_layers"),
+            num_hidden_layers=layer_count(config, "num_hidden_layers"),
             max_position_embeddings=context,
             decoder=DecoderParams(
                 hidden_size=hidden,
@@ -127,7 +128,7 @@ def _vision_params(config: Mapping[str, Any]) -> ClipVisionParams:
     processor = table(config, "img_processor")
     vision = table(processor, "vision_config") or table(config, "_golden_clip_vision_config")
     default = ClipVisionParams()
-    layers = count(vision, "num_hidden_layers", default.num_hidden_layers)
+    layers = layer_count(vision, "num_hidden_layers", default.num_hidden_layers)
     params = ClipVisionParams(
         hidden_size=count(vision, "hidden_size", default.hidden_size),
         intermediate_size=count(vision, "intermediate_size", default.intermediate_size),

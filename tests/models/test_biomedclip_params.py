@@ -130,6 +130,7 @@ NUMBERS = {"patch_size": 16, "embed_dim": 64, "depth": 2, "num_heads": 4}
         (_vision(timm_proj_bias=True), "timm_proj_bias is True; known is False"),
         (_vision(image_size=384), "image_size 384 is not that of vit_base_patch16_224"),
         (_vision(image_size=100, timm_kwargs=NUMBERS), "image_size 100 is not a multiple of the patch size 16"),
+        (_vision(timm_kwargs=NUMBERS | {"depth": 10**9}), "depth is 1000000000, more than any model has (1,024)"),
         (_vision(timm_kwargs=NUMBERS | {"num_heads": 5}), "vision width 64 is not a multiple of the number of heads 5"),
         (_vision(timm_kwargs=NUMBERS | {"mlp_ratio": "4"}), "mlp_ratio is '4', expected a number above 0"),
         (

@@ -70,6 +70,8 @@ def test_the_names_of_longrope(config: Config) -> None:
         (lambda config: config.pop("hidden_size"), "missing key 'hidden_size'"),
         (lambda config: config.update(num_hidden_layers="num_hidden_layers is 'many'"), "num_hidden_layers is 'many'"),
         (lambda config: config.update(num_attention_heads=7), "3072 is not a multiple of num_attention_heads 7"),
+        (lambda config: config.update(num_hidden_layers=10**9), r"num_hidden_layers is 1000000000, more than any"),
+        (lambda config: config.update(vocab_size=10**12), r"vocab_size is 1000000000000, more than any model has"),
         (lambda config: config.update(num_attention_heads=0), "num_attention_heads is 0, expected a whole number"),
         (lambda config: config.update(model_type="phi3"), "model_type is 'phi3', expected 'phi3_v'"),
         (lambda config: config["rope_scaling"].update(type="linear"), "'linear', known are su, longrope, yarn"),
