@@ -3,10 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from nexus_edge.checkpoints import PUBLISHED, Checkpoint, SyntheticCheckpoint, open_checkpoint, tiny_folder
+from nexus_edge.checkpoints import PUBLISHED, Checkpoint, SyntheticCheckpoint, named_path, open_checkpoint, tiny_folder
 from nexus_edge.checkpoints.hub import HUB_ID, open_cached
 from nexus_edge.errors import CheckpointError
 from nexus_edge.preflight import check
@@ -77,8 +76,8 @@ def preview(request: ExportRequest, *, force: bool = False) -> Preview:
 
 def _open(request: ExportRequest) -> tuple[Checkpoint, Origin]:
     """The checkpoint; one of the hub that is not here is represented by synthetic weights of its published numbers."""
-    spec = request.checkpoint or request.default_checkpoint
-    is_here = spec in ("tiny", "synthetic") or Path(spec).expanduser().exists() or not HUB_ID.fullmatch(spec)
+    spec = request.default_checkpoint if request.checkpoint is None else request.checkpoint
+    is_here = spec in ("tiny", "synthetic") or named_path(spec) is not None or not HUB_ID.fullmatch(spec)
     if is_here:
         checkpoint = open_checkpoint(request.checkpoint, request.default_checkpoint, request.ignored_keys)
         return checkpoint, _origin(checkpoint, _place(checkpoint))

@@ -139,4 +139,7 @@ def export(
 
 def _label(checkpoint: str) -> str:
     """What names a checkpoint in a folder's name: the last part of its path or hub id, without the revision."""
-    return Path(checkpoint.partition("@")[0]).expanduser().resolve().name or "checkpoint"
+    try:
+        return Path(checkpoint.partition("@")[0]).expanduser().resolve().name or "checkpoint"
+    except (OSError, ValueError, RuntimeError):  # it is no path, which `open_checkpoint` says
+        return "checkpoint"

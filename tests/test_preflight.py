@@ -11,7 +11,9 @@ import pytest
 from nexus_edge.checkpoints import open_checkpoint, tiny_folder
 from nexus_edge.errors import CheckpointError, MissingExtraError, NexusEdgeError, OutputError
 from nexus_edge.preflight import check
+from nexus_edge.preview import preview
 from nexus_edge.recipe import find_recipe
+from nexus_edge.request import ExportRequest
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 1823456\n"
 RECIPES = {"phi3_v": ("phi3-vision", "int4"), "biomedclip": ("biomedclip", "int8")}
@@ -122,6 +124,14 @@ def test_the_disk_is_asked_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     recipe = find_recipe("phi3-vision", "int4")
     with pytest.raises(OutputError, match=r"takes about 2 MB, and the disk of .* has 1 MB free"):
         check(open_checkpoint("tiny", recipe.checkpoint), recipe, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["", "x" * 5000, "~nobody/x", "org/" + "x" * 300])
+def test_a_dry_run_refuses_a_name_of_nothing(name: str, tmp_path: Path) -> None:
+    request = ExportRequest.resolve("phi3-vision", checkpoint=name, out=tmp_path / "bundle")
+    with pytest.raises(CheckpointError, match=r"name is empty|not a hub id"):
+        preview(request)
+    assert ExportRequest.resolve("phi3-vision", checkpoint=name).out.parent.name == "out"
 
 
 def test_the_output_folder_comes_before_all_else(tmp_path: Path) -> None:

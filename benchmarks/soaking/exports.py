@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from nexus_edge.bundle import Bundle
@@ -42,50 +43,66 @@ def kills(desk: Desk) -> Iterator[Step]:
 
 def kill_some(name: str, desk: Desk) -> Row:
     """A quarter of all kills."""
-    random, wrong, finished = desk.random(name), list[str](), 0
-    tries = desk.count(KILLS // STEPS)
-    with_folder = {present: desk.folder / name / ("present" if present else "fresh") for present in (False, True)}
-    calls, longest = {}, 0.0
-    for present, folder in with_folder.items():
+    random, wrong = desk.random(name), list[str]()
+    measured = measure(desk.folder / "measured")
+    fresh, present = (desk.folder / name / what for what in ("fresh", "present"))
+    for folder in (fresh, present):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        for _ in range(1 + present):
-            started = time.perf_counter()
-            done = subprocess.run(
-                hooked("count", 0, folder, "--force"), check=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-            )
-            longest, calls[present] = time.perf_counter() - started, int(done.stderr.split()[-1])
-    shutil.rmtree(with_folder[False] / "bundle")
-    for number in range(tries):
-        present, by_clock = number % 2 == 1, number // 2 % 2 == 1
-        folder = with_folder[present]
-        out, more = folder / "bundle", ["--force"] if present else []
+    shutil.copytree(desk.folder / "measured" / "bundle", present / "bundle")
+    for number in range(desk.count(KILLS // STEPS)):
+        over, by_clock = number % 2 == 1, number // 2 % 2 == 1
+        folder, more = (present, ["--force"]) if over else (fresh, [])
+        out = folder / "bundle"
         if by_clock:
-            after = random.uniform(0, longest)
-            code, when = kill_after(after, command(out, *more)), f"after {after:.2f} of {longest:.1f} s"
+            after = random.uniform(0, measured.seconds)
+            kill_after(after, command(out, *more))
+            when = f"after {after:.2f} of {measured.seconds:.1f} s"
         else:
-            at = random.randint(1, calls[present])
-            code = subprocess.run(hooked("kill", at, folder, *more), check=False, capture_output=True).returncode
-            when = f"before call {at} of {calls[present]}"
-        finished += code == 0
+            at = random.randint(1, measured.calls[over])
+            subprocess.run(hooked("kill", at, folder, *more), check=False, capture_output=True)
+            when = f"before call {at} of {measured.calls[over]}"
         problem = _problem(out)
-        if problem or (present and not out.exists()):
+        if problem or (over and not out.exists()):
             wrong.append(f"killed {when}: {problem or 'the bundle that was there is gone'}")
-        if not present:
+        if not over:
             shutil.rmtree(out, ignore_errors=True)
-    for folder in with_folder.values():
+    for folder in (fresh, present):
         subprocess.run(command(folder / "bundle", "--force"), check=True, capture_output=True)
         left = [path.name for path in folder.iterdir() if path.name != "bundle"]
         wrong += [f"left behind by a killed export after the next one: {left}"] if left else []
+    tries = desk.count(KILLS // STEPS)
     return Row("kill -9 during an export", tries, tuple(wrong), "nothing there, or all of it; nothing left by the next")
 
 
-def kill_after(seconds: float, arguments: list[str]) -> int:
-    """The exit code of a process that is killed, if it is not done before."""
+@dataclass(frozen=True)
+class Measured:
+    """An export that nothing happens to: seconds, and calls that touch its files, without and with a bundle there."""
+
+    seconds: float
+    calls: tuple[int, int]
+
+
+@cache
+def measure(folder: Path) -> Measured:
+    """Export twice to `folder`/bundle, which stays there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    calls = []
+    for _ in range(2):
+        started = time.perf_counter()
+        done = subprocess.run(hooked("count", 0, folder, "--force"), check=True, capture_output=True, text=True)
+        seconds = time.perf_counter() - started
+        calls.append(int(done.stderr.split()[-1]))
+    return Measured(seconds, (calls[0], calls[1]))
+
+
+def kill_after(seconds: float, arguments: list[str]) -> None:
+    """Start a process, and kill it if it is not done before."""
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(seconds)
     process.send_signal(signal.SIGKILL)
-    return process.wait()
+    process.wait()
 
 
 def full_disks(desk: Desk) -> Iterator[Step]:
@@ -96,10 +113,8 @@ def full_disks(desk: Desk) -> Iterator[Step]:
 
 def fill_disks(desk: Desk) -> Row:
     """The disk is filled before a random call that touches the bundle's files."""
-    random, folder = desk.random("fill"), desk.folder / "counted"
-    folder.mkdir(exist_ok=True)
-    done = subprocess.run(hooked("count", 0, folder, "--force"), check=True, capture_output=True, text=True)
-    calls, disk = int(done.stderr.split()[-1]), desk.folder / "disk"
+    random, disk = desk.random("fill"), desk.folder / "disk"
+    calls = measure(desk.folder / "measured").calls[0]
     moments = [random.randint(1, calls) for _ in range(desk.count(FULL))]
     wrong = [_refused(disk, 64 * 2**20, hooked("fill", at, disk), f"full from call {at} of {calls}") for at in moments]
     return Row("export onto a disk that fills", len(moments), tuple(filter(None, wrong)), "exit 2, one line, no rest")
@@ -107,9 +122,8 @@ def fill_disks(desk: Desk) -> Row:
 
 def small_disks(desk: Desk) -> Row:
     """Too small by a random share of the bundle."""
-    random, whole = desk.random("small"), desk.folder / "whole"
-    if not whole.exists():
-        subprocess.run(command(whole), check=True, capture_output=True)
+    measure(desk.folder / "measured")
+    random, whole = desk.random("small"), desk.folder / "measured" / "bundle"
     size, disk = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file()), desk.folder / "disk"
     rooms = [random.randrange(4096, size - size // 20) for _ in range(desk.count(SMALL))]
     wrong = [_refused(disk, room, command(disk / "bundle"), f"{room:,} of {size:,} bytes") for room in rooms]

@@ -30,6 +30,7 @@ __all__ = [
     "check_finite",
     "check_keys",
     "load_tensors",
+    "named_path",
     "open_checkpoint",
     "require_model_type",
     "tiny_folder",
@@ -86,11 +87,26 @@ def open_checkpoint(spec: str | None, default_hub_id: str, ignored: Sequence[str
         return SyntheticCheckpoint(model.numbers, embedded)
     if spec is None:
         return open_hub(default_hub_id, ignored)
-    folder = Path(spec).expanduser()
-    if folder.is_dir():
+    folder = named_path(spec)
+    if folder is not None and folder.is_dir():
         return FolderCheckpoint(folder, ignored=ignored)
-    if folder.is_file():
+    if folder is not None:
         raise CheckpointError(f"{folder}: is a file; give the folder that holds it together with config.json")
     if HUB_ID.fullmatch(spec):
         return open_hub(spec, ignored)
-    raise CheckpointError(f"{spec}: no such folder, and not a hub id (owner/name)")
+    raise CheckpointError(f"{spec!r:.300}: no such folder, and not a hub id (owner/name)")
+
+
+def named_path(spec: str) -> Path | None:
+    """What stands at the path that `--checkpoint` names, None if nothing does, or if it is no path.
+
+    Raises:
+        CheckpointError: the name is empty, as of a shell's variable that is not set
+    """
+    if not spec:
+        raise CheckpointError("the checkpoint's name is empty; give a folder, a hub id, tiny or synthetic")
+    try:
+        path = Path(spec).expanduser()
+        return path if path.exists() else None
+    except (OSError, ValueError, RuntimeError):  # too long; a null in it; ~name of nobody
+        return None

@@ -29,6 +29,8 @@ def open_cached(spec: str, ignored: Sequence[str] = ()) -> FolderCheckpoint | No
         found = snapshot_download(name, revision=revision or None, allow_patterns=PATTERNS, local_files_only=True)
     except errors.LocalEntryNotFoundError:
         return None
+    except errors.HFValidationError as error:
+        raise _no_id(name) from error
     return FolderCheckpoint(Path(found), name=name, revision=Path(found).name, ignored=ignored)
 
 
@@ -55,6 +57,8 @@ def open_hub(spec: str, ignored: Sequence[str] = ()) -> FolderCheckpoint:
         if open_clip.needs_pickle(snapshot):
             # Of the same commit; it is read as data too, see `torch_file`.
             snapshot_download(name, revision=snapshot.name, allow_patterns=[open_clip.PICKLED])
+    except errors.HFValidationError as error:
+        raise _no_id(name) from error
     except errors.GatedRepoError as error:
         raise CheckpointError(f"{name}: accept its licence on huggingface.co and log in (hf auth login)") from error
     except errors.RepositoryNotFoundError as error:
@@ -67,3 +71,9 @@ def open_hub(spec: str, ignored: Sequence[str] = ()) -> FolderCheckpoint:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{name}: download failed ({reason}); {ELSEWHERE}") from error
     return FolderCheckpoint(snapshot, name=name, revision=snapshot.name, ignored=ignored)
+
+
+def _no_id(name: str) -> CheckpointError:
+    return CheckpointError(
+        f"{name!r:.300}: no such folder, and not a hub id (owner/name of 96 letters, digits and -_. at most)"
+    )

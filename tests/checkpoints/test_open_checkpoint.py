@@ -7,6 +7,7 @@ import pytest
 
 import nexus_edge.checkpoints as checkpoints
 from nexus_edge.checkpoints import FolderCheckpoint, open_checkpoint
+from nexus_edge.checkpoints.hub import open_cached
 from nexus_edge.errors import CheckpointError
 
 DEFAULT = "microsoft/Phi-3-vision-128k-instruct"
@@ -45,11 +46,30 @@ def test_a_folder_wins_over_a_hub_id_of_the_same_name(
     assert asked == []
 
 
-@pytest.mark.parametrize("spec", ["./absent", "/absent/folder", "a/b/c", "absent", "../x", ""])
+@pytest.mark.parametrize(
+    "spec", ["./absent", "/absent/folder", "a/b/c", "absent", "../x", "x" * 5000, "a\0b", "~nobody/x"]
+)
 def test_what_is_neither_folder_nor_hub_id_is_refused(spec: str, asked: list[str]) -> None:
     with pytest.raises(CheckpointError, match=r"no such folder|cannot be read"):
         open_checkpoint(spec, DEFAULT)
     assert asked == []
+
+
+def test_an_empty_name_is_not_the_folder_one_stands_in(
+    folder: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    with pytest.raises(CheckpointError, match="the checkpoint's name is empty"):
+        open_checkpoint("", DEFAULT)
+    assert asked == []
+
+
+@pytest.mark.parametrize("spec", ["org/" + "x" * 300, "org/a--b", "org/a..b", "org/a."])
+def test_what_the_hub_would_not_take_for_an_id_is_refused(spec: str) -> None:
+    with pytest.raises(CheckpointError, match="not a hub id"):
+        open_checkpoint(spec, DEFAULT)
+    with pytest.raises(CheckpointError, match="not a hub id"):
+        open_cached(spec)
 
 
 def test_a_file_is_not_a_checkpoint(folder: Path) -> None:
