@@ -16,6 +16,8 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 MARK = "\ufeff"
+LONGEST = 2**28
+"""Bytes of a file of text. Tokenizers have 20 MB; a device such as /dev/zero has no end, and would fill the memory."""
 
 
 def decode(data: bytes) -> str:
@@ -36,8 +38,17 @@ def decode(data: bytes) -> str:
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """The text of a file; raises OSError, and ValueError as `decode`."""
-    return decode(Path(path).read_bytes())
+    """The text of a file; raises OSError, and ValueError as `decode` and `read_bytes`."""
+    return decode(read_bytes(path))
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """A file of text as it is, which may be a pipe; raises OSError, and ValueError if it is longer than any text."""
+    with Path(path).open("rb") as file:
+        data = file.read(LONGEST + 1)
+    if len(data) > LONGEST:
+        raise ValueError(f"has more than {LONGEST:,} bytes, which no file of text here has")
+    return data
 
 
 def without_mark(data: bytes) -> bytes:

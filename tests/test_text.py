@@ -76,6 +76,17 @@ def test_the_wrong_encoding_is_one_sentence(tmp_path: Path) -> None:
         read_labels(tmp_path / "none.txt")
 
 
+def test_a_file_without_an_end_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nexus_edge._text.LONGEST", 5)
+    (tmp_path / "five.txt").write_text("five\n")
+    assert read_labels(tmp_path / "five.txt") == ("five",)
+    for endless in (tmp_path / "six.txt", Path("/dev/zero")):
+        if endless.parent == tmp_path:
+            endless.write_text("sixth\n")
+        with pytest.raises(InputError, match=rf"{endless}: has more than 5 bytes, which no file of text"):
+            read_labels(endless)
+
+
 def test_a_tokenizer_with_a_mark(checkpoint_tokenizer: Path) -> None:
     from nexus_edge.processing.tokenizer import read_tokenizer
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -42,36 +43,37 @@ def kills(desk: Desk) -> Iterator[Step]:
 
 
 def kill_some(name: str, desk: Desk) -> Row:
-    """A quarter of all kills."""
-    random, wrong = desk.random(name), list[str]()
-    measured = measure(desk.folder / "measured")
-    fresh, present = (desk.folder / name / what for what in ("fresh", "present"))
-    for folder in (fresh, present):
+    """A quarter of all kills, on two folders at a time: one that stays empty, and one with a bundle."""
+    measured, tries = measure(desk.folder / "measured"), desk.count(KILLS // STEPS)
+
+    def kill_over(over: bool) -> list[str]:
+        random, wrong = desk.random(f"{name} {over}"), list[str]()
+        folder, more = desk.folder / name / ("present" if over else "fresh"), ["--force"] if over else []
+        out = folder / "bundle"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    shutil.copytree(desk.folder / "measured" / "bundle", present / "bundle")
-    for number in range(desk.count(KILLS // STEPS)):
-        over, by_clock = number % 2 == 1, number // 2 % 2 == 1
-        folder, more = (present, ["--force"]) if over else (fresh, [])
-        out = folder / "bundle"
-        if by_clock:
-            after = random.uniform(0, measured.seconds)
-            kill_after(after, command(out, *more))
-            when = f"after {after:.2f} of {measured.seconds:.1f} s"
-        else:
-            at = random.randint(1, measured.calls[over])
-            subprocess.run(hooked("kill", at, folder, *more), check=False, capture_output=True)
-            when = f"before call {at} of {measured.calls[over]}"
-        problem = _problem(out)
-        if problem or (over and not out.exists()):
-            wrong.append(f"killed {when}: {problem or 'the bundle that was there is gone'}")
-        if not over:
-            shutil.rmtree(out, ignore_errors=True)
-    for folder in (fresh, present):
-        subprocess.run(command(folder / "bundle", "--force"), check=True, capture_output=True)
-        left = [path.name for path in folder.iterdir() if path.name != "bundle"]
-        wrong += [f"left behind by a killed export after the next one: {left}"] if left else []
-    tries = desk.count(KILLS // STEPS)
+        if over:
+            shutil.copytree(desk.folder / "measured" / "bundle", out)
+        for number in range(over, tries, 2):
+            if number // 2 % 2:
+                after = random.uniform(0, measured.seconds)
+                kill_after(after, command(out, *more))
+                when = f"after {after:.2f} of {measured.seconds:.1f} s"
+            else:
+                at = random.randint(1, measured.calls[over])
+                subprocess.run(hooked("kill", at, folder, *more), check=False, capture_output=True)
+                when = f"before call {at} of {measured.calls[over]}"
+            problem = _problem(out)
+            if problem or (over and not out.exists()):
+                wrong.append(f"killed {when}: {problem or 'the bundle that was there is gone'}")
+            if not over:
+                shutil.rmtree(out, ignore_errors=True)
+        subprocess.run(command(out, "--force"), check=True, capture_output=True)
+        left = [path.name for path in folder.iterdir() if path != out]
+        return [*wrong, f"left behind by a killed export after the next one: {left}"] if left else wrong
+
+    with ThreadPoolExecutor(2) as pool:
+        wrong = [problem for found in pool.map(kill_over, (False, True)) for problem in found]
     return Row("kill -9 during an export", tries, tuple(wrong), "nothing there, or all of it; nothing left by the next")
 
 
@@ -113,21 +115,32 @@ def full_disks(desk: Desk) -> Iterator[Step]:
 
 def fill_disks(desk: Desk) -> Row:
     """The disk is filled before a random call that touches the bundle's files."""
-    random, disk = desk.random("fill"), desk.folder / "disk"
-    calls = measure(desk.folder / "measured").calls[0]
-    moments = [random.randint(1, calls) for _ in range(desk.count(FULL))]
-    wrong = [_refused(disk, 64 * 2**20, hooked("fill", at, disk), f"full from call {at} of {calls}") for at in moments]
-    return Row("export onto a disk that fills", len(moments), tuple(filter(None, wrong)), "exit 2, one line, no rest")
+    random, calls = desk.random("fill"), measure(desk.folder / "measured").calls[0]
+
+    def full(at: int) -> str | None:
+        disk = desk.folder / f"fills at {at}"
+        return _refused(disk, 64 * 2**20, hooked("fill", at, disk), f"full from call {at} of {calls}")
+
+    moments = random.sample(range(1, calls + 1), desk.count(FULL))
+    with ThreadPoolExecutor(2) as pool:
+        wrong = tuple(filter(None, pool.map(full, moments)))
+    return Row("export onto a disk that fills", len(moments), wrong, "exit 2, one line, nothing left")
 
 
 def small_disks(desk: Desk) -> Row:
     """Too small by a random share of the bundle."""
     measure(desk.folder / "measured")
     random, whole = desk.random("small"), desk.folder / "measured" / "bundle"
-    size, disk = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file()), desk.folder / "disk"
+    size = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
+
+    def small(room: int) -> str | None:
+        disk = desk.folder / f"has {room}"
+        return _refused(disk, room, command(disk / "bundle"), f"{room:,} of {size:,} bytes")
+
     rooms = [random.randrange(4096, size - size // 20) for _ in range(desk.count(SMALL))]
-    wrong = [_refused(disk, room, command(disk / "bundle"), f"{room:,} of {size:,} bytes") for room in rooms]
-    return Row("export onto a disk too small", len(rooms), tuple(filter(None, wrong)), "exit 2, one line, no rest")
+    with ThreadPoolExecutor(2) as pool:
+        wrong = tuple(filter(None, pool.map(small, rooms)))
+    return Row("export onto a disk too small", len(rooms), wrong, "exit 2, one line, nothing left")
 
 
 def _refused(disk: Path, size: int, export: list[str], when: str) -> str | None:

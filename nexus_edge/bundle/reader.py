@@ -1,5 +1,6 @@
 """An exported bundle on disk: validated when it is opened, and never a way out of its own folder."""
 
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -124,6 +125,8 @@ class Bundle:
 
 def _why(root: Path, error: OSError) -> str:
     """Why the manifest of a folder cannot be read, in words."""
+    if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        return str(error.strerror)
     if root.is_dir():
         return f"it has no {MANIFEST}" if isinstance(error, FileNotFoundError) else f"{MANIFEST}: {error.strerror}"
     return "it is a file" if root.is_file() else "there is no such folder"

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
-from nexus_edge._text import without_mark
 from nexus_edge.checkpoints import open_clip
 from nexus_edge.checkpoints.base import Array, TensorFile, TensorInfo, WeightsKind
 from nexus_edge.checkpoints.ignored import pruned, require_ignorable, rules_of, without_ignored
-from nexus_edge.checkpoints.json_file import read_json
+from nexus_edge.checkpoints.json_file import read_json, read_processor_file
 from nexus_edge.checkpoints.pointers import refuse_pointers
 from nexus_edge.checkpoints.safetensors import SafetensorsFile
 from nexus_edge.configs.transformers import QUANTIZED
@@ -101,7 +100,7 @@ def processor_files(folder: Path) -> dict[str, bytes]:
     for name in REQUIRED_FILES:
         if name not in found:
             raise CheckpointError(f"{folder}: has no {name}; copy it from the model that was fine-tuned")
-    return {name: without_mark(path.read_bytes()) for name, path in found.items()}
+    return {name: read_processor_file(path) for name, path in found.items()}
 
 
 def _refuse_unusable(folder: Path) -> None:

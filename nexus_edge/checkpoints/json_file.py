@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nexus_edge._text import read_text
+from nexus_edge._text import read_bytes, read_text, without_mark
 from nexus_edge.configs.keys import once
 from nexus_edge.errors import CheckpointError
 
@@ -24,3 +24,13 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: is a JSON {type(value).__name__}, expected an object")
     return value
+
+
+def read_processor_file(path: Path) -> bytes:
+    """A text file of a processor without its byte order mark; raises CheckpointError."""
+    try:
+        return without_mark(read_bytes(path))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error

@@ -10,9 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from nexus_edge._text import without_mark
 from nexus_edge.checkpoints.base import TensorFile
-from nexus_edge.checkpoints.json_file import read_json
+from nexus_edge.checkpoints.json_file import read_json, read_processor_file
 from nexus_edge.checkpoints.pointers import refuse_pointers
 from nexus_edge.checkpoints.safetensors import SafetensorsFile
 from nexus_edge.errors import CheckpointError, MissingExtraError
@@ -124,5 +123,5 @@ def processor_files(folder: Path) -> dict[str, bytes]:
         raise CheckpointError(f"{folder}: has neither tokenizer.json nor vocab.txt; copy one from {name!r:.80}")
     names = (tokenizer, "tokenizer_config.json", "special_tokens_map.json")
     refuse_pointers(place, names)
-    found = {name: without_mark((place / name).read_bytes()) for name in names if (place / name).is_file()}
+    found = {name: read_processor_file(place / name) for name in names if (place / name).is_file()}
     return {"config.json": json.dumps(config, indent=2).encode(), **found}

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import sys
 from typing import Annotated, NoReturn
 
@@ -16,8 +17,10 @@ from nexus_edge.errors import InputError, NexusEdgeError
 
 NAME = "nexus-edge"
 INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
-# What a disk or its permissions say; any other OSError is a mistake of ours and keeps its traceback.
+# What a disk, its permissions or names say; any other OSError is a mistake of ours and keeps its traceback.
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM}
+NAME_ERRORS = {errno.ENAMETOOLONG, errno.ELOOP}
+LONGEST_NAME = 300  # characters of a path in a message
 
 
 def build_app() -> typer.Typer:
@@ -84,9 +87,11 @@ def main() -> None:
             detail = f" ({error})" if str(error) else ""
             _stop("MemoryError", f"not enough memory{detail}", InputError.exit_code, out)
         except OSError as error:
-            if error.errno not in DISK_ERRORS:
+            if error.errno not in DISK_ERRORS | NAME_ERRORS:
                 raise
-            _stop("OutputError", f"{error.filename or 'output'}: {error.strerror}", InputError.exit_code, out)
+            name = "output" if error.filename is None else os.fsdecode(error.filename)[:LONGEST_NAME]
+            kind = "OutputError" if error.errno in DISK_ERRORS else "InputError"
+            _stop(kind, f"{name}: {error.strerror}", InputError.exit_code, out)
         except (KeyboardInterrupt, typer.Abort):
             code = INTERRUPTED
         if code == INTERRUPTED:

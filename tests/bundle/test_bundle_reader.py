@@ -46,6 +46,13 @@ def test_what_is_no_bundle_is_refused(make: Callable[[Path], object], tmp_path: 
         Bundle.open(tmp_path / "it")
 
 
+@pytest.mark.parametrize(("name", "why"), [("x" * 5000, "File name too long"), ("loop", "Too many levels of symbolic")])
+def test_what_is_no_folders_name_is_refused(name: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(BundleError, match=f"is no bundle .*{why}"):
+        Bundle.open(tmp_path / name)
+
+
 def test_unknown_target_and_graph_are_named(bundle: Path) -> None:
     opened = Bundle.open(bundle)
     with pytest.raises(BundleError, match="was not exported for 'openvino', only for onnx"):

@@ -131,6 +131,8 @@ def test_wrong_usage_is_one_line_and_exit_code_2(arguments: tuple[str, ...], mes
         (MemoryError("Unable to allocate 8 GiB"), 2, "error: not enough memory (Unable to allocate 8 GiB)\n"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 2, "error: output: No space left on device\n"),
         (PermissionError(errno.EACCES, "Permission denied", "a.html"), 2, "error: a.html: Permission denied\n"),
+        (OSError(errno.ENAMETOOLONG, "too long", "x" * 5000), 2, f"error: {'x' * 300}: too long\n"),
+        (OSError(errno.ELOOP, "Too many levels", b"loop"), 2, "error: loop: Too many levels\n"),
     ],
 )
 def test_a_deliberate_error_is_one_line_and_its_exit_code(
