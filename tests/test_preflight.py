@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nexus_edge.checkpoints import open_checkpoint, tiny_folder
-from nexus_edge.errors import CheckpointError, MissingExtraError, NexusEdgeError, OutputError
+from nexus_edge.errors import CheckpointError, MissingExtraError, OutputError
 from nexus_edge.preflight import check
 from nexus_edge.preview import preview
 from nexus_edge.recipe import find_recipe
@@ -156,17 +156,6 @@ def test_a_target_without_its_package_is_named(tmp_path: Path, monkeypatch: pyte
     recipe = find_recipe("phi3-vision", "int4").with_targets(["openvino"])
     with pytest.raises(MissingExtraError, match=r"nexus-edge\[openvino\]"):
         check(open_checkpoint("tiny", recipe.checkpoint), recipe, tmp_path / "out")
-
-
-def test_runtimes_that_lay_images_out_in_one_order_refuse_the_other(tmp_path: Path) -> None:
-    folder = copy_of("phi3_v", tmp_path / "checkpoint")
-    edit("config.json", "embd_layer", hd_transform_order="glb_sub")(folder)
-    recipe = find_recipe("phi3-vision", "int4")
-    checkpoint = open_checkpoint(str(folder), recipe.checkpoint)
-    check(checkpoint, recipe, tmp_path / "out")
-    for target in ("openvino", "coreml"):
-        with pytest.raises(NexusEdgeError, match=f"target {target}: hd_transform_order is 'glb_sub'"):
-            check(checkpoint, recipe.with_targets([target]), tmp_path / "out")
 
 
 def test_a_key_is_left_out_at_the_users_word(tmp_path: Path) -> None:

@@ -1,16 +1,15 @@
 """What the writer of a format offers to the pipeline."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from nexus_edge._extras import needs_extra
 from nexus_edge.bundle import GraphInfo, Manifest
-from nexus_edge.errors import RecipeError
 from nexus_edge.export.weights import StoredTensor, WeightsFile
 from nexus_edge.graphs import GraphSpec
 from nexus_edge.models.base import ReferenceModel
@@ -61,15 +60,6 @@ class Target(Protocol):
 
     def write(self, root: Path, ingredients: Ingredients) -> dict[str, GraphInfo]:
         """Write the graphs and what other runtimes read beside them; the weights files are there already."""
-
-
-def require_able(target: str, recipe: Recipe, specs: Sequence[GraphSpec], unable: Callable[[nn.Module], str]) -> None:
-    """Raise RecipeError where a format's runtimes would get the model of these graphs wrong; `unable` says why."""
-    root = specs[0].module.root
-    assert isinstance(root, nn.Module)
-    reason = unable(root)
-    if reason:
-        raise RecipeError(f"{recipe.name}: target {target}: {reason}; leave that target out (--target onnx)")
 
 
 def make_target(name: str, recipe: Recipe, specs: Sequence[GraphSpec]) -> Target:

@@ -15,7 +15,15 @@ from nexus_edge.bundle.paths import check_relative
 from nexus_edge.errors import BundleError
 from nexus_edge.processing.hd_transform import CROP
 from nexus_edge.runtimes.coreml_decoder import CoremlChunks
-from nexus_edge.runtimes.coreml_parts import EMBEDS, FEATURES, IDS, PIXELS, SEPARATORS, CoremlParts, package_of
+from nexus_edge.runtimes.coreml_parts import (
+    EMBEDS,
+    FEATURES,
+    IDS,
+    PIXELS,
+    SEPARATORS_GLOBAL_FIRST,
+    CoremlParts,
+    package_of,
+)
 from nexus_edge.runtimes.coreml_session import UNITS, CoremlFunction, open_function
 from nexus_edge.runtimes.engine import EngineOptions, Floats, Ids, closed
 from nexus_edge.runtimes.hd_layout import SIDE, Separators, lay_out_joined
@@ -58,7 +66,8 @@ class CoremlEngine:
             views, separators = self._encode(pixel_values[0, : 1 + rows * columns])
             if not self._keep_vision:
                 self._vision.clear()
-        return lay_out_joined(views, (rows, columns), Separators(*separators))
+        first = self._parts.separators == SEPARATORS_GLOBAL_FIRST
+        return lay_out_joined(views, (rows, columns), Separators(*separators), global_first=first)
 
     def decoder(self) -> "CoremlDecoder":
         """See `Engine.decoder`."""
@@ -81,7 +90,7 @@ class CoremlEngine:
             padded = np.pad(part, ((0, count - len(part)), (0, 0), (0, 0), (0, 0)))
             results = self._vision[count].run({PIXELS: padded})
             found.append(results[FEATURES].reshape(count, SIDE, SIDE, -1)[: len(part)])
-            separators = results[SEPARATORS]
+            separators = results[self._parts.separators]
         return np.concatenate(found), separators
 
     def _open(self, function: MilFunction) -> CoremlFunction:

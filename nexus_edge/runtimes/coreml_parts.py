@@ -21,6 +21,10 @@ FEATURES, SEPARATORS, EMBEDS, GROWN, LOGITS = (
     "output_hidden_states",
     "logits",
 )
+SEPARATORS_GLOBAL_FIRST = "separators_global_first"
+"""What `SEPARATORS` are called where an image begins with its global view, so that an app refuses
+what it would lay out the other way."""
+
 MODEL = ("Data", "com.apple.CoreML", "model.mlmodel")
 """Where the program is within a package."""
 
@@ -73,6 +77,12 @@ class CoremlParts:
     def context(self) -> int:
         """Tokens that the caches hold."""
         return self.cache_shape[2]
+
+    @property
+    def separators(self) -> str:
+        """The vision encoder's output with the separators, `SEPARATORS` or `SEPARATORS_GLOBAL_FIRST`."""
+        outputs = next(iter(self.vision.values())).outputs
+        return SEPARATORS_GLOBAL_FIRST if SEPARATORS_GLOBAL_FIRST in outputs else SEPARATORS
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -30,13 +30,18 @@ def lay_out(features: Floats, grid: tuple[int, int], separators: Separators) -> 
     return lay_out_joined(blocks.reshape(-1, SIDE, SIDE, 4 * features.shape[-1]), grid, separators)
 
 
-def lay_out_joined(views: Floats, grid: tuple[int, int], separators: Separators) -> Floats:
-    """The same for patches that are joined: [1 + rows * columns, 12, 12, width] -> [tokens, width]."""
+def lay_out_joined(
+    views: Floats, grid: tuple[int, int], separators: Separators, *, global_first: bool = False
+) -> Floats:
+    """The same for patches that are joined: [1 + rows * columns, 12, 12, width] -> [tokens, width].
+
+    `global_first`: the result begins with the global view and not with the crops.
+    """
     rows, columns = grid
     width = views.shape[-1]
     crops = views[1:].reshape(rows, columns, SIDE, SIDE, width).swapaxes(1, 2).reshape(rows * SIDE, -1, width)
     parts = [_with_ends(crops, separators.row), separators.view[None], _with_ends(views[0], separators.row)]
-    return np.concatenate(parts)
+    return np.concatenate(parts[::-1] if global_first else parts)
 
 
 def _with_ends(rows: Floats, end: Floats) -> Floats:

@@ -184,17 +184,20 @@ def test_recorded_resizes(vectors: SwiftVectors) -> None:
         assert answer["sha256"] == hashlib.sha256(base64.b64decode(case["new_rgb"])).hexdigest()
 
 
-def test_the_layout_of_crops(vectors: SwiftVectors) -> None:
+@pytest.mark.parametrize("global_first", [False, True])
+def test_the_layout_of_crops(vectors: SwiftVectors, global_first: bool) -> None:
     rows, columns, width = 2, 3, 2
     features = np.arange((1 + rows * columns) * 144 * width).reshape(-1, 12, 12, width)
     separators = [60000, 60001, 60002, 60003]
     expected = lay_out_joined(
         features.astype(np.float32), (rows, columns),
         Separators(np.array(separators[:2], np.float32), np.array(separators[2:], np.float32)),
+        global_first=global_first,
     )  # fmt: skip
     answer = vectors.ask(
-        "layout", features=features.ravel().tolist(), separators=separators, width=width, rows=rows, columns=columns
-    )
+        "layout", features=features.ravel().tolist(), separators=separators, width=width, rows=rows, columns=columns,
+        global_first=int(global_first),
+    )  # fmt: skip
     assert answer["ids"] == expected.astype(int).ravel().tolist()
 
 

@@ -72,14 +72,12 @@ class Family:
             written with and its `processor/` folder
         ios: the oldest that the programs themselves need, whatever the weights
         reason: why, the end of "it needs iOS 18 for ..."
-        unable: from the model to why an app would get it wrong; empty where it would not
     """
 
     packages: Callable[[GraphSpec, int | None], Sequence[Package]]
     facts: Callable[[Ingredients, Path], Mapping[str, Any]]
     ios: int = 17
     reason: str = ""
-    unable: Callable[[nn.Module], str] = lambda model: ""
 
 
 def root_of(spec: GraphSpec, kind: type[Model]) -> Model:

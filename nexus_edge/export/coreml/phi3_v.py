@@ -14,7 +14,7 @@ from nexus_edge.bundle import TensorSpec
 from nexus_edge.export.coreml.family import Family, Function, Package, root_of
 from nexus_edge.export.coreml.phi3_v_facts import CROPS, PROMPT_TOKENS, facts, kept_context
 from nexus_edge.export.coreml.phi3_v_modules import (
-    SEPARATORS,
+    SEPARATOR_ROWS,
     CropEncoder,
     DecoderChunk,
     Head,
@@ -26,6 +26,7 @@ from nexus_edge.export.coreml.schemes import IOS_BLOCKS
 from nexus_edge.graphs import GraphSpec
 from nexus_edge.layers.hd_assembly import MERGED
 from nexus_edge.models.phi3_v import Phi3V
+from nexus_edge.runtimes.coreml_parts import SEPARATORS, SEPARATORS_GLOBAL_FIRST
 
 CHUNK_BYTES = 600_000_000
 """Weights of a package: an iPhone loads no single file of more than about 1 GB for the Neural Engine."""
@@ -33,6 +34,7 @@ CHUNK_BYTES = 600_000_000
 
 def _vision(model: Phi3V) -> list[Package]:
     side, hidden = model.params.vision.image_size, model.params.hidden_size
+    separators = SEPARATORS_GLOBAL_FIRST if model.params.global_first else SEPARATORS
     functions = tuple(
         Function(
             f"crops_{crops}",
@@ -40,14 +42,15 @@ def _vision(model: Phi3V) -> list[Package]:
             (TensorSpec("pixel_values", "float32", (crops, 3, side, side)),),
             (
                 TensorSpec("features", "float16", (crops * MERGED**2, hidden)),
-                TensorSpec("separators", "float16", (SEPARATORS, hidden)),
+                TensorSpec(separators, "float16", (SEPARATOR_ROWS, hidden)),
             ),
         )
         for crops in CROPS
     )
     note = (
         "Features of each crop, 12 x 12 row by row. The app lays them out: behind each row of patches the first "
-        "separator, between the crops and the global view the second."
+        "separator, between the crops and the global view the second; the crops come first, or the global view where "
+        f"the separators are called {SEPARATORS_GLOBAL_FIRST}."
     )
     return [Package("vision_encoder", "vision", functions, "cpuAndNeuralEngine", note=note)]
 
@@ -127,14 +130,9 @@ def _build(spec: GraphSpec, ios: int | None) -> Sequence[Package]:
     return _PACKAGES[spec.name](root_of(spec, Phi3V))
 
 
-def _unable(model: nn.Module) -> str:
-    first = isinstance(model, Phi3V) and model.params.global_first
-    return "hd_transform_order is 'glb_sub', and apps lay images out as 'sub_glb'" if first else ""
-
-
 _PACKAGES: dict[str, Callable[[Phi3V], Sequence[Package]]] = {
     "vision_encoder": _vision,
     "embed_tokens": _embedding,
     "decoder": _decoder,
 }
-FAMILY = Family(_build, facts, IOS_BLOCKS, "the decoder's caches, which are states", _unable)
+FAMILY = Family(_build, facts, IOS_BLOCKS, "the decoder's caches, which are states")

@@ -19,7 +19,7 @@ from nexus_edge.models.phi3_v import Phi3V
 from nexus_edge.ops.rotary import rotary
 from nexus_edge.ops.state_attention import state_attention
 
-SEPARATORS = 2
+SEPARATOR_ROWS = 2
 """Rows behind the patches: the one that ends a row of patches, then the one between the two views."""
 
 
@@ -31,12 +31,12 @@ class CropEncoder(nn.Module):
         self.root = model
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
-        """[crops, 3, 336, 336] -> [crops * 144, hidden] crop by crop and row by row; [SEPARATORS, hidden]"""
+        """[crops, 3, 336, 336] -> [crops * 144, hidden] crop by crop and row by row; [SEPARATOR_ROWS, hidden]"""
         vision = self.root.model.vision_embed_tokens
         patches = merge_patches(vision.img_processor["vision_model"](pixel_values))
         rows = torch.cat((patches, vision.sub_GN.flatten(0, 2), vision.glb_GN.flatten(0, 1)))
         features = vision.img_projection(rows)
-        return features[:-SEPARATORS], features[-SEPARATORS:]
+        return features[:-SEPARATOR_ROWS], features[-SEPARATOR_ROWS:]
 
 
 class TokenEmbedding(nn.Module):

@@ -20,7 +20,7 @@ from nexus_edge.export.coreml.metadata import about_model, graph_name, write_met
 from nexus_edge.export.coreml.package import About, write_package
 from nexus_edge.export.coreml.program import Read, quiet, tensor_names, trace
 from nexus_edge.export.coreml.schemes import require_ios
-from nexus_edge.export.target import Ingredients, require_able
+from nexus_edge.export.target import Ingredients
 from nexus_edge.export.weights import WeightsFile
 from nexus_edge.graphs import GraphSpec
 from nexus_edge.models.loading import to_torch
@@ -40,7 +40,6 @@ def make(recipe: Recipe, specs: Sequence[GraphSpec]) -> "CoremlTarget":
     with quiet():
         import_module("coremltools")  # now, and not after minutes of quantizing
     family: Family = import_module(FAMILIES[recipe.model_type]).FAMILY
-    require_able("coreml", recipe, specs, family.unable)
     if recipe.deployment is not None:
         require_ios(recipe, specs, family)
     return CoremlTarget(family, DEPLOYMENTS[recipe.deployment] if recipe.deployment else None)

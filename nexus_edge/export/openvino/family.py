@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from torch import nn
-
 from nexus_edge._telemetry import without_telemetry
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.export.target import Ingredients
@@ -56,12 +54,10 @@ class Family:
     Attributes:
         parts: from a graph of the model's split to the IRs that it becomes
         companions: writers of what other runtimes read beside the IRs
-        unable: from the model to why the runtimes of this format would get it wrong; empty where they would not
     """
 
     parts: Callable[[GraphSpec], Sequence[Part]]
     companions: Sequence[Callable[[Path, Ingredients], None]] = ()
-    unable: Callable[[nn.Module], str] = lambda model: ""
 
 
 def root_of(spec: GraphSpec, kind: type[Model]) -> Model:

@@ -1,7 +1,5 @@
 """Phi-3-Vision in the four graphs of OpenVINO GenAI's VLMPipeline, under the names that it looks for."""
 
-from torch import nn
-
 from nexus_edge._telemetry import without_telemetry
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.bundle.openvino_names import BEAMS, LARGEST_POSITION
@@ -91,10 +89,4 @@ def _finish_decoder(model: ov.Model) -> None:
 
 _PARTS = {"vision_encoder": _vision, "embed_tokens": _embedding, "decoder": _decoder}
 
-
-def _unable(model: nn.Module) -> str:
-    first = isinstance(model, Phi3V) and model.params.global_first
-    return "hd_transform_order is 'glb_sub', and OpenVINO GenAI lays images out as 'sub_glb'" if first else ""
-
-
-FAMILY = Family(lambda spec: _PARTS[spec.name](root_of(spec, Phi3V)), (write_phi3_v,), _unable)
+FAMILY = Family(lambda spec: _PARTS[spec.name](root_of(spec, Phi3V)), (write_phi3_v,))

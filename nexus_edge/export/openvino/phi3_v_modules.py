@@ -1,8 +1,10 @@
 """The parts of Phi-3-Vision as OpenVINO GenAI's VLMPipeline wants them: the HD layout is done between two of them."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from nexus_edge.layers.hd_assembly import GLOBAL_TOKENS
 from nexus_edge.models.phi3_v import Phi3V
 
 FEATURES = 1024
@@ -30,17 +32,23 @@ class VisionEmbeddings(nn.Module):
 
 
 class VisionProjection(nn.Module):
-    """Joined patches, and separators, to the decoder's width."""
+    """Joined patches, and separators, of one image to the decoder's width.
+
+    VLMPipeline knows one order of the HD layout, the crops first, and calls this once per image. A model that wants the
+    global view first has its rows moved here.
+    """
 
     def __init__(self, model: Phi3V) -> None:
         super().__init__()
         self.root = model
 
     def forward(self, patches: Tensor) -> Tensor:
-        """[batch, tokens, PATCHES * FEATURES] -> [batch, tokens, hidden]"""
+        """[batch, tokens, PATCHES * FEATURES], crops first -> [batch, tokens, hidden], in the model's order"""
         width = self.root.params.vision.hidden_size
         if width != FEATURES:
             patches = patches.unflatten(-1, (PATCHES, FEATURES))[..., :width].flatten(-2)
+        if self.root.params.global_first:
+            patches = global_view_first(patches)
         return self.root.model.vision_embed_tokens.img_projection(patches)
 
 
@@ -84,6 +92,15 @@ class LanguageModel(nn.Module):
         length = position_ids.amax((0, 1)) + 1
         hidden, present = self.root.model.decode(inputs_embeds, position_ids, length, attention_mask, pairs)
         return self.root.lm_head(hidden), *(tensor for key_value in present for tensor in key_value)
+
+
+def global_view_first(patches: Tensor) -> Tensor:
+    """[batch, tokens, width]: crops, separator, global view -> global view, separator, crops."""
+    tokens = patches.shape[1]
+    place = torch.arange(tokens, device=patches.device)
+    source = torch.where(place < GLOBAL_TOKENS, place + tokens - GLOBAL_TOKENS, place - GLOBAL_TOKENS - 1)
+    source = torch.where(place == GLOBAL_TOKENS, tokens - GLOBAL_TOKENS - 1, source)
+    return patches.index_select(1, source)
 
 
 def padded_separator(separator: Tensor, width: int) -> Tensor:

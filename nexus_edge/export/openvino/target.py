@@ -10,7 +10,7 @@ from nexus_edge.bundle.openvino_names import CONSTANTS
 from nexus_edge.export.openvino.family import Family, Part
 from nexus_edge.export.openvino.ir_file import Draft
 from nexus_edge.export.openvino.model import convert
-from nexus_edge.export.target import Ingredients, require_able
+from nexus_edge.export.target import Ingredients
 from nexus_edge.export.weights import StoredTensor, WeightsFile
 from nexus_edge.graphs import GraphSpec
 from nexus_edge.recipe import Recipe
@@ -26,7 +26,6 @@ FAMILIES = {
 def make(recipe: Recipe, specs: Sequence[GraphSpec]) -> "OpenVinoTarget":
     """See `nexus_edge.export.target.make_target`."""
     family: Family = import_module(FAMILIES[recipe.model_type]).FAMILY
-    require_able("openvino", recipe, specs, family.unable)
     return OpenVinoTarget(family)
 
 

@@ -28,7 +28,7 @@ from nexus_edge.runtimes.coreml_parts import (
     LOGITS,
     PIXELS,
     POSITION,
-    SEPARATORS,
+    SEPARATORS_GLOBAL_FIRST,
     Chunk,
     CoremlParts,
 )
@@ -51,7 +51,7 @@ class VisionStage:
     """
 
     def __init__(self, parts: CoremlParts, functions: Mapping[int, MilFunction], caller: Caller) -> None:
-        self._functions, self._caller = functions, caller
+        self._functions, self._caller, self._separators = functions, caller, parts.separators
         self.inputs: Specs = _by_name(
             TensorSpec(PIXELS, "float32", ("pictures", "crops", 3, CROP, CROP)),
             TensorSpec("image_sizes", "int64", ("pictures", 2)),
@@ -66,9 +66,10 @@ class VisionStage:
         crops = np.concatenate([views[:count] for views, count in zip(inputs[PIXELS], counts, strict=True)])
         calls = [self._call(crops, start, size, inputs) for start, size in cut(len(crops), self._functions)]
         values = {name: np.concatenate([call[name] for call in calls]) for name in calls[0]}
-        separators = Separators(*values.pop(SEPARATORS)[:2])
+        separators = Separators(*values.pop(self._separators)[:2])
+        first = self._separators == SEPARATORS_GLOBAL_FIRST
         pictures = zip(np.split(values.pop(FEATURES), np.cumsum(counts)[:-1]), grids, strict=True)
-        tokens = [lay_out_joined(views, grid, separators) for views, grid in pictures]
+        tokens = [lay_out_joined(views, grid, separators, global_first=first) for views, grid in pictures]
         values[_FEATURES] = np.concatenate(tokens)
         return {name: values[name] for name in in_order(list(values))}
 
@@ -84,7 +85,7 @@ class VisionStage:
         results = self._caller.run(function, Call({PIXELS: part(crops)}, None, reference))
         results[FEATURES] = results[FEATURES].reshape(size, SIDE, SIDE, -1)
         count = min(size, len(crops) - start)
-        return {name: value if name == SEPARATORS else value[:count] for name, value in results.items()}
+        return {name: value if name == self._separators else value[:count] for name, value in results.items()}
 
 
 class EmbeddingStage:

@@ -26,6 +26,8 @@ enum Inputs {
 enum Outputs {
     static let features = "features"
     static let separators = "separators"
+    /// What they are called where an image begins with its global view.
+    static let separatorsGlobalFirst = "separators_global_first"
     static let embeddings = "inputs_embeds"
     static let hidden = "output_hidden_states"
     static let logits = "logits"

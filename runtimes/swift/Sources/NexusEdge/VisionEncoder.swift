@@ -22,9 +22,11 @@ final class VisionEncoder: VisionBackend {
         let model = try model(crops)
         return try MLMultiArray.lending(pixels, shape: model.function.input(Inputs.pixels).shape) { array in
             let outputs = try model.run([Inputs.pixels: MLFeatureValue(multiArray: array)])
+            let globalFirst = model.function.outputs.contains { $0.name == Outputs.separatorsGlobalFirst }
+            let separators = globalFirst ? Outputs.separatorsGlobalFirst : Outputs.separators
             return VisionFeatures(
                 rows: try model.numbers(Outputs.features, in: outputs),
-                separators: try model.numbers(Outputs.separators, in: outputs))
+                separators: try model.numbers(separators, in: outputs), globalFirst: globalFirst)
         }
     }
 

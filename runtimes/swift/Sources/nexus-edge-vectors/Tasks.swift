@@ -108,7 +108,8 @@ enum Numbers {
         let laid = try HdLayout.layOut(
             features: try fields.integers("features").map { UInt16($0) },
             separators: try fields.integers("separators").map { UInt16($0) }, width: try fields.integer("width"),
-            rows: try fields.integer("rows"), columns: try fields.integer("columns"))
+            rows: try fields.integer("rows"), columns: try fields.integer("columns"),
+            globalFirst: try fields.integer("global_first") == 1)
         return Answer(ids: laid.map(Int.init))
     }
 

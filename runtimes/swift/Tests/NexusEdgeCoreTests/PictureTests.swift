@@ -70,6 +70,10 @@ import Testing
         #expect(laid[24 * 37] == 60001)
         let view = Array(laid[(24 * 37 + 1)...])
         #expect(view.indices.allSatisfy { view[$0] == ($0 % 13 == 12 ? 60000 : UInt16($0 / 13 * 12 + $0 % 13)) })
+        let turned = try HdLayout.layOut(
+            features: Array(0..<UInt16(7 * 144)), separators: [60000, 60001], width: 1, rows: rows, columns: columns,
+            globalFirst: true)
+        #expect(turned == view + [60001] + laid[..<(24 * 37)])
         #expect(throws: NexusEdgeError.self) {
             try HdLayout.layOut(features: [1], separators: [1, 2], width: 1, rows: 1, columns: 1)
         }
