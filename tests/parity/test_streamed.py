@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import OutputError
 from nexus_edge.models.phi3_v import KVCache
 from nexus_edge.parity import p2_graph
+from nexus_edge.parity.formats import BFLOAT16, Formats
 from nexus_edge.parity.ladder import make_lab
 from nexus_edge.parity.precisions import EXACT, shipped_here
+from nexus_edge.parity.rounding import effect
 from nexus_edge.parity.runners.onnx import RUNNER
 from nexus_edge.parity.runners.onnx_pieces import pieces
 from nexus_edge.parity.spool import Spool
@@ -25,6 +28,7 @@ from nexus_edge.parity.vlm.lab import VlmLab
 from nexus_edge.parity.vlm.references import text_rows
 
 FLOAT_NOISE = 1e-5  # of sums in another order: some hundred numbers with 6e-8 each, through four layers
+ANOTHER_DRAW = 0.3  # tokens share few errors, yet are dozens: their norm varies by a tenth, at three deviations
 NEW_TOKENS = 6
 
 
@@ -66,6 +70,24 @@ def test_steps_are_those_of_the_graphs(lab: VlmLab) -> None:
             assert value.shape == step.expected[name].shape, name
             size = np.abs(value).max(initial=0)
             np.testing.assert_allclose(step.expected[name], value, rtol=0, atol=size * FLOAT_NOISE, err_msg=name)
+
+
+@pytest.mark.parametrize("cut", [True, False], ids=["each layer alone", "carried"])
+def test_errors_of_formats_move_layers_as_they_move_the_whole_model(lab: VlmLab, cut: bool) -> None:
+    """Errors are drawn in another order there, so that only their size can be the same."""
+    from nexus_edge.graphs import split_of
+
+    specs = {spec.name: spec for spec in split_of(lab.manifest.model_type).graphs(lab.quantized)}
+    formats = Formats(BFLOAT16, "groups", 128)
+    for step in [step for step in lab.steps("quantized") if step.case in ("one picture", "text")]:
+        found = step.effect(formats, cut=cut)
+        fed = step.expected if cut else {}
+        spec, inputs = specs[step.graph], step.inputs
+        whole = effect(partial(run_torch, spec, inputs, fed), step.expected, formats, draws=1)
+        assert list(found) == list(whole)
+        for name in whole.keys() - {"logits"}:  # of one token, so that each draw is several times another
+            size = found[name]["relative_l2"]
+            assert size == pytest.approx(whole[name]["relative_l2"], rel=ANOTHER_DRAW), (step.case, name)
 
 
 @pytest.mark.parametrize("distance", [200, 3], ids=["within the limit", "growing past it"])

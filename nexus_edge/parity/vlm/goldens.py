@@ -73,7 +73,7 @@ def _effects(lab: "VlmLab", case: str) -> Iterator[tuple[str, Array]]:
     """How far rounding moves the values of a case; a pass through the model for each kind."""
     clean = dict(_values(lab.traces("quantized")[case]))
     for key, formats in formats_elsewhere(lab):
-        moved = dict(_values(lab.references.moved("quantized", formats, False)[case]))
+        moved = dict(_values(lab.references.moved("quantized", formats, "pixels")[case]))
         yield from recorded(key, {name: compare(moved[name], clean[name]) for name in clean})
 
 

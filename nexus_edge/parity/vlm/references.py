@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 Ids = NDArray[np.int64]
 
+Fed = Literal["layers", "graphs", "pixels"]
+"""What a pass with errors gets without them: the input of each layer, the inputs of each graph, or those of the first
+graph alone."""
+
 
 @dataclass
 class References:
@@ -42,7 +46,7 @@ class References:
     limit: int | None
     _spool: Spool = field(default_factory=Spool)
     _traces: "dict[Reference, dict[str, Trace]]" = field(default_factory=dict)
-    _moved: "dict[tuple[Reference, Formats, bool], dict[str, Trace]]" = field(default_factory=dict)
+    _moved: "dict[tuple[Reference, Formats, Fed], dict[str, Trace]]" = field(default_factory=dict)
     _answers: dict[tuple[Reference, str, tuple[int, ...]], Answer] = field(default_factory=dict)
 
     def traces(self, reference: Reference) -> "dict[str, Trace]":
@@ -114,24 +118,25 @@ class References:
         cut: bool,
     ) -> Mapping[str, Measures]:
         """Of one step, found in passes with and without errors of some formats."""
-        clean, moved = self.traces(reference)[case], self.moved(reference, formats, cut)[case]
+        clean = self.traces(reference)[case]
+        moved = self.moved(reference, formats, "layers" if cut else "graphs")[case]
         ours, theirs = (next(islice(steps(trace), place, None)).expected for trace in (moved, clean))
         return {name: compare(ours[name], theirs[name]) for name in theirs}
 
-    def moved(self, reference: Reference, formats: Formats, cut: bool) -> "dict[str, Trace]":
-        """`traces` with errors of these formats, see rounding.py; `cut`: each layer works on what it got without."""
+    def moved(self, reference: Reference, formats: Formats, fed: Fed) -> "dict[str, Trace]":
+        """`traces` with errors of these formats, see rounding.py."""
         from nexus_edge.parity.rounding import rounded
 
-        key = (reference, formats, cut)
+        key = (reference, formats, fed)
         if key not in self._moved:
-            fed = list(self.traces(reference).values()) if cut else []
+            given = [] if fed == "pixels" else list(self.traces(reference).values())
             with rounded(formats):
-                self._moved[key] = self._carry(reference, self.prompts, fed)
+                self._moved[key] = self._carry(reference, self.prompts, given, cut=fed == "layers")
         return self._moved[key]
 
     def effects(self, reference: Reference, formats: Formats, case: str) -> Mapping[str, Measures]:
         """By how much errors of these formats move a case's image features and the logits of its last token."""
-        clean, moved = self.traces(reference)[case], self.moved(reference, formats, False)[case]
+        clean, moved = self.traces(reference)[case], self.moved(reference, formats, "pixels")[case]
         found = {"logits": compare(moved.load("logits")[-1:], clean.load("logits")[-1:])}
         if "image_features" in clean.values:
             found["image_features"] = compare(moved.load("image_features"), clean.load("image_features"))
@@ -144,13 +149,14 @@ class References:
         return tokens if not first or switches else first
 
     def _carry(
-        self, reference: Reference, calls: "Mapping[str, Call]", fed: "Sequence[Trace]" = ()
+        self, reference: Reference, calls: "Mapping[str, Call]", fed: "Sequence[Trace]" = (), *, cut: bool = True
     ) -> "dict[str, Trace]":
         from nexus_edge.parity.vlm.streamed import carry
 
         if not calls:
             return {}
-        return dict(zip(calls, carry(self.source(reference), list(calls.values()), self._spool, fed), strict=True))
+        traces = carry(self.source(reference), list(calls.values()), self._spool, fed, cut=cut)
+        return dict(zip(calls, traces, strict=True))
 
 
 def text_rows(ids: Ids) -> Ids:

@@ -119,20 +119,24 @@ def bundle_reader(weights: BundleWeights) -> Read:
     return read
 
 
-def carry(streamed: Streamed, calls: Sequence[Call], spool: Spool, fed: "Sequence[Trace]" = ()) -> list[Trace]:
+def carry(
+    streamed: Streamed, calls: Sequence[Call], spool: Spool, fed: "Sequence[Trace]" = (), *, cut: bool = True
+) -> list[Trace]:
     """All calls through the model side by side, layer by layer; the traces are in the order of the calls.
 
     Args:
         streamed: the model
         calls: prompts, or what continues them
         spool: keeps what leaves the layers
-        fed: of the same calls; each layer then works on what it left there, not on what the layer before it made here
+        fed: of the same calls; each graph then starts from what was left there, not from what the graph before it made
+        cut: with `fed`, each layer does so, too
     """
     traces = [Trace(call) for call in calls]
+    layers = fed if cut else ()
     with torch.inference_mode():
-        _see(streamed, traces, spool, fed)
-        _embed(streamed, traces, spool, fed)
-        _decode(streamed, traces, spool, fed)
+        _see(streamed, traces, spool, layers)
+        _embed(streamed, traces, spool, fed or traces)
+        _decode(streamed, traces, spool, [trace.tensor("inputs_embeds") for trace in fed or traces], layers)
     return traces
 
 
@@ -154,19 +158,17 @@ def _see(streamed: Streamed, traces: list[Trace], spool: Spool, fed: Sequence[Tr
             layers.clear()
 
 
-def _embed(streamed: Streamed, traces: list[Trace], spool: Spool, fed: Sequence[Trace]) -> None:
+def _embed(streamed: Streamed, traces: list[Trace], spool: Spool, sources: Sequence[Trace]) -> None:
     root: Any = streamed.model
     with held(streamed, "model.embed_tokens"):
-        for trace, source in zip(traces, fed or traces, strict=True):
+        for trace, source in zip(traces, sources, strict=True):
             seen = "image_features" in trace.values
             features = source.tensor("image_features") if seen else torch.zeros(0, root.params.hidden_size)
             embeds = root.model.embed(torch.from_numpy(trace.call.ids), features)
             trace.values["inputs_embeds"] = spool.keep(embeds.numpy())
 
 
-def _decode(streamed: Streamed, traces: list[Trace], spool: Spool, fed: Sequence[Trace]) -> None:
-    hidden = [trace.tensor("inputs_embeds") for trace in fed or traces]
-
+def _decode(streamed: Streamed, traces: list[Trace], spool: Spool, hidden: list[Tensor], fed: Sequence[Trace]) -> None:
     def given(layer: int) -> list[Tensor]:
         return [trace.tensor(output_of(layer_name(layer))) for trace in fed]
 
