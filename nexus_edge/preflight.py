@@ -1,6 +1,6 @@
 """Everything that an export needs, opened and checked before anything expensive begins, for every family.
 
-In this order, so that the cheapest says no first: output folder, checkpoint and its configuration files, processor,
+In this order, so that the cheapest says no first: output folder, checkpoint, licence, configuration files, processor,
 recipe and tensors, packages of the targets, disk space. Nothing is written.
 """
 
@@ -16,6 +16,7 @@ from nexus_edge._text import decode
 from nexus_edge.bundle.writer import require_free
 from nexus_edge.checkpoints import Checkpoint, require_model_type
 from nexus_edge.checkpoints.ignored import rules_of
+from nexus_edge.checkpoints.license import read_license, require_readable
 from nexus_edge.configs.keys import check_keys_of, once
 from nexus_edge.errors import CheckpointError, OutputError
 from nexus_edge.export.target import Target, make_target
@@ -42,6 +43,7 @@ class Ready:
         sizes: target -> graph -> bytes that its weights add to the bundle, about; 0 where another target's are linked
         free: bytes of the disk that will hold the bundle
         peak: bytes of memory that the export takes at once, without the ladder, about
+        license: as the checkpoint states it, see `read_license`
     """
 
     plan: Plan
@@ -49,6 +51,7 @@ class Ready:
     sizes: Mapping[str, Mapping[str, int]]
     free: int
     peak: int
+    license: str | None
 
     @property
     def total(self) -> int:
@@ -67,6 +70,8 @@ def check(checkpoint: Checkpoint, recipe: Recipe, out: Path, *, force: bool = Fa
     """
     parent = require_writable(out, force=force)
     require_model_type(checkpoint, recipe.model_type)
+    if checkpoint.folder is not None:
+        require_readable(checkpoint.folder)
     files = checkpoint.processor_files()
     check_files(files, checkpoint, recipe.model_type)
     plan = make_plan(checkpoint, recipe)
@@ -75,7 +80,7 @@ def check(checkpoint: Checkpoint, recipe: Recipe, out: Path, *, force: bool = Fa
     targets = {name: make_target(name, recipe, plan.specs) for name in recipe.targets}
     sizes = bundle_sizes(plan, targets, recipe.model_type)
     peak = PROCESS_BYTES + TENSORS_HELD * plan.largest_tensor
-    ready = Ready(plan, targets, sizes, shutil.disk_usage(parent).free, peak)
+    ready = Ready(plan, targets, sizes, shutil.disk_usage(parent).free, peak, read_license(checkpoint.folder))
     if ready.free < ready.total:
         raise OutputError(
             f"{out}: cannot be written: the bundle takes about {ready.total / 1e6:,.0f} MB, and the disk of {parent} "

@@ -38,6 +38,7 @@ class Preview:
     Attributes:
         recipe: resolved
         checkpoint: what would be read
+        license: as the checkpoint states it; None where it states none
         out: absolute path of the bundle
         ignored_keys: keys of the checkpoint's configuration that are left out
         sizes: target -> graph -> what it adds to the bundle; 0 where another target's file is linked
@@ -48,6 +49,7 @@ class Preview:
 
     recipe: Mapping[str, Any]
     checkpoint: Origin
+    license: str | None
     out: str
     ignored_keys: tuple[str, ...]
     sizes: Mapping[str, Mapping[str, int]]
@@ -69,7 +71,7 @@ def preview(request: ExportRequest, *, force: bool = False) -> Preview:
     checkpoint, origin = _open(request)
     ready = check(checkpoint, request.recipe, request.out, force=force)
     return Preview(
-        request.recipe.to_json(), origin, str(request.out.resolve()), request.ignored_keys,
+        request.recipe.to_json(), origin, ready.license, str(request.out.resolve()), request.ignored_keys,
         ready.sizes, ready.total, ready.free, ready.peak,
     )  # fmt: skip
 

@@ -56,6 +56,11 @@ def drop(*names: str) -> Change:
     return lambda folder: [(folder / name).unlink() for name in names]
 
 
+def link(name: str, target: str) -> Change:
+    """As in the hub's cache, whose files are links, after somebody cleared it."""
+    return lambda folder: (folder / name).symlink_to(target)
+
+
 def both(*changes: Change) -> Change:
     return lambda folder: [change(folder) for change in changes]
 
@@ -64,6 +69,14 @@ CASES: list[tuple[str, Change, str]] = [
     ("phi3_v", write("tokenizer.json", POINTER), "tokenizer.json: Git LFS pointer"),
     ("phi3_v", write("model.safetensors", POINTER), "model.safetensors: Git LFS pointer"),
     ("phi3_v", write("config.json", POINTER), "config.json: Git LFS pointer"),
+    ("phi3_v", write("LICENSE", POINTER), "LICENSE: Git LFS pointer"),
+    ("biomedclip", write("README.md", POINTER), "README.md: Git LFS pointer"),
+    (
+        "phi3_v",
+        both(drop("LICENSE"), link("LICENSE", "blobs/gone")),
+        "LICENSE: cannot be read (No such file or directory)",
+    ),
+    ("biomedclip", link("LICENSE.txt", "blobs/gone"), "LICENSE.txt: cannot be read (No such file or directory)"),
     ("biomedclip", both(drop("tokenizer.json"), write("vocab.txt", POINTER)), "vocab.txt: Git LFS pointer"),
     ("biomedclip", write("open_clip_model.safetensors", POINTER), "open_clip_model.safetensors: Git LFS pointer"),
     ("phi3_v", drop("tokenizer.json"), "has no tokenizer.json; copy it"),

@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+from nexus_edge.checkpoints.pointers import refuse_pointers
+from nexus_edge.errors import CheckpointError
+
 CARD = "README.md"
 FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "COPYING")
 _LONGEST = 200_000  # bytes that are looked at; licences and cards are shorter
@@ -35,6 +38,27 @@ def read_license(folder: Path | None) -> str | None:
     beginnings = [_text(folder / name)[:_BEGINNING] for name in FILES]
     found = [name for text in beginnings for name, title in _TITLES.items() if title.search(text)]
     return found[0] if found else None
+
+
+def require_readable(folder: Path) -> None:
+    """Raise CheckpointError if a card or licence file of a folder is there and cannot be read, or is an LFS pointer.
+
+    Without them a bundle would say that its checkpoint states no licence.
+    """
+    names = (CARD, *FILES)
+    refuse_pointers(folder, names)
+    for path in (folder / name for name in names):
+        if path.is_dir() or not (path.exists() or path.is_symlink()):
+            continue
+        try:
+            with path.open("rb") as file:
+                file.read(1)
+        except OSError as error:
+            reason = error.strerror or "unknown error"
+            raise CheckpointError(
+                f"{path}: cannot be read ({reason}); it says under which licence the checkpoint came: make it readable, "
+                "or remove it if there is none"
+            ) from error
 
 
 def front_matter(folder: Path) -> str:

@@ -92,6 +92,7 @@ def _print_preview(request: ExportRequest, *, force: bool, as_json: bool) -> Non
         others = "".join(f", {pattern}: {scheme}" for pattern, scheme in graph.overrides.items())
         typer.echo(f"            {name}: {graph.scheme}{others}")
     typer.echo(f"checkpoint  {origin.place}{at}: {origin.format}, {types}")
+    typer.echo(f"licence     {found.license or 'none stated'}")
     if found.ignored_keys:
         typer.echo(f"left out    {', '.join(found.ignored_keys)}")
     for target, graphs in found.sizes.items():

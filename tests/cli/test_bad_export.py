@@ -194,6 +194,7 @@ def test_a_dry_run_names_the_targets(out: Path, run_command: Run) -> None:
         plan = json.loads(run_command("export", model, *chosen, "--dry-run", "--checkpoint", "tiny", "--json").stdout)
         assert plan["recipe"]["targets"] == ["openvino", "onnx"] == list(plan["sizes"])
         assert plan["sizes"]["openvino"].keys() == plan["recipe"]["graphs"].keys()
+        assert plan["license"] == "mit"
 
 
 def test_a_dry_run_downloads_nothing(tmp_path: Path, run_command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
