@@ -56,8 +56,8 @@ def require_readable(folder: Path) -> None:
         except OSError as error:
             reason = error.strerror or "unknown error"
             raise CheckpointError(
-                f"{path}: cannot be read ({reason}); it says under which licence the checkpoint came: make it readable, "
-                "or remove it if there is none"
+                f"{path}: cannot be read ({reason}); it says under which licence the checkpoint came: make it "
+                "readable, or remove it if there is none"
             ) from error
 
 
