@@ -45,12 +45,15 @@ public actor VisionLanguageSession {
     /// The answer to a question, in pieces of whole characters. It is computed once somebody takes pieces, and stops when
     /// nobody does any more: when the task that iterates is cancelled, or the stream let go.
     ///
-    /// - Parameter prompt: put into the chat template behind its pictures, unless it holds a role's token
+    /// - Parameters:
+    ///   - prompt: a question, put into the chat template after its pictures
+    ///   - raw: the prompt is a whole one (true), or a question whatever it looks like (false: say so for what people
+    ///     type); nil refuses what looks like a whole prompt
     public nonisolated func generate(
-        _ prompt: String, images: [RgbImage] = [], options: GenerationOptions
+        _ prompt: String, images: [RgbImage] = [], raw: Bool? = nil, options: GenerationOptions
     ) -> AsyncThrowingStream<String, any Error> {
         stream { model, onPiece in
-            try model.generate(prompt, images: images, options: options, onPiece: onPiece)
+            try model.generate(prompt, images: images, raw: raw, options: options, onPiece: onPiece)
         }
     }
 
@@ -97,7 +100,7 @@ public actor VisionLanguageSession {
         guard let generation = metadata.generation else {
             throw NexusEdgeError.bundle("\(bundle.folder.path) holds \(metadata.model.name), which does not write")
         }
-        let processor = try Phi3Processor(folder: bundle.processor)
+        let processor = try Phi3Processor(folder: bundle.processor, stopIds: generation.stopIds)
         let roles = try [Roles.vision, Roles.embedding, Roles.decoder, Roles.head].map(bundle.packages)
         let packages = roles.flatMap { $0 }
         let places = try await bundle.compile(packages, progress)

@@ -21,6 +21,18 @@ struct Request {
             width: try fields.integer("width"), height: try fields.integer("height"), pixels: Array(data))
     }
 
+    /// `messages`: each a `role` and its `parts`, where null is the place of the next picture.
+    func messages() throws -> [ChatMessage] {
+        try fields.objects("messages").map { message in
+            guard let role = ChatMessage.Role(rawValue: try message.text("role")) else {
+                throw message.wrong("role", "a role")
+            }
+            return ChatMessage(role: role, parts: try message.list("parts").map { part in
+                if case .text(let text) = part { .text(text) } else { .image }
+            })
+        }
+    }
+
     func floats(_ key: String) throws -> [Float] {
         try fields.list(key).map { value in
             guard case .number(let number) = value else { throw fields.wrong(key, "a list of numbers") }

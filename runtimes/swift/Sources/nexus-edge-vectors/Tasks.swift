@@ -18,12 +18,16 @@ struct Tasks {
         case "phi3_stream":
             var stream = StreamDecoder(try tokenizer(request))
             return Answer(texts: try fields.integers("ids").map { stream.push($0) } + [stream.flush()])
-        case "phi3_prompt":
+        case "phi3_whole":
             return Answer(ids: try processor(request).ids(
-                prompt: try fields.text("text"), imageTokens: try fields.integers("image_tokens")))
-        case "phi3_wrap":
-            return Answer(text: try ChatTemplate.wrap(
-                try fields.text("text"), images: try fields.integer("images")))
+                whole: try fields.text("text"), imageTokens: try fields.integers("image_tokens")))
+        case "phi3_is_whole":
+            return Answer(ids: [ChatTemplate.isWhole(try fields.text("text")) ? 1 : 0])
+        case "phi3_chat":
+            let prompt = try ChatTemplate.render(try request.messages())
+            return Answer(
+                ids: try processor(request).ids(prompt: prompt, imageTokens: try fields.integers("image_tokens")),
+                text: prompt.description)
         case "phi3_picture":
             let picture = try processor(request).picture(try request.picture())
             return Answer(ids: [picture.rows, picture.columns, picture.tokens], sha256: picture.views.sha256)

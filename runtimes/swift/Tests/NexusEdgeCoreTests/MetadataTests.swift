@@ -22,7 +22,7 @@ import Testing
         ],
         "generation": [
             "hidden_size": 8, "vocab_size": 9, "context": 64, "prompt_tokens": 64, "rope_limit": NSNull(),
-            "crops_per_call": [1, 4], "cache_bytes": 10,
+            "crops_per_call": [1, 4], "cache_bytes": 10, "stop_ids": [2, 7],
         ],
         "zero_shot": NSNull(),
         "packages": [
@@ -41,6 +41,7 @@ import Testing
         let metadata = try read(Self.whole)
         #expect(metadata.model.weights == "trained-tiny" && metadata.model.revision == nil)
         #expect(metadata.generation?.cropsPerCall == [1, 4] && metadata.generation?.ropeLimit == nil)
+        #expect(metadata.generation?.stopIds == [2, 7])
         #expect(metadata.zeroShot == nil)
         let package = metadata.packages(role: "decoder", ios: 18)[0]
         #expect(package.computeUnits == .cpuOnly && package.macos == 15)

@@ -47,6 +47,28 @@ import Testing
         #expect(throws: NexusEdgeError.self) { try ask(answer, context: prompt) }
     }
 
+    @Test func aStopTokenOfTheBundleEndsTheAnswerToo() throws {
+        let own = answer[2]
+        let model = VisionLanguageModel(
+            processor: try Phi3Processor(folder: Goldens.tiny, stopIds: [own]), vision: FakeVision(),
+            decoder: ScriptedDecoder(answer, vocabulary: 700), ropeLimit: nil)
+        let run = try model.generate("What?", options: try GenerationOptions()) { _ in true }
+        #expect(run.finish == .stop && run.newTokens == answer.firstIndex(of: own))
+    }
+
+    @Test func whatLooksLikeAWholePromptIsTakenOnlyAsItIsSaid() throws {
+        let model = VisionLanguageModel(
+            processor: processor, vision: FakeVision(), decoder: ScriptedDecoder([stop, stop], vocabulary: 700),
+            ropeLimit: nil)
+        func promptTokens(_ raw: Bool?) throws -> Int {
+            try model.generate(
+                "<|user|>\nHi<|end|>\n<|assistant|>\n", raw: raw, options: try GenerationOptions()) { _ in true
+            }.promptTokens
+        }
+        #expect(throws: NexusEdgeError.self) { try promptTokens(nil) }
+        #expect(try promptTokens(true) < promptTokens(false))  // its tokens are spelled out inside of the turn
+    }
+
     @Test func whoWantsNoMoreGetsNoMore() throws {
         let (pieces, run, _) = try ask(answer, enough: 2)
         #expect(pieces.count == 2 && run.finish == .interrupted)

@@ -85,6 +85,8 @@ public struct GenerationInfo: Sendable, Equatable {
     public let cropsPerCall: [Int]
     /// All caches together, in bytes.
     public let cacheBytes: Int
+    /// Tokens that end an answer.
+    public let stopIds: [Int]
 
     init(_ object: JsonObject) throws {
         hiddenSize = try object.positive("hidden_size")
@@ -94,6 +96,7 @@ public struct GenerationInfo: Sendable, Equatable {
         ropeLimit = object.isAbsent("rope_limit") ? nil : try object.positive("rope_limit")
         cropsPerCall = try object.integers("crops_per_call")
         cacheBytes = try object.positive("cache_bytes")
+        stopIds = try object.integers("stop_ids")
     }
 }
 

@@ -12,12 +12,14 @@ public struct Phi3Processor: Sendable {
     private static let stopTokens = ["<|end|>", "<|assistant|>", "<|endoftext|>", "</s>"]
 
     /// Reads the tokenizer and preprocessor_config.json of a bundle's `processor` folder; throws `.bundle`.
-    public init(folder: URL) throws {
-        tokenizer = try Phi3Tokenizer(folder: folder)
+    ///
+    /// - Parameter stopIds: tokens that end an answer besides those of every Phi-3, from metadata.json
+    public init(folder: URL, stopIds: [Int] = []) throws {
+        tokenizer = try Phi3Tokenizer(folder: folder, control: Self.stopTokens)
         for token in ["<|user|>", "<|assistant|>", "<|end|>"] where tokenizer.id(of: token) == nil {
             throw NexusEdgeError.bundle("\(folder.path): tokenizer.json has no \(token); it is no Phi-3 tokenizer")
         }
-        stopIds = Self.stopTokens.compactMap(tokenizer.id(of:))
+        self.stopIds = Self.stopTokens.compactMap(tokenizer.id(of:)) + stopIds
         let config = try Json.object(at: folder.appendingPathComponent("preprocessor_config.json"))
         mostCrops = try config.integer("num_crops")
         guard mostCrops >= 1 else { throw config.wrong("num_crops", "above 0") }
@@ -36,16 +38,24 @@ public struct Phi3Processor: Sendable {
     /// How many positions of a prompt a picture takes; throws `.image` if it is too narrow.
     public func countTokens(_ image: RgbImage) throws -> Int { try geometry(image).tokens }
 
-    /// Ids of a complete prompt, where picture N is `imageTokens[N - 1]` times the id -N; throws `.prompt` if tags and
-    /// pictures do not fit together.
-    public func ids(prompt: String, imageTokens: [Int]) throws -> [Int] {
+    /// Ids of a prompt, where picture N is `imageTokens[N - 1]` times the id -N; throws `.prompt` if places and pictures
+    /// do not fit together.
+    public func ids(prompt: Prompt, imageTokens: [Int]) throws -> [Int] {
+        try ImageTags.check(prompt.images, images: imageTokens.count)
+        return join(try prompt.chunks.map { try tokenizer.encode($0) }, prompt.images, imageTokens)
+    }
+
+    /// As above, of a whole prompt with control tokens and tags written out.
+    public func ids(whole prompt: String, imageTokens: [Int]) throws -> [Int] {
         let (texts, numbers) = try ImageTags.split(prompt, images: imageTokens.count)
-        // Each text by itself, an empty one too, starts with its own BOS as in the original.
-        var ids = tokenizer.encode(texts[0])
-        for (number, text) in zip(numbers, texts[1...]) {
-            ids += Array(repeating: -number, count: imageTokens[number - 1]) + tokenizer.encode(text)
+        return join(texts.map { tokenizer.encode($0) }, numbers, imageTokens)
+    }
+
+    /// Each chunk, an empty one too, started with its own BOS as in the original.
+    private func join(_ chunks: [[Int]], _ numbers: [Int], _ imageTokens: [Int]) -> [Int] {
+        zip(numbers, chunks.dropFirst()).reduce(chunks[0]) { ids, next in
+            ids + Array(repeating: -next.0, count: imageTokens[next.0 - 1]) + next.1
         }
-        return ids
     }
 
     func geometry(_ image: RgbImage) throws -> HdGeometry {

@@ -20,33 +20,46 @@ public final class VisionLanguageModel {
     /// The answer to a prompt, in pieces of whole characters.
     ///
     /// - Parameters:
-    ///   - prompt: a question, which is put into the chat template behind its pictures; taken as it is when it holds a
-    ///     role's token such as <|user|>
-    ///   - images: in the order of the prompt's <|image_N|> tags if it has any
+    ///   - prompt: a question, which is put into the chat template after its pictures
+    ///   - images: picture 1, 2, ...
+    ///   - raw: the prompt is a whole one, with its control tokens and <|image_N|> tags. false says that it is a
+    ///     question, in which all of that is text; nil that it must not look like a whole prompt
     ///   - onPiece: gets the text as it comes; false ends the answer
     /// - Throws: `.prompt` and `.image` before anything is computed, whatever a backend or `onPiece` throws
     @discardableResult
     public func generate(
-        _ prompt: String, images: [RgbImage] = [], options: GenerationOptions, onPiece: (String) throws -> Bool
+        _ prompt: String, images: [RgbImage] = [], raw: Bool? = nil, options: GenerationOptions,
+        onPiece: (String) throws -> Bool
     ) throws -> RunStats {
-        try complete(try ChatTemplate.wrap(prompt, images: images.count), images, options, onPiece)
+        if raw == true {
+            return try complete(images, options, onPiece) { try processor.ids(whole: prompt, imageTokens: $0) }
+        }
+        guard raw == false || !ChatTemplate.isWhole(prompt) else {
+            throw NexusEdgeError.prompt(
+                "the prompt begins with a role's token or has <|image_N|> tags; raw: true takes it as a whole prompt, "
+                    + "raw: false as a question in which they are text")
+        }
+        return try answer(
+            [ChatMessage(user: prompt, images: images.count)], images: images, options: options, onPiece: onPiece)
     }
 
-    /// The next turn of a conversation; as `generate`. The pictures are those of all turns, in their order.
+    /// The next turn of a conversation; as `generate`. The pictures are those of all turns, in their order; texts are
+    /// text, whatever they look like.
     @discardableResult
     public func answer(
         _ messages: [ChatMessage], images: [RgbImage], options: GenerationOptions, onPiece: (String) throws -> Bool
     ) throws -> RunStats {
-        try complete(try ChatTemplate.render(messages), images, options, onPiece)
+        let prompt = try ChatTemplate.render(messages)
+        return try complete(images, options, onPiece) { try processor.ids(prompt: prompt, imageTokens: $0) }
     }
 
+    /// - Parameter encode: from how many positions each picture takes to the ids of the prompt
     private func complete(
-        _ prompt: String, _ images: [RgbImage], _ options: GenerationOptions, _ onPiece: (String) throws -> Bool
+        _ images: [RgbImage], _ options: GenerationOptions, _ onPiece: (String) throws -> Bool,
+        _ encode: ([Int]) throws -> [Int]
     ) throws -> RunStats {
         var run = RunStats()
-        let ids = try timed(&run.prepareSeconds) {
-            try processor.ids(prompt: prompt, imageTokens: try images.map(processor.countTokens))
-        }
+        let ids = try timed(&run.prepareSeconds) { try encode(try images.map(processor.countTokens)) }
         (run.promptTokens, run.imageTokens) = (ids.count, ids.count { $0 < 0 })
         guard ids.count < decoder.contextLength else {
             throw NexusEdgeError.prompt(

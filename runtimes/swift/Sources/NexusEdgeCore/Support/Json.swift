@@ -106,7 +106,7 @@ package struct JsonObject: Sendable {
         }
     }
 
-    func objects(_ key: String) throws -> [JsonObject] {
+    package func objects(_ key: String) throws -> [JsonObject] {
         try list(key).map { value in
             guard case .object(let fields) = value else { throw wrong(key, "a list of objects") }
             return JsonObject(fields: fields, source: source)

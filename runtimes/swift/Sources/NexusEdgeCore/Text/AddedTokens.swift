@@ -37,12 +37,18 @@ struct AddedTokens: Sendable {
 
     /// Special tokens that strip nothing.
     init(special: [(content: String, id: Int)]) {
-        tokens = special.map { content, id in
-            Token(
-                id: id, content: Array(content.unicodeScalars), stripsLeft: false, stripsRight: false, special: true)
-        }
-        byFirst = Self.grouped(tokens)
+        self.init(
+            special.map { content, id in
+                Token(
+                    id: id, content: Array(content.unicodeScalars), stripsLeft: false, stripsRight: false,
+                    special: true)
+            })
     }
+
+    private init(_ tokens: [Token]) { (self.tokens, byFirst) = (tokens, Self.grouped(tokens)) }
+
+    /// Those that `isIncluded` keeps.
+    func filter(_ isIncluded: (Token) -> Bool) -> AddedTokens { AddedTokens(tokens.filter(isIncluded)) }
 
     private static func grouped(_ tokens: [Token]) -> [Unicode.Scalar: [Token]] {
         Dictionary(grouping: tokens.filter { !$0.content.isEmpty }) { $0.content[0] }

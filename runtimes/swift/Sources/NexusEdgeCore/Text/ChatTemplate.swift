@@ -25,44 +25,38 @@ public struct ChatMessage: Sendable, Equatable {
 
 /// The fixed template of the Phi-3 models.
 package enum ChatTemplate {
-    /// The prompt text of a conversation, without BOS: the tokenizer adds it.
-    ///
-    /// Throws `.prompt` for an empty conversation, or pictures mixed with hand-written tags.
-    package static func render(_ messages: [ChatMessage], addGenerationPrompt: Bool = true) throws -> String {
+    /// The prompt of a conversation, without BOS: the tokenizer adds it. Throws `.prompt` for an empty conversation.
+    package static func render(_ messages: [ChatMessage], addGenerationPrompt: Bool = true) throws -> Prompt {
         guard let last = messages.last else {
             throw NexusEdgeError.prompt("the conversation is empty; give at least one message")
         }
-        var numbered = 0
-        var text = ""
+        var prompt = Prompt()
+        func line(_ token: String) {
+            prompt.append(.control(token))
+            prompt.append(.text("\n"))
+        }
         for message in messages {
-            text += "<|\(message.role.rawValue)|>\n"
+            line(token(message.role))
             for part in message.parts {
                 switch part {
-                case .text(let words): text += words
+                case .text(let words): prompt.append(.text(words))
                 case .image:
-                    numbered += 1
-                    text += "<|image_\(numbered)|>\n"
+                    prompt.append(image: prompt.images.count + 1)
+                    prompt.append(.text("\n"))
                 }
             }
-            text += "<|end|>\n"
+            line("<|end|>")
         }
-        guard numbered == 0 || ImageTags.split(text).numbers.count == numbered else {
-            throw NexusEdgeError.prompt(
-                "the conversation mixes image parts with written <|image_N|> tags; use only one of the two")
-        }
-        return addGenerationPrompt && last.role != .assistant ? text + "<|assistant|>\n" : text
+        if addGenerationPrompt, last.role != .assistant { line(token(.assistant)) }
+        return prompt
     }
 
-    /// A question in the template, with the pictures in front unless it tags their places itself; a text that holds a
-    /// role's token is taken as it is.
-    package static func wrap(_ prompt: String, images: Int) throws -> String {
-        let scalars = Array(prompt.unicodeScalars)
-        let complete = ChatMessage.Role.allCases.contains { role in
-            let token = Array("<|\(role.rawValue)|>".unicodeScalars)
-            return scalars.indices.contains { scalars[$0...].starts(with: token) }
-        }
-        if complete { return prompt }
-        let tagged = !ImageTags.split(prompt).numbers.isEmpty
-        return try render([ChatMessage(user: prompt, images: tagged ? 0 : images)])
+    /// Whether a text looks like a whole prompt of its own: it begins with a role's token, or tags images.
+    package static func isWhole(_ text: String) -> Bool {
+        let start = text.unicodeScalars.drop(while: \.properties.isWhitespace)
+        let begins = ChatMessage.Role.allCases.contains { start.starts(with: token($0).unicodeScalars) }
+        return begins || !ImageTags.split(text).numbers.isEmpty
     }
+
+    private static func token(_ role: ChatMessage.Role) -> String { "<|\(role.rawValue)|>" }
 }

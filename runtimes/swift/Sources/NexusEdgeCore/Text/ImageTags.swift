@@ -19,9 +19,7 @@ enum ImageTags {
         return (texts + [string(scalars[begin...])], numbers)
     }
 
-    /// Texts and picture numbers of a prompt whose tags number `images` pictures 1, 2, ... without a gap, in any order.
-    ///
-    /// Throws `.prompt`.
+    /// Texts and picture numbers of a whole prompt with tags for `images` pictures; throws `.prompt` as `check`.
     static func split(_ text: String, images: Int) throws -> (texts: [String], numbers: [Int]) {
         let (texts, digits) = split(text)
         guard digits.allSatisfy({ $0.count <= 9 }) else {
@@ -29,6 +27,12 @@ enum ImageTags {
                 "an image tag in the prompt has more than 9 digits; number the pictures 1, 2, ...")
         }
         let numbers = digits.map { $0.reduce(0) { 10 * $0 + $1 } }
+        try check(numbers, images: images)
+        return (texts, numbers)
+    }
+
+    /// Throws `.prompt` unless the numbers are 1 to `images` without a gap, in any order.
+    static func check(_ numbers: [Int], images: Int) throws {
         let distinct = Set(numbers).sorted()
         guard distinct == Array(1..<distinct.count + 1) else {
             throw NexusEdgeError.prompt(
@@ -36,10 +40,9 @@ enum ImageTags {
         }
         guard distinct.count == images else {
             throw NexusEdgeError.prompt(
-                "the prompt has tags for \(distinct.count) pictures, \(images) given; "
+                "the prompt has tags for \(distinct.count) picture\(distinct.count == 1 ? "" : "s"), \(images) given; "
                     + "give one picture for each <|image_N|> tag")
         }
-        return (texts, numbers)
     }
 
     private static func tag(_ text: [Unicode.Scalar], at place: Int) -> (digits: [Int], stop: Int)? {

@@ -6,6 +6,8 @@ public struct Phi3Tokenizer: Sendable {
     public let bosId: Int?
 
     private let added: AddedTokens
+    /// The tokens that text never becomes, and the others, which a fine-tune added to its vocabulary as words.
+    private let control, words: AddedTokens
     private let model: BytePairs
     private let pieces: [Int: String]
     private let specialIds: Set<Int>
@@ -13,10 +15,16 @@ public struct Phi3Tokenizer: Sendable {
 
     /// Reads tokenizer.json and tokenizer_config.json; throws `.bundle` if one is missing, wrong, or of another kind
     /// than what is computed here.
-    public init(folder: URL) throws {
+    ///
+    /// - Parameter control: tokens that are control although the file does not call them special
+    public init(folder: URL, control: [String] = []) throws {
         let file = try Json.object(at: folder.appendingPathComponent("tokenizer.json"))
         try Self.checkSteps(file)
         added = try AddedTokens(file)
+        let named = Set(control.map(ExactText.init))
+        let isControl = { (token: AddedTokens.Token) in token.special || named.contains(ExactText(text(token.content))) }
+        self.control = added.filter(isControl)
+        words = added.filter { !isControl($0) }
         model = try BytePairs(try file.object("model"))
         var pieces: [Int: String] = [:]
         for (token, id) in model.ids { pieces[id] = token.text }
@@ -38,17 +46,34 @@ public struct Phi3Tokenizer: Sendable {
     }
 
     /// Ids of `text`, after the BOS where the tokenizer has one.
+    ///
+    /// A control token in it becomes that token's id, as in the original: what people write goes into segments.
     public func encode(_ text: String, addBos: Bool = true) -> [Int] {
-        var ids = addBos ? [bosId].compactMap { $0 } : []
-        for piece in added.split(Array(text.unicodeScalars)) {
-            switch piece {
-            case .token(let id): ids.append(id)
-            case .text(let scalars):
-                // Each stretch of text gets a mark of its own at its start, and one for each space.
-                ids += model.encode([wordMark] + scalars.map { $0 == " " ? wordMark : $0 })
+        bos(addBos) + encode(Array(text.unicodeScalars), added)
+    }
+
+    /// As `encode` of all segments together, but only `.control` gives the id of a control token.
+    ///
+    /// Throws `.prompt` for a control token that the tokenizer does not have.
+    public func encode(_ segments: [Prompt.Segment], addBos: Bool = true) throws -> [Int] {
+        var ids = bos(addBos)
+        var text: [Unicode.Scalar] = [], stripsLeft = false
+        for segment in segments {
+            switch segment {
+            case .text(let words): text += words.unicodeScalars
+            case .control(let name):
+                guard let id = id(of: name) else {
+                    throw NexusEdgeError.prompt(
+                        "the model's tokenizer has no \(name); leave out what needs it")
+                }
+                let scalars = Array(name.unicodeScalars)
+                let token = control.tokens.first { $0.content == scalars }
+                let before = stripped(text, left: stripsLeft, right: token?.stripsLeft ?? false)
+                ids += encode(before, words) + [id]
+                (text, stripsLeft) = ([], token?.stripsRight ?? false)
             }
         }
-        return ids
+        return ids + encode(stripped(text, left: stripsLeft, right: false), words)
     }
 
     /// Text of `ids`; negative ids (places of pictures) and ids without a token are left out.
@@ -75,6 +100,19 @@ public struct Phi3Tokenizer: Sendable {
 
     /// Whether this id is a single byte, perhaps of a longer character.
     func isByte(_ id: Int) -> Bool { byteValues[id] != nil }
+
+    private func bos(_ wanted: Bool) -> [Int] { wanted ? [bosId].compactMap { $0 } : [] }
+
+    /// Ids of a text in which these added tokens are found.
+    private func encode(_ text: [Unicode.Scalar], _ found: AddedTokens) -> [Int] {
+        found.split(text).flatMap { piece in
+            switch piece {
+            case .token(let id): [id]
+            // Each stretch of text gets a mark of its own at its start, and one for each space.
+            case .text(let scalars): model.encode([wordMark] + scalars.map { $0 == " " ? wordMark : $0 })
+            }
+        }
+    }
 
     /// A run of bytes as text: all of it, or a replacement character for each byte if one of them is wrong.
     private func decoded(_ bytes: [UInt8]) -> String.UnicodeScalarView {
@@ -117,6 +155,14 @@ public struct Phi3Tokenizer: Sendable {
 
 /// What stands for a space, and for the start of a text, in the vocabulary.
 private let wordMark: Unicode.Scalar = "▁"
+
+/// Without the white space that the tokens beside it take.
+private func stripped(_ text: [Unicode.Scalar], left: Bool, right: Bool) -> [Unicode.Scalar] {
+    var rest = text[...]
+    if left { rest = rest.drop(while: \.properties.isWhitespace) }
+    while right, rest.last?.properties.isWhitespace == true { rest.removeLast() }
+    return Array(rest)
+}
 
 private func text(_ scalars: [Unicode.Scalar]) -> String {
     var view = String.UnicodeScalarView()
