@@ -36,25 +36,19 @@ class NearTie:
     """When the order of two candidates says nothing.
 
     Errors of their scores, as measured in the same run, have some deviation, and so has the difference of two of them,
-    times the root of 2. A gap of less than `times` of that may close by chance; one of more than `most` never counts as
-    a tie, whatever the errors are.
+    times the root of 2. A gap of less than `times` of that may close by chance. How large errors may be is no question
+    of order: what the scores are made of is gated beside it.
 
     Attributes:
         times: of the difference's deviation
-        most: in standard deviations of all candidates' scores
     """
 
     times: float = 0.0
-    most: float = 0.0
 
-    def margin(self, scatter: float, spread: float = 1.0) -> float:
-        """The gap below which two candidates nearly tie.
-
-        Args:
-            scatter: deviation of the errors
-            spread: deviation of the candidates' scores, in the same unit, which is that of the gap
-        """
-        return min(self.times * math.sqrt(2.0) * scatter, self.most * spread) if math.isfinite(scatter) else 0.0
+    def margin(self, scatter: float) -> float:
+        """The gap below which two candidates nearly tie, in the unit of `scatter`, the deviation of the errors; 0 where
+        that is no number: what is broken ties with nothing."""
+        return self.times * math.sqrt(2.0) * scatter if math.isfinite(scatter) else 0.0
 
 
 METRICS: Mapping[str, Metric] = {

@@ -135,9 +135,9 @@ def parse(document: Mapping[str, Any], origin: str) -> Tolerances:
     near_ties = []
     for i, raw in enumerate(document.get("near_tie", ())):
         where = f"{origin}, near_tie {i + 1}"
-        entry = _table(raw, {"times", "most", "reason"}, set(_NEAR_TIE_PATTERNS), where)
+        entry = _table(raw, {"times", "reason"}, set(_NEAR_TIE_PATTERNS), where)
         patterns = tuple(str(entry.get(key, "*")) for key in _NEAR_TIE_PATTERNS)
-        near_ties.append((patterns, NearTie(_number(entry, "times", where), _number(entry, "most", where))))
+        near_ties.append((patterns, NearTie(_number(entry, "times", where))))
     return Tolerances(tuple(entries), tuple(near_ties))
 
 

@@ -67,7 +67,7 @@ def test_top1_leaves_near_ties_out() -> None:
     expected = np.array([[0.0, 1.0, 1.001], [0.0, 5.0, 1.0], [0.0, 1.0, 9.0]])
     actual = np.array([[0.0, 1.001, 1.0], [0.0, 1.0, 5.0], [0.0, 1.0, 9.0]])
     errors = metrics.scatter(actual, expected)
-    measures = metrics.compare_logits(actual, expected, near_tie=metrics.NearTie(0.01 / errors / 2**0.5, 1.0))
+    measures = metrics.compare_logits(actual, expected, near_tie=metrics.NearTie(0.01 / errors / 2**0.5))
     assert measures["near_tie"] == pytest.approx(0.01)
     assert measures["ambiguous"] == 1, "the first row is a near tie"
     assert measures["top1_agreement"] == 0.5, "of the two decided rows one differs"
@@ -83,9 +83,8 @@ def test_errors_in_deviations_of_their_row() -> None:
 
 
 def test_a_tie_is_four_deviations_of_two_errors() -> None:
-    rule = metrics.NearTie(times=4.0, most=0.5)
+    rule = metrics.NearTie(times=4.0)
     assert rule.margin(0.01) == pytest.approx(0.04 * 2**0.5)
-    assert rule.margin(1.0) == 0.5 and rule.margin(1.0, spread=0.1) == 0.05
     assert rule.margin(np.inf) == 0.0, "what is broken ties with nothing"
 
 

@@ -32,9 +32,7 @@ def test_ties_follow_from_the_errors_that_were_found() -> None:
     flipped = expected.copy()
     flipped[0, -2:] = expected[0, [-1, -2]]
     noisy = flipped + random.normal(0, 0.1, flipped.shape)
-    judge = Judge(
-        lambda stage: Gate("top1_agreement", 1.0, "") if stage == "top-1" else None, lambda stage: NearTie(4, 2)
-    )
+    judge = Judge(lambda stage: Gate("top1_agreement", 1.0, "") if stage == "top-1" else None, lambda stage: NearTie(4))
     assert ranking.ranking_checks(judge, "labels", flipped, expected)[0].status == "failed"
     assert ranking.ranking_checks(judge, "labels", noisy, expected)[0].status == "ambiguous"
 

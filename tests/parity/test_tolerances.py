@@ -71,7 +71,7 @@ def test_when_two_candidates_tie() -> None:
     loaded = tolerances.load()
     rules = {loaded.near_tie(rung, stage, scheme) for rung in RUNGS for stage in ("top-1", "x") for scheme in "ab"}
     assert len(rules) == 1 and rules.pop().times > 0
-    rule = {"times": 4, "most": 0.5, "reason": "x"}
+    rule = {"times": 4, "reason": "x"}
     found = parse({"near_tie": [rule, {**rule, "times": 2, "rung": "P5"}]}, "test")
     assert (found.near_tie("P4", "top-1", "int8").times, found.near_tie("P5", "top-1", "int8").times) == (4, 2)
     assert parse({}, "test").near_tie("P5", "top-1", "int8").margin(1.0) == 0.0

@@ -103,7 +103,6 @@ def ranking_checks(
         deviation: of their errors, see `error_deviation`; None: of this matrix
     """
     deviation = error_deviation((actual, expected)) if deviation is None else deviation
-    spread = float(np.asarray(expected, np.float64).std(axis=1).mean())
     measured: tuple[tuple[str, Callable[[Array, Array, float], dict[str, float]]], ...] = (
         ("top-1", compare_top1),
         ("ranking", compare_order),
@@ -114,7 +113,7 @@ def ranking_checks(
             stage,
             shape,
             case,
-            compare_with(actual, expected, judge.near_tie(stage).margin(deviation, spread)),
+            compare_with(actual, expected, judge.near_tie(stage).margin(deviation)),
             judge.gate(stage),
         )
         for stage, compare_with in measured
