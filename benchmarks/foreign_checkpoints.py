@@ -11,30 +11,65 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 from foreign import FAMILIES
+from foreign.reuse import translated_once
 
+from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import open_checkpoint
 from nexus_edge.errors import ParityError
-from nexus_edge.parity.report import Report, from_json, utilisation
+from nexus_edge.parity import ladder
+from nexus_edge.parity.ladder import RUNGS, make_lab
+from nexus_edge.parity.report import Report, utilisation
 from nexus_edge.pipeline import export
 from nexus_edge.recipe import find_recipe
 from nexus_edge.request import Precision
 from nexus_edge.targets import TARGETS
 
 SCHEMES = tuple(get_args(Precision))
+PICTURES = 48  # held-out ones that P4 looks at, of 150
+
+
+@dataclass
+class Known:
+    """What climbs share: translated graphs, and what need not be judged again.
+
+    Attributes:
+        translations: see `translated_once`
+        original: families that P1 has vouched for
+        graphs: families, checkpoints and targets that P2 has judged
+    """
+
+    translations: dict[Any, Any] = field(default_factory=dict)
+    original: set[str] = field(default_factory=set)
+    graphs: set[tuple[str, str, str]] = field(default_factory=set)
+
+    def rungs(self, family: str, name: str, targets: Sequence[str]) -> list[str]:
+        """Those to be climbed: P1 says nothing of a checkpoint, and P2 nothing of a scheme."""
+        wanted = {(family, name, target) for target in targets}
+        left_out = ("P1" if family in self.original else "", "P2" if wanted <= self.graphs else "")
+        self.original.add(family)
+        self.graphs |= wanted
+        return [rung for rung in RUNGS if rung not in left_out]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One checkpoint in one scheme on one target; `share` is that of its tolerance that the tightest gate uses."""
+    """One checkpoint in one scheme on one target.
+
+    Attributes:
+        share: of its tolerance that the tightest gate uses; weights are left out, of which the worst is always rounded
+            by half a step, and that is the limit
+        gate: which one that is
+        failed: what every gate says that failed
+        seconds: of CPU time
+    """
 
     family: str
     checkpoint: str
@@ -43,38 +78,48 @@ class Row:
     verdict: str
     share: float
     gate: str
+    failed: tuple[str, ...]
     seconds: float
 
 
-def climb(family: str, name: str, scheme: str, targets: Sequence[str]) -> Iterator[Row]:
-    """Export one checkpoint with its ladder, once for all targets."""
+def climb(family: str, name: str, wanted: Mapping[str, Sequence[str]], known: Known) -> Iterator[Row]:
+    """Export one checkpoint in some schemes, and climb its ladder once for all targets of a scheme.
+
+    Args:
+        family, name: see `FAMILIES`
+        wanted: scheme -> targets
+        known: of earlier calls
+    """
     with tempfile.TemporaryDirectory(prefix="nexus-edge-") as folder:
-        source, out = Path(folder) / "checkpoint", Path(folder) / "bundle"
+        source = Path(folder) / "checkpoint"
         FAMILIES[family].checkpoints[name](source)
-        recipe = find_recipe(family, scheme).with_targets(tuple(targets))
-        started = time.perf_counter()
-        with suppress(ParityError):  # what the report says, too
-            export(open_checkpoint(str(source), recipe.checkpoint), recipe, out)
-        seconds = time.perf_counter() - started
-        report = from_json((out / "parity" / "report.json").read_text("utf-8"))
-    for target in targets:
-        yield Row(family, name, scheme, target, *_verdict(report, target), round(seconds / len(targets), 1))
+        for scheme, targets in wanted.items():
+            started = time.process_time()
+            recipe = find_recipe(family, scheme).with_targets(tuple(targets))
+            checkpoint = open_checkpoint(str(source), recipe.checkpoint)
+            bundle = Path(folder) / scheme
+            with translated_once(json.dumps(checkpoint.config, sort_keys=True), known.translations):
+                export(checkpoint, recipe, bundle, parity=False)
+                lab = make_lab(Bundle.open(bundle, check=None), checkpoint)
+                lab.held_out_pictures = PICTURES
+                report = ladder.climb(lab, known.rungs(family, name, targets))
+            seconds = time.process_time() - started
+            for target in targets:
+                yield Row(family, name, scheme, target, *_verdict(report, target), round(seconds / len(targets), 1))
 
 
-def _verdict(report: Report, target: str) -> tuple[str, float, str]:
-    """Of one target: the verdict, and the gate nearest to its limit with the rung it is on."""
-    statuses = {rung.name: rung.status_of(target) for rung in report.rungs}
-    gated = [
-        (utilisation(check), f"{rung.name} {check.finding}")
-        for rung in report.rungs
-        for check in rung.checks
-        if check.target in ("", target) and check.gate is not None
-    ]
-    share, gate = max(gated)
-    not_run = [name for name, status in statuses.items() if status == "not run"]
-    if "failed" in statuses.values():
-        return "rejected", share, gate
-    return ("passed" if not not_run else f"{', '.join(not_run)} not run"), share, gate
+def _verdict(report: Report, target: str) -> tuple[str, float, str, tuple[str, ...]]:
+    """Of one target: the verdict, the gate nearest to its limit, and all that failed, with the rungs they are on."""
+    checks = [(rung.name, check) for rung in report.rungs for check in rung.checks if check.target in ("", target)]
+    failed = tuple(f"{rung} {check.finding}" for rung, check in checks if check.status == "failed")
+    share, gate = max(
+        (utilisation(check), f"{rung} {check.finding}")
+        for rung, check in checks
+        if check.gate is not None and check.gate.metric != "steps"
+    )
+    not_run = [rung.name for rung in report.rungs if rung.status_of(target) == "not run"]
+    verdict = "rejected" if failed else f"{', '.join(not_run)} not run" if not_run else "passed"
+    return verdict, share, gate, failed
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
@@ -110,20 +155,20 @@ def main(
     lines = kept.read_text("utf-8").splitlines() if kept.is_file() else []
     rows = [Row(**json.loads(line)) for line in lines]
     done = {(row.family, row.checkpoint, row.scheme, row.target) for row in rows}
+    known = Known(graphs={(row.family, row.checkpoint, row.target) for row in rows})
     for chosen in family or list(FAMILIES):
         for name in islice(FAMILIES[chosen].checkpoints, count):
-            for precision in scheme or list(SCHEMES):
-                open_targets = [t for t in target or list(TARGETS) if (chosen, name, precision, t) not in done]
-                for row in climb(chosen, name, precision, open_targets) if open_targets else ():
-                    rows.append(row)
-                    with kept.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(asdict(row)) + "\n")
-                    print(f"{row.seconds:6.1f} s  {row.verdict:9} {row.share:5.2f}  {row}", file=sys.stderr, flush=True)
+            wanted = {s: [t for t in target or TARGETS if (chosen, name, s, t) not in done] for s in scheme or SCHEMES}
+            for row in climb(chosen, name, {s: targets for s, targets in wanted.items() if targets}, known):
+                rows.append(row)
+                with kept.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(asdict(row)) + "\n")
+                print(f"{row.seconds:6.1f} s  {row.verdict:9} {row.share:5.2f}  {row}", file=sys.stderr, flush=True)
     print("\n".join(table(rows)))
     rejected = [row for row in rows if row.verdict != "passed"]
     print(f"\n{len(rows)} ladders, {len(rejected)} rejected, {sum(row.seconds for row in rows) / 60:.0f} minutes")
     for row in rejected:
-        print(f"- {row.family}, {row.checkpoint}, {row.scheme}, {row.target}: {row.gate}")
+        print(f"- {row.family}, {row.checkpoint}, {row.scheme}, {row.target}: {'; '.join(row.failed)}")
     if rejected:
         raise typer.Exit(ParityError.exit_code)
 

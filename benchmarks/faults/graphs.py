@@ -13,6 +13,7 @@ BLOCKS, LAYERS = "visual.trunk.blocks", "text.transformer.encoder.layer"
 LAYER_0 = "decoder, layer 0,*"
 TINY = Phi3VisionParams.tiny()
 TEXT, ONE, LONG = ("text",), ("one picture",), ("text beyond the LongRoPE limit",)
+TWO = ("two pictures",)  # of several crops; the global view of a single crop is that crop
 
 
 def graph(name: str, mutation: mutations.Mutation):
@@ -102,7 +103,7 @@ FAULTS = (
         "P3",
         "vision_encoder, layer 0,*",
         graph("vision_encoder", mutations.shift_crops),
-        cases=ONE,
+        cases=TWO,
     ),
     Fault(
         "image features of the layer before",

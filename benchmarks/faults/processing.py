@@ -170,7 +170,7 @@ FAULTS = (
         "vision_encoder, image_features",
         edit_json("config.json", lambda it: it["embd_layer"].update(hd_transform_order="glb_sub")),
         RUNGS,
-        ONE,
+        TWO,
     ),
     Fault(
         "original length in config.json",

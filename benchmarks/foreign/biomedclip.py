@@ -21,10 +21,9 @@ from nexus_edge.models.loading import from_checkpoint
 NAMES = Names("open_clip_config.json", "open_clip_model.safetensors")
 FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
 SIZES: dict[str, dict[str, int]] = {
-    "12 layers of 64": {"depth": 12, "width": 64, "heads": 4, "layers": 6, "embed": 64},
     "2 layers of 192": {"depth": 2, "width": 192, "heads": 3, "layers": 2, "embed": 96},
     "images of 64, patches of 8": {
-        "depth": 3,
+        "depth": 1,
         "width": 96,
         "heads": 3,
         "layers": 2,
@@ -33,16 +32,16 @@ SIZES: dict[str, dict[str, int]] = {
         "patch": 8,
     },
     "images of 224, patches of 32": {
-        "depth": 3,
+        "depth": 2,
         "width": 64,
         "heads": 2,
-        "layers": 3,
+        "layers": 1,
         "embed": 256,
         "image": 224,
         "patch": 32,
     },
-    "vocabulary of 900, 1 layer": {"depth": 1, "width": 64, "heads": 1, "layers": 1, "embed": 64, "vocab": 900},
-    "16 numbers": {"depth": 4, "width": 64, "heads": 2, "layers": 2, "embed": 16},
+    "16 numbers, vocabulary of 900": {"depth": 1, "width": 64, "heads": 1, "layers": 1, "embed": 16, "vocab": 900},
+    "12 layers of 64": {"depth": 12, "width": 64, "heads": 4, "layers": 6, "embed": 64},
 }
 RATE, PAIRS, TOKENS = 3e-4, 8, 12
 

@@ -21,11 +21,10 @@ NAMES = Names("config.json", "model.safetensors")
 FILES = ("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 SIZES: dict[str, dict[str, int]] = {
     "2 layers of 64": {"layers": 2, "hidden": 64, "heads": 2, "ffn": 160},
+    "3 layers of 96, 2 of 6 heads for keys": {"layers": 3, "hidden": 96, "heads": 6, "kv": 2, "ffn": 320, "tower": 2},
+    "1 layer of 192": {"layers": 1, "hidden": 192, "heads": 3, "ffn": 256, "tower": 2},
+    "vocabulary of 1,500": {"layers": 1, "hidden": 64, "heads": 2, "ffn": 128, "vocab": 1500, "tower": 4},
     "8 layers of 64": {"layers": 8, "hidden": 64, "heads": 4, "ffn": 128},
-    "3 layers of 96, 2 of 6 heads for keys": {"layers": 3, "hidden": 96, "heads": 6, "kv": 2, "ffn": 320},
-    "1 layer of 192": {"layers": 1, "hidden": 192, "heads": 3, "ffn": 256},
-    "vocabulary of 1,500": {"layers": 2, "hidden": 64, "heads": 2, "ffn": 128, "vocab": 1500},
-    "tower of 9 layers": {"layers": 2, "hidden": 64, "heads": 2, "ffn": 128, "tower": 9, "vision": 64},
 }
 RATE, TOKENS = 3e-4, 24
 
