@@ -1,6 +1,7 @@
 """Writes the synthetic full-size checkpoint as real sharded safetensors (8.3 GB), to measure an export from disk.
 
     python benchmarks/make_checkpoint.py /tmp/phi3-vision-synthetic
+    python benchmarks/make_checkpoint.py /tmp/phi3-vision-8 --layers 8    # the same widths, fewer layers: 2.9 GB
 
 The folder is laid out like the published one: shards of at most 5 GB, an index, config.json (which says that the
 weights are synthetic), preprocessor_config.json and tokenizer files.
@@ -63,11 +64,14 @@ def main(
     out: Annotated[Path, typer.Argument(help="Folder to make; it must not exist.")],
     model: Annotated[str, typer.Option(help="phi3_vision or phi3_5_vision")] = "phi3_vision",
     tokenizer: Annotated[Path | None, typer.Option(help="Folder to copy tokenizer files from.")] = None,
+    layers: Annotated[int | None, typer.Option(help="Decoder layers; default: the model's.")] = None,
 ) -> None:
     """Write synthetic full-size weights as a checkpoint folder."""
     started = time.perf_counter()
     try:
         checkpoint = SyntheticCheckpoint(model, tokenizer or tiny_folder())
+        if layers is not None:
+            checkpoint.config["num_hidden_layers"] = layers
         checkpoint.processor_files()  # a missing tokenizer should show before 8 GB are written
         try:
             out.mkdir(parents=True)
