@@ -74,6 +74,13 @@ def test_shipped_recipes_are_valid_and_named_after_their_place(model: str, name:
     assert (recipe.checkpoint, set(recipe.graphs)) == MODELS[model]
 
 
+@pytest.mark.parametrize(("model", "name"), SHIPPED)
+def test_shipped_recipes_gate_what_a_bundle_costs(model: str, name: str) -> None:
+    gates = find_recipe(model, name).gates
+    assert {"size_ratio", "peak_memory_ratio"} < gates.keys()
+    assert any(gate.endswith("_per_s_ratio") for gate in gates)
+
+
 def test_every_shipped_file_is_tested_here() -> None:
     assert sorted(SHIPPED) == sorted((path.parent.name, path.stem) for path in recipes_dir().glob("*/*.toml"))
 

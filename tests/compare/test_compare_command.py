@@ -13,6 +13,7 @@ import toy_dual
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.cli import app
+from nexus_edge.recipe import find_recipe
 
 Run = Callable[..., tuple[int, str, str]]
 FAST = ("--runs", "1", "--prompt-tokens", "16", "--new-tokens", "2", "--quiet")
@@ -89,6 +90,24 @@ def test_beyond_a_budget_is_exit_code_3_and_against_a_file_too(
     assert code == 3, "the baseline is the tinted one now"
     code, out, err = compare(other.root, "--baseline", base, *common)
     assert code == 0, err
+
+
+def test_the_budgets_of_a_shipped_recipe_judge(compare: Run, toy_path: Path, questions: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(toy_path, tmp_path / "new")
+    manifest = json.loads((root / "manifest.json").read_text("utf-8"))
+    manifest["recipe"] = find_recipe("phi3-vision", "int4").to_json()
+    (root / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    base = tmp_path / "base.json"
+    common = ("--eval", questions, *FAST)
+    compare(root, root, *common, "--save-baseline", base)  # one round of two tokens says nothing about speed
+    assert compare(root, "--baseline", base, *common)[0] == 3, "speed cannot be judged against a file"
+    assert compare(root, "--baseline", base, *common, "--allow-skip")[0] == 0
+    saved = json.loads(base.read_text("utf-8"))
+    saved["size_bytes"] //= 2
+    base.write_text(json.dumps(saved), "utf-8")
+    code, _, err = compare(root, "--baseline", base, *common, "--allow-skip")
+    assert code == 3
+    assert "size" in err
 
 
 @pytest.mark.parametrize(
