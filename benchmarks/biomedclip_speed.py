@@ -102,8 +102,8 @@ def make_peers(checkpoint: str, folder: Path) -> None:
 
     from nexus_edge.assets.heldout_crops import held_out_pictures
     from nexus_edge.checkpoints import open_checkpoint
-    from nexus_edge.models import build_model, load_weights
-    from nexus_edge.processing.biomedclip import BiomedClipProcessor
+    from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
+    from nexus_edge.models.loading import build_model, load_weights
 
     source = open_checkpoint(checkpoint, PUBLISHED)
     with torch.device("meta"):

@@ -27,7 +27,7 @@ from rich.table import Table
 from steps import child, once, say
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.checkpoints import StreamingSafetensorsWriter, SyntheticCheckpoint, tiny_folder
+from nexus_edge.checkpoints import StreamingSafetensorsWriter, SyntheticCheckpoint, published_numbers, tiny_folder
 from nexus_edge.runtimes import EngineOptions, load_vlm
 from nexus_edge.runtimes.benchmark import measure
 from nexus_edge.runtimes.machine import machine, peak_rss_bytes
@@ -134,7 +134,7 @@ def _run_genai(folder: Path, prompt_tokens: int, new_tokens: int, threads: int |
 
 
 def _synthetic(layers: int) -> SyntheticCheckpoint:
-    checkpoint = SyntheticCheckpoint("phi3_vision", tiny_folder())
+    checkpoint = SyntheticCheckpoint(published_numbers("phi3_vision"), tiny_folder())
     checkpoint.config["num_hidden_layers"] = layers
     return checkpoint
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.export.onnx.emit import attach_weights, save, translate
 from nexus_edge.export.weights import StoredTensor
-from nexus_edge.graphs import GraphSpec
+from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.quant.apply import quantize_tensor
 from nexus_edge.quant.linear import QuantLinear
 from nexus_edge.quant.schemes import available_schemes, load_scheme

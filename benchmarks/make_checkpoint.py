@@ -19,7 +19,13 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-from nexus_edge.checkpoints import StreamingSafetensorsWriter, SyntheticCheckpoint, TensorInfo, tiny_folder
+from nexus_edge.checkpoints import (
+    StreamingSafetensorsWriter,
+    SyntheticCheckpoint,
+    TensorInfo,
+    published_numbers,
+    tiny_folder,
+)
 from nexus_edge.errors import NexusEdgeError, OutputError
 
 SHARD_BYTES = 5_000_000_000  # what save_pretrained cuts at
@@ -69,7 +75,7 @@ def main(
     """Write synthetic full-size weights as a checkpoint folder."""
     started = time.perf_counter()
     try:
-        checkpoint = SyntheticCheckpoint(model, tokenizer or tiny_folder())
+        checkpoint = SyntheticCheckpoint(published_numbers(model), tokenizer or tiny_folder())
         if layers is not None:
             checkpoint.config["num_hidden_layers"] = layers
         checkpoint.processor_files()  # a missing tokenizer should show before 8 GB are written

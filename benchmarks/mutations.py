@@ -67,7 +67,7 @@ class Outcome:
 
 def make_bundle(name: str, work: Path) -> tuple[Bundle, Checkpoint]:
     """`phi3-vision-int4 onnx` -> the sound bundle, exported once."""
-    from nexus_edge.export.coreml import phi3_v
+    from nexus_edge.models.phi3_v.static import packages as phi3_v
     from nexus_edge.pipeline import export
 
     recipe_name, target = name.split()

@@ -17,9 +17,9 @@ import torch
 import typer
 
 from nexus_edge.checkpoints import open_checkpoint
-from nexus_edge.export.openvino.phi3_v_modules import LanguageModel, TextEmbeddings, VisionEmbeddings
-from nexus_edge.models import build_model, load_weights
-from nexus_edge.models.phi3_v import Phi3V
+from nexus_edge.models.loading import build_model, load_weights
+from nexus_edge.models.phi3_v.clients.openvino_genai_modules import LanguageModel, TextEmbeddings, VisionEmbeddings
+from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
 TOKENS = 64

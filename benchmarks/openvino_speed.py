@@ -30,7 +30,7 @@ from PIL import Image
 from steps import child, once, say
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.checkpoints import SyntheticCheckpoint, open_checkpoint, tiny_folder
+from nexus_edge.checkpoints import SyntheticCheckpoint, open_checkpoint, published_numbers, tiny_folder
 from nexus_edge.runtimes import EngineOptions, load_vlm
 from nexus_edge.runtimes.benchmark import QUESTION, measure
 from nexus_edge.runtimes.machine import machine, peak_rss_bytes
@@ -93,7 +93,7 @@ def write_checkpoint(out: Path, layers: int) -> None:
     """Synthetic weights as safetensors."""
     import make_checkpoint
 
-    source = SyntheticCheckpoint("phi3_vision", tiny_folder())
+    source = SyntheticCheckpoint(published_numbers("phi3_vision"), tiny_folder())
     source.config["num_hidden_layers"] = layers
     out.mkdir()
     make_checkpoint.write(source, out)

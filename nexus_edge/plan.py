@@ -8,10 +8,10 @@ import torch
 
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import RecipeError
-from nexus_edge.graphs import GraphSpec, split_of
-from nexus_edge.models import build_model
+from nexus_edge.families import family_named
+from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.models.base import ReferenceModel
-from nexus_edge.models.loading import source_keys
+from nexus_edge.models.loading import build_model, source_keys
 from nexus_edge.quant.apply import quantize_modules
 from nexus_edge.quant.schemes import Scheme, load_scheme
 from nexus_edge.recipe import Recipe
@@ -28,7 +28,7 @@ class Plan:
 
     def stored_bytes(self, model_type: str) -> dict[str, int]:
         """Bytes of the stored weights by graph; with those that a checkpoint holds and no result needs."""
-        owner, constants = split_of(model_type).owner, self.quantized.constants().keys()
+        owner, constants = family_named(model_type).split().owner, self.quantized.constants().keys()
         sizes: Counter[str] = Counter({spec.name: 0 for spec in self.specs})
         for name, tensor in (*self.quantized.named_parameters(), *self.quantized.named_buffers()):
             if name not in constants:
@@ -51,7 +51,7 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
     with torch.device("meta"):
         full, quantized = build_model(checkpoint), build_model(checkpoint)
     source_keys(checkpoint, full)  # what is missing is said now, not after the graphs were translated
-    split = split_of(recipe.model_type)
+    split = family_named(recipe.model_type).split()
     if set(recipe.graphs) != set(split.names):
         raise RecipeError(
             f"{recipe.name}: has graphs {', '.join(recipe.graphs)}; {recipe.model_type} has {', '.join(split.names)}"

@@ -114,7 +114,8 @@ def check_processor(
     folder: Path, files: Mapping[str, bytes], model: ReferenceModel, ignored: Collection[str] = ()
 ) -> None:
     """Open the processor that the bundle will have, and hold its tokenizer against the model and its own files."""
-    processor = processing.open_any(folder)
+    family = processing.family_in(folder)
+    processor = family.processor(folder)
     largest = processor.largest_id
     if largest >= model.vocab_size:
         raise CheckpointError(
@@ -123,7 +124,7 @@ def check_processor(
             "(transformers: resize_token_embeddings)"
         )
     configs = {name: _object(content, str(folder / name)) for name, content in files.items() if name.endswith(".json")}
-    check_agreement(folder, configs, processor.token_id, ignored)
+    check_agreement(folder, configs, processor.token_id, family.chat_templates, ignored)
 
 
 def bundle_sizes(plan: Plan, targets: Mapping[str, Target], model_type: str) -> dict[str, dict[str, int]]:

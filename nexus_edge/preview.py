@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nexus_edge.checkpoints import PUBLISHED, Checkpoint, SyntheticCheckpoint, named_path, open_checkpoint, tiny_folder
+from nexus_edge.checkpoints import Checkpoint, SyntheticCheckpoint, named_path, open_checkpoint, published, tiny_folder
 from nexus_edge.checkpoints.hub import HUB_ID, open_cached
 from nexus_edge.errors import CheckpointError
 from nexus_edge.preflight import check
@@ -87,11 +87,11 @@ def _open(request: ExportRequest) -> tuple[Checkpoint, Origin]:
     name, _, revision = spec.partition("@")
     if cached is not None:
         return cached, _origin(cached, name)
-    if name not in PUBLISHED:
+    if name not in published():
         raise CheckpointError(
             f"{spec}: is not in the hub's cache, and a dry run downloads nothing; get it first (hf download {name})"
         )
-    model = PUBLISHED[name]
+    model = published()[name]
     stand_in = SyntheticCheckpoint(model.numbers, tiny_folder(model.model_type))
     return stand_in, Origin(name, revision or None, False, "safetensors, not downloaded yet", _dtypes(stand_in))
 

@@ -88,7 +88,7 @@ def tiny_openvino(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def coreml_vlm(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The embedded checkpoint in int4 for Core ML, its decoder in two packages, without parity; read-only."""
     pytest.importorskip("coremltools", reason="needs the extra `coreml`")
-    from nexus_edge.export.coreml import phi3_v
+    from nexus_edge.models.phi3_v.static import packages as phi3_v
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(phi3_v, "CHUNK_BYTES", 300_000)  # of half a million

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from nexus_edge.checkpoints import FolderCheckpoint
 from nexus_edge.export.calibration import Prepared, prepare
-from nexus_edge.graphs import GraphSpec, split_of
-from nexus_edge.models import build_model
-from nexus_edge.models.phi3_v import Phi3V
+from nexus_edge.families import family_named
+from nexus_edge.interfaces.graph import GraphSpec
+from nexus_edge.models.loading import build_model
+from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.parity.sources import load_full_precision
 from nexus_edge.quant.apply import quantize_modules, quantize_tensor
 from nexus_edge.quant.linear import QuantLinear
@@ -53,7 +54,7 @@ class Exported:
     @cached_property
     def model(self) -> Phi3V:
         """These weights, quantized layer by layer without the exporter."""
-        split, model = split_of("phi3_v"), load_full_precision(self.prepared.checkpoint)
+        split, model = family_named("phi3_v").split(), load_full_precision(self.prepared.checkpoint)
         weights = {name: model.get_parameter(name).detach() for name in self.prepared.importance}
         quantize_modules(model, lambda name: load_scheme(self.recipe.scheme_for(split.owner(name), name)))
         for name, importance in self.prepared.importance.items():
@@ -64,7 +65,7 @@ class Exported:
     @cached_property
     def specs(self) -> dict[str, GraphSpec]:
         """The graphs of `model`."""
-        return {spec.name: spec for spec in split_of("phi3_v").graphs(self.model)}
+        return {spec.name: spec for spec in family_named("phi3_v").split().graphs(self.model)}
 
     @cached_property
     def sessions(self) -> dict[str, onnxruntime.InferenceSession]:
@@ -103,7 +104,7 @@ class Exported:
         independent rounding errors. So the measure is what rounding costs at all: sqrt(2) times the distance between
         this model and the one that rounds nothing.
         """
-        specs = {spec.name: spec for spec in split_of("phi3_v").graphs(self.weights_only)}
+        specs = {spec.name: spec for spec in family_named("phi3_v").split().graphs(self.weights_only)}
         return 2**0.5 * rms(self.torch(graph, *tensors)[0] - run_module(specs[graph], tensors)[0])
 
     def onnx(self, graph: str, *tensors: Tensor) -> list[Tensor]:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from nexus_edge.models import from_checkpoint
-from nexus_edge.models.biomedclip import BiomedClip
-from nexus_edge.processing.biomedclip import BiomedClipProcessor
+from nexus_edge.models.biomedclip.model import BiomedClip
+from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
 
 FOLDER = Path(__file__).parent / "golden" / "biomedclip_tiny"
 # The recordings before most tokens were left out.

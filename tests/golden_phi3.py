@@ -15,9 +15,9 @@ from torch import Tensor
 
 from nexus_edge.checkpoints import FolderCheckpoint
 from nexus_edge.models.loading import load_weights
-from nexus_edge.models.phi3_v import Phi3V
-from nexus_edge.models.phi3_v_params import Phi3VisionParams
-from nexus_edge.processing.phi3_v import preprocess_images
+from nexus_edge.models.phi3_v.model import Phi3V
+from nexus_edge.models.phi3_v.params import Phi3VisionParams
+from nexus_edge.models.phi3_v.processing import preprocess_images
 
 FOLDER = Path(__file__).parent / "golden" / "phi3_vision_tiny"
 CASES: dict[str, dict[str, Any]] = {

@@ -92,7 +92,11 @@ CASES: list[tuple[str, Change, str]] = [
     ("phi3_v", edit("preprocessor_config.json", do_normalize=False), "do_normalize is False"),
     ("phi3_v", edit("preprocessor_config.json", num_crop=4), "'num_crop' (did you mean 'num_crops'?)"),
     ("phi3_v", edit("tokenizer_config.json", add_eos_token=True), "add_eos_token is True"),
-    ("phi3_v", edit("tokenizer_config.json", chat_template="[INST]"), "its chat_template is not that of the Phi-3"),
+    (
+        "phi3_v",
+        edit("tokenizer_config.json", chat_template="[INST]"),
+        "its chat_template is not the one that is built in",
+    ),
     ("phi3_v", write("chat_template.jinja", "[INST]"), ""),  # tokenizer_config.json has one, which wins
     ("phi3_v", edit("tokenizer_config.json", "added_tokens_decoder", "618", content="<|fin|>"), "as id 618"),
     (

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from faults import BIOMEDCLIP, PHI3, Fault, Scene
-from nexus_edge.models.biomedclip_params import BiomedClipParams
-from nexus_edge.models.phi3_v_params import Phi3VisionParams
+from nexus_edge.models.biomedclip.params import BiomedClipParams
+from nexus_edge.models.phi3_v.params import Phi3VisionParams
 
 VALUES = ("values",)
 Edit = Callable[[Any], Any]

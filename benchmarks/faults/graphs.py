@@ -6,7 +6,7 @@ from dataclasses import replace
 import mutations
 
 from faults import BIOMEDCLIP, PHI3, Fault, Scene
-from nexus_edge.models.phi3_v_params import Phi3VisionParams
+from nexus_edge.models.phi3_v.params import Phi3VisionParams
 
 VLM, DUAL = f"{PHI3} onnx", f"{BIOMEDCLIP} onnx"
 BLOCKS, LAYERS = "visual.trunk.blocks", "text.transformer.encoder.layer"

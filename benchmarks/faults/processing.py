@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from faults import BIOMEDCLIP, PHI3, Fault, Scene
-from nexus_edge.processing import biomedclip, phi3_v
+from nexus_edge.models.biomedclip import processing as biomedclip
+from nexus_edge.models.phi3_v import processing as phi3_v
 from nexus_edge.processing.normalise import normalisation_table
 from nexus_edge.runtimes.context import Context, Tokens
 from nexus_edge.runtimes.onnx_engine import OnnxEngine

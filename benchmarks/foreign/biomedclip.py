@@ -14,8 +14,8 @@ from foreign.kinds import Edit, Names, Tensors, drawn, edited, trained, write
 from foreign.listing import STEPS, listed
 from nexus_edge.checkpoints import FolderCheckpoint, tiny_folder
 from nexus_edge.models.base import ReferenceModel
-from nexus_edge.models.biomedclip import build
-from nexus_edge.models.biomedclip_params import MODEL_TYPE
+from nexus_edge.models.biomedclip.model import build
+from nexus_edge.models.biomedclip.params import MODEL_TYPE
 from nexus_edge.models.loading import from_checkpoint
 
 NAMES = Names("open_clip_config.json", "open_clip_model.safetensors")

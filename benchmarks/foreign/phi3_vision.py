@@ -15,7 +15,7 @@ from foreign.listing import STEPS, listed
 from nexus_edge.checkpoints import tiny_folder
 from nexus_edge.models.base import ReferenceModel
 from nexus_edge.models.loading import from_checkpoint
-from nexus_edge.models.phi3_v import build
+from nexus_edge.models.phi3_v.model import build
 
 NAMES = Names("config.json", "model.safetensors")
 FILES = ("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")

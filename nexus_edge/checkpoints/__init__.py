@@ -3,11 +3,13 @@
 `open_checkpoint` returns a `Checkpoint`; `StreamingSafetensorsWriter` is the way out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from nexus_edge._fields import suggest
 from nexus_edge.checkpoints.base import Checkpoint, TensorInfo, WeightsKind
 from nexus_edge.checkpoints.finite import check_finite
 from nexus_edge.checkpoints.folder import FolderCheckpoint
@@ -17,6 +19,7 @@ from nexus_edge.checkpoints.safetensors import SafetensorsFile, load_tensors
 from nexus_edge.checkpoints.synthetic import SyntheticCheckpoint
 from nexus_edge.checkpoints.writer import StreamingSafetensorsWriter, write_tensors
 from nexus_edge.errors import CheckpointError
+from nexus_edge.families import families
 
 __all__ = [
     "Checkpoint",
@@ -32,6 +35,8 @@ __all__ = [
     "load_tensors",
     "named_path",
     "open_checkpoint",
+    "published",
+    "published_numbers",
     "require_model_type",
     "tiny_folder",
     "write_tensors",
@@ -39,24 +44,34 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class StandIns:
-    """What can take the place of a published model's weights.
+class Published:
+    """A published model, and what can take the place of its weights.
 
     Attributes:
         model_type: of the model; its embedded checkpoint is named after it
-        numbers: the file of `data/` whose numbers synthetic weights follow
+        numbers: the file whose numbers synthetic weights follow
     """
 
     model_type: str
-    numbers: str
+    numbers: Path
 
 
-# By hub id.
-PUBLISHED = {
-    "microsoft/Phi-3-vision-128k-instruct": StandIns("phi3_v", "phi3_vision"),
-    "microsoft/Phi-3.5-vision-instruct": StandIns("phi3_v", "phi3_5_vision"),
-    "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224": StandIns("biomedclip", "biomedclip"),
-}
+@cache
+def published() -> Mapping[str, Published]:
+    """Hub id -> published model, of all families."""
+    return {
+        hub_id: Published(family.model_type, family.published_folder / f"{name}.json")
+        for family in families().values()
+        for hub_id, name in family.published.items()
+    }
+
+
+def published_numbers(name: str) -> Path:
+    """The file with the numbers of a published model, such as `phi3_vision`; raises CheckpointError."""
+    known = {model.numbers.stem: model.numbers for model in published().values()}
+    if name not in known:
+        raise CheckpointError(f"no published numbers are called {name!r}{suggest(name, known)}")
+    return known[name]
 
 
 def tiny_folder(model_type: str = "phi3_v") -> Path:
@@ -78,9 +93,9 @@ def open_checkpoint(spec: str | None, default_hub_id: str, ignored: Sequence[str
         MissingExtraError: a download without huggingface_hub.
     """
     if spec in ("tiny", "synthetic"):
-        if default_hub_id not in PUBLISHED:
-            raise CheckpointError(f"no {spec} weights for {default_hub_id}; known: {', '.join(PUBLISHED)}")
-        model = PUBLISHED[default_hub_id]
+        if default_hub_id not in published():
+            raise CheckpointError(f"no {spec} weights for {default_hub_id}; known: {', '.join(published())}")
+        model = published()[default_hub_id]
         embedded = tiny_folder(model.model_type)
         if spec == "tiny":
             return FolderCheckpoint(embedded, name="tiny", ignored=ignored)

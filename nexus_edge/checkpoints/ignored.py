@@ -5,23 +5,18 @@ They are taken out where the files are opened: everything behind sees files with
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from nexus_edge._fields import suggest
 from nexus_edge.configs.keys import OPTION, Each, Read, Rules, Table, has, paths_of, rule_of, without
 from nexus_edge.errors import CheckpointError
+from nexus_edge.families import families
 
 
 def rules_of(model_type: object) -> Mapping[str, Rules]:
     """The rules for each file of a family; none for a family that is not known."""
-    name = f"nexus_edge.configs.{model_type}"
-    if not isinstance(model_type, str) or not model_type.isidentifier() or find_spec(name) is None:
-        return {}
-    rules: Mapping[str, Rules] = getattr(import_module(name), "FILES", {})
-    return rules
+    return families()[model_type].config_rules if isinstance(model_type, str) and model_type in families() else {}
 
 
 def without_ignored(config: Mapping[str, Any], ignored: Sequence[str]) -> dict[str, Any]:

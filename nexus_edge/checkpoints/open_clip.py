@@ -6,7 +6,6 @@ Source: `push_to_hf_hub.py` and `factory.py` of open_clip 3.3.
 import json
 import re
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,9 @@ from nexus_edge.checkpoints.json_file import read_json, read_processor_file
 from nexus_edge.checkpoints.pointers import refuse_pointers
 from nexus_edge.checkpoints.safetensors import SafetensorsFile
 from nexus_edge.errors import CheckpointError, MissingExtraError
-from nexus_edge.processing.biomedclip import OPEN_CLIP_CONFIG, tokenizer_folder
+from nexus_edge.families import family_of
 from nexus_edge.processing.folder import named_folder
-
-MODEL_TYPE = "biomedclip"
-"""What these folders hold, as far as nexus-edge knows it; whether that is so, the model says."""
+from nexus_edge.processing.open_clip_folder import OPEN_CLIP_CONFIG, tokenizer_folder
 
 SAFETENSORS = ("model.safetensors", "open_clip_model.safetensors")
 PICKLED = "open_clip_pytorch_model.bin"
@@ -52,7 +49,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         CheckpointError: a file is missing or wrong, or the BERT is not known.
     """
     config = read_json(folder / OPEN_CLIP_CONFIG)
-    return {"model_type": MODEL_TYPE, **config, "text_config": _text_config(folder, config)}
+    read = {**config, "text_config": _text_config(folder, config)}
+    return {"model_type": family_of(config, str(folder / OPEN_CLIP_CONFIG)).model_type, **read}
 
 
 def _text_config(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,9 +64,8 @@ def _text_config(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(found, dict):
             return found
     if _BERT_BASE.fullmatch(name):
-        published = json.loads(files("nexus_edge.checkpoints").joinpath("data", "biomedclip.json").read_text("utf-8"))
-        text_config: dict[str, Any] = published["config"]["text_config"]
-        return text_config
+        numbers: dict[str, Any] = json.loads((Path(__file__).parent / "bert_base.json").read_text("utf-8"))
+        return numbers
     raise CheckpointError(
         f"{folder / OPEN_CLIP_CONFIG}: the numbers of {name!r:.80} are not known; put its config.json "
         'under "text_config" in this file'

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from nexus_edge.bundle.source import Source
-from nexus_edge.checkpoints import PUBLISHED, Checkpoint
+from nexus_edge.checkpoints import Checkpoint, published
 from nexus_edge.checkpoints.fingerprint import fingerprint
 from nexus_edge.checkpoints.hub import HUB_ID
 from nexus_edge.checkpoints.license import front_matter, read_license
@@ -18,14 +18,14 @@ def source_of(checkpoint: Checkpoint) -> Source:
 
     A folder is named by its absolute path, so that the bundle finds it again from anywhere.
     """
-    published = checkpoint.kind == "real" and checkpoint.name in PUBLISHED
+    known = checkpoint.kind == "real" and checkpoint.name in published()
     return Source(
         checkpoint=_place(checkpoint),
         revision=checkpoint.revision,
         weights=checkpoint.kind,
         license=read_license(checkpoint.folder),
-        published=published if checkpoint.kind == "real" else None,
-        base_model=None if published or checkpoint.kind != "real" else base_model(checkpoint),
+        published=known if checkpoint.kind == "real" else None,
+        base_model=None if known or checkpoint.kind != "real" else base_model(checkpoint),
         content=fingerprint(checkpoint),
         ignored_keys=checkpoint.ignored_keys,
     )

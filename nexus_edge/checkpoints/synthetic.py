@@ -14,7 +14,6 @@ import json
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ class SyntheticCheckpoint:
     """Weights of the shapes that the published config.json asks for, in bfloat16.
 
     Args:
-        name: a file of `data/` without its ending, like `phi3_vision`.
+        numbers: a file of a family's `published/`
         tokenizer: the folder whose tokenizer files are lent: synthetic weights have none of their own, and ids beyond
             that vocabulary are simply never decoded.
     """
@@ -51,8 +50,8 @@ class SyntheticCheckpoint:
     ignored_keys: tuple[str, ...] = ()
     weight_files: tuple[Path, ...] = ()
 
-    def __init__(self, name: str, tokenizer: Path) -> None:
-        data = json.loads(files("nexus_edge.checkpoints").joinpath("data", f"{name}.json").read_text("utf-8"))
+    def __init__(self, numbers: Path, tokenizer: Path) -> None:
+        data = json.loads(numbers.read_text("utf-8"))
         self.config: dict[str, Any] = data["config"]
         # config.json, and preprocessor_config.json where the family has one
         self._own = {f"{key}.json": value for key, value in data.items() if key != "source"}
@@ -67,7 +66,7 @@ class SyntheticCheckpoint:
         """The parameters of the reference model, which is built without data."""
         import torch
 
-        from nexus_edge.models import build_model  # not above: models are loaded from checkpoints
+        from nexus_edge.models.loading import build_model  # not above: models are loaded from checkpoints
 
         with torch.device("meta"):
             model = build_model(self)

@@ -70,7 +70,7 @@ def _chosen(items: tuple[Item, ...]) -> Iterator[Item]:
 def _answer(bundle: Bundle, stages: dict[str, Stage], material: Material, found: Trace) -> None:
     from nexus_edge import processing
     from nexus_edge.parity.vlm.replay import decoder_inputs
-    from nexus_edge.processing.prompt import ImagePart, TextPart
+    from nexus_edge.processing.messages import ImagePart, TextPart
 
     processor = processing.from_checkpoint(bundle.root)
     hidden = int(stages["embed_tokens"].inputs["image_features"].shape[-1])

@@ -19,9 +19,9 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint, load_tensors, write_tensors
 from nexus_edge.errors import RecipeError
 from nexus_edge.export.own_calibration import OwnCalibration, embedded
-from nexus_edge.graphs import split_of
+from nexus_edge.families import family_named
 from nexus_edge.layers.decoder import DecoderLayer
-from nexus_edge.models import build_model
+from nexus_edge.models.loading import build_model
 from nexus_edge.parity.vlm.streamed import Call, Streamed, checkpoint_reader, held, walk_layers
 from nexus_edge.processing import Processor, from_checkpoint
 from nexus_edge.quant.equalize import EqualizedCheckpoint, exponents_of, pairs_of
@@ -75,7 +75,7 @@ def prepare(
     Raises:
         RecipeError: a graph has no decoder layers, or there are samples and nothing that is calibrated
     """
-    split, found = split_of(recipe.model_type), dict[str, Activations]()
+    split, found = family_named(recipe.model_type).split(), dict[str, Activations]()
     for graph, chosen in recipe.graphs.items():
         if chosen.calibration is None:
             continue

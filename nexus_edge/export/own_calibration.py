@@ -18,9 +18,9 @@ from torch import Tensor
 from nexus_edge._fields import Fields
 from nexus_edge._text import read_text
 from nexus_edge.errors import ImageError, InputError
+from nexus_edge.interfaces.processor import ModelInputs
 from nexus_edge.parity.vlm.streamed import Streamed, held, held_but_layers
 from nexus_edge.processing import Processor
-from nexus_edge.processing.base import ModelInputs
 from nexus_edge.processing.images import load_image
 
 TOKENS = 2048  # of all samples together: attention over as many takes 0.5 GB in a model of 32 heads

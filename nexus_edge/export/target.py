@@ -1,6 +1,6 @@
 """What the writer of a format offers to the pipeline."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +11,7 @@ from torch import Tensor
 from nexus_edge._extras import needs_extra
 from nexus_edge.bundle import GraphInfo, Manifest
 from nexus_edge.export.weights import StoredTensor, WeightsFile
-from nexus_edge.graphs import GraphSpec
+from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.models.base import ReferenceModel
 from nexus_edge.recipe import Recipe
 from nexus_edge.targets import EXTRAS, TARGETS
@@ -38,6 +38,10 @@ class Ingredients:
     schemes: Mapping[str, str]
     processor_files: Mapping[str, bytes]
     logit_scale: float | None
+
+
+CompanionWriter = Callable[[Path, Ingredients], None]
+"""Writes what another runtime reads beside the graphs, into their folder."""
 
 
 class Target(Protocol):

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+if TYPE_CHECKING:
+    from torch import nn
 
-from nexus_edge.bundle import TensorSpec
+    from nexus_edge.bundle import TensorSpec
 
 
 @dataclass(frozen=True)
@@ -22,28 +22,9 @@ class GraphSpec:
     """
 
     name: str
-    module: nn.Module
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-
-    def example(self, sizes: dict[str, int]) -> list[Tensor]:
-        """Meta tensors of the inputs' types and shapes, dynamic dimensions as `sizes` says."""
-        return [
-            torch.empty(
-                [sizes[size] if isinstance(size, str) else size for size in spec.shape],
-                dtype=getattr(torch, spec.dtype),
-                device="meta",
-            )
-            for spec in self.inputs
-        ]
-
-    def dynamic_shapes(self) -> list[dict[int, torch.export.Dim]]:
-        """Per input, axis -> dimension, as `torch.export` wants it."""
-        names = {size for spec in self.inputs for size in spec.shape if isinstance(size, str)}
-        dims = {name: torch.export.Dim(name) for name in sorted(names)}
-        return [
-            {axis: dims[size] for axis, size in enumerate(spec.shape) if isinstance(size, str)} for spec in self.inputs
-        ]
+    module: "nn.Module"
+    inputs: tuple["TensorSpec", ...]
+    outputs: tuple["TensorSpec", ...]
 
 
 @dataclass(frozen=True)

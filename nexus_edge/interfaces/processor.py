@@ -1,15 +1,16 @@
 """What every family's processor offers; runtimes and parity are written against these two protocols."""
 
 from collections.abc import Iterable, Sequence
-from typing import NotRequired, Protocol, TypedDict
+from typing import TYPE_CHECKING, NotRequired, Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nexus_edge.processing.prompt import Message
-from nexus_edge.processing.segments import Prompt
-from nexus_edge.processing.sources import Picture
-from nexus_edge.processing.tokenizer import StreamDecoder
+if TYPE_CHECKING:
+    from nexus_edge.processing.messages import Message
+    from nexus_edge.processing.segments import Prompt
+    from nexus_edge.processing.sources import Picture
+    from nexus_edge.processing.tokenizer import StreamDecoder
 
 
 class ModelInputs(TypedDict):
@@ -38,11 +39,21 @@ class Processor(Protocol):
     def token_id(self, token: str) -> int | None:
         """The id of a token given as text, or None."""
 
-    def __call__(self, prompt: str | Prompt, images: Picture | Sequence[Picture] | None = None) -> ModelInputs:
+    def __call__(self, prompt: "str | Prompt", images: "Picture | Sequence[Picture] | None" = None) -> ModelInputs:
         """The inputs of one prompt, of the chat template or written out whole; raises PromptError or ImageError."""
 
-    def apply_chat_template(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> Prompt:
+    def apply_chat_template(self, messages: "Sequence[Message]", add_generation_prompt: bool = True) -> "Prompt":
         """The prompt of a conversation, in which all text is text; raises PromptError."""
+
+    def is_whole_prompt(self, text: str) -> bool:
+        """Whether a text looks like a whole prompt with control tokens, not like a question."""
+
+    @property
+    def most_views(self) -> int:
+        """Into how many views beside the whole an image is cut at most; 0 where images are not cut."""
+
+    def with_most_views(self, most: int) -> "Processor":
+        """The same processor with another `most_views`; itself where images are not cut."""
 
     def count_image_tokens(self, width: int, height: int) -> int:
         """How many positions of the prompt a picture of this size (in pixels) takes."""
@@ -53,7 +64,7 @@ class Processor(Protocol):
     def decode(self, ids: Iterable[int]) -> str:
         """Text of token ids, special tokens left out."""
 
-    def stream_decoder(self) -> StreamDecoder:
+    def stream_decoder(self) -> "StreamDecoder":
         """A decoder for ids that arrive one at a time."""
 
 
@@ -75,7 +86,7 @@ class DualProcessor(Protocol):
     def token_id(self, token: str) -> int | None:
         """The id of a token given as text, or None."""
 
-    def images(self, pictures: Picture | Sequence[Picture]) -> NDArray[np.float32]:
+    def images(self, pictures: "Picture | Sequence[Picture]") -> NDArray[np.float32]:
         """[pictures, 3, image_size, image_size]; raises ImageError."""
 
     def texts(self, texts: Sequence[str]) -> NDArray[np.int64]:

@@ -1,17 +1,13 @@
 """From a checkpoint to a reference model that computes."""
 
-import importlib
-import importlib.util
-import re
 from pathlib import Path
-from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
-from nexus_edge.checkpoints import Checkpoint, FolderCheckpoint, KeyRules, check_keys
+from nexus_edge.checkpoints import Checkpoint, FolderCheckpoint, check_keys
 from nexus_edge.checkpoints.base import Array
-from nexus_edge.errors import CheckpointError
+from nexus_edge.families import family_of
 from nexus_edge.models.base import ReferenceModel
 
 
@@ -21,25 +17,7 @@ def build_model(checkpoint: Checkpoint) -> ReferenceModel:
     Raises:
         CheckpointError: `model_type` names no model of nexus-edge, or a number is missing or impossible.
     """
-    model: ReferenceModel = _family(checkpoint).build(checkpoint.config)
-    return model
-
-
-def _family(checkpoint: Checkpoint) -> ModuleType:
-    """The family's module: `build`, and `key_rules`, what its checkpoints carry beyond the model's tensors."""
-    kind = checkpoint.config.get("model_type")
-    if not isinstance(kind, str) or not _is_family(kind):
-        raise CheckpointError(
-            f"{checkpoint.name}: holds a model of model_type {kind!r}, which nexus-edge does not know"
-        )
-    return importlib.import_module(f"nexus_edge.models.{kind}")
-
-
-def _is_family(kind: str) -> bool:
-    """A family has a model and graphs, in files of its name; what is in one of the folders only is something else."""
-    folders = ("nexus_edge.models", "nexus_edge.graphs")
-    named = re.fullmatch(r"[a-z][a-z0-9_]*", kind) is not None
-    return named and all(importlib.util.find_spec(f"{folder}.{kind}") is not None for folder in folders)
+    return family_of(checkpoint.config, checkpoint.name).build(checkpoint.config)
 
 
 def source_keys(checkpoint: Checkpoint, model: nn.Module) -> dict[str, str]:
@@ -49,7 +27,7 @@ def source_keys(checkpoint: Checkpoint, model: nn.Module) -> dict[str, str]:
         CheckpointError: naming what is missing, unexpected or of the wrong shape.
     """
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    rules: KeyRules = _family(checkpoint).key_rules(checkpoint.config)
+    rules = family_of(checkpoint.config, checkpoint.name).key_rules(checkpoint.config)
     return check_keys(checkpoint.keys(), shapes, rules, checkpoint.name)
 
 

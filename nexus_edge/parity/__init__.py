@@ -5,10 +5,10 @@
     certify.certify(bundle, checkpoint)    both, and the goldens that `nexus-edge verify` replays, into the bundle
     replay.replay(bundle) -> Report        those goldens on a device, without torch
 
-families/    one file per model_type: its cases and its original
 vlm/, dual/  what the rungs do with a kind of model: vision-language models, dual encoders
-originals/   what is known of the originals: recordings, and other ways from pictures and text to tensors
 runners/     one file per target: how its graphs are run
+
+A family says what the ladder must know of it (family.py): its cases, and what is known of its original.
 
 `tolerances.toml` is the only home of a tolerance; `metrics.py` measures, `report.py` holds what was found.
 """

@@ -14,7 +14,7 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.bundle.reader import GOLDENS
 from nexus_edge.checkpoints import SafetensorsFile, write_tensors
 from nexus_edge.errors import BundleError
-from nexus_edge.parity.families import Golden
+from nexus_edge.parity.family import Golden
 from nexus_edge.parity.formats import Formats, on_another_device
 from nexus_edge.parity.lab import Lab
 from nexus_edge.parity.metrics import Array, Measures

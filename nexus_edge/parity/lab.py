@@ -1,7 +1,7 @@
 """What the rungs share: the bundle, the checkpoint, and the two PyTorch models, each made once on demand.
 
 `Lab` leaves open what depends on the kind of model: one subclass for each kind (vlm/, dual/), made whole by one file
-for each family (families/).
+for each family (in its folder of models/).
 """
 
 import os
@@ -117,7 +117,7 @@ class Lab(ABC):
 
     @abstractmethod
     def record(self) -> Iterator[tuple[str, Array]]:
-        """The goldens of this bundle, `case.value` by name; `families.Family.replay` reads them."""
+        """The goldens of this bundle, `case.value` by name; `ParityFamily.replay` reads them."""
 
     def note(self, text: str) -> None:
         """Leave a remark for the rung in progress; the same remark is kept once."""

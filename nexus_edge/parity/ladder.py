@@ -10,7 +10,7 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import CheckpointError, InputError
 from nexus_edge.parity import tolerances
-from nexus_edge.parity.families import family_of
+from nexus_edge.parity.family import parity_of
 from nexus_edge.parity.lab import Lab, half_of_memory
 from nexus_edge.parity.report import Check, NotRunError, Report, Rung, timed
 from nexus_edge.parity.sources import checkpoint_of, report_of, require_same
@@ -70,7 +70,7 @@ def make_lab(
     max_memory: int | None = None,
 ) -> Lab:
     """What `climb` needs; arguments as in `run`."""
-    kind = family_of(bundle.manifest.model_type).lab
+    kind = parity_of(bundle.manifest.model_type).lab
     # What was rejected is judged again: P5 runs it.
     return kind(
         replace(bundle, allow_rejected=True),

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from nexus_edge.graphs import split_of
+from nexus_edge.families import family_named
 from nexus_edge.parity.graphs import Judges, compare_graphs
 from nexus_edge.parity.lab import Lab
 from nexus_edge.parity.report import Check
@@ -67,7 +67,7 @@ def _needed(lab: Lab, target: str) -> int:
     A piece takes the same of one layer, which is what a streamed reference takes.
     """
     module = import_module(PIECEWISE[target]) if target in PIECEWISE else None
-    names = split_of(lab.manifest.model_type).names
+    names = family_named(lab.manifest.model_type).split().names
     whole = [name for name in names if module is None or not module.comes_in_pieces(name)]
     reference, sizes = lab.reference_bytes("full"), graph_bytes(lab.source, lab.manifest.model_type)
     piece = 0 if len(whole) == len(names) else min(reference, max(sizes.values()))
@@ -78,8 +78,7 @@ def _reader(lab: Lab) -> WeightOf:
     """Weights of the checkpoint by the names of the model."""
     import torch
 
-    from nexus_edge.models import build_model
-    from nexus_edge.models.loading import read_tensor, source_keys
+    from nexus_edge.models.loading import build_model, read_tensor, source_keys
 
     with torch.device("meta"):
         keys = source_keys(lab.source, build_model(lab.source))

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from nexus_edge.bundle import BundleWeights
 from nexus_edge.bundle.layer_names import layer_around
-from nexus_edge.graphs import split_of
+from nexus_edge.families import family_named
 from nexus_edge.parity.lab import Lab
 from nexus_edge.parity.report import Check, NotRunError, utilisation
 from nexus_edge.parity.sources import build_quantized, graph_of
@@ -36,7 +36,7 @@ def check_weights(lab: Lab) -> list[Check]:
     """One check for each layer of each graph, and one for what is outside of layers: on the worst tensor there."""
     import torch
 
-    from nexus_edge.models import build_model
+    from nexus_edge.models.loading import build_model
     from nexus_edge.parity.weights import compare_weights
 
     with torch.device("meta"):
@@ -51,7 +51,7 @@ def check_weights(lab: Lab) -> list[Check]:
         key = (graph, _OUTSIDE if number is None else number)
         if key not in worst or utilisation(check) > utilisation(worst[key]):
             worst[key] = check
-    names = split_of(lab.manifest.model_type).names
+    names = family_named(lab.manifest.model_type).split().names
     return [worst[key] for key in sorted(worst, key=lambda key: (names.index(key[0]), key[1]))]
 
 
@@ -68,7 +68,7 @@ def check_other_targets(lab: Lab) -> list[Check]:
 
 def _same_numbers(lab: Lab, reference: BundleWeights, weights: BundleWeights) -> list[Check]:
     checks: list[Check] = []
-    for graph in split_of(lab.manifest.model_type).names:
+    for graph in family_named(lab.manifest.model_type).split().names:
         shared = [
             name for name in reference.infos if name in weights.infos and _owner(lab.manifest.model_type, name) == graph
         ]

@@ -11,7 +11,7 @@ from dataclasses import replace
 from nexus_edge.bundle import Bundle
 from nexus_edge.errors import BundleError, InputError
 from nexus_edge.parity import tolerances
-from nexus_edge.parity.families import Golden, Replay, family_of
+from nexus_edge.parity.family import Golden, Replay, parity_of
 from nexus_edge.parity.goldens import read_goldens
 from nexus_edge.parity.report import Check, NotRunError, Report, Rung, timed
 from nexus_edge.parity.runners import runner_of
@@ -72,5 +72,5 @@ def _replay(bundle: Bundle, target: str, goldens: tuple[Golden, ...]) -> list[Ch
         lambda stage: gates.near_tie("verify", stage, scheme, precision),
     )
     stages = {part.name: part.open("hidden") for part in parts}
-    checks = family_of(manifest.model_type).replay(Replay(bundle, stages, goldens, judge, target, precision))
+    checks = parity_of(manifest.model_type).replay(Replay(bundle, stages, goldens, judge, target, precision))
     return [replace(check, target=target, precision=precision) for check in checks]

@@ -23,7 +23,7 @@ from nexus_edge.parity.settled import RoundedLinear
 from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
 
 if TYPE_CHECKING:
-    from nexus_edge.graphs import GraphSpec
+    from nexus_edge.interfaces.graph import GraphSpec
 
 DRAWS = 2
 """How often errors are drawn; the largest effect counts. One draw of few values says little about the next."""

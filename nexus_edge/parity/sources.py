@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from nexus_edge.bundle.reader import PARITY
 from nexus_edge.checkpoints import Checkpoint, open_checkpoint
 from nexus_edge.checkpoints.fingerprint import fingerprint
 from nexus_edge.errors import BundleError, CheckpointError
+from nexus_edge.families import family_named
 from nexus_edge.parity.report import Report, Rung
 from nexus_edge.recipe import GraphRecipe, Recipe
 
@@ -138,7 +138,7 @@ def graph_bytes(checkpoint: Checkpoint, model_type: str) -> Mapping[str, int]:
     """Graph -> memory that its weights take in full precision, in bytes."""
     import torch
 
-    from nexus_edge.models import build_model
+    from nexus_edge.models.loading import build_model
 
     with torch.device("meta"):
         model = build_model(checkpoint)
@@ -150,18 +150,17 @@ def graph_bytes(checkpoint: Checkpoint, model_type: str) -> Mapping[str, int]:
 
 def graph_of(model_type: str, parameter: str) -> str:
     """The graph that a parameter's numbers are stored for."""
-    from nexus_edge.graphs import split_of
 
     module, _, leaf = parameter.rpartition(".")
     # A bare parameter (a separator, the class token) has no module of its own to ask for.
-    return split_of(model_type).owner(module if leaf in ("weight", "bias") else parameter)
+    return family_named(model_type).split().owner(module if leaf in ("weight", "bias") else parameter)
 
 
 def load_full_precision(checkpoint: Checkpoint) -> "ReferenceModel":
     """The reference model with the checkpoint's weights in float32."""
     import torch
 
-    from nexus_edge.models import build_model, load_weights
+    from nexus_edge.models.loading import build_model, load_weights
 
     with torch.device("meta"):
         model = build_model(checkpoint)
@@ -173,22 +172,20 @@ def build_quantized(bundle: Bundle) -> "ReferenceModel":
     """The quantized model on the meta device: layers replaced as the bundle's recipe says, no weights."""
     import torch
 
-    from nexus_edge.graphs import split_of
     from nexus_edge.quant.apply import quantize_modules
     from nexus_edge.quant.schemes import load_scheme
 
     recipe = recipe_of(bundle.manifest)
     with torch.device("meta"):
         model = _build(bundle)
-    owner = split_of(recipe.model_type).owner
+    owner = family_named(recipe.model_type).split().owner
     quantize_modules(model, lambda module: load_scheme(recipe.scheme_for(owner(module), module)))
     return model.eval()
 
 
 def _build(bundle: Bundle) -> "ReferenceModel":
     config = json.loads(bundle.file("processor/config.json").read_text("utf-8"))
-    model: ReferenceModel = import_module(f"nexus_edge.models.{bundle.manifest.model_type}").build(config)
-    return model
+    return family_named(bundle.manifest.model_type).build(config)
 
 
 def load_quantized(bundle: Bundle) -> "ReferenceModel":

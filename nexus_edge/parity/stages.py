@@ -24,7 +24,7 @@ from nexus_edge.parity.tolerances import Gate
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from nexus_edge.graphs import GraphSpec
+    from nexus_edge.interfaces.graph import GraphSpec
 
 Effects = Callable[[], Mapping[str, Measures]]
 """By how much rounding moves each value, see rounding.py. Asked for where a value is not within float32's own noise."""

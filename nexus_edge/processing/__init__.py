@@ -1,42 +1,31 @@
-"""Pictures and text to the tensors that a model reads: numpy, Pillow and tokenizers, no torch.
+"""Images and text to the tensors that a model reads: numpy, Pillow and tokenizers, no torch.
 
-A family is one file here, named after the checkpoint's `model_type`, with one line in `PROCESSORS`.
+What a family does with them is in its folder of `nexus_edge/models/`.
 """
 
-from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TypeVar
 
 from nexus_edge._fields import suggest
 from nexus_edge.errors import CheckpointError
-from nexus_edge.processing.base import DualProcessor, ModelInputs, Processor
-from nexus_edge.processing.biomedclip import OPEN_CLIP_CONFIG, BiomedClipProcessor
+from nexus_edge.families import families, family_of
+from nexus_edge.interfaces.family import DualEncoderFamily, Family, Kind, VlmFamily
+from nexus_edge.interfaces.processor import DualProcessor, ModelInputs, Processor
 from nexus_edge.processing.folder import read_json
-from nexus_edge.processing.phi3_v import Phi3VProcessor
+from nexus_edge.processing.open_clip_folder import OPEN_CLIP_CONFIG
 
 __all__ = [
-    "DUAL_PROCESSORS",
-    "PROCESSORS",
-    "BiomedClipProcessor",
     "DualProcessor",
     "ModelInputs",
-    "Phi3VProcessor",
     "Processor",
     "dual_from_checkpoint",
+    "family_in",
     "from_checkpoint",
-    "model_type_of",
     "open_any",
 ]
 
-T = TypeVar("T")
-
-PROCESSORS: dict[str, Callable[[Path], Processor]] = {
-    "phi3_v": Phi3VProcessor.from_folder,
-}
-DUAL_PROCESSORS: dict[str, Callable[[Path], DualProcessor]] = {
-    "biomedclip": BiomedClipProcessor.from_folder,
-}
+CONFIGS = (OPEN_CLIP_CONFIG, "config.json")
+"""Files that say which family a checkpoint is of; the first that is there counts."""
 
 
 def from_checkpoint(path: str | PathLike[str]) -> Processor:
@@ -45,35 +34,41 @@ def from_checkpoint(path: str | PathLike[str]) -> Processor:
     Raises CheckpointError if a file is missing or wrong, or if no family here has the folder's `model_type`; of a dual
     encoder too, for which there is `dual_from_checkpoint`.
     """
-    return _load(Path(path), PROCESSORS)
+    folder, family = _open(Path(path))
+    if not isinstance(family, VlmFamily):
+        raise _no_processor(folder, family, "vlm")
+    return family.processor(folder)
 
 
 def dual_from_checkpoint(path: str | PathLike[str]) -> DualProcessor:
-    """As `from_checkpoint`, for the models that embed pictures and texts apart."""
-    return _load(Path(path), DUAL_PROCESSORS)
+    """As `from_checkpoint`, for the models that embed images and texts apart."""
+    folder, family = _open(Path(path))
+    if not isinstance(family, DualEncoderFamily):
+        raise _no_processor(folder, family, "dual_encoder")
+    return family.processor(folder)
 
 
 def open_any(folder: Path) -> Processor | DualProcessor:
     """The processor of a checkpoint folder, of whatever family; raises as `from_checkpoint`."""
-    families: dict[str, Callable[[Path], Processor | DualProcessor]] = {**PROCESSORS, **DUAL_PROCESSORS}
-    return _load(folder, families)
+    folder, family = _open(folder)
+    return family.processor(folder)
 
 
-def model_type_of(folder: Path) -> str:
-    """The `model_type` of a checkpoint or processor folder; open_clip's own config has none. Raises CheckpointError."""
-    if (folder / OPEN_CLIP_CONFIG).is_file():
-        return "biomedclip"
-    return str(read_json(folder, "config.json").get("model_type"))
+def family_in(folder: Path) -> Family:
+    """The family of a checkpoint or processor folder; raises CheckpointError."""
+    name = next((name for name in CONFIGS if (folder / name).is_file()), CONFIGS[-1])
+    return family_of(read_json(folder, name), str(folder))
 
 
-def _load(folder: Path, families: Mapping[str, Callable[[Path], T]]) -> T:
+def _open(folder: Path) -> tuple[Path, Family]:
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no such folder; give a checkpoint folder or a bundle")
     if (folder / "manifest.json").is_file():
         folder = folder / "processor"
-    model_type = model_type_of(folder)
-    if model_type not in families:
-        raise CheckpointError(
-            f"{folder}: its model_type {model_type!r} has no processor{suggest(model_type, families)}"
-        )
-    return families[model_type](folder)
+    return folder, family_in(folder)
+
+
+def _no_processor(folder: Path, family: Family, wanted: Kind) -> CheckpointError:
+    known = [name for name, other in families().items() if other.kind == wanted]
+    hint = suggest(family.model_type, known)
+    return CheckpointError(f"{folder}: its model_type {family.model_type!r} has no processor of this kind{hint}")

@@ -1,7 +1,7 @@
 """Whether a checkpoint's tokenizer files say the same: what one of them says alone would be ignored."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,6 @@ from nexus_edge.errors import CheckpointError
 TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token", "mask_token")
 CONFIG, SPECIAL = "tokenizer_config.json", "special_tokens_map.json"
 
-# The template of `processing.prompt.apply_chat_template` as the Phi-3 checkpoints spell it in Jinja: Phi-3-vision's,
-# and Phi-3-mini's with a branch per role, which fine-tunes copy.
-_PHI3 = (
-    "{% for message in messages %}{{'<|' + message['role'] + '|>' + '\\n' + message['content'] + '<|end|>\\n' }}"
-    "{% endfor %}{% if add_generation_prompt and messages[-1]['role'] != 'assistant' %}{{- '<|assistant|>\\n' -}}"
-    "{% endif %}",
-    "{% for message in messages %}{% if message['role'] == 'system' %}{{'<|system|>\\n' + message['content'] + "
-    "'<|end|>\\n'}}{% elif message['role'] == 'user' %}{{'<|user|>\\n' + message['content'] + '<|end|>\\n'}}"
-    "{% elif message['role'] == 'assistant' %}{{'<|assistant|>\\n' + message['content'] + '<|end|>\\n'}}{% endif %}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% else %}{{ eos_token }}{% endif %}",
-)
 _QUOTED = re.compile(r"""('[^']*'|"[^"]*")""")
 _LINE_BREAK = "\N{PILCROW SIGN}"
 
@@ -31,6 +20,7 @@ def check_agreement(
     folder: Path,
     configs: Mapping[str, Mapping[str, Any]],
     token_id: Callable[[str], int | None],
+    templates: Sequence[str],
     ignored: Collection[str] = (),
 ) -> None:
     """Compare the files with each other.
@@ -39,6 +29,7 @@ def check_agreement(
         folder: of the checkpoint, for messages
         configs: parsed files by name
         token_id: from a token's text to its id in the tokenizer itself
+        templates: spellings of the chat template that is built in; none where there is nothing to compare
         ignored: keys that are left out
 
     Raises:
@@ -59,11 +50,11 @@ def check_agreement(
                 f"{folder / CONFIG}: added_tokens_decoder has {text!r:.60} as id {id_}, tokenizer.json as "
                 f"{token_id(text)}; take both files from the same checkpoint"
             )
-    if configs.get("config.json", {}).get("model_type") == "phi3_v" and "chat_template" not in ignored:
-        _check_template(folder, config)
+    if templates and "chat_template" not in ignored:
+        _check_template(folder, config, templates)
 
 
-def _check_template(folder: Path, config: Mapping[str, Any]) -> None:
+def _check_template(folder: Path, config: Mapping[str, Any], templates: Sequence[str]) -> None:
     template, name = config.get("chat_template"), CONFIG
     beside = folder / "chat_template.jinja"
     if template is None and beside.is_file():  # where transformers 5 puts it
@@ -73,10 +64,10 @@ def _check_template(folder: Path, config: Mapping[str, Any]) -> None:
             raise CheckpointError(f"{beside} {error}") from error
     if template is None:
         return
-    if not isinstance(template, str) or _plain(template) not in map(_plain, _PHI3):
+    if not isinstance(template, str) or _plain(template) not in map(_plain, templates):
         raise CheckpointError(
-            f"{folder / name}: its chat_template is not that of the Phi-3 models, which is built in, so prompts would "
-            f"differ; if it writes the same turns, remove it or pass {OPTION} chat_template"
+            f"{folder / name}: its chat_template is not the one that is built in for this kind of model, so prompts "
+            f"would differ; if it writes the same turns, remove it or pass {OPTION} chat_template"
         )
 
 

@@ -23,14 +23,14 @@ benchmark.py         what `nexus-edge bench` measures of a VLM (dual_benchmark.p
 """
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 
 from nexus_edge import processing
 from nexus_edge._fields import suggest
 from nexus_edge.bundle import Bundle
-from nexus_edge.configs.rope import rope_limit
 from nexus_edge.errors import BundleError
+from nexus_edge.families import families
+from nexus_edge.interfaces.family import DualEncoderFamily, Family, VlmFamily
 from nexus_edge.processing.folder import read_json
 from nexus_edge.runtimes import dual_engine
 from nexus_edge.runtimes.answer import Answer, TokenLogprob
@@ -97,7 +97,8 @@ def load(
         MissingExtraError: the engine's package is not installed
     """
     opened, chosen = _opened(bundle, allow_rejected), options or EngineOptions()
-    return _loader(opened)(opened, chosen if engine is None else replace(chosen, engine=engine))
+    family, chosen = _family(opened), chosen if engine is None else replace(chosen, engine=engine)
+    return _vlm(opened, chosen, family) if isinstance(family, VlmFamily) else _dual_encoder(opened, chosen)
 
 
 def load_vlm(
@@ -105,12 +106,13 @@ def load_vlm(
 ) -> VLM:
     """As `load`; a BundleError too if the model is of another kind."""
     opened = _opened(bundle, allow_rejected)
-    if _loader(opened) is not _vlm:
+    family = _family(opened)
+    if not isinstance(family, VlmFamily):
         raise BundleError(
             f"{opened.root}: {opened.manifest.name} compares pictures and texts, it does not answer; "
             "use nexus-edge classify, embed or search"
         )
-    return _vlm(opened, options or EngineOptions())
+    return _vlm(opened, options or EngineOptions(), family)
 
 
 def load_dual_encoder(
@@ -118,7 +120,7 @@ def load_dual_encoder(
 ) -> DualEncoder:
     """As `load`; a BundleError too if the model is of another kind."""
     opened = _opened(bundle, allow_rejected)
-    if _loader(opened) is not _dual_encoder:
+    if not isinstance(_family(opened), DualEncoderFamily):
         raise BundleError(
             f"{opened.root}: {opened.manifest.name} answers questions about pictures, it embeds nothing; "
             "use nexus-edge run or chat, or the bundle of a dual encoder such as biomedclip"
@@ -133,35 +135,28 @@ def _opened(bundle: str | os.PathLike[str] | Bundle, allow_rejected: bool) -> Bu
     return opened
 
 
-def _loader(bundle: Bundle) -> Callable[[Bundle, EngineOptions], VLM | DualEncoder]:
+def _family(bundle: Bundle) -> Family:
     model_type = bundle.manifest.model_type
-    if model_type not in LOADERS:
-        raise BundleError(f"{bundle.root}: model_type {model_type!r} has no runtime{suggest(model_type, LOADERS)}")
-    return LOADERS[model_type]
+    if model_type not in families():
+        raise BundleError(f"{bundle.root}: model_type {model_type!r} has no runtime{suggest(model_type, families())}")
+    return families()[model_type]
 
 
 def _dual_encoder(bundle: Bundle, options: EngineOptions) -> DualEncoder:
     return DualEncoder(bundle, dual_engine.open_engine(bundle, options), processing.dual_from_checkpoint(bundle.root))
 
 
-def _vlm(bundle: Bundle, options: EngineOptions) -> VLM:
+def _vlm(bundle: Bundle, options: EngineOptions, family: VlmFamily) -> VLM:
     processor = processing.from_checkpoint(bundle.root)
     engine = open_engine(bundle, options)
-    limits = _limits(bundle, engine.context_length or bundle.manifest.context_length)
+    limits = _limits(bundle, engine.context_length or bundle.manifest.context_length, family)
     return VLM(engine, processor, limits, options.sessions)
 
 
-def _limits(bundle: Bundle, context_length: int) -> ModelLimits:
+def _limits(bundle: Bundle, context_length: int, family: VlmFamily) -> ModelLimits:
     config = read_json(bundle.root / "processor", "config.json")
     try:
-        return ModelLimits(context_length, rope_limit(config))
+        return ModelLimits(context_length, family.long_after(config))
     except (KeyError, TypeError, ValueError) as error:
         reason = f"missing key {error.args[0]!r}" if isinstance(error, KeyError) else str(error)
         raise BundleError(f"{bundle.root / 'processor' / 'config.json'}: {reason}; export the bundle again") from error
-
-
-LOADERS: dict[str, Callable[[Bundle, EngineOptions], VLM | DualEncoder]] = {
-    "phi3_v": _vlm,
-    "biomedclip": _dual_encoder,
-}
-"""The manifest's model_type -> what opens such a bundle."""

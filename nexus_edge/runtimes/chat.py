@@ -8,7 +8,7 @@ from typing import Protocol
 from nexus_edge.errors import InputError
 from nexus_edge.processing import Processor
 from nexus_edge.processing.images import Picture, load_image
-from nexus_edge.processing.prompt import ImagePart, Message, TextPart
+from nexus_edge.processing.messages import ImagePart, Message, TextPart
 from nexus_edge.processing.segments import Prompt
 from nexus_edge.processing.sources import as_pictures
 from nexus_edge.runtimes.answer import Answer

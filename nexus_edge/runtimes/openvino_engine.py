@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.configs.phi3_v import has_window
 from nexus_edge.errors import BundleError
+from nexus_edge.families import family_named
+from nexus_edge.interfaces.family import VlmFamily
 from nexus_edge.processing.folder import read_json
 from nexus_edge.processing.hd_transform import CROP
 from nexus_edge.runtimes import openvino_session
@@ -66,7 +67,9 @@ class OpenVinoEngine:
         self._vision: tuple[Any, Any] | None = None
         self._vision_lock = threading.Lock()  # around loading it, and around its requests
         self._embed = self._compile(EMBED)
-        self._open_decoder: Callable[[], EmbedsDecoder] | None = _decoders(self._paths[DECODER], settings, options)
+        self._open_decoder: Callable[[], EmbedsDecoder] | None = _decoders(
+            self._paths[DECODER], settings, options, _has_window(bundle)
+        )
         self._separators = separators_of(self._paths[DECODER].parent)
 
     def encode_picture(self, pixel_values: Floats, image_sizes: Ids) -> Floats:
@@ -124,11 +127,18 @@ class OpenVinoDecoder:
         return self._decoder.extend(embeds, past, rope_length)
 
 
-def _decoders(path: Path, settings: OpenVinoSettings, options: EngineOptions) -> Callable[[], EmbedsDecoder]:
+def _decoders(
+    path: Path, settings: OpenVinoSettings, options: EngineOptions, window: bool
+) -> Callable[[], EmbedsDecoder]:
     """The paged one where it can be: other devices keep no cache in our memory, and it knows no sliding window."""
-    if options.device != CPU or has_window(read_json(path.parent, "config.json")):
+    if options.device != CPU or window:
         return stateful_decoders(path, settings, options.threads, options.device)
     return paged_decoders(path, settings, options.threads)
+
+
+def _has_window(bundle: Bundle) -> bool:
+    family = family_named(bundle.manifest.model_type)
+    return isinstance(family, VlmFamily) and family.has_window(read_json(bundle.root / "processor", "config.json"))
 
 
 def separators_of(folder: Path) -> Separators:

@@ -11,7 +11,6 @@ import numpy as np
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.errors import BundleError, MissingExtraError
-from nexus_edge.processing import Phi3VProcessor, Processor
 from nexus_edge.runtimes import DualEncoder, EngineOptions, load
 from nexus_edge.runtimes.benchmark import QUESTION, measure
 from nexus_edge.runtimes.engine import ENGINES, is_reference
@@ -134,17 +133,12 @@ def _encode(vlm: VLM) -> tuple[float, int]:
     """Seconds for one image of as many crops as the processor makes, measured on fewer, and its tokens."""
     image = np.random.default_rng(0).integers(0, 256, (336, 672, 3), np.uint8)
     whole = vlm.processor(vlm.wrap(QUESTION, 1), [image])
-    part = _with_fewer_crops(vlm.processor)(vlm.wrap(QUESTION, 1), [image])
+    fewer = vlm.processor.with_most_views(min(CROPS, vlm.processor.most_views))
+    part = fewer(vlm.wrap(QUESTION, 1), [image])
     clock = Clock()
     PictureCache(vlm.engine).encode(part["pixel_values"], part["image_sizes"])
     views = [inputs["pixel_values"].shape[1] for inputs in (whole, part)]
     return clock.lap() * views[0] / views[1], int((whole["input_ids"] < 0).sum())
-
-
-def _with_fewer_crops(processor: Processor) -> Processor:
-    if isinstance(processor, Phi3VProcessor):
-        return replace(processor, num_crops=min(CROPS, processor.num_crops))
-    return processor
 
 
 def _embed(model: DualEncoder) -> tuple[Part, ...]:

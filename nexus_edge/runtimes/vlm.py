@@ -9,7 +9,7 @@ from typing import Unpack
 from nexus_edge.errors import PromptError
 from nexus_edge.processing import Processor
 from nexus_edge.processing.images import Picture
-from nexus_edge.processing.prompt import ImagePart, TextPart, is_whole_prompt
+from nexus_edge.processing.messages import ImagePart, TextPart
 from nexus_edge.processing.segments import Prompt
 from nexus_edge.processing.sources import as_pictures
 from nexus_edge.runtimes.answer import Answer
@@ -155,7 +155,7 @@ class VLM:
         """The prompt in the chat template after its pictures, or as it is; see `generate`. Raises PromptError."""
         if raw:
             return prompt
-        if raw is None and isinstance(prompt, str) and is_whole_prompt(prompt):
+        if raw is None and isinstance(prompt, str) and self.processor.is_whole_prompt(prompt):
             raise PromptError(
                 "the prompt begins with a role's token or has <|image_N|> tags; raw=True (--raw) takes it as a whole "
                 "prompt, raw=False (--no-raw) as a question in which they are text"

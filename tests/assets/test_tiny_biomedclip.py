@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from nexus_edge.assets import HeldOutPictures, held_out_pictures, recall_at, zero_shot_accuracy
 from nexus_edge.checkpoints import FolderCheckpoint
 from nexus_edge.models import from_checkpoint
-from nexus_edge.models.biomedclip import BiomedClip
-from nexus_edge.processing import BiomedClipProcessor
+from nexus_edge.models.biomedclip.model import BiomedClip
+from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
 
 TINY = Path(__file__).parents[2] / "nexus_edge" / "assets" / "tiny_biomedclip"
 

@@ -4,7 +4,7 @@ import pytest
 
 from nexus_edge.checkpoints import TensorInfo, check_keys
 from nexus_edge.errors import CheckpointError
-from nexus_edge.models.phi3_v import key_rules
+from nexus_edge.models.phi3_v.model import key_rules
 
 RULES, TIED = key_rules({}), key_rules({"tie_word_embeddings": True})
 EXPECTED = {"model.embed_tokens.weight": (4, 3), "model.norm.weight": (3,)}

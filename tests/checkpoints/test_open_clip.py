@@ -17,7 +17,7 @@ from torch import Tensor
 from nexus_edge.checkpoints import FolderCheckpoint, require_model_type
 from nexus_edge.errors import CheckpointError, MissingExtraError
 from nexus_edge.models import from_checkpoint
-from nexus_edge.processing import BiomedClipProcessor
+from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
 
 CONFIG, PICKLED = "open_clip_config.json", "open_clip_pytorch_model.bin"
 POSITIONS = "text.transformer.embeddings.position_ids"

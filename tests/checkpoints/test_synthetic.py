@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nexus_edge.checkpoints import SyntheticCheckpoint, check_finite, tiny_folder
+from nexus_edge.checkpoints import SyntheticCheckpoint, check_finite, published_numbers, tiny_folder
 from nexus_edge.checkpoints.synthetic import STD, STRIDE, TABLE
 from nexus_edge.errors import CheckpointError
 
@@ -20,7 +20,7 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> SyntheticCheckpoint:
     tokenizer = tmp_path_factory.mktemp("tokenizer")
     for name in ("config.json", "preprocessor_config.json", "tokenizer.json"):
         (tokenizer / name).write_text('{"of": "the tokenizer"}')
-    return SyntheticCheckpoint("phi3_vision", tokenizer)
+    return SyntheticCheckpoint(published_numbers("phi3_vision"), tokenizer)
 
 
 def test_it_has_the_parameters_of_the_real_model(synthetic: SyntheticCheckpoint) -> None:
@@ -35,7 +35,7 @@ def test_two_readers_and_any_rows_agree_bit_for_bit(synthetic: SyntheticCheckpoi
     assert whole.shape == (9216, 3072)
     for start, stop in ((0, 1), (1, 2), (17, 1000), (9215, 9216), (5, 5), (9000, 99_999)):
         assert np.array_equal(synthetic.rows(QKV, start, stop).view(np.uint16), whole[start:stop].view(np.uint16))
-    again = SyntheticCheckpoint("phi3_vision", Path("unused"))
+    again = SyntheticCheckpoint(published_numbers("phi3_vision"), Path("unused"))
     assert np.array_equal(again.read(QKV).view(np.uint16), whole.view(np.uint16))
 
 
@@ -81,7 +81,7 @@ def test_configs_are_the_models_own_and_the_tokenizer_is_lent(synthetic: Synthet
     assert json.loads(files["tokenizer.json"]) == {"of": "the tokenizer"}
     assert json.loads(files["config.json"])["_nexus_edge_weights"] == "synthetic"
     assert json.loads(files["preprocessor_config.json"])["num_crops"] == 16
-    newer = SyntheticCheckpoint("phi3_5_vision", Path("unused"))
+    newer = SyntheticCheckpoint(published_numbers("phi3_5_vision"), Path("unused"))
     assert newer.keys() == synthetic.keys()
     assert newer.config["sliding_window"] == 262_144
     assert newer.config["rope_scaling"] != synthetic.config["rope_scaling"]
@@ -92,7 +92,7 @@ def test_configs_are_the_models_own_and_the_tokenizer_is_lent(synthetic: Synthet
     [("phi3_vision", 1513.02015, 96.05), ("phi3_5_vision", 1828.04008, 264.51)],
 )
 def test_rope_lists_have_the_published_sums(name: str, long: float, short: float) -> None:
-    rope = SyntheticCheckpoint(name, Path("unused")).config["rope_scaling"]
+    rope = SyntheticCheckpoint(published_numbers(name), Path("unused")).config["rope_scaling"]
     assert len(rope["long_factor"]) == len(rope["short_factor"]) == 48
     # The sums are given to five decimals.
     assert sum(rope["long_factor"]) == pytest.approx(long, abs=1e-5)
@@ -111,7 +111,7 @@ def test_numbers_and_keys_are_the_published_ones(synthetic: SyntheticCheckpoint)
 
 def test_biomedclip_has_the_parameters_of_the_real_model() -> None:
     """The published count; open_clip's own model has as many, see tests/models/test_biomedclip_original.py."""
-    towers = SyntheticCheckpoint("biomedclip", Path("unused"))
+    towers = SyntheticCheckpoint(published_numbers("biomedclip"), Path("unused"))
     infos = towers.keys()
     assert sum(info.size for info in infos.values()) == 2 * 195_902_721
     assert towers.read("logit_scale").shape == ()
@@ -124,7 +124,7 @@ def test_biomedclip_has_the_parameters_of_the_real_model() -> None:
 
 
 def test_biomedclips_tokenizer_is_lent_by_the_embedded_checkpoint() -> None:
-    files = SyntheticCheckpoint("biomedclip", tiny_folder("biomedclip")).processor_files()
+    files = SyntheticCheckpoint(published_numbers("biomedclip"), tiny_folder("biomedclip")).processor_files()
     assert files["tokenizer.json"] == (tiny_folder("biomedclip") / "tokenizer.json").read_bytes()
     config = json.loads(files["config.json"])
     assert (config["model_cfg"]["embed_dim"], config["_nexus_edge_weights"]) == (512, "synthetic")

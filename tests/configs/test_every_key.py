@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from nexus_edge.checkpoints import tiny_folder
-from nexus_edge.configs import biomedclip, phi3_v
 from nexus_edge.configs.keys import Compared, Each, Inert, Only, Read, Rule, Rules, Table, check_keys_of, paths_of
 from nexus_edge.errors import CheckpointError
-from nexus_edge.models.biomedclip_params import BiomedClipParams
-from nexus_edge.models.phi3_v_params import Phi3VisionParams
-from nexus_edge.processing import BiomedClipProcessor, Phi3VProcessor
+from nexus_edge.models.biomedclip import config_keys as biomedclip
+from nexus_edge.models.biomedclip.params import BiomedClipParams
+from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
+from nexus_edge.models.phi3_v import config_keys as phi3_v
+from nexus_edge.models.phi3_v.params import Phi3VisionParams
+from nexus_edge.models.phi3_v.processing import Phi3VProcessor
+from nexus_edge.models.phi3_v.prompt import CHAT_TEMPLATES
 from nexus_edge.processing.agreement import check_agreement
 
 Config = dict[str, Any]
@@ -58,7 +61,7 @@ def phi3(folder: Path) -> Any:
             check_keys_of(json.loads((folder / name).read_text()), phi3_v.FILES[name], name)
     processor = Phi3VProcessor.from_folder(folder)
     configs = {path.name: json.loads(path.read_text()) for path in folder.glob("*.json")}
-    check_agreement(folder, configs, processor.token_id)
+    check_agreement(folder, configs, processor.token_id, CHAT_TEMPLATES)
     return (
         params, params.rope.magnitudes, processor.stop_ids, processor.num_crops, processor.mean, processor.std,
         processor.tokenizer.bos_id,

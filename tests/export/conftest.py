@@ -14,9 +14,9 @@ from onnx_sessions import session_of
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import FolderCheckpoint
 from nexus_edge.export.onnx.emit import attach_weights, translate
-from nexus_edge.graphs import split_of
-from nexus_edge.models.phi3_v import Phi3V
-from nexus_edge.models.phi3_v_params import Phi3VisionParams
+from nexus_edge.families import family_named
+from nexus_edge.models.phi3_v.model import Phi3V
+from nexus_edge.models.phi3_v.params import Phi3VisionParams
 from nexus_edge.recipe import find_recipe
 
 
@@ -40,7 +40,7 @@ def decoder_session() -> Callable[[str], onnxruntime.InferenceSession]:
     def make(file: str) -> onnxruntime.InferenceSession:
         with torch.device("meta"):
             meta = Phi3V(Phi3VisionParams.from_json(golden_phi3.config(file))).eval()
-        decoder = {spec.name: spec for spec in split_of("phi3_v").graphs(meta)}["decoder"]
+        decoder = {spec.name: spec for spec in family_named("phi3_v").split().graphs(meta)}["decoder"]
         model, loaded = translate(decoder), golden_phi3.model(file)
         attach_weights(model, {}, loaded.state_dict() | loaded.constants())
         return session_of(ir.to_proto(model).SerializeToString())

@@ -18,10 +18,10 @@ import openvino as ov
 import openvino_genai as genai
 from PIL import Image
 
+from nexus_edge.models.phi3_v.processing import Phi3VProcessor, preprocess_images
+from nexus_edge.models.phi3_v.prompt import encode_prompt, split_prompt
 from nexus_edge.processing.hd_transform import CROP, hd_geometry, hd_transform
 from nexus_edge.processing.normalise import CLIP_MEAN, CLIP_STD
-from nexus_edge.processing.phi3_v import Phi3VProcessor, preprocess_images
-from nexus_edge.processing.prompt import encode_prompt, split_prompt
 from nexus_edge.runtimes.context import Context, Tokens
 from nexus_edge.runtimes.openvino_engine import OpenVinoEngine
 

@@ -22,7 +22,8 @@ from nexus_edge.export.calibration import (
     prepare,
     token_ids,
 )
-from nexus_edge.models import build_model, from_checkpoint
+from nexus_edge.models import from_checkpoint
+from nexus_edge.models.loading import build_model
 from nexus_edge.parity.ladder import run
 from nexus_edge.pipeline import export
 from nexus_edge.recipe import Recipe, find_recipe

@@ -18,8 +18,8 @@ from nexus_edge.errors import MissingExtraError
 from nexus_edge.export.coreml.layer_outputs import value_name
 from nexus_edge.export.target import make_target
 from nexus_edge.layers.hd_assembly import merge_patches
-from nexus_edge.models.biomedclip import BiomedClip
-from nexus_edge.models.phi3_v import Phi3V
+from nexus_edge.models.biomedclip.model import BiomedClip
+from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.parity.sources import load_quantized
 from nexus_edge.quant.linear import QuantLinear
 from nexus_edge.quant.tensor import QuantizedTensor

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.export.onnx.emit import attach_weights, translate
-from nexus_edge.graphs import GraphSpec
+from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.ops.attention import attention
 
 NOISE = 1e-5  # sums of at most 600 float32 terms in another order, relative to the largest value

@@ -13,7 +13,7 @@ import torch
 from exported_phi3 import Exported
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.graphs import split_of
+from nexus_edge.families import family_named
 from nexus_edge.models.loading import read_tensor
 from nexus_edge.quant.apply import quantize_tensor
 from nexus_edge.quant.schemes import load_scheme
@@ -84,7 +84,7 @@ def test_graphs_point_at_the_bytes_of_their_tensors(recipe: str, exported: Expor
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_stored_tensors_are_the_quantized_checkpoint(recipe: str, exported: Exports) -> None:
-    bundle, split, expected = exported(recipe), split_of("phi3_v"), {}
+    bundle, split, expected = exported(recipe), family_named("phi3_v").split(), {}
     keys = bundle.prepared.checkpoint.keys()
     source = {key: read_tensor(bundle.prepared.checkpoint, key) for key in keys}
     tower = "model.vision_embed_tokens.img_processor.vision_model"

@@ -10,6 +10,7 @@ from golden_phi3 import FOLDER, Case
 from nexus_edge import processing
 from nexus_edge.assets.heldout import held_out_questions
 from nexus_edge.bundle import Bundle
+from nexus_edge.models.phi3_v.processing import preprocess_images
 from nexus_edge.runtimes import VLM, EngineOptions, load
 from nexus_edge.runtimes.context import Context, Tokens
 from nexus_edge.runtimes.pictures import PictureCache
@@ -89,7 +90,7 @@ def test_its_own_processor(bundle: Bundle) -> None:
     theirs = {name: inputs[name].as_numpy() for name in ("input_ids", "pixel_values", "image_sizes")}
 
     processor = processing.from_checkpoint(bundle.root)
-    pixels, sizes, (tokens,) = processing.phi3_v.preprocess_images([PICTURE], 16)
+    pixels, sizes, (tokens,) = preprocess_images([PICTURE], 16)
     chunks = [processor.encode(text) for text in ("<|user|>\n", QUESTION)]
     assert theirs["input_ids"].tolist() == [[*chunks[0], *[-1] * tokens, *chunks[1]]]
     assert np.array_equal(theirs["image_sizes"], sizes)

@@ -29,7 +29,7 @@ from PIL import Image
 
 from nexus_edge.assets.heldout import held_out_questions
 from nexus_edge.bundle import Bundle
-from nexus_edge.processing.phi3_v import Phi3VProcessor
+from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 from nexus_edge.runtimes import VLM, EngineOptions, GenerationOptions, load
 from nexus_edge.runtimes.context import Context
 from nexus_edge.runtimes.openvino_engine import OpenVinoEngine

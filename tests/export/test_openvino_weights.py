@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nexus_edge.bundle import Bundle, BundleWeights
 from nexus_edge.checkpoints import SafetensorsFile
-from nexus_edge.models.phi3_v import Phi3V
+from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
 from nexus_edge.recipe import find_recipe
 

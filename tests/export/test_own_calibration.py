@@ -11,7 +11,7 @@ from nexus_edge.checkpoints import open_checkpoint
 from nexus_edge.errors import InputError, RecipeError
 from nexus_edge.export.calibration import measure, prepare
 from nexus_edge.export.own_calibration import TOKENS, OwnCalibration, embedded
-from nexus_edge.models import build_model, load_weights
+from nexus_edge.models.loading import build_model, load_weights
 from nexus_edge.parity.vlm.streamed import Streamed, checkpoint_reader
 from nexus_edge.processing import from_checkpoint
 from nexus_edge.recipe import find_recipe

@@ -52,7 +52,7 @@ def test_both_orders_in_a_runtime(order: str) -> None:
 def test_rows_of_one_order_move_into_the_other() -> None:
     """OpenVINO's projection graph does this for a runtime that knows the crops first only."""
     pytest.importorskip("openvino", reason="needs the extra `openvino`")
-    from nexus_edge.export.openvino.phi3_v_modules import global_view_first
+    from nexus_edge.models.phi3_v.clients.openvino_genai_modules import global_view_first
 
     views = torch.randn(3 * 144, WIDTH, generator=torch.Generator().manual_seed(7))
     sub, glb = torch.full((1, WIDTH), 100.0), torch.full((1, WIDTH), 200.0)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nexus_edge.layers.long_rope import LongRope, LongRopeParams
-from nexus_edge.models.phi3_v_params import Phi3VisionParams
+from nexus_edge.models.phi3_v.params import Phi3VisionParams
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "phi3_rope_real"
 MODELS = {"phi3": Phi3VisionParams.phi3_vision, "phi35": Phi3VisionParams.phi3_5_vision}

@@ -7,7 +7,7 @@ import torch
 from golden_phi3 import Case
 from torch import Tensor, nn
 
-from nexus_edge.models.phi3_v import KVCache, Phi3V, positions_of
+from nexus_edge.models.phi3_v.model import KVCache, Phi3V, positions_of
 
 Stages = dict[str, Tensor]
 

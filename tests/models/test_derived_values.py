@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from nexus_edge.checkpoints import tiny_folder
+from nexus_edge.checkpoints import published_numbers, tiny_folder
 from nexus_edge.configs.rope import rope_limit
 from nexus_edge.errors import CheckpointError
 from nexus_edge.layers.long_rope import inverse_frequencies
-from nexus_edge.models.biomedclip_params import BiomedClipParams
-from nexus_edge.models.phi3_v_params import Phi3VisionParams, published_config
+from nexus_edge.models.biomedclip.params import BiomedClipParams
+from nexus_edge.models.phi3_v.params import Phi3VisionParams
 
 Config = dict[str, Any]
 TABLES = sorted((Path(__file__).parent / "derived_values").glob("*.toml"))
@@ -25,7 +25,9 @@ FLOAT32 = 1e-6  # relative: theta^x in float32, where the rounding of x (6e-8) c
 
 @cache
 def base(name: str) -> Config:
-    return json.loads((tiny_folder() / "config.json").read_text()) if name == "tiny" else published_config(FILES[name])
+    if name == "tiny":
+        return json.loads((tiny_folder() / "config.json").read_text())
+    return json.loads(published_numbers(FILES[name]).read_text("utf-8"))["config"]
 
 
 def put(config: Config, path: str, value: Any) -> None:

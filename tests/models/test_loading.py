@@ -12,8 +12,8 @@ from torch import Tensor
 
 from nexus_edge.errors import CheckpointError
 from nexus_edge.models import from_checkpoint
-from nexus_edge.models.phi3_v import Phi3V
-from nexus_edge.models.phi3_v_params import Phi3VisionParams
+from nexus_edge.models.phi3_v.model import Phi3V
+from nexus_edge.models.phi3_v.params import Phi3VisionParams
 
 INDEX = Path(__file__).parents[3] / "shared/data/phi3_vision_hub_files/model.safetensors.index.json"
 WTE = "model.vision_embed_tokens.wte.weight"

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from nexus_edge.checkpoints import FolderCheckpoint
 from nexus_edge.models.loading import load_weights
-from nexus_edge.models.phi3_v import Phi3V
-from nexus_edge.models.phi3_v_params import Phi3VisionParams
+from nexus_edge.models.phi3_v.model import Phi3V
+from nexus_edge.models.phi3_v.params import Phi3VisionParams
 
 Config = dict[str, Any]
 CASE = next(name for name, case in CASES.items() if len(case["images"]) == 1 and case["num_crops"] == 4)

@@ -12,8 +12,8 @@ from mutations import rehash
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.models.phi3_v.parity import QUESTION
 from nexus_edge.parity import ladder
-from nexus_edge.parity.families.phi3_v import QUESTION
 from nexus_edge.parity.goldens import write_goldens
 from nexus_edge.parity.ladder import make_lab
 from nexus_edge.parity.precisions import runtime_options

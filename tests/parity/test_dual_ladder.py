@@ -17,6 +17,7 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.ci.from_report import report_junit
 from nexus_edge.errors import BundleError
+from nexus_edge.models.biomedclip.original_inputs import OriginalInputs
 from nexus_edge.parity import ladder
 from nexus_edge.parity.certify import certify
 from nexus_edge.parity.dual.material import LARGE, make_material
@@ -24,7 +25,6 @@ from nexus_edge.parity.goldens import GOLDENS, read_goldens
 from nexus_edge.parity.html import tiles, to_html
 from nexus_edge.parity.ladder import make_lab
 from nexus_edge.parity.markdown import to_markdown
-from nexus_edge.parity.originals.biomedclip_inputs import OriginalInputs
 from nexus_edge.parity.plots import drift
 from nexus_edge.parity.report import Report, from_json
 from nexus_edge.parity.runners import RUNNERS, onnx

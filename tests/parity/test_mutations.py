@@ -15,12 +15,12 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import CheckpointError
 from nexus_edge.layers.clip_vision import ClipEncoder
-from nexus_edge.models.phi3_v_params import Phi3VisionParams
+from nexus_edge.models.phi3_v import processing as processing_phi3_v
+from nexus_edge.models.phi3_v.params import Phi3VisionParams
 from nexus_edge.parity import ladder, p1_original, p2_graph
 from nexus_edge.parity.ladder import make_lab
 from nexus_edge.parity.report import Check, Report
 from nexus_edge.parity.vlm.lab import VlmLab
-from nexus_edge.processing import phi3_v as processing_phi3_v
 from nexus_edge.runtimes.context import Context
 
 CopyOf = Callable[[Bundle], Bundle]

@@ -12,7 +12,7 @@ import torch
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import OutputError
-from nexus_edge.models.phi3_v import KVCache
+from nexus_edge.models.phi3_v.model import KVCache
 from nexus_edge.parity import p2_graph
 from nexus_edge.parity.formats import BFLOAT16, Formats
 from nexus_edge.parity.ladder import make_lab
@@ -58,9 +58,9 @@ def test_every_layer_is_that_of_the_whole_model(lab: VlmLab, reference: Any) -> 
 
 def test_steps_are_those_of_the_graphs(lab: VlmLab) -> None:
     """Each graph's own module on a step's inputs gives the step's expected values."""
-    from nexus_edge.graphs import split_of
+    from nexus_edge.families import family_named
 
-    specs = {spec.name: spec for spec in split_of(lab.manifest.model_type).graphs(lab.full)}
+    specs = {spec.name: spec for spec in family_named(lab.manifest.model_type).split().graphs(lab.full)}
     steps = list(lab.steps("full"))
     assert {step.graph for step in steps} == set(specs)
     for step in steps:
@@ -75,9 +75,9 @@ def test_steps_are_those_of_the_graphs(lab: VlmLab) -> None:
 @pytest.mark.parametrize("cut", [True, False], ids=["each layer alone", "carried"])
 def test_errors_of_formats_move_layers_as_they_move_the_whole_model(lab: VlmLab, cut: bool) -> None:
     """Errors are drawn in another order there, so that only their size can be the same."""
-    from nexus_edge.graphs import split_of
+    from nexus_edge.families import family_named
 
-    specs = {spec.name: spec for spec in split_of(lab.manifest.model_type).graphs(lab.quantized)}
+    specs = {spec.name: spec for spec in family_named(lab.manifest.model_type).split().graphs(lab.quantized)}
     formats = Formats(BFLOAT16, "groups", 128)
     for step in [step for step in lab.steps("quantized") if step.case in ("one picture", "text")]:
         found = step.effect(formats, cut=cut)

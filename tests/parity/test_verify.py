@@ -11,7 +11,7 @@ import nexus_edge
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import BundleError
-from nexus_edge.models.phi3_v_params import Phi3VisionParams
+from nexus_edge.models.phi3_v.params import Phi3VisionParams
 from nexus_edge.parity.goldens import read_goldens
 from nexus_edge.parity.replay import replay
 

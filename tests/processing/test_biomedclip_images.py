@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from nexus_edge.errors import ImageError
-from nexus_edge.processing.biomedclip import BiomedClipProcessor
+from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
 
 SIZE = 224
 MODES = ["RGB", "L", "LA", "RGBA", "P", "PA", "1", "CMYK", "YCbCr", "HSV", "LAB", "I", "F", "RGBX", "RGBa"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nexus_edge.errors import CheckpointError, PromptError
-from nexus_edge.processing.biomedclip import BiomedClipProcessor, tokenizer_folder
+from nexus_edge.models.biomedclip.processing import BiomedClipProcessor, tokenizer_folder
 
 
 def change(folder: Path, path: str, value: Any) -> None:

@@ -23,7 +23,7 @@ from pydicom.uid import (
 )
 
 from nexus_edge.errors import ImageError
-from nexus_edge.processing.biomedclip import BiomedClipProcessor
+from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
 from nexus_edge.processing.images import load_image
 from nexus_edge.processing.partial import PartialImageWarning
 

@@ -10,7 +10,7 @@ import tokenizers
 from PIL import Image
 
 from nexus_edge.errors import CheckpointError, ImageError, InputError, PromptError
-from nexus_edge.processing.phi3_v import CLIP_MEAN, CLIP_STD, Phi3VProcessor, preprocess_images
+from nexus_edge.models.phi3_v.processing import CLIP_MEAN, CLIP_STD, Phi3VProcessor, preprocess_images
 
 CASES = json.loads((Path(__file__).parents[1] / "golden/phi3_vision_preprocess/expected.json").read_text())
 GREY = Image.new("RGB", (20, 30), "grey")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from nexus_edge.errors import PromptError
-from nexus_edge.processing.prompt import Message, apply_chat_template, encode_prompt, is_whole_prompt, split_prompt
+from nexus_edge.models.phi3_v.prompt import apply_chat_template, encode_prompt, is_whole_prompt, split_prompt
+from nexus_edge.processing.messages import Message
 from nexus_edge.processing.tokenizer import Tokenizer
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/phi3_tokenizer/expected.json").read_text(encoding="utf-8"))

@@ -10,7 +10,8 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from nexus_edge.errors import PromptError
-from nexus_edge.processing.prompt import END, Message, apply_chat_template
+from nexus_edge.models.phi3_v.prompt import END, apply_chat_template
+from nexus_edge.processing.messages import Message
 from nexus_edge.processing.segments import Control, ImagePlace, Prompt
 from nexus_edge.processing.tokenizer import Tokenizer
 

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from nexus_edge.errors import ImageError
-from nexus_edge.processing.biomedclip import BiomedClipProcessor
+from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
+from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 from nexus_edge.processing.images import load_image
-from nexus_edge.processing.phi3_v import Phi3VProcessor
 from nexus_edge.processing.sources import as_pictures
 
 SCENE = np.random.default_rng(3).integers(0, 256, (6, 9, 3), dtype=np.uint8)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.export.onnx.emit import attach_weights, translate
-from nexus_edge.graphs import GraphSpec
+from nexus_edge.interfaces.graph import GraphSpec
 
 
 class _Graph(nn.Module):

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from nexus_edge.checkpoints import Checkpoint, FolderCheckpoint, TensorInfo
 from nexus_edge.errors import BundleError
 from nexus_edge.models.loading import load_weights, read_tensor
-from nexus_edge.models.phi3_v import Phi3V
-from nexus_edge.models.phi3_v_params import Phi3VisionParams
+from nexus_edge.models.phi3_v.model import Phi3V
+from nexus_edge.models.phi3_v.params import Phi3VisionParams
 from nexus_edge.quant.apply import quantize_tensor
 from nexus_edge.quant.equalize import LARGEST, EqualizedCheckpoint, Exponents, exponents_of, pairs_of
 from nexus_edge.quant.schemes import load_scheme

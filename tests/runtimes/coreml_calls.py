@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 import nexus_edge
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import open_checkpoint
-from nexus_edge.export.coreml import phi3_v
+from nexus_edge.models.phi3_v.static import packages as phi3_v
 from nexus_edge.pipeline import export
 from nexus_edge.processing.images import load_image
 from nexus_edge.recipe import find_recipe

@@ -19,11 +19,11 @@ from swift_vectors import BUILD_S, PACKAGE, SwiftError, SwiftVectors, sha256
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.errors import ImageError, PromptError
-from nexus_edge.processing import BiomedClipProcessor, Phi3VProcessor
+from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
+from nexus_edge.models.phi3_v.processing import Phi3VProcessor, preprocess_images
+from nexus_edge.models.phi3_v.prompt import is_whole_prompt
 from nexus_edge.processing.clean import clean_text
 from nexus_edge.processing.images import load_image
-from nexus_edge.processing.phi3_v import preprocess_images
-from nexus_edge.processing.prompt import is_whole_prompt
 from nexus_edge.processing.resize import resize_image
 from nexus_edge.runtimes.classification import Classification
 from nexus_edge.runtimes.hd_layout import Separators, lay_out_joined

@@ -8,7 +8,7 @@ from PIL import Image
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.errors import PromptError
-from nexus_edge.processing.phi3_v import preprocess_images
+from nexus_edge.models.phi3_v.processing import preprocess_images
 from nexus_edge.runtimes import VLM, EngineOptions, GenerationOptions, load
 from nexus_edge.runtimes.context import Context, Tokens
 from nexus_edge.runtimes.pictures import PictureCache

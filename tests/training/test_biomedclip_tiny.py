@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw
 
 from nexus_edge.assets import held_out_pictures
 from nexus_edge.models import from_checkpoint
-from nexus_edge.models.biomedclip import BiomedClip
-from nexus_edge.processing import BiomedClipProcessor
+from nexus_edge.models.biomedclip.model import BiomedClip
+from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
 
 ROOT = Path(__file__).parents[2]
 CODE = ROOT / "training" / "biomedclip_tiny"

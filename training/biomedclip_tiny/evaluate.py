@@ -17,7 +17,7 @@ from PIL import Image
 
 from nexus_edge.assets import recall_at, zero_shot_accuracy
 from nexus_edge.models import from_checkpoint
-from nexus_edge.models.biomedclip import BiomedClip
+from nexus_edge.models.biomedclip.model import BiomedClip
 from nexus_edge.processing import DualProcessor, dual_from_checkpoint
 
 BATCH = 64

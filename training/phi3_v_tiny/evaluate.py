@@ -18,8 +18,8 @@ from PIL import Image
 from questions import NO_PICTURE, QA, TEXT_ONLY
 
 from nexus_edge.models import from_checkpoint
-from nexus_edge.models.phi3_v import KVCache, Phi3V
-from nexus_edge.processing import Phi3VProcessor
+from nexus_edge.models.phi3_v.model import KVCache, Phi3V
+from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 from nexus_edge.processing import from_checkpoint as processor_of
 
 LONGEST = 80  # tokens; a description of seven items has 48

@@ -1,6 +1,6 @@
 """The Core ML target: ML Programs with compressed constants, in packages of functions with fixed shapes.
 
-phi3_v.py, biomedclip.py  which packages a family becomes
+family.py                 packages and their functions
 schemes.py                which systems can hold which weights
 program.py                torch.export to MIL, with the weights in place
 operators.py              the custom ops in MIL

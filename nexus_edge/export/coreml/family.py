@@ -1,4 +1,4 @@
-"""What the Core ML target knows about a family of models."""
+"""How the graphs of a model become programs with fixed shapes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.export.target import Ingredients
-from nexus_edge.graphs import GraphSpec
+from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.models.base import ReferenceModel
 
 Model = TypeVar("Model", bound=ReferenceModel)
@@ -62,8 +62,8 @@ class Package:
 
 
 @dataclass(frozen=True)
-class Family:
-    """A family of models.
+class StaticSplit:
+    """How the models of a family become packages.
 
     Attributes:
         packages: from a graph of the model's split, and the oldest iOS that must load it, to the packages that it is;

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from torch import nn
 
 from nexus_edge.errors import RecipeError
-from nexus_edge.export.coreml.family import Family
-from nexus_edge.graphs import GraphSpec
+from nexus_edge.export.coreml.family import StaticSplit
+from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
 from nexus_edge.recipe import Recipe
 from nexus_edge.targets import DEPLOYMENTS
@@ -18,7 +18,7 @@ IOS_ROWS = 17
 """The oldest system that anything here is written for; it has one scale per output channel."""
 
 
-def require_ios(recipe: Recipe, specs: Sequence[GraphSpec], family: Family) -> None:
+def require_ios(recipe: Recipe, specs: Sequence[GraphSpec], family: StaticSplit) -> None:
     """Check that a recipe's weights and its model can be packages for its `deployment`, which it names.
 
     Raises:

@@ -14,7 +14,7 @@ from nexus_edge.bundle import GraphInfo, Manifest
 from nexus_edge.bundle.hashing import hash_files, hash_together
 from nexus_edge.bundle.identity import KEY, identity
 from nexus_edge.checkpoints import SafetensorsFile
-from nexus_edge.export.coreml.family import Family, Function, Package
+from nexus_edge.export.coreml.family import Function, Package, StaticSplit
 from nexus_edge.export.coreml.joining import MODEL
 from nexus_edge.export.coreml.metadata import about_model, graph_name, write_metadata
 from nexus_edge.export.coreml.package import About, write_package
@@ -22,24 +22,20 @@ from nexus_edge.export.coreml.program import Read, quiet, tensor_names, trace
 from nexus_edge.export.coreml.schemes import require_ios
 from nexus_edge.export.target import Ingredients
 from nexus_edge.export.weights import WeightsFile
-from nexus_edge.graphs import GraphSpec
+from nexus_edge.families import family_named
+from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.models.loading import to_torch
 from nexus_edge.recipe import Recipe
 from nexus_edge.targets import DEPLOYMENTS
 
 FOLDER = "coreml"
-FAMILIES = {
-    "phi3_v": "nexus_edge.export.coreml.phi3_v",
-    "biomedclip": "nexus_edge.export.coreml.biomedclip",
-}
-"""model_type -> module with its `FAMILY`."""
 
 
 def make(recipe: Recipe, specs: Sequence[GraphSpec]) -> "CoremlTarget":
     """See `nexus_edge.export.target.make_target`."""
     with quiet():
         import_module("coremltools")  # now, and not after minutes of quantizing
-    family: Family = import_module(FAMILIES[recipe.model_type]).FAMILY
+    family = family_named(recipe.model_type).static_split()
     if recipe.deployment is not None:
         require_ios(recipe, specs, family)
     return CoremlTarget(family, DEPLOYMENTS[recipe.deployment] if recipe.deployment else None)
@@ -58,7 +54,7 @@ class CoremlTarget:
 
     repeats_weights = True
 
-    def __init__(self, family: Family, ios: int | None) -> None:
+    def __init__(self, family: StaticSplit, ios: int | None) -> None:
         self._family, self._ios = family, ios
         self._done: dict[str, list[_Translated]] = {}
 

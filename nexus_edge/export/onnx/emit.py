@@ -14,8 +14,9 @@ from nexus_edge import __version__
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.export.onnx.lowering import OPSET, TranslationTable, translation_table
 from nexus_edge.export.onnx.passes import PARAMETER_PREFIX, clean
+from nexus_edge.export.tracing import dynamic_shapes, example
 from nexus_edge.export.weights import StoredTensor
-from nexus_edge.graphs import GraphSpec
+from nexus_edge.interfaces.graph import GraphSpec
 
 
 def translate(spec: GraphSpec) -> ir.Model:
@@ -31,8 +32,8 @@ def translate_with(spec: GraphSpec, table: TranslationTable) -> ir.Model:
     with _quiet(), torch.no_grad(), torch.device("meta"):
         program = torch.export.export(
             _Flat(spec.module),
-            tuple(spec.example(shapes)),
-            dynamic_shapes={"tensors": tuple(spec.dynamic_shapes())},
+            tuple(example(spec, shapes)),
+            dynamic_shapes={"tensors": tuple(dynamic_shapes(spec))},
             strict=False,
         )
         onnx_program = torch.onnx.export(

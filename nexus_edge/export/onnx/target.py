@@ -6,11 +6,11 @@ from pathlib import Path
 import onnx_ir as ir
 
 from nexus_edge.bundle import GraphInfo
-from nexus_edge.export.onnx.companions import COMPANIONS
 from nexus_edge.export.onnx.emit import attach_weights, save, tensor_names, translate
 from nexus_edge.export.target import Ingredients
 from nexus_edge.export.weights import WeightsFile
-from nexus_edge.graphs import GraphSpec
+from nexus_edge.families import family_named
+from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.recipe import Recipe
 
 FOLDER = "onnx"
@@ -52,7 +52,7 @@ class OnnxTarget:
             has_weights = (root / weights).is_file()
             scheme = ingredients.schemes[spec.name]
             infos[spec.name] = GraphInfo(file, spec.inputs, spec.outputs, scheme, weights if has_weights else None)
-        for write in COMPANIONS.get(self._model_type, ()):
+        for write in family_named(self._model_type).onnx_companions():
             write(root / FOLDER, ingredients)
         return infos
 

@@ -1,11 +1,11 @@
 """The OpenVINO target: stateful IR whose weights file is a safetensors file.
 
-phi3_v.py, biomedclip.py  which graphs a family becomes, under the names that other runtimes read
 lowering.py               torch's graph to ONNX, in which the custom ops stay whole
 weight_inputs.py          its weights as inputs, so that nothing here ever holds one
 operators.py              the custom ops in OpenVINO's operators, in the form that its CPU plugin fuses
 model.py                  ONNX to an OpenVINO model
 stateful.py               a decoder that keeps its cache
 ir_file.py                the .xml, with the weights in their place in the .bin
-genai.py, tokenizers.py   what OpenVINO GenAI reads beside the graphs
+family.py                 the layout that a runtime wants for a family of models
+tokenizers.py             tokenizers as OpenVINO GenAI reads them
 """

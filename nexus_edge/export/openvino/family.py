@@ -1,14 +1,13 @@
-"""What the OpenVINO target knows about a family of models."""
+"""How the graphs of a model become IRs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from nexus_edge._telemetry import without_telemetry
 from nexus_edge.bundle import TensorSpec
-from nexus_edge.export.target import Ingredients
-from nexus_edge.graphs import GraphSpec
+from nexus_edge.export.target import CompanionWriter
+from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.models.base import ReferenceModel
 
 with without_telemetry():
@@ -48,8 +47,8 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Family:
-    """A family of models.
+class OpenVinoClient:
+    """The layout that a runtime on OpenVINO wants for a family of models.
 
     Attributes:
         parts: from a graph of the model's split to the IRs that it becomes
@@ -57,7 +56,11 @@ class Family:
     """
 
     parts: Callable[[GraphSpec], Sequence[Part]]
-    companions: Sequence[Callable[[Path, Ingredients], None]] = ()
+    companions: Sequence[CompanionWriter] = ()
+
+
+PLAIN = OpenVinoClient(lambda spec: [Part(spec, spec.name)])
+"""The graphs of the split as they are, an IR each."""
 
 
 def root_of(spec: GraphSpec, kind: type[Model]) -> Model:

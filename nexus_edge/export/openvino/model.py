@@ -10,7 +10,7 @@ from nexus_edge.export.onnx.passes import PARAMETER_PREFIX
 from nexus_edge.export.openvino.lowering import translation_table
 from nexus_edge.export.openvino.operators import extensions
 from nexus_edge.export.openvino.weight_inputs import make_weight_inputs
-from nexus_edge.graphs import GraphSpec
+from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.models.base import ReferenceModel
 
 with without_telemetry():

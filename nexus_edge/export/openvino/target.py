@@ -2,31 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 from nexus_edge.bundle import GraphInfo
 from nexus_edge.bundle.openvino_names import CONSTANTS
-from nexus_edge.export.openvino.family import Family, Part
+from nexus_edge.export.openvino.family import PLAIN, OpenVinoClient, Part
 from nexus_edge.export.openvino.ir_file import Draft
 from nexus_edge.export.openvino.model import convert
 from nexus_edge.export.target import Ingredients
 from nexus_edge.export.weights import StoredTensor, WeightsFile
-from nexus_edge.graphs import GraphSpec
+from nexus_edge.families import family_named
+from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.recipe import Recipe
 
 FOLDER = "openvino"
-FAMILIES = {
-    "phi3_v": "nexus_edge.export.openvino.phi3_v",
-    "biomedclip": "nexus_edge.export.openvino.biomedclip",
-}
-"""model_type -> module with its `FAMILY`."""
 
 
 def make(recipe: Recipe, specs: Sequence[GraphSpec]) -> "OpenVinoTarget":
     """See `nexus_edge.export.target.make_target`."""
-    family: Family = import_module(FAMILIES[recipe.model_type]).FAMILY
-    return OpenVinoTarget(family)
+    return OpenVinoTarget(family_named(recipe.model_type).openvino_client() or PLAIN)
 
 
 @dataclass(frozen=True)
@@ -43,16 +37,16 @@ class OpenVinoTarget:
 
     repeats_weights = False
 
-    def __init__(self, family: Family) -> None:
-        self._family = family
+    def __init__(self, client: OpenVinoClient) -> None:
+        self._client = client
         self._done: dict[str, list[_Translated]] = {}
 
     def weight_files(self, spec: GraphSpec) -> int:
         """One per .xml."""
-        return len(self._family.parts(spec))
+        return len(self._client.parts(spec))
 
     def translate(self, spec: GraphSpec) -> None:
-        self._done[spec.name] = [self._translate(part) for part in self._family.parts(spec)]
+        self._done[spec.name] = [self._translate(part) for part in self._client.parts(spec)]
 
     def _translate(self, part: Part) -> _Translated:
         model = convert(part.spec)
@@ -79,7 +73,7 @@ class OpenVinoTarget:
                 translated.draft.write(root / file, tensors, tensors[_constants(part)])
                 scheme = ingredients.schemes[graph]
                 infos[part.spec.name] = GraphInfo(file, part.inputs, part.outputs, scheme, bin_file)
-        for write in self._family.companions:
+        for write in self._client.companions:
             write(root / FOLDER, ingredients)
         return infos
 

@@ -3,8 +3,8 @@
 from torch import Tensor, nn
 
 from nexus_edge.bundle import TensorSpec
-from nexus_edge.graphs.spec import GraphSpec, ModelSplit
-from nexus_edge.models.biomedclip import BiomedClip
+from nexus_edge.interfaces.graph import GraphSpec, ModelSplit
+from nexus_edge.models.biomedclip.model import BiomedClip
 
 
 class ImageEncoder(nn.Module):

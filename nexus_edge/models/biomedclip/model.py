@@ -15,7 +15,7 @@ from nexus_edge.checkpoints.keys import KeyRules
 from nexus_edge.layers.bert import Bert
 from nexus_edge.layers.vit import VisionTransformer
 from nexus_edge.models.base import DualEncoder
-from nexus_edge.models.biomedclip_params import BiomedClipParams
+from nexus_edge.models.biomedclip.params import BiomedClipParams
 
 # Transformers before 4.31 stored BERT's position indices, a buffer; the published file still has them.
 _POSITION_IDS = "text.transformer.embeddings.position_ids"

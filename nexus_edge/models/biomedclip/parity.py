@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from nexus_edge.parity.dual.lab import DualLab
 from nexus_edge.parity.dual.replay import replay
-from nexus_edge.parity.families import Family
+from nexus_edge.parity.family import ParityFamily
 from nexus_edge.parity.report import Check
 from nexus_edge.parity.stages import Judge
 from nexus_edge.processing.folder import read_json
 
 if TYPE_CHECKING:
-    from nexus_edge.parity.originals.biomedclip_inputs import OriginalInputs
+    from nexus_edge.models.biomedclip.original_inputs import OriginalInputs
 
 
 class BiomedClipLab(DualLab):
@@ -23,7 +23,7 @@ class BiomedClipLab(DualLab):
     @cached_property
     def original_inputs(self) -> "OriginalInputs":
         """With the settings of the checkpoint, or of the bundle where that is elsewhere."""
-        from nexus_edge.parity.originals.biomedclip_inputs import OriginalInputs
+        from nexus_edge.models.biomedclip.original_inputs import OriginalInputs
 
         if not isinstance(self.checkpoint, str):
             return OriginalInputs.of(self.checkpoint.config, self.checkpoint.processor_files())
@@ -32,9 +32,9 @@ class BiomedClipLab(DualLab):
         return OriginalInputs.of(read_json(folder, "config.json"), files)
 
     def compare_original(self, folder: Path, judge: Judge) -> list[Check]:
-        from nexus_edge.parity.originals.biomedclip import compare
+        from nexus_edge.models.biomedclip.original import compare
 
         return compare(folder, judge)
 
 
-FAMILY = Family(BiomedClipLab, replay)
+PARITY = ParityFamily(BiomedClipLab, replay)

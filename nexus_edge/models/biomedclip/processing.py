@@ -1,6 +1,6 @@
 """BiomedCLIP and other open_clip models of its shape: pictures and texts, each for its own tower."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ from PIL import Image
 
 from nexus_edge.errors import CheckpointError, PromptError
 from nexus_edge.processing.centre_crop import centre_crop
-from nexus_edge.processing.folder import named_folder, read_json
+from nexus_edge.processing.folder import read_json
 from nexus_edge.processing.images import open_image, to_rgb
 from nexus_edge.processing.normalise import CLIP_MEAN, CLIP_STD, Rgb, normalisation_table, read_mean_std
+from nexus_edge.processing.open_clip_folder import OPEN_CLIP_CONFIG, section, tokenizer_folder
 from nexus_edge.processing.sources import Picture, as_pictures, name_of
 from nexus_edge.processing.word_pieces import WordPieceTokenizer
 
-OPEN_CLIP_CONFIG = "open_clip_config.json"
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 # What open_clip takes where the file is silent (CLIPVisionCfg, DEFAULT_CONTEXT_LENGTH).
 IMAGE_SIZE, CONTEXT_LENGTH = 224, 77
@@ -47,21 +47,21 @@ class BiomedClipProcessor:
         """Reads an open_clip checkpoint, or a bundle's processor folder (config.json); raises CheckpointError."""
         name = OPEN_CLIP_CONFIG if (folder / OPEN_CLIP_CONFIG).is_file() else "config.json"
         source, config = str(folder / name), read_json(folder, name)
-        model = _section(config, "model_cfg", source)
-        text, preprocess = _section(model, "text_cfg", source), _section(config, "preprocess_cfg", source)
+        model = section(config, "model_cfg", source)
+        text, preprocess = section(model, "text_cfg", source), section(config, "preprocess_cfg", source)
         sections = {
             "preprocess_cfg": preprocess,
             "text_cfg": text,
-            "text_cfg.tokenizer_kwargs": _section(text, "tokenizer_kwargs", source),
+            "text_cfg.tokenizer_kwargs": section(text, "tokenizer_kwargs", source),
         }
-        for (section, key), wanted in FIXED.items():
-            if (value := sections[section].get(key) or wanted) != wanted:
-                raise CheckpointError(f"{source}: {section}.{key} is {value!r}; only {wanted!r} is known here")
+        for (place, key), wanted in FIXED.items():
+            if (value := sections[place].get(key) or wanted) != wanted:
+                raise CheckpointError(f"{source}: {place}.{key} is {value!r}; only {wanted!r} is known here")
         interpolation = preprocess.get("interpolation") or "bicubic"
         if not isinstance(interpolation, str) or interpolation not in RESAMPLING:
             raise CheckpointError(f"{source}: interpolation is {interpolation!r}; use one of {', '.join(RESAMPLING)}")
         mean, std = read_mean_std(preprocess, ("mean", "std"), source)
-        image_size = _size(_section(model, "vision_cfg", source).get("image_size", IMAGE_SIZE), "image_size", source)
+        image_size = _size(section(model, "vision_cfg", source).get("image_size", IMAGE_SIZE), "image_size", source)
         if preprocess.get("size") is not None and _size(preprocess["size"], "size", source) != image_size:
             raise CheckpointError(
                 f"{source}: preprocess_cfg.size is {preprocess['size']}, the tower's image_size {image_size}; fix one"
@@ -114,26 +114,6 @@ class BiomedClipProcessor:
     def count_tokens(self, text: str) -> int:
         """How many ids the whole text has; it is cut if they are more than `context_length`. Raises PromptError."""
         return self.tokenizer.count(text)
-
-
-def tokenizer_folder(folder: Path, config: Mapping[str, Any]) -> Path:
-    """Where a checkpoint keeps its tokenizer.json or vocab.txt: `folder` itself, or the one inside it that it names.
-
-    `config` is the content of open_clip_config.json. Files that are missing are for the reader to report.
-    """
-    if any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
-        return folder
-    source = str(folder / OPEN_CLIP_CONFIG)
-    text = _section(_section(config, "model_cfg", source), "text_cfg", source)
-    return named_folder(folder, str(text.get("hf_tokenizer_name", ""))) or folder
-
-
-def _section(config: Mapping[str, Any], key: str, source: str) -> Mapping[str, Any]:
-    """The JSON object under `key`, empty if it is absent; raises CheckpointError."""
-    value = config.get(key) or {}
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{source}: {key} is a {type(value).__name__}, expected an object; download it again")
-    return value
 
 
 def _size(value: Any, key: str, source: str) -> int:

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from nexus_edge.bundle import TensorSpec
-from nexus_edge.graphs.spec import GraphSpec, ModelSplit
-from nexus_edge.models.phi3_v import Phi3V
+from nexus_edge.interfaces.graph import GraphSpec, ModelSplit
+from nexus_edge.models.phi3_v.model import Phi3V
 
 
 class VisionEncoder(nn.Module):

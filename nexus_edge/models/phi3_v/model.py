@@ -16,7 +16,7 @@ from nexus_edge.layers.decoder import DecoderLayer, KeyValue, RMSNorm
 from nexus_edge.layers.hd_assembly import CropLayout, assemble, existing_crops, merge_patches
 from nexus_edge.layers.long_rope import LongRope, inverse_frequencies
 from nexus_edge.models.base import ReferenceModel
-from nexus_edge.models.phi3_v_params import Phi3VisionParams
+from nexus_edge.models.phi3_v.params import Phi3VisionParams
 
 # The original module keeps a reference to the token embedding inside the vision module, so a fine-tune's state_dict has
 # it twice; some re-saved checkpoints carry CLIP's position index buffer.

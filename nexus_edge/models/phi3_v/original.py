@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nexus_edge.checkpoints import FolderCheckpoint, SafetensorsFile
+from nexus_edge.models.phi3_v.processing import preprocess_images
 from nexus_edge.parity.metrics import Values
 from nexus_edge.parity.report import Check
 from nexus_edge.parity.stages import Judge
 from nexus_edge.parity.vlm.cases import Case
 from nexus_edge.parity.vlm.scheme import capture
-from nexus_edge.processing.phi3_v import preprocess_images
 
 if TYPE_CHECKING:
     from nexus_edge.models.base import ReferenceModel
@@ -81,9 +81,10 @@ def _model(folder: Path, config: str) -> "ReferenceModel":
     """The goldens' weights under one of their configurations."""
     import torch
 
-    from nexus_edge.models import load_weights, phi3_v
+    from nexus_edge.models.loading import load_weights
+    from nexus_edge.models.phi3_v.model import build
 
     with torch.device("meta"):
-        model = phi3_v.build(json.loads((folder / config).read_text("utf-8")))
+        model = build(json.loads((folder / config).read_text("utf-8")))
     load_weights(model, FolderCheckpoint(folder), torch.float32)
     return model.eval()

@@ -8,13 +8,13 @@ from importlib.resources import files
 from typing import Any
 
 from nexus_edge.configs.keys import check_keys_of
-from nexus_edge.configs.phi3_v import CONFIG, CONTEXT
 from nexus_edge.configs.rope import LongRopeParams, read_rope
 from nexus_edge.configs.values import check_multiple, choice, count, flag, integer, layer_count, number, table
 from nexus_edge.errors import CheckpointError
 from nexus_edge.layers.activations import ACTIVATIONS
 from nexus_edge.layers.clip_vision import ClipVisionParams
 from nexus_edge.layers.decoder import DecoderParams
+from nexus_edge.models.phi3_v.config_keys import CONFIG, CONTEXT
 
 MODEL_TYPE = "phi3_v"
 HD_ORDERS = ("sub_glb", "glb_sub")
@@ -119,7 +119,7 @@ class Phi3VisionParams:
 
 def published_config(name: str) -> dict[str, Any]:
     """The `config.json` numbers that were published for a model."""
-    data = json.loads((files("nexus_edge") / f"checkpoints/data/{name}.json").read_text())
+    data = json.loads((files("nexus_edge") / f"models/phi3_v/published/{name}.json").read_text())
     config: dict[str, Any] = data["config"]
     return config
 

@@ -1,13 +1,13 @@
 """Phi-3-Vision: its prompts, the switch to LongRoPE's long list, and what its authors' code recorded."""
 
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from nexus_edge.parity.families import Family, Replay
+from nexus_edge.models.phi3_v.processing import Phi3VProcessor
+from nexus_edge.parity.family import ParityFamily
 from nexus_edge.parity.metrics import Array
 from nexus_edge.parity.report import Check
 from nexus_edge.parity.sources import build_quantized, parameter_count
@@ -15,7 +15,7 @@ from nexus_edge.parity.stages import Judge
 from nexus_edge.parity.vlm.cases import Case, picture
 from nexus_edge.parity.vlm.lab import VlmLab
 from nexus_edge.parity.vlm.replay import replay
-from nexus_edge.processing import ModelInputs, Phi3VProcessor, Processor, from_checkpoint
+from nexus_edge.processing import ModelInputs, Processor, from_checkpoint
 
 QUESTION = "<|user|>\n<|image_1|>\nWhat is shown in this image?<|end|>\n<|assistant|>\n"
 COMPARISON = "<|user|>\n<|image_1|>\n<|image_2|>\nWhat differs between the two images?<|end|>\n<|assistant|>\n"
@@ -51,14 +51,14 @@ class Phi3VLab(VlmLab):
 
     @property
     def long_after(self) -> int | None:
-        from nexus_edge.models.phi3_v import Phi3V
+        from nexus_edge.models.phi3_v.model import Phi3V
 
         model = build_quantized(self.bundle)
         assert isinstance(model, Phi3V)
         return model.params.rope.original_max_position_embeddings
 
     def original_pixels(self, case: Case) -> Array:
-        from nexus_edge.parity.originals.phi3_v_crops import crops_of
+        from nexus_edge.models.phi3_v.original_crops import crops_of
 
         # The checkpoint's own settings, where it is at hand: the bundle's may be what is wrong.
         folder = None if isinstance(self.checkpoint, str) else self.checkpoint.folder
@@ -68,17 +68,12 @@ class Phi3VLab(VlmLab):
         return crops
 
     def processor_for(self, case: Case, processor: Processor) -> Processor:
-        return with_crops(processor, case.num_crops)
+        return processor.with_most_views(case.num_crops)
 
     def compare_original(self, folder: Path, judge: Judge) -> list[Check]:
-        from nexus_edge.parity.originals.phi3_v import compare
+        from nexus_edge.models.phi3_v.original import compare
 
         return compare(folder, judge)
-
-
-def with_crops(processor: Processor, num_crops: int) -> Processor:
-    """The same processor with another number of crops; the graphs take any."""
-    return replace(processor, num_crops=num_crops) if isinstance(processor, Phi3VProcessor) else processor
 
 
 def make_cases(processor: Processor, long_after: int | None) -> list[Case]:
@@ -88,7 +83,7 @@ def make_cases(processor: Processor, long_after: int | None) -> list[Case]:
         processor: the bundle's
         long_after: tokens after which the model takes the long list; None, or too many of them: no such case
     """
-    own = min(MOST_CROPS, processor.num_crops) if isinstance(processor, Phi3VProcessor) else MOST_CROPS
+    own = min(MOST_CROPS, processor.most_views)
     cases = [
         _case("one picture", processor, own, QUESTION, picture(448, 224)),
         # Always a grid of crops, also for a model that was trained on single crops: its order must be right.
@@ -104,11 +99,7 @@ def make_cases(processor: Processor, long_after: int | None) -> list[Case]:
 
 
 def _case(name: str, processor: Processor, num_crops: int, prompt: str, *pictures: Image.Image) -> Case:
-    return Case(name, prompt, pictures, with_crops(processor, num_crops)(prompt, list(pictures)), num_crops)
+    return Case(name, prompt, pictures, processor.with_most_views(num_crops)(prompt, list(pictures)), num_crops)
 
 
-def _replay(setup: Replay) -> list[Check]:
-    return replay(setup, with_crops)
-
-
-FAMILY = Family(Phi3VLab, _replay)
+PARITY = ParityFamily(Phi3VLab, replay)

@@ -1,18 +1,19 @@
 """Phi-3-Vision and Phi-3.5-Vision: pictures to crops, prompts to ids with the places of the pictures."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nexus_edge.errors import CheckpointError, InputError, PromptError
-from nexus_edge.processing import prompt as phi3_prompt
-from nexus_edge.processing.base import ModelInputs
+from nexus_edge.interfaces.processor import ModelInputs
+from nexus_edge.models.phi3_v import prompt as phi3_prompt
 from nexus_edge.processing.folder import read_json
 from nexus_edge.processing.hd_transform import CROP, TOKENS_PER_SIDE, HdGeometry, hd_geometry, hd_transform
 from nexus_edge.processing.images import load_image
+from nexus_edge.processing.messages import Message
 from nexus_edge.processing.normalise import CLIP_MEAN, CLIP_STD, Rgb, normalisation_table, read_mean_std
 from nexus_edge.processing.resize import resize_bicubic
 from nexus_edge.processing.segments import Prompt
@@ -93,6 +94,19 @@ class Phi3VProcessor:
         """See `Processor.largest_id`."""
         return max(self.tokenizer.largest_id, *self.stop_ids)
 
+    @property
+    def most_views(self) -> int:
+        """See `Processor.most_views`: crops."""
+        return self.num_crops
+
+    def with_most_views(self, most: int) -> "Phi3VProcessor":
+        """See `Processor.with_most_views`; the graphs take any number of crops."""
+        return replace(self, num_crops=most)
+
+    def is_whole_prompt(self, text: str) -> bool:
+        """See `Processor.is_whole_prompt`."""
+        return phi3_prompt.is_whole_prompt(text)
+
     def token_id(self, token: str) -> int | None:
         """The id of a token given as text, or None."""
         return self.tokenizer.token_id(token)
@@ -133,10 +147,8 @@ class Phi3VProcessor:
         phi3_prompt.check_numbers(places, num_images)
         return places, lambda taken: phi3_prompt.encode_prompt(chunks, places, taken, self.tokenizer.encode_segments)
 
-    def apply_chat_template(
-        self, messages: Sequence[phi3_prompt.Message], add_generation_prompt: bool = True
-    ) -> Prompt:
-        """See `nexus_edge.processing.prompt.apply_chat_template`."""
+    def apply_chat_template(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> Prompt:
+        """See `nexus_edge.models.phi3_v.prompt.apply_chat_template`."""
         return phi3_prompt.apply_chat_template(messages, add_generation_prompt)
 
     def count_image_tokens(self, width: int, height: int) -> int:

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Literal, TypedDict, TypeVar
+from typing import TypeVar
 
 from nexus_edge._words import counted
 from nexus_edge.errors import PromptError
+from nexus_edge.processing.messages import Message, TextPart
 from nexus_edge.processing.segments import Control, ImagePlace, Prompt
 
 Chunk = TypeVar("Chunk")
@@ -20,25 +21,17 @@ STOP_TOKENS = (
     "</s>",
 )  # config.json names only the last, which never comes
 
-
-class TextPart(TypedDict):
-    """A piece of text in a message."""
-
-    type: Literal["text"]
-    text: str
-
-
-class ImagePart(TypedDict):
-    """The place of the next picture in a message."""
-
-    type: Literal["image"]
-
-
-class Message(TypedDict):
-    """One turn: a text, or parts in their order. A tag or a control token in a text is text."""
-
-    role: str
-    content: str | Sequence[TextPart | ImagePart]
+# What `apply_chat_template` writes, as checkpoints spell it in Jinja: Phi-3-vision's, and Phi-3-mini's with a branch
+# for each role, which fine-tunes copy.
+CHAT_TEMPLATES = (
+    "{% for message in messages %}{{'<|' + message['role'] + '|>' + '\\n' + message['content'] + '<|end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt and messages[-1]['role'] != 'assistant' %}{{- '<|assistant|>\\n' -}}"
+    "{% endif %}",
+    "{% for message in messages %}{% if message['role'] == 'system' %}{{'<|system|>\\n' + message['content'] + "
+    "'<|end|>\\n'}}{% elif message['role'] == 'user' %}{{'<|user|>\\n' + message['content'] + '<|end|>\\n'}}"
+    "{% elif message['role'] == 'assistant' %}{{'<|assistant|>\\n' + message['content'] + '<|end|>\\n'}}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% else %}{{ eos_token }}{% endif %}",
+)
 
 
 def apply_chat_template(messages: Sequence[Message], add_generation_prompt: bool = True) -> Prompt:

@@ -1,8 +1,8 @@
 """P5 for dual encoders: pixels, tokens, embeddings, probabilities of labels, and hits of a search.
 
-Pixels and tokens are held against other code (see originals/); from there on the reference is the quantized PyTorch
-model on those inputs. What full precision would have said is reported beside it and gates nothing here: P4 has judged
-that.
+Pixels and tokens are held against other code (the family's original.py); from there on the reference is the quantized
+PyTorch model on those inputs. What full precision would have said is reported beside it and gates nothing here: P4 has
+judged that.
 """
 
 import warnings

@@ -1,4 +1,4 @@
-"""What a family's independent way to the towers' inputs offers; see originals/."""
+"""What a family's independent way to the towers' inputs offers; see original_inputs.py of a family."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol

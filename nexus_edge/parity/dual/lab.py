@@ -66,8 +66,7 @@ class DualLab(Lab):
     @property
     def logit_scale(self) -> float:
         """The factor of the cosines: the checkpoint's where there is one, else what the manifest says."""
-        from nexus_edge.models import build_model
-        from nexus_edge.models.loading import read_tensor, source_keys
+        from nexus_edge.models.loading import build_model, read_tensor, source_keys
 
         if isinstance(self.checkpoint, str):
             return self.info.logit_scale
@@ -83,11 +82,11 @@ class DualLab(Lab):
         return compare_manifest(self)
 
     def steps(self, reference: Reference) -> Iterator[Step]:
-        from nexus_edge.graphs import split_of
+        from nexus_edge.families import family_named
         from nexus_edge.parity.rounding import effect_on_graph
 
         model = self.model(reference)
-        graphs = {spec.name: spec for spec in split_of(self.manifest.model_type).graphs(model)}
+        graphs = {spec.name: spec for spec in family_named(self.manifest.model_type).split().graphs(model)}
         for graph, case, inputs in self._inputs():
             expected = run_torch(graphs[graph], inputs)
             yield Step(graph, case, inputs, expected, partial(effect_on_graph, graphs[graph], inputs, expected))

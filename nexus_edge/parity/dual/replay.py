@@ -12,7 +12,7 @@ from nexus_edge.errors import BundleError
 from nexus_edge.parity.dual.embeddings import ensemble
 from nexus_edge.parity.dual.goldens import sample
 from nexus_edge.parity.dual.ranking import compare_embeddings, ranking_checks, softmax
-from nexus_edge.parity.families import Golden, Replay
+from nexus_edge.parity.family import Golden, Replay
 from nexus_edge.parity.goldens import effects_of
 from nexus_edge.parity.metrics import Array, Floats, compare
 from nexus_edge.parity.report import Check

@@ -82,7 +82,7 @@ class VlmLab(Lab):
         """One of the models, to be read layer by layer."""
         import torch
 
-        from nexus_edge.models import build_model
+        from nexus_edge.models.loading import build_model
         from nexus_edge.parity.settled import as_float, as_stored
         from nexus_edge.parity.vlm.streamed import Streamed, bundle_reader, checkpoint_reader
 
@@ -145,10 +145,10 @@ class VlmLab(Lab):
         return largest_part_bytes(self.bundle) * 5 // 4 + tokens * ACTIVATION_BYTES
 
     def steps(self, reference: Reference) -> Iterator[Step]:
-        from nexus_edge.graphs import split_of
+        from nexus_edge.families import family_named
 
         self._require_room(reference)
-        return self.references.steps(reference, split_of(self.manifest.model_type).owner)
+        return self.references.steps(reference, family_named(self.manifest.model_type).split().owner)
 
     def compare_schemes(self) -> list[Check]:
         from nexus_edge.parity.vlm.scheme import compare_schemes

@@ -1,14 +1,14 @@
 """Replays the goldens of a vision-language model: every stage works on what the stage before it made, from the stored
 picture to greedy tokens."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from nexus_edge import processing
-from nexus_edge.parity.families import Golden, Replay
+from nexus_edge.parity.family import Golden, Replay
 from nexus_edge.parity.goldens import effects_of
 from nexus_edge.parity.metrics import Array, Values, compare_logits
 from nexus_edge.parity.report import Check
@@ -18,16 +18,14 @@ from nexus_edge.parity.vlm.answers import Answer, greedy_check
 from nexus_edge.parity.vlm.sampling import sample
 from nexus_edge.processing import Processor
 
-WithCrops = Callable[[Processor, int], Processor]
 
-
-def replay(setup: Replay, with_crops: WithCrops) -> list[Check]:
-    """Every recorded case; `with_crops` tells a processor the number of crops that a case was recorded with."""
+def replay(setup: Replay) -> list[Check]:
+    """Every recorded case."""
     processor = processing.from_checkpoint(setup.bundle.root)
     return [
         check
         for golden in setup.goldens
-        for check in _replay(golden, with_crops(processor, int(golden.values["num_crops"][0])), setup)
+        for check in _replay(golden, processor.with_most_views(int(golden.values["num_crops"][0])), setup)
     ]
 
 

@@ -4,10 +4,12 @@ import golden_biomedclip
 import pytest
 import torch
 
-from nexus_edge.graphs import GraphSpec, split_of
+from nexus_edge.export.tracing import dynamic_shapes, example
+from nexus_edge.families import family_named
+from nexus_edge.interfaces.graph import GraphSpec
 
 NOISE = 5e-6  # of a unit vector's length: float32 sums in another order, see tests/models/test_biomedclip_stages.py
-SPLIT = split_of("biomedclip")
+SPLIT = family_named("biomedclip").split()
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +86,8 @@ def exported(specs: dict[str, GraphSpec]) -> dict[str, torch.export.ExportedProg
     return {
         name: torch.export.export(
             spec.module,
-            tuple(torch.zeros(value.shape, dtype=value.dtype) for value in spec.example(sizes)),
-            dynamic_shapes=spec.dynamic_shapes(),
+            tuple(torch.zeros(value.shape, dtype=value.dtype) for value in example(spec, sizes)),
+            dynamic_shapes=dynamic_shapes(spec),
         )
         for name, spec in specs.items()
     }

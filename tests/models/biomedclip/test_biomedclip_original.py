@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from nexus_edge.checkpoints import FolderCheckpoint
-from nexus_edge.models import build_model, from_checkpoint
-from nexus_edge.models.biomedclip import BiomedClip
+from nexus_edge.models import from_checkpoint
+from nexus_edge.models.biomedclip.model import BiomedClip
+from nexus_edge.models.loading import build_model
 
 # Of unit vectors, absolute. The same operations in the same order give the same bits on one machine; other kernels may
 # sum in another order, a rounding of 6e-8 each, of which a few tens add up over twelve layers.

@@ -12,8 +12,8 @@ import torch
 from nexus_edge.errors import CheckpointError
 from nexus_edge.layers.bert import BertParams
 from nexus_edge.layers.vit import VitParams
-from nexus_edge.models.biomedclip import BiomedClip
-from nexus_edge.models.biomedclip_params import BiomedClipParams
+from nexus_edge.models.biomedclip.model import BiomedClip
+from nexus_edge.models.biomedclip.params import BiomedClipParams
 
 Config = dict[str, Any]
 
@@ -21,7 +21,7 @@ Config = dict[str, Any]
 @pytest.fixture
 def config() -> Config:
     """The published one."""
-    data = json.loads((files("nexus_edge") / "checkpoints/data/biomedclip.json").read_text())
+    data = json.loads((files("nexus_edge") / "models/biomedclip/published/biomedclip.json").read_text())
     return copy.deepcopy(data["config"])
 
 

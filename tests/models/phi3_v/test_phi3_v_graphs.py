@@ -6,12 +6,14 @@ import torch
 from golden_phi3 import Case
 from torch import Tensor
 
-from nexus_edge.graphs import GraphSpec, split_of
-from nexus_edge.models.phi3_v import KVCache, Phi3V
-from nexus_edge.models.phi3_v_params import Phi3VisionParams
+from nexus_edge.export.tracing import dynamic_shapes, example
+from nexus_edge.families import family_named
+from nexus_edge.interfaces.graph import GraphSpec
+from nexus_edge.models.phi3_v.model import KVCache, Phi3V
+from nexus_edge.models.phi3_v.params import Phi3VisionParams
 
 NOISE = 1e-5  # of the largest logit: float32 sums in another order, see tests/models/test_phi3_v_stages.py
-SPLIT = split_of("phi3_v")
+SPLIT = family_named("phi3_v").split()
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +74,10 @@ def described(tensors: tuple) -> dict[str, tuple[str | int, ...]]:
 
 
 def test_examples_follow_the_description(specs: dict[str, GraphSpec]) -> None:
-    ids, features = specs["embed_tokens"].example({"batch": 2, "tokens": 5, "image_tokens": 3})
+    ids, features = example(specs["embed_tokens"], {"batch": 2, "tokens": 5, "image_tokens": 3})
     assert (ids.dtype, tuple(ids.shape), ids.device.type) == (torch.int64, (2, 5), "meta")
     assert (features.dtype, tuple(features.shape)) == (torch.float32, (3, 96))
-    batch, rows = (shape[0] for shape in specs["embed_tokens"].dynamic_shapes())
+    batch, rows = (shape[0] for shape in dynamic_shapes(specs["embed_tokens"]))
     assert (batch.__name__, rows.__name__) == ("batch", "image_tokens")
 
 

@@ -8,7 +8,7 @@ import golden_phi3
 import pytest
 
 from nexus_edge.errors import CheckpointError
-from nexus_edge.models.phi3_v_params import Phi3VisionParams, published_config
+from nexus_edge.models.phi3_v.params import Phi3VisionParams, published_config
 
 Config = dict[str, Any]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nexus_edge.configs.phi3_v import has_window
+from nexus_edge.models.phi3_v.config_keys import has_window
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from nexus_edge.export.target import Ingredients
-from nexus_edge.models.biomedclip import BiomedClip
-from nexus_edge.processing.biomedclip import RESAMPLING, BiomedClipProcessor
+from nexus_edge.models.biomedclip.model import BiomedClip
+from nexus_edge.models.biomedclip.processing import RESAMPLING, BiomedClipProcessor
 from nexus_edge.processing.word_pieces import PAD_ID
 from nexus_edge.runtimes.prompts import DEFAULT_TEMPLATES
 

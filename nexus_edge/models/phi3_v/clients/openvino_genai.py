@@ -3,9 +3,11 @@
 from nexus_edge._telemetry import without_telemetry
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.bundle.openvino_names import BEAMS, LARGEST_POSITION
-from nexus_edge.export.openvino.family import Family, Part, root_of
-from nexus_edge.export.openvino.genai import write_phi3_v
-from nexus_edge.export.openvino.phi3_v_modules import (
+from nexus_edge.export.openvino.family import OpenVinoClient, Part, root_of
+from nexus_edge.export.openvino.stateful import make_stateful
+from nexus_edge.interfaces.graph import GraphSpec
+from nexus_edge.models.phi3_v.clients.openvino_genai_files import write_phi3_v
+from nexus_edge.models.phi3_v.clients.openvino_genai_modules import (
     FEATURES,
     PATCHES,
     SEPARATORS,
@@ -14,9 +16,7 @@ from nexus_edge.export.openvino.phi3_v_modules import (
     VisionEmbeddings,
     VisionProjection,
 )
-from nexus_edge.export.openvino.stateful import make_stateful
-from nexus_edge.graphs import GraphSpec
-from nexus_edge.models.phi3_v import Phi3V
+from nexus_edge.models.phi3_v.model import Phi3V
 
 with without_telemetry():
     import openvino as ov
@@ -89,4 +89,4 @@ def _finish_decoder(model: ov.Model) -> None:
 
 _PARTS = {"vision_encoder": _vision, "embed_tokens": _embedding, "decoder": _decoder}
 
-FAMILY = Family(lambda spec: _PARTS[spec.name](root_of(spec, Phi3V)), (write_phi3_v,))
+CLIENT = OpenVinoClient(lambda spec: _PARTS[spec.name](root_of(spec, Phi3V)), (write_phi3_v,))

@@ -7,12 +7,12 @@ from typing import Any
 from torch import Tensor
 
 from nexus_edge.checkpoints import SafetensorsFile
-from nexus_edge.export.openvino.phi3_v_modules import SEPARATORS, padded_separator
 from nexus_edge.export.openvino.tokenizers import write_tokenizers
 from nexus_edge.export.target import Ingredients
 from nexus_edge.models.loading import to_torch
-from nexus_edge.models.phi3_v import Phi3V
-from nexus_edge.processing.phi3_v import Phi3VProcessor
+from nexus_edge.models.phi3_v.clients.openvino_genai_modules import SEPARATORS, padded_separator
+from nexus_edge.models.phi3_v.model import Phi3V
+from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 
 
 def write_phi3_v(folder: Path, ingredients: Ingredients) -> None:

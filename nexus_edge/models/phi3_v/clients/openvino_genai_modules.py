@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from nexus_edge.layers.hd_assembly import GLOBAL_TOKENS
-from nexus_edge.models.phi3_v import Phi3V
+from nexus_edge.models.phi3_v.model import Phi3V
 
 FEATURES = 1024
 """Width of a patch's features that VLMPipeline expects: CLIP ViT-L's. A narrower tower's are filled up with zeros."""

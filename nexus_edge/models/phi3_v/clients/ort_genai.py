@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from nexus_edge.export.target import Ingredients
-from nexus_edge.models.phi3_v import Phi3V
-from nexus_edge.models.phi3_v_params import Phi3VisionParams
-from nexus_edge.processing.phi3_v import Phi3VProcessor
+from nexus_edge.models.phi3_v.model import Phi3V
+from nexus_edge.models.phi3_v.params import Phi3VisionParams
+from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 
 # GenAI allocates the whole KV cache of `max_length` tokens at the start when past and present share a buffer.
 MAX_LENGTH = 4096

@@ -11,9 +11,13 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from nexus_edge.bundle import TensorSpec
-from nexus_edge.export.coreml.family import Family, Function, Package, root_of
-from nexus_edge.export.coreml.phi3_v_facts import CROPS, PROMPT_TOKENS, facts, kept_context
-from nexus_edge.export.coreml.phi3_v_modules import (
+from nexus_edge.export.coreml.family import Function, Package, StaticSplit, root_of
+from nexus_edge.export.coreml.schemes import IOS_BLOCKS
+from nexus_edge.interfaces.graph import GraphSpec
+from nexus_edge.layers.hd_assembly import MERGED
+from nexus_edge.models.phi3_v.model import Phi3V
+from nexus_edge.models.phi3_v.static.facts import CROPS, PROMPT_TOKENS, facts, kept_context
+from nexus_edge.models.phi3_v.static.modules import (
     SEPARATOR_ROWS,
     CropEncoder,
     DecoderChunk,
@@ -22,10 +26,6 @@ from nexus_edge.export.coreml.phi3_v_modules import (
     cache_names,
     rotary_tables,
 )
-from nexus_edge.export.coreml.schemes import IOS_BLOCKS
-from nexus_edge.graphs import GraphSpec
-from nexus_edge.layers.hd_assembly import MERGED
-from nexus_edge.models.phi3_v import Phi3V
 from nexus_edge.runtimes.coreml_parts import SEPARATORS, SEPARATORS_GLOBAL_FIRST
 
 CHUNK_BYTES = 600_000_000
@@ -135,4 +135,4 @@ _PACKAGES: dict[str, Callable[[Phi3V], Sequence[Package]]] = {
     "embed_tokens": _embedding,
     "decoder": _decoder,
 }
-FAMILY = Family(_build, facts, IOS_BLOCKS, "the decoder's caches, which are states")
+STATIC = StaticSplit(_build, facts, IOS_BLOCKS, "the decoder's caches, which are states")

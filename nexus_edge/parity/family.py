@@ -1,4 +1,4 @@
-"""The families that the ladder knows: one file per family, named after its `model_type`, with its `FAMILY`.
+"""What the ladder must know of a family of models.
 
 A family says how its models are walked through (a `Lab`, see lab.py), and how its goldens are replayed on a device.
 Importing one imports no torch.
@@ -6,11 +6,10 @@ Importing one imports no torch.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.errors import BundleError
+from nexus_edge.families import families
 from nexus_edge.parity.lab import Lab
 from nexus_edge.parity.metrics import Values
 from nexus_edge.parity.report import Check
@@ -47,21 +46,19 @@ class Replay:
 
 
 @dataclass(frozen=True)
-class Family:
+class ParityFamily:
     """What the ladder must know about the models of one `model_type`."""
 
     lab: type[Lab]
     replay: Callable[[Replay], list[Check]]
 
 
-def family_of(model_type: str) -> Family:
-    """The family of a bundle's models.
+def parity_of(model_type: str) -> ParityFamily:
+    """What the ladder knows of a bundle's models.
 
     Raises:
-        BundleError: the ladder knows no such family.
+        BundleError: no family has this model_type.
     """
-    name = f"{__name__}.{model_type}"
-    if not model_type.isidentifier() or find_spec(name) is None:
+    if model_type not in families():
         raise BundleError(f"manifest.json: model_type {model_type!r} has no parity ladder; update nexus-edge")
-    family: Family = import_module(name).FAMILY
-    return family
+    return families()[model_type].parity()

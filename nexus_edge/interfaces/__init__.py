@@ -1,0 +1,6 @@
+"""What the rooms of nexus-edge promise each other: dataclasses and protocols, without logic and without torch.
+
+family.py     a family of models: what its folder in `nexus_edge/models/` says of it
+graph.py      a part of a model that is deployed on its own
+processor.py  from text and images to a model's inputs
+"""

@@ -1,0 +1,122 @@
+"""A family of models: all that nexus-edge knows of one kind of model, found in one folder of `nexus_edge/models/`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from nexus_edge.checkpoints.keys import KeyRules
+    from nexus_edge.configs.keys import Rules
+    from nexus_edge.export.coreml.family import StaticSplit
+    from nexus_edge.export.openvino.family import OpenVinoClient
+    from nexus_edge.export.target import CompanionWriter
+    from nexus_edge.interfaces.graph import ModelSplit
+    from nexus_edge.interfaces.processor import DualProcessor, Processor
+    from nexus_edge.models.base import ReferenceModel
+    from nexus_edge.parity.family import ParityFamily
+
+Kind = Literal["vlm", "dual_encoder"]
+
+
+class Family(ABC):
+    """One family. Importing it imports no torch: what needs torch is imported inside the methods.
+
+    A folder `nexus_edge/models/<model_type>/` whose `__init__.py` has a `FAMILY` is found by scanning, with no edit
+    elsewhere.
+    """
+
+    model_type: ClassVar[str]
+    """Of config.json; the folder has the same name."""
+
+    kind: ClassVar[Kind]
+    """What a bundle of it can do: answer, or embed images and texts."""
+
+    title: ClassVar[str]
+    """Name of the model, as people write it."""
+
+    published: ClassVar[Mapping[str, str]]
+    """Hub id of a published checkpoint -> file of `published/` with its numbers, without the ending."""
+
+    chat_templates: ClassVar[tuple[str, ...]] = ()
+    """Spellings of the Jinja chat template that is built in; () where prompts have none."""
+
+    def matches(self, config: Mapping[str, Any]) -> bool:
+        """Whether a parsed configuration is of this family."""
+        return config.get("model_type") == self.model_type
+
+    @property
+    def published_folder(self) -> Path:
+        """Where the files of `published` are."""
+        return Path(__file__).parents[1] / "models" / self.model_type / "published"
+
+    @property
+    @abstractmethod
+    def config_rules(self) -> "Mapping[str, Rules]":
+        """Configuration file of a checkpoint -> the rule of each of its keys."""
+
+    @abstractmethod
+    def processor(self, folder: Path) -> "Processor | DualProcessor":
+        """The processor of a checkpoint folder or a bundle's `processor/`; raises CheckpointError."""
+
+    @abstractmethod
+    def build(self, config: Mapping[str, Any]) -> "ReferenceModel":
+        """The reference model that a configuration describes, on the default device, in eval mode.
+
+        Raises:
+            CheckpointError: a number is missing or impossible.
+        """
+
+    @abstractmethod
+    def key_rules(self, config: Mapping[str, Any]) -> "KeyRules":
+        """What a checkpoint may hold beyond the model's own tensors."""
+
+    @abstractmethod
+    def split(self) -> "ModelSplit":
+        """Into graphs with dynamic shapes."""
+
+    @abstractmethod
+    def static_split(self) -> "StaticSplit":
+        """Into programs with fixed shapes."""
+
+    def openvino_client(self) -> "OpenVinoClient | None":
+        """The layout that OpenVINO GenAI wants; None: the graphs of `split`, as they are."""
+        return None
+
+    def onnx_companions(self) -> "Sequence[CompanionWriter]":
+        """Writers of what other runtimes read beside the graphs of an `onnx/` folder."""
+        return ()
+
+    @abstractmethod
+    def parity(self) -> "ParityFamily":
+        """What the ladder must know."""
+
+
+class VlmFamily(Family):
+    """Models that answer a prompt with images."""
+
+    kind = "vlm"
+
+    @abstractmethod
+    def processor(self, folder: Path) -> "Processor": ...
+
+    def long_after(self, config: Mapping[str, Any]) -> int | None:
+        """Tokens of the longest sequence that takes the short factors of LongRoPE; None for one list of factors.
+
+        Raises:
+            KeyError, TypeError, ValueError: what is wrong with the configuration.
+        """
+        return None
+
+    def has_window(self, config: Mapping[str, Any]) -> bool:
+        """Whether attention hides tokens from those far after them."""
+        return False
+
+
+class DualEncoderFamily(Family):
+    """Models with an image and a text tower, whose embeddings are compared."""
+
+    kind = "dual_encoder"
+
+    @abstractmethod
+    def processor(self, folder: Path) -> "DualProcessor": ...

@@ -1,0 +1,77 @@
+"""BiomedCLIP (arXiv 2303.00915), and other models of its shape in open_clip's layout.
+
+config_keys.py  every key of a checkpoint's configuration files, and what reads it
+params.py       the numbers of open_clip_config.json
+processing.py   images and texts to the towers' inputs
+model.py        the reference model
+graphs.py       its towers as graphs with dynamic shapes
+static/         its towers as programs with fixed shapes
+parity.py       what the ladder asks; original.py and original_inputs.py: open_clip's steps by other code
+published/      the numbers of the published checkpoint
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nexus_edge.interfaces.family import DualEncoderFamily
+
+if TYPE_CHECKING:
+    from nexus_edge.checkpoints.keys import KeyRules
+    from nexus_edge.configs.keys import Rules
+    from nexus_edge.export.coreml.family import StaticSplit
+    from nexus_edge.interfaces.graph import ModelSplit
+    from nexus_edge.models.biomedclip.model import BiomedClip
+    from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
+    from nexus_edge.parity.family import ParityFamily
+
+
+class BiomedClipFamily(DualEncoderFamily):
+    """See the module."""
+
+    model_type = "biomedclip"
+    title = "BiomedCLIP"
+    published: ClassVar[Mapping[str, str]] = {"microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224": "biomedclip"}
+
+    def matches(self, config: Mapping[str, Any]) -> bool:
+        """open_clip's own configuration names no model_type; it is the only one with `model_cfg`."""
+        return super().matches(config) or (config.get("model_type") is None and "model_cfg" in config)
+
+    @property
+    def config_rules(self) -> "Mapping[str, Rules]":
+        from nexus_edge.models.biomedclip.config_keys import FILES
+
+        return FILES
+
+    def processor(self, folder: Path) -> "BiomedClipProcessor":
+        from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
+
+        return BiomedClipProcessor.from_folder(folder)
+
+    def build(self, config: Mapping[str, Any]) -> "BiomedClip":
+        from nexus_edge.models.biomedclip.model import build
+
+        return build(config)
+
+    def key_rules(self, config: Mapping[str, Any]) -> "KeyRules":
+        from nexus_edge.models.biomedclip.model import key_rules
+
+        return key_rules(config)
+
+    def split(self) -> "ModelSplit":
+        from nexus_edge.models.biomedclip.graphs import SPLIT
+
+        return SPLIT
+
+    def static_split(self) -> "StaticSplit":
+        from nexus_edge.models.biomedclip.static.packages import STATIC
+
+        return STATIC
+
+    def parity(self) -> "ParityFamily":
+        from nexus_edge.models.biomedclip.parity import PARITY
+
+        return PARITY
+
+
+FAMILY = BiomedClipFamily()
