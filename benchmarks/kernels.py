@@ -30,6 +30,7 @@ from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.quant.apply import quantize_tensor
 from nexus_edge.quant.linear import QuantLinear
 from nexus_edge.quant.schemes import available_schemes, load_scheme
+from nexus_edge.runtimes.onnx_session import NO_SATURATION
 
 PER_TENSOR = "(DynamicQuantizeMatMul)"  # int8 as ONNX Runtime's own quantizer makes it: one activation scale for all
 DECODE_WEIGHTS = 3_722_379_264  # Phi-3-Vision's decoder and lm_head: what one token reads
@@ -133,6 +134,7 @@ def _load(folder: Path, threads: int) -> tuple[onnxruntime.InferenceSession, flo
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    options.add_session_config_entry(*NO_SATURATION)  # as our runtime opens graphs
     clock = _clock(threads)
     start = clock()
     session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])

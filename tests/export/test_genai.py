@@ -1,6 +1,11 @@
 """ONNX Runtime GenAI, the real package, runs the `onnx/` folder of a bundle as it is."""
 
+import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import onnxruntime_genai as og
@@ -13,6 +18,7 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.models.phi3_v.processing import preprocess_images
 from nexus_edge.runtimes import VLM, EngineOptions, load
 from nexus_edge.runtimes.context import Context, Tokens
+from nexus_edge.runtimes.onnx_session import NO_SATURATION
 from nexus_edge.runtimes.pictures import PictureCache
 
 PICTURE = FOLDER / "images" / "b_333x251.png"
@@ -128,3 +134,24 @@ def test_text_alone(tiny_bundle: Bundle) -> None:
     logits = [context.load(Tokens.of_prompt(ids[0].astype(np.int64), ()))[0].copy()]
     logits += [context.append(id_).copy() for id_ in answer[:-1]]
     check_greedy(answer, np.stack(logits))
+
+
+SESSIONS = """
+import sys
+import onnxruntime_genai as og
+og.Model(sys.argv[1])
+"""
+
+
+def test_its_sessions_do_not_saturate_int8(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """ONNX Runtime prints the options of each session that it opens."""
+    folder = shutil.copytree(tiny_bundle.root / "onnx", tmp_path / "onnx")
+    config = json.loads((folder / "genai_config.json").read_text("utf-8"))
+    config["model"]["decoder"]["session_options"]["log_severity_level"] = 1
+    (folder / "genai_config.json").write_text(json.dumps(config), "utf-8")
+    # In a process of its own: the library writes to the terminal, not to sys.stderr.
+    command = [sys.executable, "-c", SESSIONS, str(folder)]
+    log = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    sessions = [line for line in log.splitlines() if "Session Options {" in line]
+    assert len(sessions) == 3
+    assert all(": ".join(NO_SATURATION) in line for line in sessions), sessions[0]

@@ -13,6 +13,7 @@ from nexus_edge.export.target import Ingredients
 from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.models.phi3_v.params import Phi3VisionParams
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
+from nexus_edge.runtimes.onnx_session import NO_SATURATION
 
 # GenAI allocates the whole KV cache of `max_length` tokens at the start when past and present share a buffer.
 MAX_LENGTH = 4096
@@ -66,7 +67,8 @@ def write_phi3v(folder: Path, ingredients: Ingredients) -> None:
 
 def genai_config(model: GenAIModel) -> dict[str, Any]:
     """genai_config.json."""
-    session = {"log_id": "onnxruntime-genai", "provider_options": []}
+    # A key that GenAI does not know becomes an entry of ONNX Runtime's, in all three sessions.
+    session = {"log_id": "onnxruntime-genai", "provider_options": [], **dict([NO_SATURATION])}
     return {
         "model": {
             "type": "phi3v",
