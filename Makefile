@@ -33,6 +33,7 @@ test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.dev-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n $(JOBS)
 

@@ -7,8 +7,9 @@ import torch
 
 from nexus_edge.assets import exact_match, held_out_questions
 from nexus_edge.checkpoints import open_checkpoint
+from nexus_edge.layers.kv_cache import KVCache
 from nexus_edge.models import from_checkpoint
-from nexus_edge.models.phi3_v.model import KVCache, Phi3V
+from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 from nexus_edge.processing import from_checkpoint as processor_of
 

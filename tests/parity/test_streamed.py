@@ -12,7 +12,7 @@ import torch
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import OutputError
-from nexus_edge.models.phi3_v.model import KVCache
+from nexus_edge.layers.kv_cache import KVCache
 from nexus_edge.parity import p2_graph
 from nexus_edge.parity.formats import BFLOAT16, Formats
 from nexus_edge.parity.ladder import make_lab

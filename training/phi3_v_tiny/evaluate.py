@@ -17,8 +17,9 @@ from heldout import held_out
 from PIL import Image
 from questions import NO_PICTURE, QA, TEXT_ONLY
 
+from nexus_edge.layers.kv_cache import KVCache
 from nexus_edge.models import from_checkpoint
-from nexus_edge.models.phi3_v.model import KVCache, Phi3V
+from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 from nexus_edge.processing import from_checkpoint as processor_of
 

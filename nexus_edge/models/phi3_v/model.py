@@ -4,7 +4,6 @@ Module names reproduce the checkpoint's keys, so `state_dict()` and the safetens
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from nexus_edge.checkpoints.keys import KeyRules
 from nexus_edge.layers.clip_vision import ClipVisionTower
 from nexus_edge.layers.decoder import DecoderLayer, KeyValue, RMSNorm
 from nexus_edge.layers.hd_assembly import CropLayout, assemble, existing_crops, merge_patches
+from nexus_edge.layers.kv_cache import KVCache
 from nexus_edge.layers.long_rope import LongRope, inverse_frequencies
 from nexus_edge.models.base import ReferenceModel
 from nexus_edge.models.phi3_v.params import Phi3VisionParams
@@ -118,24 +118,6 @@ class Phi3Model(nn.Module):
             x, layer_present = layer(x, cos, sin, attention_mask, layer_past)
             present.append(layer_present)
         return self.norm(x), present
-
-
-@dataclass
-class KVCache:
-    """What a conversation keeps between calls.
-
-    The embeddings are kept beside keys and values because a conversation that grows past the LongRoPE limit must be
-    computed anew: every key in the cache was rotated with the short list.
-    """
-
-    layers: list[KeyValue] = field(default_factory=list)
-    inputs_embeds: Tensor | None = None
-    attention_mask: Tensor | None = None
-
-    @property
-    def length(self) -> int:
-        """Tokens in the cache, padding included."""
-        return 0 if self.inputs_embeds is None else self.inputs_embeds.shape[1]
 
 
 class Phi3V(ReferenceModel):

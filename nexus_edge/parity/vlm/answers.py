@@ -36,7 +36,7 @@ def torch_answer(
     """What `model` answers to the arrays of one prompt, in at most `most` tokens."""
     import torch
 
-    from nexus_edge.models.phi3_v.model import KVCache
+    from nexus_edge.layers.kv_cache import KVCache
 
     module: Any = model
     feeds = {name: torch.from_numpy(np.array(value)) for name, value in inputs.items() if name != "attention_mask"}

@@ -90,7 +90,7 @@ def _predictions(model: "ReferenceModel", questions: Questions) -> "Tensor":
     """Logits [questions, longest tail, vocab] behind the picture; tails are padded on the right, where none looks."""
     import torch
 
-    from nexus_edge.models.phi3_v.model import KVCache
+    from nexus_edge.layers.kv_cache import KVCache
 
     module: Any = model
     count, longest = len(questions.tails), max(len(tail) for tail in questions.tails)

@@ -8,7 +8,7 @@ import torch
 from golden_phi3 import CASES, Case
 from torch import Tensor
 
-from nexus_edge.models.phi3_v.model import KVCache
+from nexus_edge.layers.kv_cache import KVCache
 
 # Of the largest logit (about 10): float32 sums in another order, as in test_phi3_v_stages.py.
 NOISE = 1e-5

@@ -9,7 +9,8 @@ from torch import Tensor
 from nexus_edge.export.tracing import dynamic_shapes, example
 from nexus_edge.families import family_named
 from nexus_edge.interfaces.graph import GraphSpec
-from nexus_edge.models.phi3_v.model import KVCache, Phi3V
+from nexus_edge.layers.kv_cache import KVCache
+from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.models.phi3_v.params import Phi3VisionParams
 
 NOISE = 1e-5  # of the largest logit: float32 sums in another order, see tests/models/test_phi3_v_stages.py

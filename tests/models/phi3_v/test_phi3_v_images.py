@@ -6,7 +6,7 @@ from golden_phi3 import Case
 from torch import Tensor
 
 from nexus_edge.layers.hd_assembly import CropLayout, assemble, merge_patches
-from nexus_edge.models.phi3_v.model import KVCache
+from nexus_edge.layers.kv_cache import KVCache
 
 NOISE = 1e-5  # of the largest value, see test_phi3_v_stages.py
 
