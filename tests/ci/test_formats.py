@@ -1,6 +1,7 @@
 """Every CI format of a green, a red and an incomplete report, read by what is not ours: schemas and other readers."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import jsonschema
 import pytest
 from lxml import etree
 from sarif_pydantic import Sarif
+from sarif_schemas import OASIS, require_sarif
 
 from nexus_edge.ci.formats import FORMATS, Deliveries
 from nexus_edge.ci.from_report import outcome_of
@@ -110,10 +112,9 @@ def test_what_may_be_skipped_says_why() -> None:
     assert skipped.get("message") == "P1 was not run: no goldens"
 
 
-def test_sarif_is_valid_for_a_schema_and_for_another_reader(outcome: Outcome) -> None:
+def test_sarif_is_valid_for_its_schema_and_for_another_reader(outcome: Outcome) -> None:
     document = json.loads(FORMATS["sarif"](outcome))
-    schema = json.loads((HERE / "sarif-schema.json").read_text("utf-8"))
-    jsonschema.Draft7Validator(schema, format_checker=jsonschema.FormatChecker()).validate(document)
+    require_sarif(document)
     (run,) = Sarif.model_validate(document).runs
     failed = [case for case in outcome.cases if case.status == "failed"]
     results = run.results or []
@@ -123,6 +124,24 @@ def test_sarif_is_valid_for_a_schema_and_for_another_reader(outcome: Outcome) ->
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
     prints = [result["partialFingerprints"]["nexusEdgeCase/v1"] for result in document["runs"][0]["results"]]
     assert len(set(prints)) == len(prints), "a service shows one finding for each fingerprint"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda run: run.update(resultz=[]),
+        lambda run: run["results"][0].pop("message"),
+        lambda run: run["results"][0].update(level="fatal"),
+        lambda run: run["results"][0].update(ruleIndex=-2),
+        lambda run: run["tool"]["driver"].pop("name"),
+    ],
+)
+def test_the_published_schema_finds_what_is_wrong(damage: Callable[[Any], object]) -> None:
+    document = json.loads(FORMATS["sarif"](OUTCOMES["red"]))
+    jsonschema.Draft4Validator(OASIS).validate(document)
+    damage(document["runs"][0])
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft4Validator(OASIS).validate(document)
 
 
 def test_gitlab_findings_have_what_its_documentation_requires(outcome: Outcome) -> None:
