@@ -16,8 +16,9 @@ from nexus_edge.layers.kv_cache import KVCache
 from nexus_edge.parity import p2_graph
 from nexus_edge.parity.formats import BFLOAT16, Formats
 from nexus_edge.parity.ladder import make_lab
+from nexus_edge.parity.metrics import compare
 from nexus_edge.parity.precisions import EXACT, shipped_here
-from nexus_edge.parity.rounding import effect
+from nexus_edge.parity.rounding import effect, rounded
 from nexus_edge.parity.runners.onnx import RUNNER
 from nexus_edge.parity.runners.onnx_pieces import pieces
 from nexus_edge.parity.spool import Spool
@@ -26,6 +27,7 @@ from nexus_edge.parity.vlm import scheme
 from nexus_edge.parity.vlm.cases import Case
 from nexus_edge.parity.vlm.lab import VlmLab
 from nexus_edge.parity.vlm.references import text_rows
+from nexus_edge.parity.vlm.streamed import carry
 
 FLOAT_NOISE = 1e-5  # of sums in another order: some hundred numbers with 6e-8 each, through four layers
 ANOTHER_DRAW = 0.3  # tokens share few errors, yet are dozens: their norm varies by a tenth, at three deviations
@@ -88,6 +90,24 @@ def test_errors_of_formats_move_layers_as_they_move_the_whole_model(lab: VlmLab,
         for name in whole.keys() - {"logits"}:  # of one token, so that each draw is several times another
             size = found[name]["relative_l2"]
             assert size == pytest.approx(whole[name]["relative_l2"], rel=ANOTHER_DRAW), (step.case, name)
+
+
+@pytest.mark.parametrize("formats", [Formats(inputs="ties"), Formats(BFLOAT16, "groups", 128)], ids=["ties", "groups"])
+def test_no_draw_of_a_token_is_beyond_the_limit_that_another_gives(
+    healthy: Bundle, checkpoint: Checkpoint, formats: Formats
+) -> None:
+    """Its logits are moved by 0 in one draw and by 0.006 in the next; a limit is four times what is measured."""
+    lab = make_lab(healthy, checkpoint)
+    assert isinstance(lab, VlmLab)
+    lab.cases = [case for case in lab.cases if case.name in ("one picture", "text")]
+    clean, prompts = lab.traces("quantized"), list(lab.references.prompts.values())
+    steps = [step for step in lab.steps("quantized") if "logits" in step.expected and "next token" in step.case]
+    for seed in range(1, 5):
+        with rounded(formats, seed):
+            drawn = carry(lab.streamed("quantized"), prompts, Spool(), list(clean.values()))
+        for step, trace, reference in zip(steps, drawn, clean.values(), strict=True):
+            found = compare(trace.load("logits")[-1:], reference.load("logits")[-1:])["relative_l2"]
+            assert found < 4 * step.effect(formats, cut=True)["logits"]["relative_l2"], (seed, step.case)
 
 
 @pytest.mark.parametrize("distance", [200, 3], ids=["within the limit", "growing past it"])

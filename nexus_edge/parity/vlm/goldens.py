@@ -17,11 +17,12 @@ import numpy as np
 
 from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.parity.goldens import formats_elsewhere, recorded
-from nexus_edge.parity.metrics import Array, compare
+from nexus_edge.parity.metrics import Array, Measures, compare
 from nexus_edge.parity.report import NotRunError
 from nexus_edge.parity.sources import weight_bytes
 from nexus_edge.parity.vlm.answers import Answer, up_to_difference
 from nexus_edge.parity.vlm.cases import Case
+from nexus_edge.parity.vlm.references import of_a_token
 from nexus_edge.parity.vlm.sampling import sample
 
 if TYPE_CHECKING:
@@ -71,10 +72,13 @@ def _values(trace: "Trace") -> Iterator[tuple[str, Array]]:
 
 def _effects(lab: "VlmLab", case: str) -> Iterator[tuple[str, Array]]:
     """How far rounding moves the values of a case; a pass through the model for each kind."""
-    clean = dict(_values(lab.traces("quantized")[case]))
+    trace = lab.traces("quantized")[case]
+    clean = dict(_values(trace))
     for key, formats in formats_elsewhere(lab):
-        moved = dict(_values(lab.references.moved("quantized", formats, "pixels")[case]))
-        yield from recorded(key, {name: compare(moved[name], clean[name]) for name in clean})
+        other = lab.references.moved("quantized", formats, "pixels")[case]
+        moved = dict(_values(other))
+        found: dict[str, Measures] = {name: compare(moved[name], clean[name]) for name in clean}
+        yield from recorded(key, found | {"logits": of_a_token(found["logits"], clean["logits"], other, trace)})
 
 
 def _greedy(answer: Answer) -> Iterator[tuple[str, Array]]:

@@ -4,6 +4,7 @@ A prompt is computed as a whole. Its last token serves as the decoder's next one
 does not depend on the last, so both calls of a decoder's graph have their expected values in one pass.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -121,7 +122,10 @@ class References:
         clean = self.traces(reference)[case]
         moved = self.moved(reference, formats, "layers" if cut else "graphs")[case]
         ours, theirs = (next(islice(steps(trace), place, None)).expected for trace in (moved, clean))
-        return {name: compare(ours[name], theirs[name]) for name in theirs}
+        found: dict[str, Measures] = {name: compare(ours[name], theirs[name]) for name in theirs}
+        if "logits" in found:
+            found["logits"] = of_a_token(found["logits"], theirs["logits"], moved, clean)
+        return found
 
     def moved(self, reference: Reference, formats: Formats, fed: Fed) -> "dict[str, Trace]":
         """`traces` with errors of these formats, see rounding.py."""
@@ -137,7 +141,8 @@ class References:
     def effects(self, reference: Reference, formats: Formats, case: str) -> Mapping[str, Measures]:
         """By how much errors of these formats move a case's image features and the logits of its last token."""
         clean, moved = self.traces(reference)[case], self.moved(reference, formats, "pixels")[case]
-        found = {"logits": compare(moved.load("logits")[-1:], clean.load("logits")[-1:])}
+        own = clean.load("logits")[-1:]
+        found = {"logits": of_a_token(compare(moved.load("logits")[-1:], own), own, moved, clean)}
         if "image_features" in clean.values:
             found["image_features"] = compare(moved.load("image_features"), clean.load("image_features"))
         return found
@@ -170,6 +175,25 @@ def text_rows(ids: Ids) -> Ids:
 def wanted_rows(ids: Ids) -> Ids:
     """`text_rows`, and the token before the last, where the first of a prompt's two decoder calls ends."""
     return np.union1d(text_rows(ids), [max(0, len(ids) - 2)])
+
+
+def of_a_token(drawn: Measures, logits: Array, moved: "Trace", clean: "Trace") -> Measures:
+    """By how much errors may move one token's logits.
+
+    Another draw for a single token may be ten times as large, or nothing at all: its errors have few directions, and
+    few of its numbers lie between two codes. So they count as those of an average token of the prompt at least.
+
+    Args:
+        drawn: between this token's logits with errors and without
+        logits: of this token, without errors
+        moved, clean: the prompt with errors and without
+    """
+    size = float(np.linalg.norm(logits.astype(np.float64)))
+    if not size:
+        return drawn
+    errors = np.subtract(moved.load("logits"), clean.load("logits"), dtype=np.float64)
+    average = float(np.linalg.norm(errors)) / math.sqrt(len(errors)) / size
+    return {**drawn, "relative_l2": max(drawn["relative_l2"], average)}
 
 
 def _beyond(case: str) -> str:
