@@ -1,5 +1,9 @@
 """A file that appears complete or not at all."""
 
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,6 +35,72 @@ def test_an_error_leaves_the_old_file_and_nothing_else(error: type[BaseException
 
 def test_what_the_disk_refuses_is_an_output_error(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OutputError, match="folder: cannot be written"), replaced_when_done(tmp_path / "folder") as new:
+    with (
+        pytest.raises(OutputError, match="folder: cannot be written: it is a folder"),
+        replaced_when_done(tmp_path / "folder") as new,
+    ):
         new.write_text("a file does not replace a folder")
     assert [found.name for found in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "/", ".."])
+def test_names_of_folders_are_refused(name: str) -> None:
+    with pytest.raises(OutputError, match="it is a folder"), replaced_when_done(Path(name)):
+        pytest.fail("there is nowhere to write")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    link = tmp_path / "link.txt"
+    for target in (tmp_path / "data" / "old.txt", tmp_path / "data" / "absent.txt"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        with replaced_when_done(link) as temporary:
+            temporary.write_text("new")
+        assert link.is_symlink() and target.read_text() == "new"
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["data", "link.txt"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes are no files there")
+def test_a_pipe_gets_the_content_at_the_end(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        reader = pool.submit(pipe.read_text)
+        with replaced_when_done(pipe) as temporary:
+            temporary.write_text("new")
+        assert reader.result(timeout=60) == "new"
+    assert pipe.is_fifo() and [found.name for found in tmp_path.iterdir()] == ["pipe"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="terminals are no files there")
+def test_a_device_stays_one() -> None:
+    """/dev/null, replaced by a process with the right to do so, is missed by all others; a terminal stands for it."""
+    master, slave = os.openpty()
+    terminal = Path(os.ttyname(slave))
+    with replaced_when_done(terminal) as temporary:
+        assert temporary.parent != terminal.parent
+        temporary.write_text("new")
+    assert os.read(master, 3) == b"new" and terminal.is_char_device()
+
+
+STREAMING = """
+import sys
+from pathlib import Path
+from nexus_edge._atomic import replaced_when_done
+print("first")
+with replaced_when_done(Path("/dev/stdout")) as temporary:
+    temporary.write_text("new\\n")
+print("last")
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="this system has no such name")
+def test_the_name_of_stdout_is_stdout(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", STREAMING], capture_output=True, text=True, check=True)
+    assert done.stdout == "first\nnew\nlast\n"
+    with (tmp_path / "out.txt").open("w") as file:
+        subprocess.run([sys.executable, "-c", STREAMING], stdout=file, check=True)
+    assert (tmp_path / "out.txt").read_text() == "first\nnew\nlast\n"
+    assert Path("/dev/stdout").is_symlink()
