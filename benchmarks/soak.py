@@ -42,7 +42,7 @@ def main(
         raise typer.BadParameter(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
     record = Record(work / "rows.jsonl", header(seed, scale))
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        desk = Desk(Path(folder), seed, scale)
+        desk = Desk(Path(folder), record.bundles, seed, scale)
         rows = [row for name in only or PARTS for step in PARTS[name](desk) for row in [finished(step, desk, record)]]
     wrong = [f"{row.what}: {problem}" for row in rows for problem in row.wrong]
     print(f"{record.header.machine}, {record.header.code}, seed {seed}, scale {scale:g}\n")

@@ -34,9 +34,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Desk:
-    """A folder of one's own, the seed of all choices, and the share of the whole work that is asked for."""
+    """A folder of one's own, one for sound bundles that outlives an interrupted run, the seed of all choices, and the
+    share of the whole work that is asked for."""
 
     folder: Path
+    bundles: Path
     seed: int
     scale: float
 
@@ -50,7 +52,7 @@ class Desk:
 
     def bundle(self, model: str) -> Bundle:
         """The embedded checkpoint of phi3-vision in int4 or of biomedclip in int8 for both engines, without parity."""
-        out, precision = self.folder / "bundles" / model, "int4" if model == "phi3-vision" else "int8"
+        out, precision = self.bundles / model, "int4" if model == "phi3-vision" else "int8"
         if out.exists():
             return Bundle.open(out)
         return nexus_edge.export(
@@ -69,7 +71,7 @@ class Step:
         """Its row with the seconds that it took, those of processes that it started included."""
         started, cpu = time.perf_counter(), _cpu_seconds()
         row = self.run(desk)
-        return replace(row, seconds=time.perf_counter() - started, cpu_seconds=_cpu_seconds() - cpu)
+        return replace(row, seconds=time.perf_counter() - started, cpu_seconds=row.cpu_seconds + _cpu_seconds() - cpu)
 
 
 def _cpu_seconds() -> float:

@@ -4,13 +4,17 @@ Right is an error of ours in one line with its exit code and nothing written, or
 tried in processes of their own, so that one that dies or hangs is found and has a number.
 """
 
+import atexit
 import multiprocessing
+import os
 import shutil
+import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from contextlib import suppress
+from functools import cache, partial
 from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -34,65 +38,79 @@ def try_kind(kind: Kind, desk: Desk) -> Row:
     """All mutations of a kind."""
     whole, numbers = desk.count(kind.whole), count()
 
-    def work(_: int) -> list[str]:
-        wrong: list[str] = []
-        worker = Worker.start(kind, desk)
+    def work(worker: Worker) -> list[str]:
+        wrong, worker.cpu_seconds = list[str](), 0.0
         while (number := next(numbers)) < whole:
-            problem = worker.ask(number)
+            problem = worker.ask(kind, number)
             if problem is not None:
                 wrong.append(f"mutation {number}, {problem}")
-            if not worker.process.is_alive():
-                worker = Worker.start(kind, desk)
-        worker.end()
         return wrong
 
     with ThreadPoolExecutor(WORKERS) as pool:
-        wrong = [problem for found in pool.map(work, range(WORKERS)) for problem in found]
-    return Row(f"damaged files: {kind.what}", whole, tuple(wrong), "done, or one line and nothing left")
+        wrong = [problem for found in pool.map(work, workers(desk)) for problem in found]
+    cpu = sum(worker.cpu_seconds for worker in workers(desk))
+    what = f"damaged files: {kind.what}"
+    return Row(what, whole, tuple(wrong), "done, or one line and nothing left", cpu_seconds=cpu)
 
 
-@dataclass(frozen=True)
 class Worker:
-    """A process that tries one mutation after the other."""
+    """A process that tries one mutation after the other, and another one when it dies."""
 
-    process: multiprocessing.Process
-    pipe: Connection
+    def __init__(self, desk: Desk) -> None:
+        self.desk, self.cpu_seconds = desk, 0.0
+        self.start()
+        atexit.register(self.end)
 
-    @classmethod
-    def start(cls, kind: Kind, desk: Desk) -> "Worker":
+    def start(self) -> None:
         context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(kind, desk, theirs), daemon=True)
-        process.start()
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(self.desk, theirs), daemon=True)
+        self.process.start()
         theirs.close()
-        return cls(process, ours)
 
-    def ask(self, number: int) -> str | None:
+    def ask(self, kind: Kind, number: int) -> str | None:
         """What is wrong with a mutation."""
         try:
-            self.pipe.send(number)
+            self.pipe.send((kind, number))
             if self.pipe.poll(HANGS_S):
-                problem: str | None = self.pipe.recv()
+                problem: str | None
+                problem, seconds = self.pipe.recv()
+                self.cpu_seconds += seconds
                 return problem
+            problem = f"no end after {HANGS_S} s"
+            self.process.kill()
         except (EOFError, ConnectionError):
-            self.process.join()
-            return f"the process ended with {self.process.exitcode}"
-        self.process.kill()
+            problem = "the process ended"
         self.process.join()
-        return f"no end after {HANGS_S} s"
+        code = self.process.exitcode
+        self.start()
+        return f"{problem}, exit code {code}"
 
     def end(self) -> None:
-        self.pipe.send(None)
+        with suppress(ConnectionError):
+            self.pipe.send(None)
         self.process.join()
 
 
-def serve(kind: Kind, desk: Desk, pipe: Connection) -> None:
-    """Answer numbers with what is wrong, in a copy of the sound files."""
-    with tempfile.TemporaryDirectory(dir=desk.folder) as folder:
-        copy = Path(shutil.copytree(kind.folder, Path(folder, "copy")))
-        while (number := pipe.recv()) is not None:
-            problem = try_one(kind, desk, number, copy)
-            pipe.send(problem)
+@cache
+def workers(desk: Desk) -> list[Worker]:
+    """Started once, for it takes seconds; they end with this process."""
+    return [Worker(desk) for _ in range(WORKERS)]
+
+
+def serve(desk: Desk, pipe: Connection) -> None:
+    """Answer kinds and numbers with what is wrong, in copies of the sound files."""
+    copies: dict[str, Path] = {}
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    with tempfile.TemporaryDirectory(dir=desk.folder) as folder, Path(folder, "stderr.txt").open("w") as log:
+        os.dup2(log.fileno(), 2)  # libtiff says there what Pillow raises
+        while (asked := pipe.recv()) is not None:
+            kind, number = asked
+            started = time.process_time()
+            if kind.what not in copies:
+                copies[kind.what] = Path(shutil.copytree(kind.folder, Path(folder, str(len(copies)), "copy")))
+            problem = try_one(kind, desk, number, copies[kind.what])
+            pipe.send((problem, time.process_time() - started))
 
 
 def try_one(kind: Kind, desk: Desk, number: int, folder: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,10 +34,10 @@ def header(seed: int, scale: float) -> Header:
 
 
 class Record:
-    """The file with the header and the rows; one with another header is begun anew."""
+    """The file with the header and the rows, and bundles beside it; what has another header is begun anew."""
 
     def __init__(self, path: Path, header: Header) -> None:
-        self.path, self.header = path, header
+        self.path, self.header, self.bundles = path, header, path.parent / "bundles"
         self.rows: dict[str, Row] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = path.read_text("utf-8").splitlines() if path.exists() else []
@@ -46,6 +47,7 @@ class Record:
                 value["row"]["wrong"] = tuple(value["row"]["wrong"])
                 self.rows[value["step"]] = Row(**value["row"])
         else:
+            shutil.rmtree(self.bundles, ignore_errors=True)
             path.write_text(json.dumps(asdict(header)) + "\n", "utf-8")
 
     def add(self, step: str, row: Row) -> None:
