@@ -93,8 +93,12 @@ def require_writable(out: Path, *, force: bool) -> Path:
     """The nearest folder above `out` that exists; raises OutputError if a bundle cannot be made there."""
     require_free(out.resolve(), force=force)
     parent = out.resolve().parent
-    while not parent.exists():
-        parent = parent.parent
+    try:
+        out.exists()
+        while not parent.exists():
+            parent = parent.parent
+    except OSError as error:  # a name that no folder can have
+        raise OutputError(f"{out!s:.300}: cannot be written: {error.strerror}; choose another --out") from error
     if not parent.is_dir():
         raise OutputError(f"{out}: {parent} is a file; choose another --out")
     if not os.access(parent, os.W_OK | os.X_OK):

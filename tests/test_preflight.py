@@ -160,6 +160,8 @@ def test_the_output_folder_comes_before_all_else(tmp_path: Path) -> None:
         ("there", False, "exists already"),
         ("there", True, "is no bundle"),
         ("file/x", False, "is a file"),
+        ("x" * 5000, False, "cannot be written: File name too long"),
+        (f"{'x' * 5000}/bundle", False, "cannot be written: File name too long"),
     ):
         with pytest.raises(OutputError, match=message):
             check(checkpoint, recipe, tmp_path / out, force=force)

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from nexus_edge._atomic import replaced_when_done
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.ci.from_report import report_junit
-from nexus_edge.errors import OutputError
 from nexus_edge.parity.goldens import write_goldens
 from nexus_edge.parity.html import to_html
 from nexus_edge.parity.lab import Lab
@@ -41,11 +41,8 @@ def write_file(report: Report, path: Path, ending: str) -> None:
         OutputError: it cannot be written.
     """
     text = WRITERS[ending](report)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
-    except OSError as error:
-        raise OutputError(f"{path}: the report cannot be written: {error.strerror}") from error
+    with replaced_when_done(path) as new:
+        new.write_text(text, "utf-8")
 
 
 def certify(

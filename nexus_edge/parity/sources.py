@@ -74,7 +74,8 @@ def checkpoint_of(manifest: Manifest, spec: str | None = None) -> Checkpoint:
         CheckpointError: it is not there, or it is another one than the bundle was made from.
     """
     source = manifest.source
-    checkpoint = open_checkpoint(spec or _spec(manifest), recipe_of(manifest).checkpoint, source.ignored_keys)
+    named = _spec(manifest) if spec is None else spec
+    checkpoint = open_checkpoint(named, recipe_of(manifest).checkpoint, source.ignored_keys)
     if spec is None and source.revision is not None and checkpoint.revision != source.revision:
         raise CheckpointError(
             f"{source.checkpoint}: is at revision {checkpoint.revision}, the bundle was made from {source.revision}; "

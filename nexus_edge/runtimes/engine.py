@@ -25,6 +25,9 @@ ENGINES = {
 }
 """Target of a bundle -> module with `open_engine(bundle, options) -> Engine`; see `choose_engine`."""
 
+MOST_THREADS = 1024
+"""Beyond the cores of any machine that this is for; ONNX Runtime would start 100,000, and none of them ever works."""
+
 
 @dataclass(frozen=True)
 class EngineOptions:
@@ -54,6 +57,8 @@ class EngineOptions:
         """Raises InputError for a value out of range."""
         if self.sessions < 1:
             raise InputError(f"sessions is {self.sessions}; it must be 1 or more")
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise InputError(f"threads is {self.threads}; it must be 1 to {MOST_THREADS}")
 
 
 class Engine(Protocol):

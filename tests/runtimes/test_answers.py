@@ -234,3 +234,10 @@ def test_a_wait_shows_in_the_counts(toy_bundle: Bundle) -> None:
 def test_sessions_must_be_one_or_more() -> None:
     with pytest.raises(InputError, match="sessions is 0"):
         EngineOptions(sessions=0)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 100_000])
+def test_threads_are_some_and_not_without_bound(threads: int) -> None:
+    with pytest.raises(InputError, match=f"threads is {threads}; it must be 1 to 1024"):
+        EngineOptions(threads=threads)
+    assert EngineOptions(threads=1024).threads == 1024
