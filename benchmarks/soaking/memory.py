@@ -4,7 +4,6 @@ import gc
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,29 +18,16 @@ BATCH = 50
 GROWTH = 8e6
 """Bytes that the later part may have above the earlier: an allocator keeps some. One image of this size an answer would
 be 22 MB, a decoder's cache 300."""
-OBJECTS = 0.02
-"""Python objects an answer that may be more at the end: a leak is one at least, and there are some that come once."""
+OBJECTS, MOST_OBJECTS = 0.02, 20
+"""Python objects a call, and in all, that may be more at the end: a leak is one a call, and some come once."""
+LOOKS = 100  # at what is held
 
 
-@dataclass(frozen=True)
-class Held:
-    """What a process holds: bytes in memory, Python objects, open files, threads."""
-
-    bytes: int
-    objects: int
-    files: int
-    threads: int
-
-    @classmethod
-    def now(cls) -> "Held":
-        gc.collect()
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return cls(
-            pages * os.sysconf("SC_PAGE_SIZE"),
-            len(gc.get_objects()),
-            len(list(Path("/proc/self/fd").iterdir())),
-            threading.active_count(),
-        )
+def held() -> tuple[int, int, int, int]:
+    """What this process holds: bytes in memory, Python objects, open files, threads."""
+    gc.collect()
+    pages, files = int(Path("/proc/self/statm").read_text().split()[1]), len(list(Path("/proc/self/fd").iterdir()))
+    return pages * os.sysconf("SC_PAGE_SIZE"), len(gc.get_objects()), files, threading.active_count()
 
 
 def steps(desk: Desk) -> Iterator[Step]:
@@ -85,22 +71,22 @@ def embeddings(engine: str, desk: Desk) -> Row:
 def measure(what: str, count: int, work: Callable[[int], None], at_once: int) -> Row:
     """Do `count` pieces of work, `at_once` in each call; the first quarter fills caches and arenas."""
     calls = max(8, count // at_once)
-    looks = []
+    # An array, so that what is noted does not count as objects.
+    looks, every = np.zeros((LOOKS, 4), np.int64), -(-calls // LOOKS)
     for number in range(calls):
         work(number)
-        if number in (calls // 4, calls - 1) or number % max(1, calls // 100) == 0:
-            looks.append(Held.now())
-    first, last = looks[len(looks) // 4], looks[-1]
-    half = 5 * len(looks) // 8
-    sizes = [held.bytes for held in looks]
-    grown = float(np.median(sizes[half:]) - np.median(sizes[len(looks) // 4 : half]))
+        looks[number // every] = held()
+    looks = looks[: (calls - 1) // every + 1]
+    quarter, half = len(looks) // 4, 5 * len(looks) // 8
+    sizes = looks[:, 0]
+    grown = float(np.median(sizes[half:]) - np.median(sizes[quarter:half]))
+    objects, files, threads = (int(more) for more in (looks[-1] - looks[quarter])[1:])
     wrong = []
     if grown > GROWTH:
         wrong.append(f"{grown / 1e6:+.1f} MB")
-    if last.objects - first.objects > max(50, OBJECTS * calls):
-        wrong.append(f"{last.objects - first.objects:+,} objects after {calls:,} calls")
-    if last.files > first.files or last.threads > first.threads:
-        wrong.append(f"files {first.files} to {last.files}, threads {first.threads} to {last.threads}")
-    objects = last.objects - first.objects
+    if objects > max(MOST_OBJECTS, OBJECTS * calls):
+        wrong.append(f"{objects:+,} objects in the last three quarters of {calls:,} calls")
+    if files > 0 or threads > 0:
+        wrong.append(f"{files:+} files, {threads:+} threads")
     measured = f"{np.median(sizes[half:]) / 1e6:.0f} MB, {grown / 1e6:+.1f} MB and {objects:+} objects in its course"
     return Row(f"memory over {what}", calls * at_once, tuple(wrong), measured)
