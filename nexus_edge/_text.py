@@ -2,10 +2,12 @@
 
 import codecs
 import io
+import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 # UTF-32's mark in little endian begins with UTF-16's, so it comes first.
 MARKS = (
@@ -16,6 +18,7 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 MARK = "\ufeff"
+HALF = re.compile(r"\\u[dD][89a-fA-F]")  # what JSON writes for a surrogate of UTF-16
 LONGEST = 2**28
 """Bytes of a file of text. Tokenizers have 20 MB; a device such as /dev/zero has no end, and would fill the memory."""
 
@@ -49,6 +52,22 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     if len(data) > LONGEST:
         raise ValueError(f"has more than {LONGEST:,} bytes, which no file of text here has")
     return data
+
+
+def parse_json(text: str, pairs: Callable[[Sequence[tuple[str, Any]]], Any] | None = None) -> Any:
+    """The value of a JSON text that people bring; `pairs` makes objects, see `json.loads`.
+
+    Raises:
+        ValueError: no JSON, or a string that is no text: JSON can write half of a character as an escape
+    """
+    value = json.loads(text, object_pairs_hook=pairs)
+    if HALF.search(text):  # it may still have its other half beside it
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(error.object[error.start]):04x}"
+            raise ValueError(f"has half of a character, {half}, in a string: that is no text") from error
+    return value
 
 
 def without_mark(data: bytes) -> bytes:

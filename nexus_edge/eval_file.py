@@ -7,13 +7,12 @@ Images are paths relative to the file. `image` may be a list, or absent for a qu
 absent where only a change matters. Everything is checked before any work begins.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from nexus_edge._fields import Fields
-from nexus_edge._text import read_text
+from nexus_edge._text import parse_json, read_text
 from nexus_edge.errors import InputError
 
 Kind = Literal["question", "label"]
@@ -70,7 +69,7 @@ def read_examples(path: Path, kind: Kind) -> tuple[Example, ...]:
 
 def _example(line: str, where: str, folder: Path, kind: Kind, number: int) -> Example:
     try:
-        value = json.loads(line)
+        value = parse_json(line)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: is no valid JSON: {error}") from error
     table = Fields.of(value, where, InputError, KEYS[kind])

@@ -4,7 +4,6 @@ In this order, so that the cheapest says no first: output folder, checkpoint, li
 recipe and tensors, packages of the targets, disk space. Nothing is written.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Collection, Mapping
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nexus_edge import processing
-from nexus_edge._text import decode
+from nexus_edge._text import decode, parse_json
 from nexus_edge.bundle.writer import require_free
 from nexus_edge.checkpoints import Checkpoint, require_model_type
 from nexus_edge.checkpoints.ignored import rules_of
@@ -148,7 +147,7 @@ def bundle_sizes(plan: Plan, targets: Mapping[str, Target], model_type: str) -> 
 
 def _object(content: bytes, where: str) -> dict[str, object]:
     try:
-        value = json.loads(decode(content), object_pairs_hook=once)
+        value = parse_json(decode(content), once)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{where} is not valid JSON ({error}); download it again") from error
     if not isinstance(value, dict):

@@ -87,6 +87,16 @@ def test_a_file_without_an_end_is_no_text(tmp_path: Path, monkeypatch: pytest.Mo
             read_labels(endless)
 
 
+def test_half_of_a_character_is_no_text(tmp_path: Path) -> None:
+    """RFC 8259, 8.2: JSON can write what no UTF-8 can; found in a tokenizer_config.json whose cls_token it was."""
+    (tmp_path / "config.json").write_text(r'{"whole": "\ud83d\ude00 \\ud800", "\u00e9": 1}')
+    assert read_json(tmp_path, "config.json") == {"whole": "\N{GRINNING FACE} \\ud800", "é": 1}
+    for half in (r'{"a": "x\ud800"}', r'{"\uDC00": 1}', r'{"a": ["\ude00\ud83d"]}'):
+        (tmp_path / "config.json").write_text(half)
+        with pytest.raises(CheckpointError, match=r"has half of a character, \\ud[8ce]"):
+            read_json(tmp_path, "config.json")
+
+
 def test_a_tokenizer_with_a_mark(checkpoint_tokenizer: Path) -> None:
     from nexus_edge.processing.tokenizer import read_tokenizer
 

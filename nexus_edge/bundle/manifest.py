@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from nexus_edge._fields import Fields
+from nexus_edge._text import parse_json
 from nexus_edge.bundle.digest import check_digest
 from nexus_edge.bundle.paths import check_relative
 from nexus_edge.bundle.source import Source
@@ -169,7 +170,7 @@ class Manifest:
             BundleError: naming the field that is missing, unknown, of the wrong type, or points outside the bundle.
         """
         try:
-            value = json.loads(text)
+            value = parse_json(text)
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{where}: is no valid JSON: {error}; export the bundle again") from error
         version = Fields.of(value, where, BundleError).integer("format_version")

@@ -5,13 +5,13 @@ Layout (https://huggingface.co/docs/safetensors, "Format"): 8 bytes little-endia
 which the tensors cover from its first byte to its last without gap or overlap.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from nexus_edge._text import parse_json
 from nexus_edge.checkpoints.base import TensorInfo
 from nexus_edge.checkpoints.dtypes import NAME_OF_CODE
 from nexus_edge.errors import CheckpointError
@@ -82,7 +82,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _parse(raw: bytes, path: Path) -> dict[str, Any]:
     try:
-        table = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
+        table = parse_json(raw.decode("utf-8"), _unique)
     except _DuplicateNameError as error:
         raise CheckpointError(f"{path}: broken header: {error}") from error
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors

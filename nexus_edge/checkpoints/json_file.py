@@ -1,10 +1,9 @@
 """Reads the small JSON files of a checkpoint."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from nexus_edge._text import read_bytes, read_text, without_mark
+from nexus_edge._text import parse_json, read_bytes, read_text, without_mark
 from nexus_edge.configs.keys import once
 from nexus_edge.errors import CheckpointError
 
@@ -16,7 +15,7 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: missing, not JSON, a key twice, or not an object.
     """
     try:
-        value = json.loads(read_text(path), object_pairs_hook=once)
+        value = parse_json(read_text(path), once)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}; a checkpoint folder needs it") from error
     except (ValueError, RecursionError) as error:

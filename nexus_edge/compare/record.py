@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nexus_edge._atomic import replaced_when_done
 from nexus_edge._fields import Fields
-from nexus_edge._text import read_text
+from nexus_edge._text import parse_json, read_text
 from nexus_edge.errors import InputError
 
 FORMAT = "nexus-edge baseline"
@@ -114,7 +114,7 @@ def read(path: Path) -> Record:
         InputError: it is neither, naming the field
     """
     try:
-        value = json.loads(read_text(path))
+        value = parse_json(read_text(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

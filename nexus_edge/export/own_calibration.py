@@ -7,7 +7,6 @@ A fine-tune sees other activations than the model it came from; which channels a
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nexus_edge._fields import Fields
-from nexus_edge._text import read_text
+from nexus_edge._text import parse_json, read_text
 from nexus_edge.errors import ImageError, InputError
 from nexus_edge.interfaces.processor import ModelInputs
 from nexus_edge.parity.vlm.streamed import Streamed, held, held_but_layers
@@ -68,7 +67,7 @@ class OwnCalibration:
 
 def _sample(line: str, where: str, folder: Path) -> Sample:
     try:
-        value = json.loads(line)
+        value = parse_json(line)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: is no valid JSON: {error}") from error
     table = Fields.of(value, where, InputError, KEYS)

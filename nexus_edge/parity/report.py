@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from nexus_edge._text import parse_json
 from nexus_edge.errors import BundleError
 from nexus_edge.parity.metrics import METRICS
 from nexus_edge.parity.samples import Sample, Similarities
@@ -338,7 +339,7 @@ def from_json(text: str) -> Report:
         BundleError: not such a document.
     """
     try:
-        document = json.loads(text)
+        document = parse_json(text)
         if document["format_version"] != FORMAT_VERSION:
             raise BundleError(
                 f"report.json has format {document['format_version']}; this version reads {FORMAT_VERSION}"

@@ -1,10 +1,9 @@
 """Reads the small JSON files that describe a checkpoint or a bundle's processor."""
 
-import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nexus_edge._text import read_text
+from nexus_edge._text import parse_json, read_text
 from nexus_edge.errors import CheckpointError
 
 
@@ -12,7 +11,7 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     """The object in `folder/name`; raises CheckpointError if it is missing, unreadable or not a JSON object."""
     path = folder / name
     try:
-        value = json.loads(read_text(path))
+        value = parse_json(read_text(path))
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing; a complete checkpoint folder has it") from None
     except OSError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nexus_edge._atomic import replaced_when_done
+from nexus_edge._text import parse_json
 from nexus_edge.bundle import DualEncoderInfo
 from nexus_edge.checkpoints import SafetensorsFile, write_tensors
 from nexus_edge.errors import CheckpointError, InputError
@@ -108,7 +109,7 @@ class LabelBank:
 
 def _texts(text: str) -> tuple[str, ...]:
     try:
-        values = json.loads(text)
+        values = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"labels or templates are no JSON ({error}); make the bank again") from error
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
