@@ -235,5 +235,16 @@ def test_a_wrong_weight_of_that_decoder_shows_in_its_layer(
     assert {(check.stage, check.layer) for check in failed if "carried" not in check.stage} == {("decoder", 2)}
 
 
+@pytest.mark.parametrize(("target", "needed"), [("onnx", 2.4), ("openvino", 3.2), ("coreml", 30.8)])
+def test_full_precision_takes_a_layer_where_graphs_come_in_chunks(
+    lab: VlmLab, monkeypatch: pytest.MonkeyPatch, target: str, needed: float
+) -> None:
+    """Phi-3-Vision: 15 GB of a decoder, of which a layer is loaded at a time; OpenVINO's tower comes whole."""
+    sizes = {"vision_encoder": 1.2e9, "embed_tokens": 0.4e9, "decoder": 15e9}
+    monkeypatch.setattr(p2_graph, "graph_bytes", lambda checkpoint, model_type: sizes)
+    monkeypatch.setattr(type(lab), "reference_bytes", lambda lab, reference: 0.8e9)
+    assert p2_graph._needed(lab, target) == pytest.approx(needed * 1e9)
+
+
 def scale(values: Any) -> float:
     return float(np.abs(values["logits"]).max())
