@@ -163,6 +163,17 @@ def test_what_does_not_fit_is_read_and_not_run(tiny_openvino: Bundle, checkpoint
     assert "read, not loaded" in report.rungs[0].notes[0]
 
 
+def test_a_cpu_without_bf16_passes_as_it_ships(
+    tiny_openvino: Bundle, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inputs and cache in 8 bits, nothing in bfloat16: what a CPU with VNNI alone is judged by, and no other."""
+    monkeypatch.setattr("nexus_edge.parity.runners.openvino.shipped_here", lambda: precisions.F32)
+    lab = vlm_lab(only_openvino(tiny_openvino), checkpoint, "text", "text beyond the LongRoPE limit")
+    report = ladder.climb(lab, ("P3",))
+    assert [check.finding for check in report.rungs[0].checks if check.status == "failed"] == []
+    assert worst(report, "P3", "relative_l2", precision=F32, stage="decoder") > 100 * FLOAT_NOISE
+
+
 def test_openvino_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith("nexus_edge.parity.runners.openvino")]:
         monkeypatch.delitem(sys.modules, name)
