@@ -1,0 +1,1 @@
+"""Other CPUs than this one, as far as its own features reach."""
