@@ -158,9 +158,8 @@ def kinds(desk: Desk) -> list[Kind]:
     images, recipes, index, tables = (made / name for name in ("images", "recipes", "index", "tables"))
     checkpoints = {name: made / name for name in ("phi3-vision", "biomedclip")}
     if not made.exists():
-        for (model, folder), family in zip(checkpoints.items(), ("phi3_v", "biomedclip"), strict=True):
+        for folder, family in zip(checkpoints.values(), ("phi3_v", "biomedclip"), strict=True):
             shutil.copytree(tiny_folder(family), folder, ignore=shutil.ignore_patterns("heldout", "*.md", "LICENSE"))
-            assert model in folder.name
         write_images(images)
         write_tables(tables, PICTURE)
         recipes.mkdir()
@@ -172,10 +171,6 @@ def kinds(desk: Desk) -> list[Kind]:
         model.label_bank(["red", "green"]).save(index / "bank.safetensors")
     found = [
         *(Kind(f"checkpoint of {name}", at, _names(at), partial(plan, name), 900) for name, at in checkpoints.items()),
-        Kind("checkpoint of phi3-vision, exported", checkpoints["phi3-vision"], _names(checkpoints["phi3-vision"]),
-             partial(export, "phi3-vision"), 20),
-        Kind("checkpoint of biomedclip, exported", checkpoints["biomedclip"], _names(checkpoints["biomedclip"]),
-             partial(export, "biomedclip"), 40),
         Kind("recipe", recipes, _names(recipes), plan_recipe, 600),
         Kind("image", images, _names(images), partial(embed_image, towers), 1500),
         Kind("index", index, ("index.npz",), partial(search, towers), 400),
@@ -188,6 +183,9 @@ def kinds(desk: Desk) -> list[Kind]:
             what, run = f"bundle of {name} in {engine}", partial(use, engine)
             found.append(Kind(what, root, others, partial(with_hashes, run), 250))
             found.append(Kind(f"{what}, hashes made to fit", root, others[1:], partial(vouched, run), 250))
+    for name, whole in (("phi3-vision", 20), ("biomedclip", 40)):
+        at, use = checkpoints[name], partial(export, name)
+        found.append(Kind(f"checkpoint of {name}, exported", at, _names(at), use, whole))
     return found
 
 
