@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 
@@ -113,7 +114,7 @@ def embed_image(bundle: Path, case: Case) -> str | None:
     except ImageError as error:
         if "\n" in str(error):
             return f"an error of several lines: {str(error)[:200]!r}"
-    if hash(case.file.read_bytes()) % 10:
+    if crc32(case.file.read_bytes()) % 10:
         return None
     index = case.scratch / "index.npz"
     ended = command("embed", bundle, case.file, "-o", index, "--threads", 1)
