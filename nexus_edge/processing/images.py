@@ -24,10 +24,12 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF
 # What Pillow raises on damaged files, seen over 370,000 of them (its decoders do not agree on one error), and on bombs.
 DECODER_ERRORS = (
     OSError,
+    EOFError,
     SyntaxError,
     ValueError,
     TypeError,
-    OverflowError,
+    LookupError,
+    ArithmeticError,
     RuntimeError,
     MemoryError,
     struct.error,

@@ -22,6 +22,7 @@ ERRORS = (
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
     RuntimeError,  # with IO binding
+    UnicodeDecodeError,  # names in a damaged graph
 )
 """Everything that ONNX Runtime raises."""
 

@@ -173,6 +173,19 @@ def test_formats_beyond_the_plain_ones_are_not_even_opened(kind: str) -> None:
         load_image(encoded(Image.new("RGB", (16, 16)), kind))
 
 
+def test_an_animation_that_ends_in_its_second_frame_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    image = Image.effect_noise((24, 32), 80)
+    image.save(path, save_all=True, append_images=[image.rotate(180)])
+    whole = path.read_bytes()
+    for length in range(len(whole) // 2, len(whole), 7):  # Pillow looks for the next frame's bytes, and has none
+        path.write_bytes(whole[:length])
+        try:
+            load_image(path)
+        except ImageError as error:
+            assert str(error).startswith(f"{path} cannot be read (") and "\n" not in str(error)
+
+
 def test_truncated_picture_is_named(tmp_path: Path) -> None:
     whole = encoded(Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)))
     path = tmp_path / "half.png"

@@ -48,6 +48,14 @@ def test_missing_weights(folder: Path) -> None:
     assert "does not exist" in error_of(folder / "decoder.onnx")
 
 
+def test_names_that_are_no_text(folder: Path) -> None:
+    graph = folder / "embed_tokens.onnx"
+    content = graph.read_bytes()
+    assert b"Gather" in content
+    graph.write_bytes(content.replace(b"Gather", b"\xb4ather"))  # which the message of the error holds
+    assert "can't decode byte 0xb4" in error_of(graph)
+
+
 def test_threads_are_those_asked_for(toy_path: Path) -> None:
     session = open_session(toy_path / "onnx" / "decoder.onnx", threads=1)
     assert session.get_session_options().intra_op_num_threads == 1

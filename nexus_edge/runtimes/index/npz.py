@@ -7,6 +7,7 @@ Here only stored members are read, as `numpy.savez` writes them, and a member's 
 import math
 import struct
 import sys
+import tokenize
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ from nexus_edge.errors import InputError
 
 # What zipfile and numpy raise on damaged files: RuntimeError for encrypted ones, ValueError for names that are no text.
 ZIP_ERRORS = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error)
+# What numpy's reading of a header as Python's literals raises, the last two where it takes it for one of Python 2.
+HEADER_ERRORS = (ValueError, KeyError, TypeError, RecursionError, MemoryError, SyntaxError, tokenize.TokenError)
 MAX_HEADER = 10_000  # bytes of text; numpy's own limit
 
 
@@ -77,5 +80,5 @@ def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtyp
         version = npy.read_magic(file)
         read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
         return read(file, max_header_size=MAX_HEADER)
-    except (ValueError, KeyError, TypeError) as error:
+    except HEADER_ERRORS as error:
         raise InputError(f"{where} is no array ({error!s:.80}); make the index again with nexus-edge embed") from error

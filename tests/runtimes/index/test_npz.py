@@ -34,6 +34,10 @@ def header(shape: tuple[int, ...], descr: str = "<f4", order: bool = False) -> b
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
 
 
+def raw(text: bytes) -> bytes:
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+
+
 def write(path: Path, members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
     with zipfile.ZipFile(path, "w", compression) as archive:
         for name, content in members.items():
@@ -72,6 +76,10 @@ def test_an_empty_array_comes_back(tmp_path: Path) -> None:
         ({"rows": header((3, 4), "<f4, <f4") + bytes(96)}, r"rows is"),
         ({"rows": b"not an array"}, "rows is no array"),
         ({"rows": b"\x93NUMPY\x09\x00" + bytes(99)}, "rows is no array"),
+        ({"rows": raw(b"{'descr': '<f4', 'shape': (3, 4)\n")}, "rows is no array"),  # tokenize.TokenError
+        ({"rows": raw(b"{'a': 1}\n  0\n 1")}, "rows is no array"),  # IndentationError
+        ({"rows": raw(b"(" * 9000)}, "rows is no array"),
+        ({"rows": raw(b"-" * 9000 + b"1")}, "rows is no array"),
         ({"rows": header((-3, -4)) + bytes(48)}, r"rows is float32 \[-3, -4\]"),
         ({"rows": header((3, 4), ">f4") + bytes(48)}, r"rows is >f4"),
         ({"names": header((3,), "<U0")}, r"names is <U0 \[3\]"),
