@@ -1,8 +1,10 @@
 """Checkpoints from the Hugging Face hub: downloaded once, resumable, never executed."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from nexus_edge.checkpoints import open_clip
 from nexus_edge.checkpoints.folder import FolderCheckpoint
@@ -18,20 +20,18 @@ def open_cached(spec: str, ignored: Sequence[str] = ()) -> FolderCheckpoint | No
     """What the hub's cache has of `owner/name` or `owner/name@revision`, without any connection; None if nothing.
 
     Raises:
+        CheckpointError: no hub id, or the files are of no checkpoint.
         MissingExtraError: huggingface_hub is not installed.
     """
-    try:
-        from huggingface_hub import errors, snapshot_download
-    except ImportError as error:
-        raise MissingExtraError("reading the hub's cache needs: pip install 'nexus-edge[export]'") from error
     name, _, revision = spec.partition("@")
-    try:
-        found = snapshot_download(name, revision=revision or None, allow_patterns=PATTERNS, local_files_only=True)
-    except errors.LocalEntryNotFoundError:
-        return None
-    except errors.HFValidationError as error:
-        raise _no_id(name) from error
-    return FolderCheckpoint(Path(found), name=name, revision=Path(found).name, ignored=ignored)
+    with _hub(name, revision) as hub:
+        try:
+            found = Path(
+                hub.snapshot_download(name, revision=revision or None, allow_patterns=PATTERNS, local_files_only=True)
+            )
+        except hub.errors.LocalEntryNotFoundError:
+            return None
+    return FolderCheckpoint(found, name=name, revision=found.name, ignored=ignored)
 
 
 def open_hub(spec: str, ignored: Sequence[str] = ()) -> FolderCheckpoint:
@@ -44,21 +44,32 @@ def open_hub(spec: str, ignored: Sequence[str] = ()) -> FolderCheckpoint:
         CheckpointError: no network, no such repository or revision, or access denied.
         MissingExtraError: huggingface_hub is not installed.
     """
+    name, _, revision = spec.partition("@")
+    with _hub(name, revision) as hub:
+        snapshot = Path(hub.snapshot_download(name, revision=revision or None, allow_patterns=PATTERNS))
+        if open_clip.needs_pickle(snapshot):
+            # Of the same commit; it is read as data too, see `torch_file`.
+            hub.snapshot_download(name, revision=snapshot.name, allow_patterns=[open_clip.PICKLED])
+    return FolderCheckpoint(snapshot, name=name, revision=snapshot.name, ignored=ignored)
+
+
+@contextmanager
+def _hub(name: str, revision: str) -> Iterator[ModuleType]:
+    """huggingface_hub, and its errors as ours."""
     try:
-        from huggingface_hub import errors, snapshot_download
+        import huggingface_hub
+        from huggingface_hub import errors
 
         # The base class of whatever HTTP library this version of the hub's client uses.
         from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
     except ImportError as error:
-        raise MissingExtraError("downloading a checkpoint needs: pip install 'nexus-edge[export]'") from error
-    name, _, revision = spec.partition("@")
+        raise MissingExtraError("checkpoints of the hub need: pip install 'nexus-edge[export]'") from error
     try:
-        snapshot = Path(snapshot_download(name, revision=revision or None, allow_patterns=PATTERNS))
-        if open_clip.needs_pickle(snapshot):
-            # Of the same commit; it is read as data too, see `torch_file`.
-            snapshot_download(name, revision=snapshot.name, allow_patterns=[open_clip.PICKLED])
+        yield huggingface_hub
     except errors.HFValidationError as error:
-        raise _no_id(name) from error
+        raise CheckpointError(
+            f"{name!r:.300}: no such folder, and not a hub id (owner/name of 96 letters, digits and -_. at most)"
+        ) from error
     except errors.GatedRepoError as error:
         raise CheckpointError(f"{name}: accept its licence on huggingface.co and log in (hf auth login)") from error
     except errors.RepositoryNotFoundError as error:
@@ -70,10 +81,3 @@ def open_hub(spec: str, ignored: Sequence[str] = ()) -> FolderCheckpoint:
     except (HTTPError, OSError, RuntimeError) as error:  # RuntimeError: of hf_xet, which moves large files
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{name}: download failed ({reason}); {ELSEWHERE}") from error
-    return FolderCheckpoint(snapshot, name=name, revision=snapshot.name, ignored=ignored)
-
-
-def _no_id(name: str) -> CheckpointError:
-    return CheckpointError(
-        f"{name!r:.300}: no such folder, and not a hub id (owner/name of 96 letters, digits and -_. at most)"
-    )

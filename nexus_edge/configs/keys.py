@@ -113,6 +113,11 @@ def check_keys_of(config: Mapping[str, Any], rules: Rules, where: str) -> None:
             else f"{where}: nexus-edge does not know the {named}; it may change what the model computes: "
             f"correct or remove it, or pass {OPTION} {path} if it is certain to change nothing"
         )
+    check_values_of(config, rules, where)
+
+
+def check_values_of(config: Mapping[str, Any], rules: Rules, where: str) -> None:
+    """The second half of `check_keys_of`, for a reader of some of the keys: unknown ones may be there."""
     for complaint in _disallowed(config, rules, ""):
         raise CheckpointError(f"{where}: {complaint}")
 

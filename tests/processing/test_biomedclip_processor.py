@@ -89,8 +89,8 @@ def test_settings_that_are_absent_are_open_clips_own(dual_checkpoint: Path) -> N
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("preprocess_cfg.resize_mode", "squash", "preprocess_cfg.resize_mode is 'squash'; only 'shortest'"),
-        ("preprocess_cfg.mode", "L", "preprocess_cfg.mode is 'L'; only 'RGB'"),
+        ("preprocess_cfg.resize_mode", "squash", "preprocess_cfg.resize_mode is 'squash'; known is 'shortest'"),
+        ("preprocess_cfg.mode", "L", "preprocess_cfg.mode is 'L'; known is 'RGB'"),
         ("preprocess_cfg.interpolation", "lanczos", "interpolation is 'lanczos'; use one of bicubic, bilinear"),
         ("preprocess_cfg.interpolation", ["bicubic"], "interpolation is"),
         ("preprocess_cfg.mean", [0.5], "mean is"),
@@ -102,8 +102,8 @@ def test_settings_that_are_absent_are_open_clips_own(dual_checkpoint: Path) -> N
         ("model_cfg.text_cfg.context_length", "256", "context_length is '256'"),
         ("model_cfg.text_cfg.context_length", 2, "context_length is 2"),
         ("model_cfg.text_cfg.tokenizer_mode", "clips", "tokenizer_mode is 'clips'"),
-        ("model_cfg.text_cfg.tokenizer_kwargs.clean", "canonicalize", "clean is 'canonicalize'; only 'whitespace'"),
-        ("model_cfg.text_cfg.tokenizer_kwargs.strip_sep_token", True, "strip_sep_token is True; only False"),
+        ("model_cfg.text_cfg.tokenizer_kwargs.clean", "canonicalize", "clean is 'canonicalize'; known is 'whitespace'"),
+        ("model_cfg.text_cfg.tokenizer_kwargs.strip_sep_token", True, "strip_sep_token is True; known is False"),
     ],
 )
 def test_settings_that_would_give_other_inputs_are_refused(

@@ -65,6 +65,12 @@ _PREPROCESS: Rules = {
     "fill_color": Inert("for padding, which resize_mode 'shortest' never does"),
 }
 
+PROCESSING: Rules = {
+    "preprocess_cfg": Table(_PREPROCESS),
+    "model_cfg": Table({"text_cfg": Table({name: _TEXT_CFG[name] for name in ("tokenizer_mode", "tokenizer_kwargs")})}),
+}
+"""What changes pixels and ids: checked wherever a processor is opened, also in a bundle that was made elsewhere."""
+
 BERT: Rules = {
     **MODEL,
     **dict.fromkeys(("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"), Read("the text tower")),

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from nexus_edge.configs.keys import check_values_of
 from nexus_edge.errors import CheckpointError, PromptError
+from nexus_edge.models.biomedclip.config_keys import PROCESSING
 from nexus_edge.processing.centre_crop import centre_crop
 from nexus_edge.processing.folder import read_json
 from nexus_edge.processing.images import open_image, to_rgb
@@ -21,14 +23,6 @@ from nexus_edge.processing.word_pieces import WordPieceTokenizer
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 # What open_clip takes where the file is silent (CLIPVisionCfg, DEFAULT_CONTEXT_LENGTH).
 IMAGE_SIZE, CONTEXT_LENGTH = 224, 77
-# Settings of open_clip that change pixels or ids, and the only value of each that is computed here.
-FIXED = {
-    ("preprocess_cfg", "mode"): "RGB",
-    ("preprocess_cfg", "resize_mode"): "shortest",
-    ("text_cfg.tokenizer_kwargs", "clean"): "whitespace",
-    ("text_cfg.tokenizer_kwargs", "strip_sep_token"): False,
-    ("text_cfg", "tokenizer_mode"): "",
-}
 
 
 @dataclass(frozen=True)
@@ -49,14 +43,7 @@ class BiomedClipProcessor:
         source, config = str(folder / name), read_json(folder, name)
         model = section(config, "model_cfg", source)
         text, preprocess = section(model, "text_cfg", source), section(config, "preprocess_cfg", source)
-        sections = {
-            "preprocess_cfg": preprocess,
-            "text_cfg": text,
-            "text_cfg.tokenizer_kwargs": section(text, "tokenizer_kwargs", source),
-        }
-        for (place, key), wanted in FIXED.items():
-            if (value := sections[place].get(key) or wanted) != wanted:
-                raise CheckpointError(f"{source}: {place}.{key} is {value!r}; only {wanted!r} is known here")
+        check_values_of(config, PROCESSING, source)
         interpolation = preprocess.get("interpolation") or "bicubic"
         if not isinstance(interpolation, str) or interpolation not in RESAMPLING:
             raise CheckpointError(f"{source}: interpolation is {interpolation!r}; use one of {', '.join(RESAMPLING)}")
