@@ -18,7 +18,13 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.errors import InputError
 from nexus_edge.runtimes import VLM, AnswerStream, EngineOptions, GenerationOptions, load_vlm
 
-RACES, ENDS = 200, 200
+ROUNDS = {"onnx": 200, "openvino": 200, "coreml": 6}
+"""Races, and early ends, by engine. Without a Mac the evaluator stands for Core ML: an answer takes it a second, so
+each kind of ending comes once."""
+
+BUNDLES = {"onnx": "tiny_openvino", "openvino": "tiny_openvino", "coreml": "coreml_vlm"}
+"""Engine -> fixture."""
+
 TOKENS = 6  # of an answer; the expected ones differ within them
 HANG_S = 300  # a deadlock lasts for ever; a race takes 0.1 s, and 5 s on a machine that is busy with ten others
 
@@ -42,10 +48,22 @@ class Prepared:
         return self._done[key]
 
 
-@pytest.fixture(scope="module", params=["onnx", "openvino"])
-def load(request: pytest.FixtureRequest, tiny_openvino: Bundle) -> Load:
-    """(sessions) -> a model in one of the engines that has answered nothing yet; weights are loaded once."""
-    model = load_vlm(tiny_openvino, EngineOptions(threads=1, engine=request.param))
+@pytest.fixture(scope="module", params=list(ROUNDS))
+def engine(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def opened(engine: str, request: pytest.FixtureRequest) -> Callable[[], VLM]:
+    """A model in the engine, from its files."""
+    bundle: Bundle = request.getfixturevalue(BUNDLES[engine])
+    return lambda: load_vlm(bundle, EngineOptions(threads=1, engine=engine))
+
+
+@pytest.fixture(scope="module")
+def load(opened: Callable[[], VLM]) -> Load:
+    """(sessions) -> a model in the engine that has answered nothing yet; weights are loaded once."""
+    model = opened()
     prepared: Any = Prepared(model.processor)
     return lambda sessions=2: VLM(model.engine, prepared, model.limits, sessions)
 
@@ -58,10 +76,9 @@ def questions() -> list[HeldOutQuestion]:
 
 
 @pytest.fixture(scope="module")
-def alone(tiny_openvino: Bundle, load: Load, questions: list[HeldOutQuestion]) -> dict[HeldOutQuestion, str]:
+def alone(opened: Callable[[], VLM], questions: list[HeldOutQuestion]) -> dict[HeldOutQuestion, str]:
     """Each one's answer of a model that answered nothing before, on weights that were loaded for this."""
-    engine = load().engine.__class__.__name__.removesuffix("Engine").lower()
-    model = load_vlm(tiny_openvino, EngineOptions(threads=1, engine=engine))
+    model = opened()
     answers = {question: ask(model.session(), question).finish().text for question in questions}
     assert len(set(answers.values())) == len(answers), "one answer could be taken for another"
     return answers
@@ -84,9 +101,11 @@ def together(*work: Callable[[], object]) -> list[Any]:
 
 
 @pytest.mark.parametrize("sessions", [1, 2])
-def test_races(load: Load, questions: list[HeldOutQuestion], alone: dict[HeldOutQuestion, str], sessions: int) -> None:
+def test_races(
+    engine: str, load: Load, questions: list[HeldOutQuestion], alone: dict[HeldOutQuestion, str], sessions: int
+) -> None:
     model, draw = load(sessions), random.Random(sessions)
-    for _ in range(RACES // 2):
+    for _ in range(ROUNDS[engine] // 2):
         pair = draw.sample(questions, 2)
         answers = together(*(lambda question=question: ask(model, question).finish().text for question in pair))
         assert answers == [alone[question] for question in pair]
@@ -132,10 +151,12 @@ def another_thread(pieces: AnswerStream) -> None:
 ENDINGS = (closed, forgotten, interrupted, cancelled, never_begun, another_thread)
 
 
-def test_early_ends(load: Load, questions: list[HeldOutQuestion], alone: dict[HeldOutQuestion, str]) -> None:
+def test_early_ends(
+    engine: str, load: Load, questions: list[HeldOutQuestion], alone: dict[HeldOutQuestion, str]
+) -> None:
     """Each beside an answer in another thread, which is right, and so is the next one."""
     model, draw = load(2), random.Random(0)
-    for number in range(ENDS):
+    for number in range(ROUNDS[engine]):
         left, right = draw.sample(questions, 2)
         _, found = together(
             lambda number=number, left=left: ENDINGS[number % len(ENDINGS)](ask(model, left)),
