@@ -73,7 +73,7 @@ def parity(
         import torch  # noqa: F401  the rungs import it late
 
         from nexus_edge.parity import certify, ladder, terminal
-        from nexus_edge.parity.own_data import read
+        from nexus_edge.parity.own_data import add_examples, read
         from nexus_edge.parity.own_tolerances import with_own
     if update and rungs:
         raise InputError("--update keeps the verdict of the whole ladder; leave out --rungs")
@@ -88,7 +88,7 @@ def parity(
     with step_bar(quiet=quiet or as_json) as progress:
         lab = ladder.make_lab(opened, checkpoint, goldens=goldens, max_memory=limit)
         if examples:
-            lab.examples = examples
+            add_examples(lab, examples)
         if own is not None:
             lab.tolerances, lab.own_tolerances = own, str(tolerances)
         report = ladder.climb(lab, chosen, progress, skippable)

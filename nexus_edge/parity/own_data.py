@@ -10,8 +10,9 @@ from pathlib import Path
 from nexus_edge.errors import ImageError, InputError
 from nexus_edge.eval_file import Example, read_examples
 from nexus_edge.parity.intervals import wilson
-from nexus_edge.parity.lab import Lab
+from nexus_edge.parity.lab import GB, Lab
 from nexus_edge.parity.report import Check
+from nexus_edge.parity.sources import parameter_bytes, weight_bytes
 from nexus_edge.processing.images import load_image
 
 NAME = "eval"
@@ -21,6 +22,25 @@ TITLE = "own data: right answers in full precision and in the bundle"
 def run(lab: Lab) -> list[Check]:
     """One check for each target."""
     return lab.for_each_target(lab.compare_examples)
+
+
+def add_examples(lab: Lab, examples: tuple[Example, ...]) -> None:
+    """Have a lab judge a user's examples after its rungs.
+
+    Full precision answers them as a whole model in PyTorch: it has no use for layers that come one by one, since each
+    token of an answer needs all of them.
+
+    Raises:
+        InputError: it and the runtime do not fit, which is said before the first rung and not after the last
+    """
+    if not isinstance(lab.checkpoint, str):
+        needed = parameter_bytes(lab.checkpoint) + 2 * weight_bytes(lab.bundle)
+        if needed > lab.max_memory:
+            raise InputError(
+                f"--eval: full precision in PyTorch beside the runtime takes {needed / GB:.1f} GB, allowed are "
+                f"{lab.max_memory / GB:.1f} GB; leave --eval out, or allow more with --max-memory"
+            )
+    lab.examples = examples
 
 
 def read(path: Path, *, answers: bool) -> tuple[Example, ...]:

@@ -13,8 +13,9 @@ from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import InputError
 from nexus_edge.parity import ladder
 from nexus_edge.parity.ladder import make_lab
-from nexus_edge.parity.own_data import in_words, read
+from nexus_edge.parity.own_data import add_examples, in_words, read
 from nexus_edge.parity.own_tolerances import with_own
+from nexus_edge.parity.sources import parameter_bytes, weight_bytes
 from nexus_edge.parity.vlm.own_data import normal
 
 ENTRY = """
@@ -43,7 +44,7 @@ def questions(tmp_path: Path) -> Path:
 
 def climb(bundle: Bundle, checkpoint: Checkpoint, path: Path, *, answers: bool, own: Path | None = None) -> Any:
     lab = make_lab(bundle, checkpoint)
-    lab.examples = read(path, answers=answers)
+    add_examples(lab, read(path, answers=answers))
     if own is not None:
         lab.tolerances, lab.own_tolerances = with_own(own), str(own)
     return ladder.climb(lab, ())
@@ -57,6 +58,16 @@ def test_questions_of_ones_own(healthy: Bundle, checkpoint: Checkpoint, question
     assert check.gate is not None and check.gate.metric == "exact_match_drop"
     (note,) = report.rungs[0].notes
     assert note.startswith("onnx: ") and "Wilson" in note
+
+
+def test_full_precision_that_does_not_fit_is_refused_before_any_rung(
+    healthy: Bundle, healthy_dual: Bundle, checkpoint: Checkpoint, biomedclip_checkpoint: Checkpoint, questions: Path
+) -> None:
+    for bundle, source in ((healthy, checkpoint), (healthy_dual, biomedclip_checkpoint)):
+        needed = parameter_bytes(source) + 2 * weight_bytes(bundle)
+        add_examples(make_lab(bundle, source, max_memory=needed), read(questions, answers=True))
+        with pytest.raises(InputError, match=r"^--eval: full precision .* takes 0\.0 GB, .*--max-memory$"):
+            add_examples(make_lab(bundle, source, max_memory=needed - 1), read(questions, answers=True))
 
 
 def test_answers_that_the_user_calls_wrong(
