@@ -3,7 +3,6 @@
 Recipes are TOML files in export/<model>/<name>.toml, or the user's own; `extends` takes over another recipe.
 """
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -12,7 +11,7 @@ from typing import Any, Literal, cast, get_args
 
 from nexus_edge._fields import Fields, suggest
 from nexus_edge._resources import calibration_dir, recipes_dir
-from nexus_edge._text import read_text
+from nexus_edge._toml import read_toml
 from nexus_edge.compare.budgets import read_budgets
 from nexus_edge.errors import RecipeError
 from nexus_edge.quant.schemes import available_schemes
@@ -175,12 +174,7 @@ def _folder_name(table: Fields) -> str:
 
 def _resolve(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     """The file's table, laid over the one it extends."""
-    try:
-        table = tomllib.loads(read_text(path))
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # no text, or no TOML
-        raise RecipeError(f"{path}: is no valid TOML: {error}") from error
+    table = read_toml(path, RecipeError)
     base = table.pop("extends", None)
     if base is None:
         return table

@@ -11,13 +11,12 @@ about the bundle. Bytes do not depend on the machine, so size and peak memory ma
 """
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from nexus_edge._fields import Fields
-from nexus_edge._text import read_text
+from nexus_edge._toml import read_toml
 from nexus_edge.errors import RecipeError
 
 
@@ -92,12 +91,7 @@ def read_budget_file(path: Path) -> dict[str, float]:
     Raises:
         RecipeError: the file cannot be read, or has no gates, or a wrong one
     """
-    try:
-        table = tomllib.loads(read_text(path))
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # no text, or no TOML
-        raise RecipeError(f"{path}: is no valid TOML: {error}") from error
+    table = read_toml(path, RecipeError)
     limits = read_budgets(Fields.of(table, str(path), RecipeError).sub("gates"))
     if not limits:
         raise RecipeError(f"{path}: has no [gates]; known are {', '.join(BUDGETS)}")

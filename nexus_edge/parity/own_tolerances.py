@@ -1,10 +1,9 @@
 """A user's own tolerances: a TOML file like tolerances.toml, whose entries come after that one's and so win."""
 
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 
-from nexus_edge._text import read_text
+from nexus_edge._toml import read_toml
 from nexus_edge.errors import InputError
 from nexus_edge.parity.tolerances import Tolerances, TolerancesError, load, parse
 
@@ -16,13 +15,9 @@ def with_own(path: Path) -> Tolerances:
         InputError: naming the file, and the entry that is wrong
     """
     try:
-        own = parse(tomllib.loads(read_text(path)), str(path))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        own = parse(read_toml(path, InputError), str(path))
     except TolerancesError as error:
         raise InputError(str(error)) from error
-    except ValueError as error:  # tomllib's own, and of a text that is none
-        raise InputError(f"{path}: is no TOML: {error}") from error
     if not own.entries and not own.near_ties:
         raise InputError(f"{path}: has no [[gate]] and no [[near_tie]]; see nexus_edge/parity/tolerances.toml")
     packaged = load()

@@ -1,6 +1,5 @@
 """A scheme says how one weight matrix is stored and multiplied; each is one file in quant/schemes/. Needs no torch."""
 
-import tomllib
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Literal, cast, get_args
 
 from nexus_edge._fields import Fields, suggest
 from nexus_edge._resources import schemes_dir
-from nexus_edge._text import read_text
+from nexus_edge._toml import read_toml
 from nexus_edge.errors import RecipeError
 
 ScaleDtype = Literal["float32", "float16"]
@@ -114,12 +113,7 @@ def read_scheme(path: Path) -> Scheme:
     Raises:
         RecipeError: the file is not TOML, has an unknown or missing key, or a value of the wrong type or out of range
     """
-    try:
-        table = tomllib.loads(read_text(path))
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:  # no text, or no TOML
-        raise RecipeError(f"{path}: cannot be read as TOML: {error}") from error
+    table = read_toml(path, RecipeError)
     known = tuple(field.name for field in fields(Scheme) if field.name != "name")
     entries = Fields.of(table, str(path), RecipeError, known)
     symmetric = table.get("symmetric", True)

@@ -3,7 +3,6 @@
 A set is a TOML file with `title`, `source`, `labels` and `templates`; the built-in ones lie in `banks/`.
 """
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from nexus_edge._fields import Fields, suggest
 from nexus_edge._text import read_text
+from nexus_edge._toml import read_toml
 from nexus_edge.errors import InputError
 from nexus_edge.runtimes.engine import Floats
 
@@ -75,13 +75,7 @@ def find_prompts(name: str) -> PromptSet:
 
 def read_prompts(path: Path) -> PromptSet:
     """The set in a TOML file; raises InputError."""
-    try:
-        table = tomllib.loads(read_text(path))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:  # no text, or no TOML
-        raise InputError(f"{path}: is no valid TOML ({error})") from error
-    fields = Fields.of(table, str(path), InputError, KEYS)
+    fields = Fields.of(read_toml(path, InputError), str(path), InputError, KEYS)
     try:
         return PromptSet(fields.texts("labels"), fields.texts("templates"), fields.text("title"), fields.text("source"))
     except InputError as error:

@@ -133,7 +133,7 @@ def test_one_label_is_no_choice(tmp_path: Path) -> None:
     ("text", "problem"),
     [
         ("gate = 1", "mine.toml"),
-        ("[[gate]", "is no TOML"),
+        ("[[gate]", "is no valid TOML"),
         ("", r"no \[\[gate\]\]"),
         (ENTRY.format(metric="exact_mach", limit=1), "exact_mach"),
         (ENTRY.format(metric="exact_match", limit=-1), "limit is -1"),
