@@ -1,6 +1,6 @@
 """Compares what a checkpoint holds with what a model needs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -17,6 +17,8 @@ class KeyRules:
 
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Other name -> the model's name. Used where the model's own key is absent, dropped where it is present."""
+    prefixes: Mapping[str, str] = field(default_factory=dict)
+    """How another layout of the same files begins its names -> how the model's begin; used as `aliases` are."""
     ignorable: tuple[str, ...] = ()
     """fnmatch patterns of keys that carry no weight."""
     tied: Mapping[str, str] = field(default_factory=dict)
@@ -50,7 +52,8 @@ def check_keys(
     """
     rules = rules or KeyRules()
     stored = {key: key for key in expected if key in found}
-    for alias, key in rules.aliases.items():
+    aliases = {**rules.aliases, **_renamed(found, expected, rules.prefixes)}
+    for alias, key in aliases.items():
         if alias in found and key in expected:
             stored.setdefault(key, alias)
     for key, shared in rules.tied.items():
@@ -61,7 +64,7 @@ def check_keys(
     unexpected = [
         key
         for key in found
-        if key not in expected and key not in rules.aliases and not any(fnmatchcase(key, p) for p in rules.ignorable)
+        if key not in expected and key not in aliases and not any(fnmatchcase(key, p) for p in rules.ignorable)
     ]
     reshaped = [
         f"{key} {list(found[stored[key]].shape)} instead of {list(shape)}"
@@ -78,6 +81,14 @@ def check_keys(
     if any(problems):
         raise CheckpointError(f"{name} does not fit the model: " + "; ".join(filter(None, problems)))
     return stored
+
+
+def _renamed(found: Iterable[str], expected: Collection[str], prefixes: Mapping[str, str]) -> dict[str, str]:
+    """The keys that name one of the model's tensors once their prefix is exchanged -> that tensor."""
+    pairs = (
+        (key, new + key.removeprefix(old)) for key in found for old, new in prefixes.items() if key.startswith(old)
+    )
+    return {key: name for key, name in pairs if name in expected}
 
 
 def _listed(what: str, names: Iterable[str]) -> str:

@@ -1,4 +1,7 @@
-"""The Llama-style decoder block with fused qkv and gate_up projections (Phi-3 technical report, arXiv 2404.14219)."""
+"""The Llama-style decoder block (arXiv 2302.13971), with its projections apart as in Llama or fused as in Phi-3.
+
+Fused are query, key and value, and the gate and up of the MLP (Phi-3 technical report, arXiv 2404.14219).
+"""
 
 from dataclasses import dataclass
 
@@ -15,7 +18,12 @@ KeyValue = tuple[Tensor, Tensor]  # each [batch, num_kv_heads, cached tokens, he
 
 @dataclass(frozen=True)
 class DecoderParams:
-    """The numbers of a decoder block. `window` < 0: no sliding window."""
+    """The numbers of a decoder block.
+
+    Attributes:
+        window: tokens before itself that a token sees at most; negative: all of them
+        fused: one weight holds query, key and value, and one gate and up, as checkpoints of the Phi-3 family store them
+    """
 
     hidden_size: int
     intermediate_size: int
@@ -24,6 +32,7 @@ class DecoderParams:
     rms_norm_eps: float
     window: int = -1
     hidden_act: str = "silu"
+    fused: bool = True
 
     @property
     def head_dim(self) -> int:
@@ -43,14 +52,19 @@ class RMSNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Rotary attention over a KV cache; one projection makes query, key and value, in this order of rows."""
+    """Rotary attention over a KV cache; a fused projection holds the rows of query, key and value in this order."""
 
     def __init__(self, params: DecoderParams) -> None:
         super().__init__()
         self.params = params
         query, key_value = params.num_heads * params.head_dim, params.num_kv_heads * params.head_dim
         self.splits = [query, key_value, key_value]
-        self.qkv_proj = nn.Linear(params.hidden_size, sum(self.splits), bias=False)
+        if params.fused:
+            self.qkv_proj = nn.Linear(params.hidden_size, sum(self.splits), bias=False)
+        else:
+            self.q_proj = nn.Linear(params.hidden_size, query, bias=False)
+            self.k_proj = nn.Linear(params.hidden_size, key_value, bias=False)
+            self.v_proj = nn.Linear(params.hidden_size, key_value, bias=False)
         self.o_proj = nn.Linear(query, params.hidden_size, bias=False)
 
     def forward(
@@ -58,7 +72,10 @@ class Attention(nn.Module):
     ) -> tuple[Tensor, KeyValue]:
         """[batch, tokens, hidden] -> the same shape, and the grown cache; see `DecoderLayer.forward`."""
         p = self.params
-        query, key, value = self.qkv_proj(x).split(self.splits, dim=-1)
+        if p.fused:
+            query, key, value = self.qkv_proj(x).split(self.splits, dim=-1)
+        else:
+            query, key, value = self.q_proj(x), self.k_proj(x), self.v_proj(x)
         query = rotary(query.contiguous(), cos, sin, p.num_heads)
         key = rotary(key.contiguous(), cos, sin, p.num_kv_heads)
         context, present_key, present_value = cached_attention(
@@ -68,18 +85,26 @@ class Attention(nn.Module):
 
 
 class GatedMlp(nn.Module):
-    """A gated MLP, with silu SwiGLU (arXiv 2002.05202); the fused projection holds the gate's rows first, then up's."""
+    """A gated MLP, with silu SwiGLU (arXiv 2002.05202); a fused projection holds the gate's rows first, then up's."""
 
     def __init__(self, params: DecoderParams) -> None:
         super().__init__()
         self.activation = ACTIVATIONS[params.hidden_act]
         self.splits = [params.intermediate_size] * 2
-        self.gate_up_proj = nn.Linear(params.hidden_size, sum(self.splits), bias=False)
+        self.fused = params.fused
+        if params.fused:
+            self.gate_up_proj = nn.Linear(params.hidden_size, sum(self.splits), bias=False)
+        else:
+            self.gate_proj = nn.Linear(params.hidden_size, params.intermediate_size, bias=False)
+            self.up_proj = nn.Linear(params.hidden_size, params.intermediate_size, bias=False)
         self.down_proj = nn.Linear(params.intermediate_size, params.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, tokens, hidden] -> the same shape"""
-        gate, up = self.gate_up_proj(x).split(self.splits, dim=-1)
+        if self.fused:
+            gate, up = self.gate_up_proj(x).split(self.splits, dim=-1)
+        else:
+            gate, up = self.gate_proj(x), self.up_proj(x)
         return self.down_proj(up * self.activation(gate))
 
 

@@ -1,7 +1,8 @@
-"""What a reference decoder keeps between calls."""
+"""What a reference decoder keeps between calls, and which positions its tokens have."""
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from nexus_edge.layers.decoder import KeyValue
@@ -23,3 +24,22 @@ class KVCache:
     def length(self) -> int:
         """Tokens in the cache, padding included."""
         return 0 if self.inputs_embeds is None else self.inputs_embeds.shape[1]
+
+    def extended_mask(self, input_ids: Tensor) -> Tensor:
+        """The mask of what is cached and of these tokens, int64 [batch, tokens], none of them padding."""
+        ones = torch.ones_like(input_ids)
+        return ones if self.attention_mask is None else torch.cat((self.attention_mask, ones), dim=1)
+
+
+def empty_past(like: Tensor, num_kv_heads: int, head_dim: int, layers: int) -> list[KeyValue]:
+    """A cache without tokens, for as many sequences as `like` [batch, ...] has."""
+    empty = like.new_zeros(like.shape[0], num_kv_heads, 0, head_dim)
+    return [(empty, empty)] * layers
+
+
+def positions_of(attention_mask: Tensor) -> Tensor:
+    """Positions that do not count padding: int64 [batch, tokens] of 0 and 1 -> int64 [batch, tokens].
+
+    Padding gets position 1, as the original's generation code gives it.
+    """
+    return (attention_mask.cumsum(1) - 1).masked_fill(attention_mask == 0, 1)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nexus_edge.configs.rope import LongRopeParams
+from nexus_edge.layers.rope import powers
 
 __all__ = ["LongRope", "LongRopeParams", "inverse_frequencies"]
 
@@ -53,6 +54,5 @@ def inverse_frequencies(params: LongRopeParams) -> dict[str, Tensor]:
 
 
 def _inverse_frequencies(factors: Sequence[float], theta: float) -> Tensor:
-    half = len(factors)
-    exponents = torch.arange(half, dtype=torch.float32, device="cpu") / half
-    return 1.0 / (torch.tensor(factors, dtype=torch.float32, device="cpu") * theta**exponents)
+    scaled: Tensor = torch.tensor(factors, dtype=torch.float32, device="cpu") * powers(theta, len(factors))
+    return 1.0 / scaled

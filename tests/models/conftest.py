@@ -7,8 +7,8 @@ import torch
 from golden_phi3 import Case
 from torch import Tensor, nn
 
-from nexus_edge.layers.kv_cache import KVCache
-from nexus_edge.models.phi3_v.model import Phi3V, positions_of
+from nexus_edge.layers.kv_cache import KVCache, positions_of
+from nexus_edge.models.phi3_v.model import Phi3V
 
 Stages = dict[str, Tensor]
 

@@ -13,7 +13,8 @@ from nexus_edge.checkpoints.keys import KeyRules
 from nexus_edge.layers.clip_vision import ClipVisionTower
 from nexus_edge.layers.decoder import DecoderLayer, KeyValue, RMSNorm
 from nexus_edge.layers.hd_assembly import CropLayout, assemble, existing_crops, merge_patches
-from nexus_edge.layers.kv_cache import KVCache
+from nexus_edge.layers.image_rows import image_rows
+from nexus_edge.layers.kv_cache import KVCache, empty_past, positions_of
 from nexus_edge.layers.long_rope import LongRope, inverse_frequencies
 from nexus_edge.models.base import ReferenceModel
 from nexus_edge.models.phi3_v.params import Phi3VisionParams
@@ -86,10 +87,7 @@ class Phi3Model(nn.Module):
             [batch, tokens, hidden]
         """
         is_image = input_ids < 0
-        # Row 0 stands for "no image", so that the gather is valid for a prompt without pictures.
-        nothing = image_features.new_zeros(1, image_features.shape[1])
-        count = is_image.flatten().to(torch.int64).cumsum(0).view(input_ids.shape)
-        images = nn.functional.embedding(torch.where(is_image, count, 0), torch.cat((nothing, image_features)))
+        images = image_rows(is_image, image_features)
         return torch.where(is_image.unsqueeze(-1), images, self.embed_tokens(input_ids.clamp(min=0)))
 
     def decode(
@@ -153,7 +151,7 @@ class Phi3V(ReferenceModel):
         tokens, history = embeds.shape[1], cache.inputs_embeds
         joined = embeds if history is None else torch.cat((history, embeds), dim=1)
         if attention_mask is None:
-            attention_mask = _extend(cache.attention_mask, input_ids)
+            attention_mask = cache.extended_mask(input_ids)
         positions = positions_of(attention_mask)
         past = cache.layers
         if cache.length and self._crosses_limit(positions, cache.length):
@@ -178,8 +176,7 @@ class Phi3V(ReferenceModel):
     def empty_past(self, like: Tensor) -> list[KeyValue]:
         """A cache without tokens, for as many sequences as `like` [batch, ...] has."""
         decoder = self.params.decoder
-        empty = like.new_zeros(like.shape[0], decoder.num_kv_heads, 0, decoder.head_dim)
-        return [(empty, empty)] * self.params.num_hidden_layers
+        return empty_past(like, decoder.num_kv_heads, decoder.head_dim, self.params.num_hidden_layers)
 
     @property
     def context_length(self) -> int:
@@ -198,16 +195,3 @@ class Phi3V(ReferenceModel):
     def _crosses_limit(self, positions: Tensor, cached: int) -> bool:
         limit = self.params.rope.original_max_position_embeddings
         return bool(positions.max() >= limit) and bool(positions[:, :cached].max() < limit)
-
-
-def positions_of(attention_mask: Tensor) -> Tensor:
-    """Positions that do not count padding: int64 [batch, tokens] of 0 and 1 -> int64 [batch, tokens].
-
-    Padding gets position 1, as the original's generation code gives it.
-    """
-    return (attention_mask.cumsum(1) - 1).masked_fill(attention_mask == 0, 1)
-
-
-def _extend(mask: Tensor | None, input_ids: Tensor) -> Tensor:
-    ones = torch.ones_like(input_ids)
-    return ones if mask is None else torch.cat((mask, ones), dim=1)

@@ -12,7 +12,7 @@ from nexus_edge.configs.rope import LongRopeParams, read_rope
 from nexus_edge.configs.values import check_multiple, choice, count, flag, integer, layer_count, number, table
 from nexus_edge.errors import CheckpointError
 from nexus_edge.layers.activations import ACTIVATIONS
-from nexus_edge.layers.clip_vision import ClipVisionParams
+from nexus_edge.layers.clip_vision import CLIP_DEFAULTS, ClipVisionParams, read_clip
 from nexus_edge.layers.decoder import DecoderParams
 from nexus_edge.models.phi3_v.config_keys import CONFIG, CONTEXT
 
@@ -127,31 +127,10 @@ def published_config(name: str) -> dict[str, Any]:
 def _vision_params(config: Mapping[str, Any]) -> ClipVisionParams:
     processor = table(config, "img_processor")
     vision = table(processor, "vision_config") or table(config, "_golden_clip_vision_config")
-    default = ClipVisionParams()
-    layers = layer_count(vision, "num_hidden_layers", default.num_hidden_layers)
-    params = ClipVisionParams(
-        hidden_size=count(vision, "hidden_size", default.hidden_size),
-        intermediate_size=count(vision, "intermediate_size", default.intermediate_size),
-        num_hidden_layers=layers,
-        num_attention_heads=count(vision, "num_attention_heads", default.num_attention_heads),
-        image_size=count(vision, "image_size", default.image_size),
-        patch_size=count(vision, "patch_size", default.patch_size),
-        layer_norm_eps=number(vision, "layer_norm_eps", default.layer_norm_eps),
-        hidden_act=choice(vision, "hidden_act", ACTIVATIONS, default.hidden_act),
-        depth=_depth(integer(processor, "layer_idx", LAYER_IDX), layers),
-    )
-    check_multiple("vision hidden_size", params.hidden_size, "num_attention_heads", params.num_attention_heads)
-    if params.image_size != default.image_size or params.patch_size != default.patch_size:
+    params = read_clip(vision, integer(processor, "layer_idx", LAYER_IDX), "img_processor.layer_idx")
+    if params.image_size != CLIP_DEFAULTS.image_size or params.patch_size != CLIP_DEFAULTS.patch_size:
         raise ValueError("the HD layout needs crops of 336 pixels and patches of 14")
     width = count(processor, "image_dim_out", params.hidden_size)
     if width != params.hidden_size:
         raise ValueError(f"img_processor.image_dim_out is {width}, and the tower's hidden_size {params.hidden_size}")
     return params
-
-
-def _depth(layer_idx: int, layers: int) -> int:
-    """How many layers the features go through: `layer_idx` counts hidden states, of which the first is the input's."""
-    depth = layer_idx if layer_idx >= 0 else layers + 1 + layer_idx
-    if not 1 <= depth <= layers:
-        raise ValueError(f"img_processor.layer_idx is {layer_idx}, and the tower has {layers} layers")
-    return depth
