@@ -8,6 +8,7 @@ from typing import Any
 from nexus_edge._text import read_text
 from nexus_edge.configs.keys import OPTION
 from nexus_edge.errors import CheckpointError
+from nexus_edge.processing.folder import read_json
 
 TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token", "mask_token")
 CONFIG, SPECIAL = "tokenizer_config.json", "special_tokens_map.json"
@@ -54,21 +55,41 @@ def check_agreement(
         _check_template(folder, config, templates)
 
 
+def read_template(folder: Path, config: Mapping[str, Any]) -> tuple[Any, str]:
+    """The chat template of a checkpoint, None where it brings none, and the file that holds it; raises CheckpointError.
+
+    Args:
+        folder: of the checkpoint
+        config: its parsed tokenizer_config.json
+    """
+    if config.get("chat_template") is not None:
+        return config["chat_template"], CONFIG
+    for name in ("processor_config.json", "chat_template.json"):  # where transformers before 5 put a processor's
+        if (folder / name).is_file() and (template := read_json(folder, name).get("chat_template")) is not None:
+            return template, name
+    beside = folder / "chat_template.jinja"  # where transformers 5 puts it
+    if not beside.is_file():
+        return None, CONFIG
+    try:
+        return read_text(beside), beside.name
+    except ValueError as error:
+        raise CheckpointError(f"{beside} {error}") from error
+
+
 def _check_template(folder: Path, config: Mapping[str, Any], templates: Sequence[str]) -> None:
-    template, name = config.get("chat_template"), CONFIG
-    beside = folder / "chat_template.jinja"
-    if template is None and beside.is_file():  # where transformers 5 puts it
-        try:
-            template, name = read_text(beside), beside.name
-        except ValueError as error:
-            raise CheckpointError(f"{beside} {error}") from error
+    template, name = read_template(folder, config)
     if template is None:
         return
-    if not isinstance(template, str) or _plain(template) not in map(_plain, templates):
+    if not any(same_template(template, known) for known in templates):
         raise CheckpointError(
             f"{folder / name}: its chat_template is not the one that is built in for this kind of model, so prompts "
             f"would differ; if it writes the same turns, remove it or pass {OPTION} chat_template"
         )
+
+
+def same_template(template: object, known: str) -> bool:
+    """Whether a checkpoint's template is spelled like one that is known, but for what makes no difference."""
+    return isinstance(template, str) and _plain(template) == _plain(known)
 
 
 def _plain(template: str) -> str:

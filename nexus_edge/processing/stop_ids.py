@@ -22,7 +22,7 @@ def read_stop_ids(folder: Path, tokenizer: Tokenizer) -> list[int]:
     found = []
     for name in FILES:
         if (folder / name).is_file():
-            found += _ids(read_json(folder, name), str(folder / name))
+            found += ids_in(read_json(folder, name), str(folder / name))
     eos = read_json(folder, "tokenizer_config.json").get("eos_token")
     text = eos.get("content") if isinstance(eos, dict) else eos  # older files hold the token's flags as well
     if text is not None:
@@ -33,7 +33,8 @@ def read_stop_ids(folder: Path, tokenizer: Tokenizer) -> list[int]:
     return found
 
 
-def _ids(config: Mapping[str, Any], source: str) -> list[int]:
+def ids_in(config: Mapping[str, Any], source: str) -> list[int]:
+    """The ids of an object's `eos_token_id`, none where it has none; raises CheckpointError."""
     value = config.get("eos_token_id")
     ids = value if isinstance(value, list) else [] if value is None else [value]
     if not all(type(id_) is int and id_ >= 0 for id_ in ids):

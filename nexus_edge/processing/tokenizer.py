@@ -55,6 +55,29 @@ class Tokenizer:
             )
         return cls(core, bos_id, control)
 
+    @classmethod
+    def as_written(cls, folder: Path, control: Collection[str] = ()) -> "Tokenizer":
+        """As `from_folder`, for models whose decoders bring tokenizers of several classes.
+
+        Those of Llama go by `add_bos_token`; with all others tokenizer.json itself says what begins a text.
+        """
+        config = read_json(folder, "tokenizer_config.json")
+        if "Llama" in str(config.get("tokenizer_class")):
+            return cls.from_folder(folder, control)
+        path = folder / "tokenizer.json"
+        core = read_tokenizer(path)
+        plain, whole = core.encode("a", add_special_tokens=False).ids, core.encode("a").ids
+        if whole[-len(plain) :] != plain or len(whole) > len(plain) + 1:
+            raise CheckpointError(f"{path}: its post_processor adds more than one token before a text; correct it")
+        bos_id = None if whole == plain else whole[0]
+        said = config.get("add_bos_token")
+        if said is not None and said != (bos_id is not None):
+            raise CheckpointError(
+                f"{folder / 'tokenizer_config.json'}: add_bos_token is {said}, but the post_processor of {path.name} "
+                f"adds {'none' if bos_id is None else 'one'}; correct one of them"
+            )
+        return cls(core, bos_id, control)
+
     @property
     def largest_id(self) -> int:
         """The largest id that it gives."""

@@ -9,10 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, __version__
 from resize_by_definition import VECTORS, resized
 
-from nexus_edge.processing.resize import resize_bicubic, resize_image
+from nexus_edge.processing.resize import resize_bicubic, resize_image, resize_tall_first
 
 
 def torch_bicubic(plane: np.ndarray, size: int) -> np.ndarray:
@@ -97,3 +97,25 @@ def test_palettes_and_1_bit_images_keep_their_values() -> None:
         image = Image.fromarray(np.array([[0, 255, 0], [255, 0, 255]], np.uint8)).convert(mode)
         made = np.asarray(resize_image(image, 7, 5, Image.Resampling.BICUBIC))
         assert set(np.unique(made).tolist()) == set(np.unique(np.asarray(image)).tolist())
+
+
+@pytest.mark.parametrize(
+    ("size", "new", "columns_first"),
+    [
+        ((40, 90), (50, 60), True),  # the height alone shrinks
+        ((60, 90), (50, 60), True),  # by more than twice what the width does
+        ((60, 90), (45, 60), False),  # by just twice
+        ((40, 90), (20, 100), False),
+        ((40, 60), (90, 95), False),
+    ],
+)
+def test_columns_come_first_where_the_height_shrinks_most(
+    size: tuple[int, int], new: tuple[int, int], columns_first: bool
+) -> None:
+    image = Image.fromarray(np.random.default_rng(2).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    between = (size[0], new[1]) if columns_first else (new[0], size[1])
+    expected = image.resize(between, RESAMPLE["bicubic"]).resize(new, RESAMPLE["bicubic"])
+    made = resize_tall_first(image, *new, RESAMPLE["bicubic"])
+    assert np.array_equal(np.asarray(made), np.asarray(expected))
+    if int(__version__.partition(".")[0]) >= 13:
+        assert np.array_equal(np.asarray(made), np.asarray(image.resize(new, RESAMPLE["bicubic"])))
