@@ -1,0 +1,79 @@
+"""LLaVA-NeXT (LLaVA-v1.6) with Mistral, Vicuna and Yi decoders, in the layout of transformers.
+
+config_keys.py  every key of a checkpoint's configuration files, and what reads it
+defaults.py     what absent keys mean
+params.py       the numbers of config.json
+anyres.py       which grid of tiles an image takes, and where its features go
+views.py        images to views
+prompt.py       the chat templates
+processing.py   text and images to the model's inputs
+model.py        the reference model
+original.py     what the original recorded, against the reference model
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from nexus_edge.errors import CheckpointError
+from nexus_edge.interfaces.family import VlmFamily
+from nexus_edge.models.llava_next.prompt import TEMPLATES
+
+if TYPE_CHECKING:
+    from nexus_edge.checkpoints.keys import KeyRules
+    from nexus_edge.configs.keys import Rules
+    from nexus_edge.models.llava_next.model import LlavaNext
+    from nexus_edge.models.llava_next.processing import LlavaNextProcessor
+
+
+class LlavaNextFamily(VlmFamily):
+    """See the module."""
+
+    model_type = "llava_next"
+    title = "LLaVA-NeXT"
+    published: ClassVar[Mapping[str, str]] = {}
+    chat_templates = tuple(TEMPLATES)
+
+    @property
+    def config_rules(self) -> "Mapping[str, Rules]":
+        from nexus_edge.models.llava_next.config_keys import FILES
+
+        return FILES
+
+    def processor(self, folder: Path) -> "LlavaNextProcessor":
+        from nexus_edge.models.llava_next.processing import LlavaNextProcessor
+
+        return LlavaNextProcessor.from_folder(folder)
+
+    def has_window(self, config: Mapping[str, Any]) -> bool:
+        from nexus_edge.models.llava_next.defaults import text_config
+
+        text = text_config(config)
+        window = text.get("sliding_window")
+        return window is not None and bool(window < text["max_position_embeddings"])
+
+    def build(self, config: Mapping[str, Any]) -> "LlavaNext":
+        from nexus_edge.models.llava_next.model import build
+
+        return build(config)
+
+    def key_rules(self, config: Mapping[str, Any]) -> "KeyRules":
+        from nexus_edge.models.llava_next.model import key_rules
+
+        return key_rules(config)
+
+    def split(self) -> NoReturn:
+        raise _not_yet("graphs")
+
+    def static_split(self) -> NoReturn:
+        raise _not_yet("programs with fixed shapes")
+
+    def parity(self) -> NoReturn:
+        raise _not_yet("parity ladder")
+
+
+def _not_yet(what: str) -> CheckpointError:
+    return CheckpointError(f"LLaVA-NeXT has no {what} yet; its reference model and processor are all there is")
+
+
+FAMILY = LlavaNextFamily()
