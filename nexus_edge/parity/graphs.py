@@ -62,6 +62,9 @@ def compare_graphs(
 
     Returns:
         checks, graph by graph
+
+    Raises:
+        NotRunError: no case reaches one of the graphs, and nothing is wrong with the others.
     """
     counterparts = [part for part in runner_of(target).counterparts(files) if not (part.rounds and judges.unrounded)]
     steps: dict[str, list[Step]] = defaultdict(list)
@@ -80,6 +83,12 @@ def compare_graphs(
             alone, together = _isolated(counterpart, ran, both[0], lab), _carried(counterpart, ran, both[1])
         isolated += _named(alone, counterpart)
         carried += _named(together, counterpart)
+    unreached = [counterpart.name for counterpart in counterparts if not steps[counterpart.graph]]
+    if unreached:
+        reason = f"no case reaches {', '.join(unreached)}, so nothing of it was compared"
+        if all(check.status != "failed" for check in isolated):
+            raise NotRunError(reason)
+        lab.note(reason)
     return isolated + carried
 
 

@@ -12,7 +12,7 @@ from nexus_edge.parity.dual.ranking import (
     zero_shot_measures,
 )
 from nexus_edge.parity.metrics import Values
-from nexus_edge.parity.report import Check, NotRunError
+from nexus_edge.parity.report import Check
 from nexus_edge.parity.samples import Similarities
 from nexus_edge.parity.sources import parameter_bytes, weight_bytes
 from nexus_edge.parity.stages import Judge
@@ -28,13 +28,13 @@ KNOWN = 0.75
 
 
 def compare_schemes(lab: "DualLab") -> list[Check]:
-    """Layers of a few inputs, then embeddings, best matches, order, and the held-out pictures."""
-    try:
-        lab.require_memory(parameter_bytes(lab.source) + weight_bytes(lab.bundle), "both models in PyTorch")
-        full, quantized = lab.full_embeddings, lab.quantized_embeddings
-    except NotRunError as error:
-        lab.note(f"only weights: {error}")
-        return []
+    """Layers of a few inputs, then embeddings, best matches, order, and the held-out pictures.
+
+    Raises:
+        NotRunError: both models do not fit.
+    """
+    lab.require_memory(parameter_bytes(lab.source) + weight_bytes(lab.bundle), "both models in PyTorch")
+    full, quantized = lab.full_embeddings, lab.quantized_embeddings
     judge = lab.judge("P4")
     return [
         *_drift(lab, judge),

@@ -34,6 +34,7 @@ class VlmLab(Lab):
     """See `Lab`; a family adds its prompts, its goldens, and its own way from pictures to crops."""
 
     streams = True
+    _cases: list[Case] | None = None
     _own_answers: list[bool] | None = None
 
     @abstractmethod
@@ -62,9 +63,18 @@ class VlmLab(Lab):
     def processor(self) -> Processor:
         return processing.from_checkpoint(self.bundle.root)
 
-    @cached_property
+    @property
     def cases(self) -> list[Case]:
-        return self.make_cases()
+        """What is asked: all of the family's, unless others are set. Setting them forgets what came of those before."""
+        if self._cases is None:
+            self._cases = self.make_cases()
+        return self._cases
+
+    @cases.setter
+    def cases(self, cases: list[Case]) -> None:
+        self._cases = cases
+        for name in ("references", "_answers"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def references(self) -> References:
