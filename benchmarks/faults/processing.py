@@ -12,7 +12,7 @@ from nexus_edge.models.biomedclip import processing as biomedclip
 from nexus_edge.models.phi3_v import processing as phi3_v
 from nexus_edge.processing.normalise import normalisation_table
 from nexus_edge.runtimes.context import Context, Tokens
-from nexus_edge.runtimes.onnx_engine import OnnxEngine
+from nexus_edge.runtimes.onnx_decoder import OnnxDecoder
 from nexus_edge.runtimes.pictures import PictureCache
 
 VLM, DUAL = f"{PHI3} onnx", f"{BIOMEDCLIP} onnx"
@@ -116,12 +116,12 @@ def no_features(scene: Scene) -> None:
 
 
 def past_off_by_one(scene: Scene) -> None:
-    right = OnnxEngine.extend
+    right = OnnxDecoder.extend
 
-    def extend(self: OnnxEngine, ids: Any, features: Any, past: int, rope_length: int) -> Any:
+    def extend(self: OnnxDecoder, ids: Any, features: Any, past: int, rope_length: int) -> Any:
         return right(self, ids, features, max(0, past - 1), rope_length)
 
-    scene.patch(OnnxEngine, "extend", extend)
+    scene.patch(OnnxDecoder, "extend", extend)
 
 
 def previous_token(scene: Scene) -> None:
@@ -240,8 +240,8 @@ FAULTS = (
     Fault("rows of image features reversed", "cache", VLM, "P5", "image features, *", reversed_features, END, ONE),
     Fault("features of two images exchanged", "cache", VLM, "P5", "image features, *", exchanged_pictures, END, TWO),
     Fault("image features are zeros", "cache", VLM, "P5", "logits", no_features, END, ONE),
-    Fault("cache one row short", "cache", VLM, "P5", "greedy tokens*", past_off_by_one, END, TEXT),
-    Fault("the token before is fed again", "cache", VLM, "P5", "greedy tokens*", previous_token, END, TEXT),
+    Fault("cache one row short", "cache", VLM, "P5", "logits", past_off_by_one, END, TEXT),
+    Fault("the token before is fed again", "cache", VLM, "P5", "logits", previous_token, END, TEXT),
     Fault("never switches to the long factors", "cache", VLM, "P5", "logits", short_for_ever, END, LONG),
     Fault("another prompt's cache is reused", "cache", VLM, "P5", "logits", everything_reused, END),
 )

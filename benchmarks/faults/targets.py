@@ -202,7 +202,16 @@ FAULTS = (
         TEXT,
     ),
     Fault("chunks with each other's weights", "order", PACKAGES, "P3", "decoder, layer 0,*", swap_chunks, P3, TEXT),
-    Fault("a chunk in the place of another", "structure", PACKAGES, "P3", "decoder, *", same_chunk_twice, P3, TEXT),
+    Fault(
+        "a chunk in the place of another",
+        "structure",
+        PACKAGES,
+        "P0",
+        "packages, *",
+        same_chunk_twice,
+        ("P0", "P3"),
+        TEXT,
+    ),
     Fault(
         "a channel's scale doubled",
         "weights",
