@@ -6,7 +6,7 @@ from nexus_edge.bundle import Bundle, GraphInfo, TensorSpec
 from nexus_edge.bundle.identity import KEY
 from nexus_edge.errors import BundleError, CheckpointError, ParityError
 from nexus_edge.parity.lab import Lab
-from nexus_edge.parity.provenance import COREML, foreign_packages
+from nexus_edge.parity.provenance import COREML, foreign_packages, incomplete_packages
 from nexus_edge.parity.report import Check, NotRunError
 from nexus_edge.parity.runners import ANY_SIZE, Runner, runner_of
 from nexus_edge.parity.sources import weight_bytes
@@ -24,10 +24,10 @@ def run(lab: Lab) -> list[Check]:
 
 
 def _packages(lab: Lab, target: str) -> list[Check]:
-    """Whether packages are of this bundle; other targets' graphs do not say."""
+    """Whether packages are of this bundle and make a whole model; other targets' graphs do not say."""
     if target != COREML:
         return []
-    return [_check(lab, "packages", KEY, foreign_packages(lab.bundle), target)]
+    return [_check(lab, "packages", KEY, foreign_packages(lab.bundle) + incomplete_packages(lab.bundle), target)]
 
 
 def _graphs(lab: Lab, target: str) -> list[Check]:

@@ -1,4 +1,4 @@
-"""Do a bundle's Core ML packages come from the export that its manifest tells of?
+"""Do a bundle's Core ML packages come from the export that its manifest tells of, and are they all there?
 
 Hashes of files show that nothing was changed behind the manifest's back. They do not show that a package and a manifest
 that both are sound belong together; the hash of `nexus_edge.bundle.identity` does.
@@ -10,6 +10,7 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.bundle.identity import KEY, PREFIX, identity
 from nexus_edge.errors import BundleError, CheckpointError
 from nexus_edge.processing.folder import read_json
+from nexus_edge.runtimes.coreml_parts import CoremlParts
 from nexus_edge.runtimes.mil import MilModel
 
 COREML = "coreml"
@@ -30,6 +31,18 @@ def foreign_packages(bundle: Bundle) -> list[str]:
     except CheckpointError as error:
         return [str(error)]
     return [_problem(name, said, expected) for name, said in found.items() if said != expected]
+
+
+def incomplete_packages(bundle: Bundle) -> list[str]:
+    """In words, why a vision-language model's packages do not make a whole one, such as a chunk that is there twice."""
+    packages = dict.fromkeys(bundle.file(graph.file).parents[2] for graph in bundle.manifest.graphs[COREML].values())
+    if bundle.manifest.dual_encoder is not None:  # each tower is a whole
+        return []
+    try:
+        CoremlParts.of(packages)
+    except BundleError as error:
+        return [str(error)]
+    return []
 
 
 def _problem(name: str, said: str | None, expected: str) -> str:

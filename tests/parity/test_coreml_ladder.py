@@ -120,9 +120,11 @@ def test_a_truncated_weight_file_stops_the_rungs_above(
     bundle = copy_of(coreml)
     weights = package(bundle, PACKAGE) / WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-4096])
-    report = climb(rehash(bundle), dual_checkpoint, "P3")
-    (failed, *_) = (check for check in report.rungs[0].checks if check.status == "failed")
-    assert failed.stage == "image_encoder" and "weight.bin" in str(failed.problem)
+    report = climb(rehash(bundle), dual_checkpoint, "P0", "P3")
+    failed = {check.stage: str(check.problem) for check in report.rungs[0].checks if check.status == "failed"}
+    assert all(stage.startswith("image_encoder") and "truncated file?" in text for stage, text in failed.items())
+    assert "image_encoder" in failed
+    assert report.rungs[1].reason is not None and "P0 failed for image_encoder" in report.rungs[1].reason
 
 
 def test_what_the_fixed_shapes_do_not_hold_is_not_run(coreml: Bundle) -> None:

@@ -132,8 +132,8 @@ def test_a_chunk_in_the_place_of_another(coreml_vlm: Bundle, checkpoint: Checkpo
     bundle = copy_of(coreml_vlm)
     first, second = (mutations.package(bundle, name) / mutations.MODEL for name in CHUNKS)
     first.write_bytes(second.read_bytes())
-    report = climb(rehash(bundle), checkpoint, "P3")
-    (problem,) = {check.problem for check in report.rungs[0].checks if check.problem and check.stage == "decoder"}
+    report = climb(rehash(bundle), checkpoint, "P0")
+    (problem,) = {check.problem for check in report.rungs[0].checks if check.problem and check.stage == "packages"}
     assert "hold the layers [2, 3, 2, 3], not each once" in problem
 
 

@@ -38,6 +38,10 @@ class CoremlStage:
         if self._function.unknown:
             raise ParityError(f"{graph} holds operations that nothing here evaluates: {self._function.unknown[0]}")
         self._caller.load(self._function)
+        try:
+            self._function.check_weights()  # an evaluator and an app meet a file that is cut off when they run
+        except BundleError as error:
+            raise ParityError(f"{graph} does not load: {error}") from error
         self.inputs, self.outputs = _inputs(self._function), _outputs(self._function)
 
     def run(self, inputs: Values) -> Values:

@@ -20,7 +20,7 @@ from nexus_edge.runtimes.mil.images import as_tensor
 from nexus_edge.runtimes.mil.ops.states import Slot
 from nexus_edge.runtimes.mil.package import Package
 from nexus_edge.runtimes.mil.registry import Array
-from nexus_edge.runtimes.mil.spec import BlobRef, Function, Operation, StateType, TensorType, read_program
+from nexus_edge.runtimes.mil.spec import BlobRef, Constant, Function, Operation, StateType, TensorType, read_program
 from nexus_edge.runtimes.mil.wire import Message, WireError
 
 _ML_PROGRAM = 502  # of the oneof in Model.proto
@@ -84,6 +84,13 @@ class MilFunction:
     def constant(self, name: str) -> Array:
         """A constant, decompressed: float32, or integers; raises BundleError if there is none of this name."""
         return constant_of(self._function, name, self._run("fp32", None, None))
+
+    def check_weights(self) -> None:
+        """Find every weight in the package's weight file; raises BundleError where one is not there."""
+        for operation in self._function.operations:
+            for item in (item for items in operation.inputs.values() for item in items if isinstance(item, Constant)):
+                if isinstance(item.value, BlobRef):
+                    self._load(str(operation), item.type, item.value)
 
     def run(
         self,
