@@ -19,11 +19,11 @@ from nexus_edge.recipe import find_recipe
 
 
 @pytest.fixture(scope="session")
-def open_clip() -> Iterator[ModuleType]:
-    """The original of BiomedCLIP.
+def torchvision() -> Iterator[None]:
+    """Makes torchvision importable, which the originals import.
 
-    It imports torchvision, whose published build registers no operators beside a torch without CUDA and then stops at
-    their absence. Nothing here calls them, so their names are enough.
+    Its published build registers no operators beside a torch without CUDA and then stops at their absence. Nothing here
+    calls them, so their names are enough.
     """
     try:
         importlib.import_module("torchvision")
@@ -31,7 +31,13 @@ def open_clip() -> Iterator[ModuleType]:
         library = torch.library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    yield importlib.import_module("open_clip")  # not a return: the library takes its names along when it is collected
+    yield  # not a return: the library takes its names along when it is collected
+
+
+@pytest.fixture(scope="session")
+def open_clip(torchvision: None) -> ModuleType:
+    """The original of BiomedCLIP."""
+    return importlib.import_module("open_clip")
 
 
 @pytest.fixture(scope="session")

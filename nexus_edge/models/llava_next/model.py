@@ -22,12 +22,14 @@ from nexus_edge.models.base import ReferenceModel
 from nexus_edge.models.llava_next.params import LlavaNextParams
 
 _HEAD, _EMBEDDING = "language_model.lm_head.weight", "language_model.model.embed_tokens.weight"
-# Names of the modules since transformers 4.52, whose vision tower lost a level in 5 -> names in the published files.
+# Names of the modules since transformers 4.52, whose vision tower lost a level in 5, also in files of models that were
+# made there -> names in the published files.
 _MODULES = {
     "model.language_model.": "language_model.model.",
     "lm_head.": "language_model.lm_head.",
     "model.vision_tower.vision_model.": "vision_tower.vision_model.",
     "model.vision_tower.": "vision_tower.vision_model.",
+    "vision_tower.": "vision_tower.vision_model.",
     "model.multi_modal_projector.": "multi_modal_projector.",
     "model.image_newline": "image_newline",
 }

@@ -48,16 +48,16 @@ def tiny() -> Config:
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        # hidden, MLP, layers, heads, key and value heads, context, base of RoPE, vocabulary: the model cards' numbers
-        (published(MISTRAL), (4096, 14336, 32, 32, 8, 32768, 1e6, 32064)),
-        (published(VICUNA), (4096, 11008, 32, 32, 32, 4096, 1e4, 32064)),
-        (published(YI, image_token_index=64000), (7168, 20480, 60, 56, 8, 4096, 5e6, 64064)),
+        # hidden, MLP, layers, heads, key and value heads, context, base of RoPE, vocabulary, epsilon: the model cards' numbers
+        (published(MISTRAL), (4096, 14336, 32, 32, 8, 32768, 1e6, 32064, 1e-5)),
+        (published(VICUNA), (4096, 11008, 32, 32, 32, 4096, 1e4, 32064, 1e-5)),
+        (published(YI, image_token_index=64000), (7168, 20480, 60, 56, 8, 4096, 5e6, 64064, 1e-5)),
         # MistralConfig() and LlamaConfig() of transformers 4.57
         (
             published({"model_type": "mistral", "sliding_window": None}, image_token_index=31999),
-            (4096, 14336, 32, 32, 8, 131072, 1e4, 32000),
+            (4096, 14336, 32, 32, 8, 131072, 1e4, 32000, 1e-6),
         ),
-        ({"model_type": "llava_next", "image_token_index": 31999}, (4096, 11008, 32, 32, 32, 2048, 1e4, 32000)),
+        ({"model_type": "llava_next", "image_token_index": 31999}, (4096, 11008, 32, 32, 32, 2048, 1e4, 32000, 1e-6)),
     ],
     ids=["mistral", "vicuna", "yi", "mistral's defaults", "nothing"],
 )
@@ -67,6 +67,7 @@ def test_decoders(config: Config, expected: tuple[float, ...]) -> None:
     assert expected == (
         decoder.hidden_size, decoder.intermediate_size, text.num_hidden_layers, decoder.num_heads,
         decoder.num_kv_heads, text.max_position_embeddings, text.rope_theta, text.vocab_size,
+        decoder.rms_norm_eps,
     )  # fmt: skip
     assert decoder.window == -1 and not decoder.fused and not text.tied
     assert (params.vision.hidden_size, params.vision.depth, params.anyres.side, params.anyres.patches) == (
@@ -137,9 +138,10 @@ NEW = {
     "image_newline": "model.image_newline",
 }  # fmt: skip
 FIVE = {"vision_tower.vision_model.": "model.vision_tower.", **NEW}
+MADE_IN_FIVE = {"vision_tower.vision_model.": "vision_tower."}
 
 
-@pytest.mark.parametrize("names", [{}, NEW, FIVE], ids=["files", "4.52", "5"])
+@pytest.mark.parametrize("names", [{}, NEW, FIVE, MADE_IN_FIVE], ids=["files", "4.52", "5", "files of 5"])
 def test_every_layout_of_the_weights_fits(names: dict[str, str]) -> None:
     with torch.device("meta"):
         model = build(tiny())
