@@ -5,9 +5,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from nexus_edge.parity.report import Check, Rung
+from nexus_edge.parity.tolerances import Gate
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TARGETS = ("onnx", "openvino", "coreml")
@@ -79,6 +83,17 @@ def test_the_table_says_what_was_rejected(script: Any) -> None:
         "|---|---|---|---|",
         "| biomedclip | a | 0.50 | **rejected** |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("rung", "stage", "verdict"),
+    [("P4", "logits", "over budget"), ("P4", "decoder weights", "rejected"), ("P5", "logits", "rejected")],
+)
+def test_what_a_scheme_costs_is_no_false_rejection(script: Any, rung: str, stage: str, verdict: str) -> None:
+    """Unless weights are wrong, P4 measures the price itself, which needs no limit of what errors may be."""
+    check = Check(stage, "x", "text", {"kl": 0.5}, Gate("kl", 0.15, "a budget"))
+    report = SimpleNamespace(rungs=(Rung(rung, "", (check,)),))
+    assert script._verdict(report, "onnx")[0] == verdict
 
 
 def test_what_need_not_be_judged_again(script: Any) -> None:
