@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from nexus_edge.bundle import TensorSpec
 from nexus_edge.layers.decoder import KeyValue
 
 
@@ -35,6 +36,15 @@ def empty_past(like: Tensor, num_kv_heads: int, head_dim: int, layers: int) -> l
     """A cache without tokens, for as many sequences as `like` [batch, ...] has."""
     empty = like.new_zeros(like.shape[0], num_kv_heads, 0, head_dim)
     return [(empty, empty)] * layers
+
+
+def cache_specs(name: str, length: str, num_kv_heads: int, head_dim: int, layers: int) -> tuple[TensorSpec, ...]:
+    """A cache as a graph has it, per layer a key and a value: `{name}.{layer}.key` [batch, heads, length, head_dim]."""
+    return tuple(
+        TensorSpec(f"{name}.{layer}.{part}", "float32", ("batch", num_kv_heads, length, head_dim))
+        for layer in range(layers)
+        for part in ("key", "value")
+    )
 
 
 def positions_of(attention_mask: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ views.py        images to views
 prompt.py       the chat templates
 processing.py   text and images to the model's inputs
 model.py        the reference model
+graphs.py       its split into graphs with dynamic shapes
 original.py     what the original recorded, against the reference model
 """
 
@@ -22,6 +23,7 @@ from nexus_edge.models.llava_next.prompt import TEMPLATES
 if TYPE_CHECKING:
     from nexus_edge.checkpoints.keys import KeyRules
     from nexus_edge.configs.keys import Rules
+    from nexus_edge.interfaces.graph import ModelSplit
     from nexus_edge.models.llava_next.model import LlavaNext
     from nexus_edge.models.llava_next.processing import LlavaNextProcessor
 
@@ -62,8 +64,10 @@ class LlavaNextFamily(VlmFamily):
 
         return key_rules(config)
 
-    def split(self) -> NoReturn:
-        raise _not_yet("graphs")
+    def split(self) -> "ModelSplit":
+        from nexus_edge.models.llava_next.graphs import SPLIT
+
+        return SPLIT
 
     def static_split(self) -> NoReturn:
         raise _not_yet("programs with fixed shapes")
@@ -73,7 +77,7 @@ class LlavaNextFamily(VlmFamily):
 
 
 def _not_yet(what: str) -> CheckpointError:
-    return CheckpointError(f"LLaVA-NeXT has no {what} yet; its reference model and processor are all there is")
+    return CheckpointError(f"LLaVA-NeXT has no {what} yet; there are its reference model, processor and graphs")
 
 
 FAMILY = LlavaNextFamily()

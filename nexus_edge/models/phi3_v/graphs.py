@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.interfaces.graph import GraphSpec, ModelSplit
+from nexus_edge.layers.kv_cache import cache_specs
 from nexus_edge.models.phi3_v.model import Phi3V
 
 
@@ -97,11 +98,7 @@ def _decoder(model: Phi3V) -> GraphSpec:
     heads, head_dim = params.decoder.num_kv_heads, params.decoder.head_dim
 
     def cache(name: str, length: str) -> tuple[TensorSpec, ...]:
-        return tuple(
-            TensorSpec(f"{name}.{layer}.{part}", "float32", ("batch", heads, length, head_dim))
-            for layer in range(params.num_hidden_layers)
-            for part in ("key", "value")
-        )
+        return cache_specs(name, length, heads, head_dim, params.num_hidden_layers)
 
     return GraphSpec(
         "decoder",

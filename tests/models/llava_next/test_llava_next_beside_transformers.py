@@ -21,8 +21,8 @@ from nexus_edge.processing import from_checkpoint as processor_from
 TINY = Path(__file__).parents[2] / "golden" / "llava_next_tiny"
 SIDE, PINPOINTS = 56, [[56, 112], [112, 56], [112, 112], [56, 168]]
 PROMPT = "<s>[INST] <image>\nWhat <image> is it? [/INST]"
-# Of the largest logit: two float32 programs that sum in another order, measured up to 4.3e-6. A window off by one is 0.3;
-# another epsilon hides below (7e-6), so the tests of params hold that number.
+# Of the largest logit: two float32 programs that sum in another order, measured up to 4.3e-6. A window off by one is
+# 0.3; another epsilon hides below (7e-6), so the tests of params hold that number.
 NOISE = 2e-5
 VICUNA = {"model_type": "llama", "num_key_value_heads": 6, "rope_theta": 1e4, "sliding_window": None}
 FORMS: dict[str, dict[str, Any]] = {
