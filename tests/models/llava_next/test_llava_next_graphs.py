@@ -11,16 +11,15 @@ from onnx_sessions import session_of
 from torch import Tensor
 
 from nexus_edge.export.onnx.emit import PARAMETER_PREFIX, translate
-from nexus_edge.families import family_named
 from nexus_edge.layers.kv_cache import KVCache
 from nexus_edge.models import from_checkpoint
+from nexus_edge.models.llava_next.graphs import SPLIT
 from nexus_edge.models.llava_next.model import LlavaNext
 from nexus_edge.models.llava_next.processing import LlavaNextProcessor
 
 TINY = Path(__file__).parents[2] / "golden" / "llava_next_tiny"
 IMAGES = [TINY.parent / "llava_next_batch/images/wide_120x80.png", TINY / "images/tall_200x640.png"]
 NOISE = 1e-5  # of the largest value: float32 sums in another order, as between the model and its original
-SPLIT = family_named("llava_next").split()
 Run = Callable[..., list[Tensor]]
 
 

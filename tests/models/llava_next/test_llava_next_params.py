@@ -164,7 +164,7 @@ def test_a_tied_head_is_read_once() -> None:
     assert key_rules(config).tied == {"language_model.lm_head.weight": "language_model.model.embed_tokens.weight"}
 
 
-@pytest.mark.parametrize("method", ["static_split", "parity"])
+@pytest.mark.parametrize("method", ["split", "static_split", "parity"])
 def test_what_is_not_there_yet_says_so(method: str) -> None:
     with pytest.raises(CheckpointError, match=r"LLaVA-NeXT has no .* yet"):
         getattr(family_named("llava_next"), method)()
