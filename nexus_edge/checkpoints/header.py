@@ -6,7 +6,7 @@ which the tensors cover from its first byte to its last without gap or overlap.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -69,7 +69,7 @@ def read_header(file: BinaryIO, path: Path) -> Header:
     return Header({name: Entry(entry.info, entry.offset + data_start) for name, entry in ordered}, metadata)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
         seen: set[str] = set()
