@@ -25,6 +25,7 @@ EXPORT = ("export", "biomedclip", "--int8", "--checkpoint", "tiny", "--no-parity
 HOOKED = Path(__file__).with_name("hooked.py")
 KILLS, FULL, SMALL = 100, 20, 10
 STEPS = 4  # of the kills
+WHOLE = 'import sys; from nexus_edge.bundle import Bundle; Bundle.open(sys.argv[1], check="sha256"); print("whole")'
 
 
 def command(out: Path, *more: str) -> list[str]:
@@ -56,9 +57,9 @@ def kill_some(name: str, desk: Desk) -> Row:
             shutil.copytree(desk.folder / "measured" / "bundle", out)
         for number in range(over, tries, 2):
             if number // 2 % 2:
-                after = random.uniform(0, measured.seconds)
-                kill_after(after, command(out, *more))
-                when = f"after {after:.2f} of {measured.seconds:.1f} s"
+                seconds = random.uniform(0, measured.seconds)
+                kill_after(seconds, command(out, *more))
+                when = f"after {seconds:.2f} of {measured.seconds:.1f} s"
             else:
                 at = random.randint(1, measured.calls[over])
                 subprocess.run(hooked("kill", at, folder, *more), check=False, capture_output=True)
@@ -68,7 +69,9 @@ def kill_some(name: str, desk: Desk) -> Row:
                 wrong.append(f"killed {when}: {problem or 'the bundle that was there is gone'}")
             if not over:
                 shutil.rmtree(out, ignore_errors=True)
-        subprocess.run(command(out, "--force"), check=True, capture_output=True)
+        after = subprocess.run(command(out, "--force"), check=False, capture_output=True, text=True)
+        if after.returncode:
+            wrong.append(f"the export after the kills: exit code {after.returncode}, {after.stderr.strip()[-200:]}")
         left = [path.name for path in folder.iterdir() if path != out]
         return [*wrong, f"left behind by a killed export after the next one: {left}"] if left else wrong
 
@@ -124,7 +127,7 @@ def fill_disks(desk: Desk) -> Row:
     moments = random.sample(range(1, calls + 1), desk.count(FULL))
     with ThreadPoolExecutor(2) as pool:
         wrong = tuple(filter(None, pool.map(full, moments)))
-    return Row("export onto a disk that fills", len(moments), wrong, "exit 2, one line, nothing left")
+    return Row("export onto a disk that fills", len(moments), wrong, "exit 2 and one line, or whole")
 
 
 def small_disks(desk: Desk) -> Row:
@@ -140,13 +143,17 @@ def small_disks(desk: Desk) -> Row:
     rooms = [random.randrange(4096, size - size // 20) for _ in range(desk.count(SMALL))]
     with ThreadPoolExecutor(2) as pool:
         wrong = tuple(filter(None, pool.map(small, rooms)))
-    return Row("export onto a disk too small", len(rooms), wrong, "exit 2, one line, nothing left")
+    return Row("export onto a disk too small", len(rooms), wrong, "exit 2 and one line, or whole")
 
 
 def _refused(disk: Path, size: int, export: list[str], when: str) -> str | None:
-    """What is wrong with how an export onto a disk of `size` bytes ends, which cannot take all of it."""
+    """What is wrong with how an export to `disk`/bundle ends, on a disk of `size` bytes.
+
+    Refused in one line and nothing left; or done with all of it, where the disk was full only after the last byte.
+    """
     disk.mkdir(exist_ok=True)
-    script = 'mount -t tmpfs -o size="$1" none "$0" && cd / && shift && "$@"; code=$?; ls -A "$0" >&2; exit $code'
+    script = f"""mount -t tmpfs -o size="$1" none "$0" && cd / && shift && "$@"; code=$?; ls -A "$0" >&2
+        [ $code != 0 ] || {sys.executable} -c '{WHOLE}' "$0/bundle" >&2; exit $code"""
     # A user who is not root is root of a namespace of his own.
     result = subprocess.run(
         ["unshare", "--mount", "--map-root-user", "sh", "-c", script, str(disk), str(size), *export],
@@ -154,6 +161,8 @@ def _refused(disk: Path, size: int, export: list[str], when: str) -> str | None:
     )  # fmt: skip
     lines = [line for line in result.stderr.splitlines() if line != "filler"]
     if result.returncode == 2 and len(lines) == 1 and lines[0].startswith("error: "):
+        return None
+    if result.returncode == 0 and lines == ["bundle", "whole"]:
         return None
     return f"{when}: exit {result.returncode}, {lines[-3:]}"
 
