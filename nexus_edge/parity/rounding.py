@@ -17,7 +17,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nexus_edge.layers.decoder import RMSNorm
-from nexus_edge.parity.formats import BFLOAT16, FLOAT32, Formats
+from nexus_edge.parity.formats import FLOAT32, Formats
 from nexus_edge.parity.metrics import Measures, Values, compare
 from nexus_edge.parity.settled import RoundedLinear
 from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
@@ -25,7 +25,7 @@ from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
 if TYPE_CHECKING:
     from nexus_edge.interfaces.graph import GraphSpec
 
-DRAWS = 2
+DRAWS = 3
 """How often errors are drawn; the largest effect counts. One draw of few values says little about the next."""
 
 STEPS = 127
@@ -51,11 +51,11 @@ def rounded(formats: Formats, seed: int = 0) -> Iterator[None]:
     def move(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
         if not isinstance(module, _ROUNDED) or not inputs[0].is_floating_point():
             return None
-        x = _shortened(inputs[0], formats.significand)
+        x = _shortened(inputs[0], formats.significand, random)
         return (_moved(module, x, formats, random) if isinstance(module, _PRODUCTS) else x, *inputs[1:])
 
     def shorten(module: nn.Module, _inputs: Any, output: Any) -> Any:
-        return _shortened(output, formats.significand) if isinstance(module, _ROUNDED) else None
+        return _shortened(output, formats.significand, random) if isinstance(module, _ROUNDED) else None
 
     with ExitStack() as stack:
         stack.callback(register_module_forward_pre_hook(move).remove)
@@ -97,11 +97,17 @@ def effect_on_graph(
     return effect(lambda: run_torch(spec, inputs, expected if cut else {}), expected, formats)
 
 
-def _shortened(x: Tensor, significand: int) -> Tensor:
-    """Rounded to as many bits, in float32."""
+def _shortened(x: Tensor, significand: int, random: torch.Generator) -> Tensor:
+    """In as many bits, up or down by chance: to the nearest, every draw would be the same.
+
+    What has no more bits stays as it is. Otherwise the mean square is a sixth of the last bit's, twice that of rounding
+    to the nearest.
+    """
     if significand == FLOAT32:
         return x
-    return x.to(torch.bfloat16 if significand == BFLOAT16 else torch.float16).to(x.dtype)
+    last = torch.ldexp(torch.ones_like(x), torch.frexp(x).exponent - significand)
+    below = torch.floor(x / last)
+    return (below + (torch.rand(x.shape, generator=random) < x / last - below)) * last
 
 
 def _moved(module: nn.Module, x: Tensor, formats: Formats, random: torch.Generator) -> Tensor:

@@ -7,7 +7,7 @@ from torch import nn
 from nexus_edge.ops.matmul_int8 import matmul_int8
 from nexus_edge.parity.formats import BFLOAT16, EXACT, FLOAT16, Formats, of_onnx, of_openvino
 from nexus_edge.parity.metrics import compare
-from nexus_edge.parity.rounding import effect, rounded
+from nexus_edge.parity.rounding import _shortened, effect, rounded
 from nexus_edge.quant.linear import QuantLinear
 from nexus_edge.quant.schemes import load_scheme
 from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
@@ -85,6 +85,18 @@ def test_shorter_floats(significand: int, bits: int) -> None:
     """Uniform within half a unit: between 2^-(bits+2) and 2^-bits for each of three roundings."""
     found = moved(plain(None), Formats(significand=significand), rows())
     assert 2.0 ** -(bits + 2) < found < 3 * 2.0**-bits
+
+
+@pytest.mark.parametrize(("significand", "dtype"), [(BFLOAT16, torch.bfloat16), (FLOAT16, torch.float16)])
+def test_each_draw_of_shorter_floats_is_another(significand: int, dtype: torch.dtype) -> None:
+    """One of the two neighbours with as many bits, the nearer one more often, and a number that has them stays."""
+    x, short = torch.full((1000,), 1.0 + 0.75 * 2.0 ** (1 - significand)), rows().to(dtype).float()
+    random = torch.Generator().manual_seed(0)
+    drawn = _shortened(x, significand, random)
+    assert set(drawn.tolist()) == {1.0, 1.0 + 2.0 ** (1 - significand)}
+    assert float(drawn.mean()) == pytest.approx(float(x.mean()), abs=0.06 * 2.0 ** (1 - significand))  # four deviations
+    assert torch.equal(_shortened(short, significand, random), short)
+    assert torch.equal(_shortened(torch.zeros(3), significand, random), torch.zeros(3))
 
 
 def test_sums_in_another_order_are_noise() -> None:
