@@ -1,28 +1,13 @@
 """BERT's encoder (arXiv 1810.04805) as Hugging Face names it, read out at its first token, [CLS]."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
+from nexus_edge.layers.params import BertParams
 from nexus_edge.ops.attention import attention
 
 PAD = 0
 """The id that fills a text up to the length of its batch."""
-
-
-@dataclass(frozen=True)
-class BertParams:
-    """The numbers of a BERT; the defaults are BERT-base with PubMedBERT's vocabulary of 30,522."""
-
-    vocab_size: int = 30522
-    hidden_size: int = 768
-    intermediate_size: int = 3072
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    max_position_embeddings: int = 512
-    type_vocab_size: int = 2
-    layer_norm_eps: float = 1e-12
 
 
 class AddedTable(nn.Module):

@@ -3,75 +3,12 @@
 Module names are those of the checkpoints, including `pre_layrnorm`, which is misspelt there.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from nexus_edge.configs.values import check_multiple, choice, count, layer_count, number
 from nexus_edge.layers.activations import ACTIVATIONS
+from nexus_edge.layers.params import ClipVisionParams
 from nexus_edge.ops.attention import attention
-
-
-@dataclass(frozen=True)
-class ClipVisionParams:
-    """The numbers of a CLIP tower; the defaults are ViT-L/14 at 336 pixels.
-
-    `depth` is how many layers the features went through: None is all but the last.
-    """
-
-    hidden_size: int = 1024
-    intermediate_size: int = 4096
-    num_hidden_layers: int = 24
-    num_attention_heads: int = 16
-    image_size: int = 336
-    patch_size: int = 14
-    layer_norm_eps: float = 1e-5
-    hidden_act: str = "quick_gelu"
-    depth: int | None = None
-
-    @property
-    def grid(self) -> int:
-        """Patches along one side of a crop."""
-        return self.image_size // self.patch_size
-
-
-CLIP_DEFAULTS = ClipVisionParams()
-
-
-def read_clip(
-    vision: Mapping[str, Any], feature_layer: int, named: str, default: ClipVisionParams = CLIP_DEFAULTS
-) -> ClipVisionParams:
-    """The numbers of a tower under CLIP's own key names.
-
-    Args:
-        vision: the parsed object
-        feature_layer: index of the hidden state that is taken, of which the first is the input's; from the end if < 0
-        named: the key that says so, for messages
-        default: what absent keys mean
-
-    Raises:
-        ValueError, TypeError: naming the key that is wrong.
-    """
-    layers = layer_count(vision, "num_hidden_layers", default.num_hidden_layers)
-    depth = feature_layer if feature_layer >= 0 else layers + 1 + feature_layer
-    if not 1 <= depth <= layers:
-        raise ValueError(f"{named} is {feature_layer}, and the tower has {layers} layers")
-    params = ClipVisionParams(
-        hidden_size=count(vision, "hidden_size", default.hidden_size),
-        intermediate_size=count(vision, "intermediate_size", default.intermediate_size),
-        num_hidden_layers=layers,
-        num_attention_heads=count(vision, "num_attention_heads", default.num_attention_heads),
-        image_size=count(vision, "image_size", default.image_size),
-        patch_size=count(vision, "patch_size", default.patch_size),
-        layer_norm_eps=number(vision, "layer_norm_eps", default.layer_norm_eps),
-        hidden_act=choice(vision, "hidden_act", ACTIVATIONS, default.hidden_act),
-        depth=depth,
-    )
-    check_multiple("vision hidden_size", params.hidden_size, "num_attention_heads", params.num_attention_heads)
-    return params
 
 
 class PositionEmbedding(nn.Module):

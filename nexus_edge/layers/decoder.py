@@ -3,40 +3,16 @@
 Fused are query, key and value, and the gate and up of the MLP (Phi-3 technical report, arXiv 2404.14219).
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from nexus_edge.layers.activations import ACTIVATIONS
+from nexus_edge.layers.params import DecoderParams
 from nexus_edge.ops.attention import cached_attention
 from nexus_edge.ops.norms import rms_norm
 from nexus_edge.ops.rotary import rotary
 
 KeyValue = tuple[Tensor, Tensor]  # each [batch, num_kv_heads, cached tokens, head_dim]
-
-
-@dataclass(frozen=True)
-class DecoderParams:
-    """The numbers of a decoder block.
-
-    Attributes:
-        window: tokens before itself that a token sees at most; negative: all of them
-        fused: one weight holds query, key and value, and one gate and up, as checkpoints of the Phi-3 family store them
-    """
-
-    hidden_size: int
-    intermediate_size: int
-    num_heads: int
-    num_kv_heads: int
-    rms_norm_eps: float
-    window: int = -1
-    hidden_act: str = "silu"
-    fused: bool = True
-
-    @property
-    def head_dim(self) -> int:
-        return self.hidden_size // self.num_heads
 
 
 class RMSNorm(nn.Module):

@@ -4,33 +4,12 @@ Module names are those of the checkpoints. What goes in are embeddings, since im
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from nexus_edge.layers.decoder import DecoderLayer, DecoderParams, KeyValue, RMSNorm
+from nexus_edge.layers.decoder import DecoderLayer, KeyValue, RMSNorm
+from nexus_edge.layers.params import LlamaParams
 from nexus_edge.layers.rope import Rope
-
-
-@dataclass(frozen=True)
-class LlamaParams:
-    """The numbers of a decoder; sizes in channels, counts of layers and tokens.
-
-    Attributes:
-        rope_theta: base of the frequencies
-        tied: the language head's weight is the embedding's
-    """
-
-    vocab_size: int
-    num_hidden_layers: int
-    max_position_embeddings: int
-    decoder: DecoderParams
-    rope_theta: float
-    tied: bool = False
-
-    @property
-    def hidden_size(self) -> int:
-        return self.decoder.hidden_size
 
 
 class LlamaModel(nn.Module):

@@ -1,29 +1,10 @@
 """The vision transformer (arXiv 2010.11929) as timm names it, read out at its class token."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
+from nexus_edge.layers.params import VitParams
 from nexus_edge.ops.attention import attention
-
-
-@dataclass(frozen=True)
-class VitParams:
-    """The numbers of a vision transformer; the defaults are ViT-B/16 at 224 pixels."""
-
-    hidden_size: int = 768
-    intermediate_size: int = 3072
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    image_size: int = 224
-    patch_size: int = 16
-    layer_norm_eps: float = 1e-6
-
-    @property
-    def grid(self) -> int:
-        """Patches along one side of a picture."""
-        return self.image_size // self.patch_size
 
 
 class PatchEmbed(nn.Module):

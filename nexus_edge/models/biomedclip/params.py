@@ -8,8 +8,7 @@ from typing import Any
 from nexus_edge.configs.keys import check_keys_of
 from nexus_edge.configs.values import check_multiple, count, layer_count, number, side, table
 from nexus_edge.errors import CheckpointError
-from nexus_edge.layers.bert import BertParams
-from nexus_edge.layers.vit import VitParams
+from nexus_edge.layers.params import BertParams, VitParams
 from nexus_edge.models.biomedclip.config_keys import OPEN_CLIP
 
 MODEL_TYPE = "biomedclip"

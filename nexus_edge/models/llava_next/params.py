@@ -9,10 +9,7 @@ from nexus_edge.configs.keys import check_keys_of
 from nexus_edge.configs.rope import read_rope
 from nexus_edge.configs.values import check_multiple, choice, count, flag, integer, layer_count, number
 from nexus_edge.errors import CheckpointError
-from nexus_edge.layers.activations import ACTIVATIONS
-from nexus_edge.layers.clip_vision import ClipVisionParams, read_clip
-from nexus_edge.layers.decoder import DecoderParams
-from nexus_edge.layers.llama import LlamaParams
+from nexus_edge.layers.params import ACTIVATION_NAMES, ClipVisionParams, DecoderParams, LlamaParams, read_clip
 from nexus_edge.models.llava_next.anyres import AnyRes, read_anyres
 from nexus_edge.models.llava_next.config_keys import CONFIG
 from nexus_edge.models.llava_next.defaults import FEATURE_LAYER, image_token, text_config, vision_config
@@ -62,7 +59,7 @@ class LlavaNextParams:
             vision=read_clip(vision_config(config), _feature_layer(config), "vision_feature_layer"),
             anyres=read_anyres(config),
             image_token=token,
-            projector_act=choice(config, "projector_hidden_act", ACTIVATIONS, "gelu"),
+            projector_act=choice(config, "projector_hidden_act", ACTIVATION_NAMES, "gelu"),
             projector_bias=flag(config, "multimodal_projector_bias", default=True),
         )
 
@@ -106,7 +103,7 @@ def _text_params(text: Mapping[str, Any], tied: bool) -> LlamaParams:
             num_kv_heads=kv_heads,
             rms_norm_eps=number(text, "rms_norm_eps"),
             window=_window(text, context),
-            hidden_act=choice(text, "hidden_act", ACTIVATIONS, "silu"),
+            hidden_act=choice(text, "hidden_act", ACTIVATION_NAMES, "silu"),
             fused=False,
         ),
         rope_theta=read_rope(text, head_dim, context).theta,

@@ -11,9 +11,7 @@ from nexus_edge.configs.keys import check_keys_of
 from nexus_edge.configs.rope import LongRopeParams, read_rope
 from nexus_edge.configs.values import check_multiple, choice, count, flag, integer, layer_count, number, table
 from nexus_edge.errors import CheckpointError
-from nexus_edge.layers.activations import ACTIVATIONS
-from nexus_edge.layers.clip_vision import CLIP_DEFAULTS, ClipVisionParams, read_clip
-from nexus_edge.layers.decoder import DecoderParams
+from nexus_edge.layers.params import ACTIVATION_NAMES, CLIP_DEFAULTS, ClipVisionParams, DecoderParams, read_clip
 from nexus_edge.models.phi3_v.config_keys import CONFIG, CONTEXT
 
 MODEL_TYPE = "phi3_v"
@@ -93,7 +91,7 @@ class Phi3VisionParams:
                 rms_norm_eps=number(config, "rms_norm_eps", RMS_NORM_EPS),
                 # A window as long as the context hides nothing; the fused kernels are spared it.
                 window=-1 if window >= context else window,
-                hidden_act=choice(config, "hidden_act", ACTIVATIONS, "silu"),
+                hidden_act=choice(config, "hidden_act", ACTIVATION_NAMES, "silu"),
             ),
             rope=read_rope(config, head_dim, context),
             vision=_vision_params(config),

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from nexus_edge.errors import CheckpointError
-from nexus_edge.layers.bert import BertParams
-from nexus_edge.layers.vit import VitParams
+from nexus_edge.layers.params import BertParams, VitParams
 from nexus_edge.models.biomedclip.model import BiomedClip
 from nexus_edge.models.biomedclip.params import BiomedClipParams
 
