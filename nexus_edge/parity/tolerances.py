@@ -1,8 +1,10 @@
-"""Reads `tolerances.toml`, the only home of a tolerance: which metric gates what, at which limit, and why.
+"""Reads the files `tolerances.toml`, the only home of a tolerance: which metric gates what, at which limit, and why.
+
+parity/tolerances.toml has what all share, parity/<kind>/ what one kind of models needs, export/<target>/ what a target.
 
 A gate is looked up by rung, stage, target, scheme class, kind of weights (real, trained-tiny, synthetic) and, where a
 target knows several ways to compute, its precision. Entries are fnmatch patterns; like in recipes the last match wins,
-so the file goes from general to special. A stage without an entry is measured and reported, never gated.
+so the files go from general to special. A stage without an entry is measured and reported, never gated.
 """
 
 import tomllib
@@ -17,6 +19,8 @@ from nexus_edge.errors import NexusEdgeError
 from nexus_edge.parity.metrics import METRICS, Measures, NearTie
 
 FILE = Path(__file__).with_name("tolerances.toml")
+"""What all share."""
+
 SCHEME_CLASSES = ("float32", "float16", "int8", "int4", "mixed")
 
 _PATTERNS = ("rung", "stage", "target", "scheme", "weights", "precision")  # what is not given matches everything
@@ -141,7 +145,18 @@ def parse(document: Mapping[str, Any], origin: str) -> Tolerances:
     return Tolerances(tuple(entries), tuple(near_ties))
 
 
+def files() -> list[Path]:
+    """All of them, from general to special."""
+    package = FILE.parents[1]
+    return [FILE, *sorted(package.glob(f"parity/*/{FILE.name}")), *sorted(package.glob(f"export/*/{FILE.name}"))]
+
+
 @cache
-def load(path: Path = FILE) -> Tolerances:
-    """Read and validate a tolerances file (once per path)."""
-    return parse(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
+def load() -> Tolerances:
+    """Read and validate the package's tolerances, once: what all share, then kinds of models, then targets."""
+    package, entries, near_ties = FILE.parents[1], list[_Entry](), list[tuple[tuple[str, ...], NearTie]]()
+    for path in files():
+        found = parse(tomllib.loads(path.read_text(encoding="utf-8")), path.relative_to(package).as_posix())
+        entries += found.entries
+        near_ties += found.near_ties
+    return Tolerances(tuple(entries), tuple(near_ties))

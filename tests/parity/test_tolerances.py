@@ -8,6 +8,7 @@ from nexus_edge.parity import tolerances
 from nexus_edge.parity.ladder import RUNGS
 from nexus_edge.parity.metrics import METRICS
 from nexus_edge.parity.tolerances import SCHEME_CLASSES, Gate, TolerancesError, parse
+from nexus_edge.targets import TARGETS
 
 WEIGHTS = ("real", "trained-tiny", "synthetic")
 GATE = {"rung": "P3", "metric": "kl", "limit": 0.1, "reason": "because"}
@@ -32,9 +33,19 @@ OF_TRAINED_WEIGHTS = {
 
 
 def test_every_entry_of_the_file_has_a_reason_of_its_own_words() -> None:
-    document = tomllib.loads(tolerances.FILE.read_text("utf-8"))
-    for entry in (*document["gate"], *document["near_tie"]):
-        assert len(entry["reason"].split()) >= 3, entry
+    for path in tolerances.files():
+        document = tomllib.loads(path.read_text("utf-8"))
+        for entry in (*document["gate"], *document.get("near_tie", ())):
+            assert len(entry["reason"].split()) >= 3, entry
+
+
+def test_a_target_is_named_in_its_own_file_alone() -> None:
+    """Whoever adds a target adds a file."""
+    found = {path.parent.name: tomllib.loads(path.read_text("utf-8"))["gate"] for path in tolerances.files()}
+    assert set(found) == {"parity", "dual", "vlm", "openvino", "coreml"}
+    for folder, gates in found.items():
+        own = {folder} if folder in TARGETS else {"*"}
+        assert {gate.get("target", "*") for gate in gates} == own
 
 
 @pytest.mark.parametrize("scheme", SCHEME_CLASSES)
