@@ -12,6 +12,7 @@ from typing import Any
 import golden_phi3
 import pytest
 import safetensors.torch
+import torch
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import FolderCheckpoint
@@ -47,6 +48,10 @@ def plain_rope(config: Config) -> None:
     del config["rope_scaling"], config["original_max_position_embeddings"]
 
 
+def one_head_of_keys(config: Config) -> None:
+    config["num_key_value_heads"] = 1
+
+
 VARIANTS: list[Callable[[Config], None]] = [tied_yarn, new_spelling_of_rope, plain_rope]
 
 
@@ -59,9 +64,22 @@ def write_checkpoint(folder: Path, change: Callable[[Config], None]) -> FolderCh
     change(config)
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
     tensors = safetensors.torch.load_file(folder / "model.safetensors")
-    kept = {name: tensor for name, tensor in tensors.items() if _is_kept(name, tied="tie" in change.__name__)}
+    kept = {
+        name: _with_fewer_keys(tensor, config) if name.endswith("qkv_proj.weight") else tensor
+        for name, tensor in tensors.items()
+        if _is_kept(name, tied="tie" in change.__name__)
+    }
     safetensors.torch.save_file(kept, folder / "model.safetensors")
     return FolderCheckpoint(folder)
+
+
+def _with_fewer_keys(fused: torch.Tensor, config: Config) -> torch.Tensor:
+    """All heads of the query, and as many of key and value as the configuration asks for."""
+    head_dim = config["hidden_size"] // config["num_attention_heads"]
+    query = config["num_attention_heads"] * head_dim
+    keys, values = fused[query:].chunk(2)
+    wanted = config["num_key_value_heads"] * head_dim
+    return torch.cat((fused[:query], keys[:wanted], values[:wanted]))
 
 
 def _is_kept(name: str, *, tied: bool) -> bool:
@@ -95,3 +113,12 @@ def test_the_global_view_first_in_every_format(target: str, tmp_path: Path) -> N
         pytest.importorskip("coremltools", reason="needs the extra `coreml`")
     rungs = ("P0", "P3")
     require_passed(ladder(tied_yarn, (target,), rungs, tmp_path), rungs)
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino", "coreml"])
+def test_heads_that_share_keys_in_every_format(target: str, tmp_path: Path) -> None:
+    """The published models have as many heads of keys as of queries; a fine-tune of a smaller one need not."""
+    if target == "coreml":
+        pytest.importorskip("coremltools", reason="needs the extra `coreml`")
+    rungs = ("P0", "P3")
+    require_passed(ladder(one_head_of_keys, (target,), rungs, tmp_path), rungs)

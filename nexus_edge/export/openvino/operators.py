@@ -117,7 +117,7 @@ def _repeat_heads(x: Value, times: int) -> Value:
     if times == 1:
         return x
     shape = x.get_output_partial_shape(0)
-    wide = op.broadcast(op.unsqueeze(x, _ints(2)), _ints(1, 1, times, 1, 1), "BIDIRECTIONAL")
+    wide = op.broadcast(op.unsqueeze(x, _ints(2)), _ints(1, 1, times, 1, 1), broadcast_spec="BIDIRECTIONAL")
     return op.reshape(wide, _ints(0, shape[1].get_length() * times, -1, shape[3].get_length()), special_zero=True)
 
 
