@@ -1,11 +1,9 @@
 """LLaVA-NeXT: images to views, prompts to ids with the image token repeated for each feature."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from nexus_edge._words import counted
 from nexus_edge.configs.values import side
@@ -23,11 +21,12 @@ from nexus_edge.processing.normalise import CLIP_MEAN, CLIP_STD, Rgb, read_mean_
 from nexus_edge.processing.segments import Control, ImagePlace, Prompt
 from nexus_edge.processing.sources import Picture, as_pictures
 from nexus_edge.processing.stop_ids import ids_in, read_stop_ids
-from nexus_edge.processing.tokenizer import StreamDecoder, Tokenizer
+from nexus_edge.processing.text_side import TextSide, as_inputs
+from nexus_edge.processing.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
-class LlavaNextProcessor:
+class LlavaNextProcessor(TextSide):
     """What the model's original processor does, on numpy arrays and for one prompt."""
 
     tokenizer: Tokenizer
@@ -84,10 +83,6 @@ class LlavaNextProcessor:
         """See `Processor.is_whole_prompt`."""
         return llava_prompt.is_whole_prompt(text)
 
-    def token_id(self, token: str) -> int | None:
-        """The id of a token given as text, or None."""
-        return self.tokenizer.token_id(token)
-
     def __call__(self, prompt: str | Prompt, images: Picture | Sequence[Picture] | None = None) -> ModelInputs:
         """The inputs of one prompt and its images, as the original processor gives them.
 
@@ -110,12 +105,12 @@ class LlavaNextProcessor:
                 f"{'was' if len(pictures) == 1 else 'were'} given; write one {IMAGE_TAG} for each image"
             )
         if not pictures:
-            return _as_inputs(ids)
+            return as_inputs(ids)
         chosen = [pictures[number - 1] for number in numbers]
         pixel_values, image_sizes, layouts = preprocess_images(chosen, self.anyres, self.mean, self.std)
         taken = iter(layout.num_tokens for layout in layouts)
         expanded = [one for id_ in ids for one in [id_] * (next(taken) if id_ == self.image_token else 1)]
-        return {**_as_inputs(expanded), "pixel_values": pixel_values, "image_sizes": image_sizes}
+        return {**as_inputs(expanded), "pixel_values": pixel_values, "image_sizes": image_sizes}
 
     def _read(self, prompt: str | Prompt) -> tuple[list[int], list[int]]:
         """Ids with the image token once for each image, and the numbers of the images in their order."""
@@ -135,23 +130,6 @@ class LlavaNextProcessor:
     def count_image_tokens(self, width: int, height: int) -> int:
         """How many positions of the prompt an image of this size (in pixels) takes."""
         return self.anyres.layout(height, width).num_tokens
-
-    def encode(self, text: str, add_bos: bool = True) -> list[int]:
-        """Token ids of a text without images."""
-        return self.tokenizer.encode(text, add_bos)
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """Text of token ids, special tokens and those of images left out."""
-        return self.tokenizer.decode(ids)
-
-    def stream_decoder(self) -> StreamDecoder:
-        """A decoder for ids that arrive one at a time."""
-        return StreamDecoder(self.tokenizer)
-
-
-def _as_inputs(ids: list[int]) -> ModelInputs:
-    input_ids = np.array([ids], dtype=np.int64)
-    return {"input_ids": input_ids, "attention_mask": np.ones_like(input_ids)}
 
 
 def _image_processor(folder: Path) -> tuple[Mapping[str, Any], str]:

@@ -1,6 +1,6 @@
 """Phi-3-Vision and Phi-3.5-Vision: pictures to crops, prompts to ids with the places of the pictures."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from nexus_edge.processing.resize import resize_bicubic
 from nexus_edge.processing.segments import Prompt
 from nexus_edge.processing.sources import Picture, as_pictures, name_of
 from nexus_edge.processing.stop_ids import read_stop_ids
-from nexus_edge.processing.tokenizer import StreamDecoder, Tokenizer
+from nexus_edge.processing.text_side import TextSide, as_inputs
+from nexus_edge.processing.tokenizer import Tokenizer
 
 
 def preprocess_images(
@@ -59,7 +60,7 @@ def _fill_views(
 
 
 @dataclass(frozen=True)
-class Phi3VProcessor:
+class Phi3VProcessor(TextSide):
     """What the model's original processor does, on numpy arrays."""
 
     tokenizer: Tokenizer
@@ -107,10 +108,6 @@ class Phi3VProcessor:
         """See `Processor.is_whole_prompt`."""
         return phi3_prompt.is_whole_prompt(text)
 
-    def token_id(self, token: str) -> int | None:
-        """The id of a token given as text, or None."""
-        return self.tokenizer.token_id(token)
-
     def __call__(self, prompt: str | Prompt, images: Picture | Sequence[Picture] | None = None) -> ModelInputs:
         """The inputs of one prompt and its pictures: tag N, or place N, is picture N, in whatever order they come.
 
@@ -130,9 +127,9 @@ class Phi3VProcessor:
         pictures = as_pictures(images)
         numbers, encode_with = self._read(prompt, len(pictures))
         if not pictures:
-            return _as_inputs(encode_with([]))
+            return as_inputs(encode_with([]))
         pixel_values, image_sizes, num_img_tokens = preprocess_images(pictures, self.num_crops, self.mean, self.std)
-        inputs = _as_inputs(encode_with(num_img_tokens))
+        inputs = as_inputs(encode_with(num_img_tokens))
         order = [number - 1 for number in dict.fromkeys(numbers)]
         if order != sorted(order):
             pixel_values, image_sizes = pixel_values[order], image_sizes[order]
@@ -154,20 +151,3 @@ class Phi3VProcessor:
     def count_image_tokens(self, width: int, height: int) -> int:
         """How many positions of the prompt a picture of this size (in pixels) takes; raises ImageError."""
         return hd_geometry(width, height, self.num_crops).num_tokens
-
-    def encode(self, text: str, add_bos: bool = True) -> list[int]:
-        """Token ids of a text; an image tag in it is text like any other."""
-        return self.tokenizer.encode(text, add_bos)
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """Text of token ids, special tokens and the places of pictures left out."""
-        return self.tokenizer.decode(ids)
-
-    def stream_decoder(self) -> StreamDecoder:
-        """A decoder for ids that arrive one at a time."""
-        return StreamDecoder(self.tokenizer)
-
-
-def _as_inputs(ids: list[int]) -> ModelInputs:
-    input_ids = np.array([ids], dtype=np.int64)
-    return {"input_ids": input_ids, "attention_mask": np.ones_like(input_ids)}
