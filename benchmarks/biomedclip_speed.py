@@ -87,7 +87,7 @@ def make_bundle(checkpoint: str, folder: Path, recipe: str) -> None:
     from dataclasses import replace
 
     from nexus_edge.checkpoints import open_checkpoint
-    from nexus_edge.pipeline import export
+    from nexus_edge.pipeline.export import export
     from nexus_edge.recipe import find_recipe
 
     found = replace(find_recipe("biomedclip", recipe), targets=tuple(TARGETS))
@@ -159,9 +159,9 @@ def _fastest(encode: Callable[..., object], rows: np.ndarray, seconds: float, cl
 def _load(engine: str, tower: str, folder: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
     if engine in OURS:
         from nexus_edge.bundle import Bundle
-        from nexus_edge.runtimes.dual_engine import open_engine
-        from nexus_edge.runtimes.engine import EngineOptions
-        from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+        from nexus_edge.engines.base import EngineOptions
+        from nexus_edge.engines.dual import open_engine
+        from nexus_edge.engines.openvino.settings import OpenVinoSettings
 
         recipe, target = OURS[engine]
         # Not as `nexus-edge tune` may have found here: everybody runs this with the same settings.

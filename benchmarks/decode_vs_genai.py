@@ -29,8 +29,8 @@ from steps import child, once, say
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import StreamingSafetensorsWriter, SyntheticCheckpoint, published_numbers, tiny_folder
 from nexus_edge.runtimes import EngineOptions, load_vlm
-from nexus_edge.runtimes.benchmark import measure
 from nexus_edge.runtimes.machine import machine, peak_rss_bytes
+from nexus_edge.runtimes.vlm.benchmark import measure
 
 FULL_LAYERS = 32
 GOAL = 1.7  # times GenAI's tokens/s
@@ -93,7 +93,7 @@ def write_text(out: Path, layers: int = FULL_LAYERS) -> None:
 @app.command(hidden=True)
 def export_bundle(out: Path, recipe: str, layers: int = FULL_LAYERS) -> None:
     """Our bundle, without the parity ladder."""
-    from nexus_edge.pipeline import export
+    from nexus_edge.pipeline.export import export
     from nexus_edge.recipe import find_recipe, read_recipe
 
     found = read_recipe(Path(recipe)) if recipe.endswith(".toml") else find_recipe("phi3-vision", recipe)

@@ -27,7 +27,7 @@ from typing import Annotated
 import typer
 from cpus import overlay
 
-from nexus_edge.parity.report import Report, from_json, utilisation
+from nexus_edge.parity.report.report import Report, from_json, utilisation
 from nexus_edge.runtimes.machine import machine
 
 RECIPES = {"phi3-vision": "int4", "biomedclip": "int8"}

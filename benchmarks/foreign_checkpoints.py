@@ -27,10 +27,10 @@ from nexus_edge.checkpoints import open_checkpoint
 from nexus_edge.errors import ParityError
 from nexus_edge.parity import ladder
 from nexus_edge.parity.ladder import RUNGS, make_lab
-from nexus_edge.parity.report import Report, utilisation
-from nexus_edge.pipeline import export
+from nexus_edge.parity.report.report import Report, utilisation
+from nexus_edge.pipeline.export import export
+from nexus_edge.pipeline.request import Precision
 from nexus_edge.recipe import find_recipe
-from nexus_edge.request import Precision
 from nexus_edge.targets import TARGETS
 
 SCHEMES = tuple(get_args(Precision))

@@ -15,7 +15,7 @@ import typer
 
 import nexus_edge
 from nexus_edge.assets.heldout import Accuracy, exact_match, held_out_questions
-from nexus_edge.request import Precision
+from nexus_edge.pipeline.request import Precision
 
 MODEL = "phi3-vision"
 LONGEST = 96  # tokens; the longest right answer has about 60

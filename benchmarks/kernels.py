@@ -24,13 +24,13 @@ from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from nexus_edge.bundle import TensorSpec
-from nexus_edge.export.onnx.emit import attach_weights, save, translate
-from nexus_edge.export.weights import StoredTensor
+from nexus_edge.engines.onnx.session import NO_SATURATION
 from nexus_edge.interfaces.graph import GraphSpec
+from nexus_edge.pipeline.weights import StoredTensor
 from nexus_edge.quant.apply import quantize_tensor
 from nexus_edge.quant.linear import QuantLinear
 from nexus_edge.quant.schemes import available_schemes, load_scheme
-from nexus_edge.runtimes.onnx_session import NO_SATURATION
+from nexus_edge.targets.onnx.emit import attach_weights, save, translate
 
 PER_TENSOR = "(DynamicQuantizeMatMul)"  # int8 as ONNX Runtime's own quantizer makes it: one activation scale for all
 DECODE_WEIGHTS = 3_722_379_264  # Phi-3-Vision's decoder and lm_head: what one token reads

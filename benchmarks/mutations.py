@@ -34,8 +34,9 @@ from nexus_edge.bundle import Bundle  # noqa: E402
 from nexus_edge.bundle.hashing import hash_together  # noqa: E402
 from nexus_edge.checkpoints import Checkpoint, open_checkpoint  # noqa: E402
 from nexus_edge.errors import NexusEdgeError  # noqa: E402
-from nexus_edge.parity import ladder, p4_scheme  # noqa: E402
-from nexus_edge.parity.report import Check, Rung, utilisation  # noqa: E402
+from nexus_edge.parity import ladder  # noqa: E402
+from nexus_edge.parity.report.report import Check, Rung, utilisation  # noqa: E402
+from nexus_edge.parity.rungs import p4_scheme  # noqa: E402
 from nexus_edge.recipe import find_recipe  # noqa: E402
 
 FAULTS: tuple[Fault, ...] = (
@@ -68,7 +69,7 @@ class Outcome:
 def make_bundle(name: str, work: Path) -> tuple[Bundle, Checkpoint]:
     """`phi3-vision-int4 onnx` -> the sound bundle, exported once."""
     from nexus_edge.models.phi3_v.static import packages as phi3_v
-    from nexus_edge.pipeline import export
+    from nexus_edge.pipeline.export import export
 
     recipe_name, target = name.split()
     model, _, precision = recipe_name.rpartition("-")

@@ -17,10 +17,10 @@ import torch
 import typer
 
 from nexus_edge.checkpoints import open_checkpoint
+from nexus_edge.engines.openvino.settings import OpenVinoSettings
 from nexus_edge.models.loading import build_model, load_weights
 from nexus_edge.models.phi3_v.clients.openvino_genai_modules import LanguageModel, TextEmbeddings, VisionEmbeddings
 from nexus_edge.models.phi3_v.model import Phi3V
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
 TOKENS = 64
 Outputs = tuple[np.ndarray, np.ndarray]

@@ -31,10 +31,10 @@ from steps import child, once, say
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import SyntheticCheckpoint, open_checkpoint, published_numbers, tiny_folder
+from nexus_edge.engines.openvino.settings import OpenVinoSettings
 from nexus_edge.runtimes import EngineOptions, load_vlm
-from nexus_edge.runtimes.benchmark import QUESTION, measure
 from nexus_edge.runtimes.machine import machine, peak_rss_bytes
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+from nexus_edge.runtimes.vlm.benchmark import QUESTION, measure
 
 FULL_LAYERS = 32
 GOAL = 1.2  # times the peer's tokens/s, and its time to the first token
@@ -104,7 +104,7 @@ def export_bundle(checkpoint: Path, out: Path) -> None:
     """Our bundle for both runtimes, without the parity ladder."""
     from dataclasses import replace
 
-    from nexus_edge.pipeline import export
+    from nexus_edge.pipeline.export import export
     from nexus_edge.recipe import find_recipe
 
     recipe = replace(find_recipe("phi3-vision", "int4"), targets=("onnx", "openvino"))

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div
 
 from nexus_edge._resources import calibration_dir
-from nexus_edge.export.calibration import TOKENS, equalization, watch
 from nexus_edge.layers.decoder import DecoderLayer, RMSNorm
 from nexus_edge.layers.long_rope import LongRope, LongRopeParams
 from nexus_edge.layers.params import DecoderParams
+from nexus_edge.pipeline.calibration import TOKENS, equalization, watch
 from nexus_edge.quant.apply import quantize_modules
 from nexus_edge.quant.equalize import factors_of
 from nexus_edge.quant.schemes import available_schemes, load_scheme

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nexus_edge.errors import PromptError as PromptError
     from nexus_edge.errors import RecipeError as RecipeError
     from nexus_edge.parity.replay import verify as verify
-    from nexus_edge.request import export as export
+    from nexus_edge.pipeline.request import export as export
     from nexus_edge.runtimes import VLM as VLM
     from nexus_edge.runtimes import Answer as Answer
     from nexus_edge.runtimes import AnswerStream as AnswerStream
@@ -68,6 +68,7 @@ _RUNTIMES = (
 _HOMES = {
     **dict.fromkeys(_ERRORS, "nexus_edge.errors"),
     **dict.fromkeys(_RUNTIMES, "nexus_edge.runtimes"),
+    "export": "nexus_edge.pipeline.request",
     "verify": "nexus_edge.parity.replay",
 }
 """Public name -> the module that has it."""
@@ -79,8 +80,8 @@ def __getattr__(name: str) -> Any:
     """The public names (PEP 562): the runtime needs no torch, and `import nexus_edge` needs no runtime."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
-    if name in ("errors", "export"):  # `export` is a package that can be called; it says why
-        return import_module(f"nexus_edge.{name}")
+    if name == "errors":
+        return import_module("nexus_edge.errors")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

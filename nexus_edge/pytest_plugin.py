@@ -15,7 +15,7 @@ import pytest
 
 if TYPE_CHECKING:
     from nexus_edge.parity.lab import Lab
-    from nexus_edge.parity.report import Check, Report
+    from nexus_edge.parity.report.report import Check, Report
 
 RUNGS = ("P0", "P1", "P2", "P3", "P4", "P5")
 SHOWN = 8  # failed checks of an item; the rest is counted

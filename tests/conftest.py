@@ -64,7 +64,7 @@ def golden_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Bun
     done: dict[tuple[str, str, tuple[str, ...]], Bundle] = {}
 
     def make(recipe: str, config: str = "config.json", targets: tuple[str, ...] = ("onnx",)) -> Bundle:
-        from nexus_edge.pipeline import export  # heavy, and most tests export nothing
+        from nexus_edge.pipeline.export import export  # heavy, and most tests export nothing
 
         key = (recipe, config, targets)
         if key not in done:
@@ -129,7 +129,7 @@ def _embedded(model: str, precision: str, targets: tuple[str, ...], folders: pyt
 
 
 def _export(model: str, precision: str, targets: tuple[str, ...], root: Path) -> None:
-    from nexus_edge.pipeline import export
+    from nexus_edge.pipeline.export import export
 
     recipe = find_recipe(model, precision).with_targets(targets)
     export(open_checkpoint("tiny", recipe.checkpoint), recipe, root, parity=False)

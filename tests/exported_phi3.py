@@ -12,12 +12,12 @@ from onnx_sessions import session_of
 from torch import Tensor
 
 from nexus_edge.checkpoints import FolderCheckpoint
-from nexus_edge.export.calibration import Prepared, prepare
 from nexus_edge.families import family_named
 from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.models.loading import build_model
 from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.parity.sources import load_full_precision
+from nexus_edge.pipeline.calibration import Prepared, prepare
 from nexus_edge.quant.apply import quantize_modules, quantize_tensor
 from nexus_edge.quant.linear import QuantLinear
 from nexus_edge.quant.schemes import load_scheme

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import onnxruntime
 
-from nexus_edge.runtimes.onnx_session import NO_SATURATION
+from nexus_edge.engines.onnx.session import NO_SATURATION
 
 
 def session_of(model: Path | bytes) -> onnxruntime.InferenceSession:

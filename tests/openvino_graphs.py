@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import openvino as ov
 
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+from nexus_edge.engines.openvino.settings import OpenVinoSettings
 
 EXACT = OpenVinoSettings("f32", 0, "f32").properties(threads=1)
 """Nothing is rounded but by float32."""

@@ -10,10 +10,10 @@ import pytest
 
 from nexus_edge.checkpoints import open_checkpoint, tiny_folder
 from nexus_edge.errors import CheckpointError, MissingExtraError, OutputError
-from nexus_edge.preflight import check
-from nexus_edge.preview import preview
+from nexus_edge.pipeline.preflight import check
+from nexus_edge.pipeline.preview import preview
+from nexus_edge.pipeline.request import ExportRequest
 from nexus_edge.recipe import find_recipe
-from nexus_edge.request import ExportRequest
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 1823456\n"
 RECIPES = {"phi3_v": ("phi3-vision", "int4"), "biomedclip": ("biomedclip", "int8")}
@@ -137,7 +137,7 @@ def test_an_adapter_is_called_one(tmp_path: Path) -> None:
 
 def test_the_disk_is_asked_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
-    monkeypatch.setattr("nexus_edge.preflight.shutil.disk_usage", lambda place: usage)
+    monkeypatch.setattr("nexus_edge.pipeline.preflight.shutil.disk_usage", lambda place: usage)
     recipe = find_recipe("phi3-vision", "int4")
     with pytest.raises(OutputError, match=r"takes about 2 MB, and the disk of .* has 1 MB free"):
         check(open_checkpoint("tiny", recipe.checkpoint), recipe, tmp_path / "out")
@@ -169,8 +169,8 @@ def test_the_output_folder_comes_before_all_else(tmp_path: Path) -> None:
 
 def test_a_target_without_its_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
-    monkeypatch.delitem(__import__("sys").modules, "nexus_edge.export.openvino.target", raising=False)
-    for name in [name for name in __import__("sys").modules if name.startswith("nexus_edge.export.openvino")]:
+    monkeypatch.delitem(__import__("sys").modules, "nexus_edge.targets.openvino.target", raising=False)
+    for name in [name for name in __import__("sys").modules if name.startswith("nexus_edge.targets.openvino")]:
         monkeypatch.delitem(__import__("sys").modules, name)
     recipe = find_recipe("phi3-vision", "int4").with_targets(["openvino"])
     with pytest.raises(MissingExtraError, match=r"nexus-edge\[openvino\]"):

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -43,10 +42,10 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert in_new_python(script) == "[]"
 
 
-@pytest.mark.parametrize("first", ["nexus_edge", "nexus_edge.export.onnx", "nexus_edge.export"])
+@pytest.mark.parametrize("first", ["nexus_edge", "nexus_edge.targets.onnx", "nexus_edge.pipeline.export"])
 def test_export_is_a_function_whatever_was_imported_before(first: str) -> None:
     script = f"import {first}, nexus_edge; print(callable(nexus_edge.export), nexus_edge.export.__name__)"
-    assert in_new_python(script) == "True nexus_edge.export"
+    assert in_new_python(script) == "True export"
 
 
 def test_the_functions_refuse_what_they_cannot_use(tmp_path: Path) -> None:
@@ -82,7 +81,3 @@ def test_a_missing_module_of_our_own_is_no_missing_extra() -> None:
 
     with pytest.raises(ModuleNotFoundError), needs_extra("export"):
         import nexus_edge.absent  # noqa: F401
-
-
-def test_the_package_is_a_module_still() -> None:
-    assert isinstance(nexus_edge.export, ModuleType)

@@ -7,7 +7,7 @@ import pytest
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import open_checkpoint
-from nexus_edge.pipeline import export
+from nexus_edge.pipeline.export import export
 from nexus_edge.recipe import find_recipe
 
 ROOT = Path(__file__).parents[1]

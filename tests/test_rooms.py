@@ -42,7 +42,7 @@ NAMED = {
     "checkpoints/__init__.py": 1,  # the embedded checkpoint that is meant where none is named
     "cli/export.py": 1,  # help
     "recipe.py": 1,  # the example in a message
-    "request.py": 1,  # the public default of nexus_edge.export
+    "pipeline/request.py": 1,  # the public default of nexus_edge.export
     "runtimes/__init__.py": 1,  # the bundle that a message recommends
     "runtimes/discover.py": 1,
 }

@@ -10,7 +10,7 @@ from nexus_edge.errors import NexusEdgeError
 from nexus_edge.parity.own_tolerances import with_own
 from nexus_edge.quant.schemes import read_scheme
 from nexus_edge.recipe import read_recipe
-from nexus_edge.runtimes.prompts import read_prompts
+from nexus_edge.runtimes.dual_encoder.prompts import read_prompts
 
 BROKEN = {
     "no text": b"\xff\xff",

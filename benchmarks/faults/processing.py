@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from faults import BIOMEDCLIP, PHI3, Fault, Scene
+from nexus_edge.engines.onnx.decoder import OnnxDecoder
 from nexus_edge.models.biomedclip import processing as biomedclip
 from nexus_edge.models.phi3_v import processing as phi3_v
 from nexus_edge.processing.normalise import normalisation_table
-from nexus_edge.runtimes.context import Context, Tokens
-from nexus_edge.runtimes.onnx_decoder import OnnxDecoder
-from nexus_edge.runtimes.pictures import PictureCache
+from nexus_edge.runtimes.vlm.context import Context, Tokens
+from nexus_edge.runtimes.vlm.image_cache import PictureCache
 
 VLM, DUAL = f"{PHI3} onnx", f"{BIOMEDCLIP} onnx"
 RUNGS = ("P0", "P3", "P5")

@@ -7,10 +7,10 @@ from unittest.mock import patch
 
 from torch import nn
 
-from nexus_edge.export.coreml import target as coreml
-from nexus_edge.export.onnx import target as onnx
-from nexus_edge.export.openvino import target as openvino
-from nexus_edge.parity.runners import onnx_graphs
+from nexus_edge.engines.onnx.probe import graphs as onnx_graphs
+from nexus_edge.targets.coreml import target as coreml
+from nexus_edge.targets.onnx import target as onnx
+from nexus_edge.targets.openvino import target as openvino
 
 Translate = Callable[[Any], Any]
 

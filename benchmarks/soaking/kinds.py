@@ -144,7 +144,7 @@ def use_table(bundle: Path, case: Case) -> str | None:
     if case.name == "labels.txt":
         return command("classify", bundle, CELL, "--labels-file", case.file, "--threads", 1).problem
     from nexus_edge.errors import NexusEdgeError
-    from nexus_edge.export.own_calibration import OwnCalibration
+    from nexus_edge.pipeline.own_calibration import OwnCalibration
 
     try:
         OwnCalibration.read(case.file)

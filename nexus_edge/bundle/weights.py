@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from nexus_edge.bundle.openvino_names import CONSTANTS
 from nexus_edge.bundle.reader import Bundle
 from nexus_edge.checkpoints.base import Array, TensorInfo
-from nexus_edge.checkpoints.safetensors import SafetensorsFile
+from nexus_edge.storage.reader import SafetensorsFile
 
 
 class BundleWeights:

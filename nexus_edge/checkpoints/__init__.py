@@ -11,15 +11,15 @@ from pathlib import Path
 
 from nexus_edge._fields import suggest
 from nexus_edge.checkpoints.base import Checkpoint, TensorInfo, WeightsKind
-from nexus_edge.checkpoints.finite import check_finite
-from nexus_edge.checkpoints.folder import FolderCheckpoint
-from nexus_edge.checkpoints.hub import HUB_ID, open_hub
+from nexus_edge.checkpoints.formats.folder import FolderCheckpoint
+from nexus_edge.checkpoints.formats.hub import HUB_ID, open_hub
 from nexus_edge.checkpoints.keys import KeyRules, check_keys, require_model_type
-from nexus_edge.checkpoints.safetensors import SafetensorsFile, load_tensors
 from nexus_edge.checkpoints.synthetic import SyntheticCheckpoint
-from nexus_edge.checkpoints.writer import StreamingSafetensorsWriter, write_tensors
 from nexus_edge.errors import CheckpointError
 from nexus_edge.families import families
+from nexus_edge.storage.finite import check_finite
+from nexus_edge.storage.reader import SafetensorsFile, load_tensors
+from nexus_edge.storage.writer import StreamingSafetensorsWriter, write_tensors
 
 __all__ = [
     "Checkpoint",

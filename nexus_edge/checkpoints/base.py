@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
-from nexus_edge.checkpoints.dtypes import item_size
+from nexus_edge.storage.dtypes import item_size
 
 Array = NDArray[Any]
 WeightsKind = Literal["real", "trained-tiny", "synthetic"]

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from nexus_edge.checkpoints.base import Checkpoint, TensorInfo
-from nexus_edge.checkpoints.dtypes import FLOATS
 from nexus_edge.errors import CheckpointError
+from nexus_edge.storage.dtypes import FLOATS
 
 SHOWN = 8  # names per list in an error; one line must stay readable
 

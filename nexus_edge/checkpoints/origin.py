@@ -6,7 +6,7 @@ from pathlib import Path
 from nexus_edge.bundle.source import Source
 from nexus_edge.checkpoints import Checkpoint, published
 from nexus_edge.checkpoints.fingerprint import fingerprint
-from nexus_edge.checkpoints.hub import HUB_ID
+from nexus_edge.checkpoints.formats.hub import HUB_ID
 from nexus_edge.checkpoints.license import front_matter, read_license
 
 # `base_model: owner/name`, or the first of a YAML list of them.

@@ -22,9 +22,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from nexus_edge.checkpoints.base import Array, TensorInfo, WeightsKind
-from nexus_edge.checkpoints.dtypes import numpy_dtype
-from nexus_edge.checkpoints.folder import processor_files
+from nexus_edge.checkpoints.formats.folder import processor_files
 from nexus_edge.errors import CheckpointError
+from nexus_edge.storage.dtypes import numpy_dtype
 
 GENERATOR = "synthetic-1"  # the revision; changes whenever the numbers would
 STD = 0.02  # initializer_range of the real config.json

@@ -4,8 +4,8 @@ import re
 
 from nexus_edge.ci.junit import to_junit
 from nexus_edge.ci.outcome import Case, Outcome, Status, Suite
-from nexus_edge.parity.markdown import gate_text, to_markdown
-from nexus_edge.parity.report import Check, Report, Rung, utilisation
+from nexus_edge.parity.report.markdown import gate_text, to_markdown
+from nexus_edge.parity.report.report import Check, Report, Rung, utilisation
 from nexus_edge.parity.words import verdict_sentence
 
 # A tensor's name, and not words with counts in them such as "12 tokens", which differ from run to run.

@@ -44,7 +44,7 @@ def say(text: str, style: str = "dim") -> None:
 
 def introduce(manifest: "Manifest", engine: str | None) -> None:
     """Say it where the weights are not those of the published model, and where an evaluator stands in for a runtime."""
-    from nexus_edge.runtimes.engine import is_reference
+    from nexus_edge.engines.base import is_reference
 
     if manifest.source.weights != "real" or manifest.source.published is False:
         say(f"{manifest.name}: the weights are {manifest.source.label}, not the published model's")

@@ -49,8 +49,8 @@ def bank(
 ) -> None:
     """Embed labels into a file for `classify --bank`, or into a bundle without a text tower."""
     from nexus_edge.bundle import Bundle
-    from nexus_edge.runtimes.dual_engine import TEXT, has_graph
-    from nexus_edge.runtimes.ship import ship_image_tower
+    from nexus_edge.engines.dual import TEXT, has_graph
+    from nexus_edge.runtimes.dual_encoder.ship import ship_image_tower
 
     if list_sets:
         _print_sets(as_json=as_json)
@@ -92,7 +92,7 @@ def bank(
 
 
 def _print_sets(*, as_json: bool) -> None:
-    from nexus_edge.runtimes.prompts import built_in_sets, find_prompts
+    from nexus_edge.runtimes.dual_encoder.prompts import built_in_sets, find_prompts
 
     sets = {name: find_prompts(name) for name in built_in_sets()}
     if as_json:

@@ -15,7 +15,7 @@ from nexus_edge.errors import InputError
 if TYPE_CHECKING:
     from nexus_edge.bundle import Bundle
     from nexus_edge.runtimes import EngineOptions
-    from nexus_edge.runtimes.benchmark import Measurement
+    from nexus_edge.runtimes.vlm.benchmark import Measurement
 
 
 def bench(
@@ -72,8 +72,8 @@ def _measure_answers(
     import time
 
     from nexus_edge.runtimes import load_vlm
-    from nexus_edge.runtimes.benchmark import default_prompt_tokens, measure
     from nexus_edge.runtimes.machine import machine, peak_rss_bytes
+    from nexus_edge.runtimes.vlm.benchmark import default_prompt_tokens, measure
 
     started = time.perf_counter()
     vlm = load_vlm(opened, options)

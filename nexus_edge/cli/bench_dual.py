@@ -18,8 +18,9 @@ def measure_towers(
     bundle: "Bundle", *, text_tokens: int | None, images: list[Path], runs: int, options: "EngineOptions", quiet: bool
 ) -> dict[str, Any]:
     """Everything that is measured, for people and for JSON; raises InputError."""
-    from nexus_edge.runtimes import dual_benchmark, load_dual_encoder
-    from nexus_edge.runtimes.dual_engine import TEXT, has_graph
+    from nexus_edge.engines.dual import TEXT, has_graph
+    from nexus_edge.runtimes import load_dual_encoder
+    from nexus_edge.runtimes.dual_encoder import benchmark as dual_benchmark
     from nexus_edge.runtimes.machine import machine, peak_rss_bytes
 
     model = load_dual_encoder(bundle, options)

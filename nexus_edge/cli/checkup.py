@@ -158,7 +158,7 @@ def _openvino() -> EngineState:
 
 
 def _coreml() -> EngineState:
-    from nexus_edge.runtimes.coreml_native import is_native
+    from nexus_edge.engines.coreml.native import is_native
 
     if is_native():
         return EngineState("coreml", True, "Core ML runs packages here")

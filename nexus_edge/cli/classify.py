@@ -33,7 +33,7 @@ from nexus_edge.errors import ImageError, InputError
 if TYPE_CHECKING:
     from nexus_edge.bundle import Bundle
     from nexus_edge.runtimes import Classification, DualEncoder, LabelBank, PromptSet
-    from nexus_edge.runtimes.index import LeftOut, Skipped
+    from nexus_edge.runtimes.dual_encoder.index import LeftOut, Skipped
 
 
 def classify(
@@ -58,7 +58,7 @@ def classify(
     as_json: Annotated[bool, typer.Option("--json", help="Print every picture's labels as JSON at the end.")] = False,
 ) -> None:
     """Say which labels fit pictures best; exit with 2 at the end if some cannot be read."""
-    from nexus_edge.runtimes import index
+    from nexus_edge.runtimes.dual_encoder import index
 
     if top_k < 1:
         raise InputError(f"top-k is {top_k}; it must be 1 or more")
@@ -117,9 +117,9 @@ def _given(
 
 def _fits(bundle: "Bundle", given: "LabelBank | PromptSet | None") -> bool:
     """Whether a bundle can do what is asked: it made the bank, or has a text tower for labels, or a bank of its own."""
+    from nexus_edge.engines.dual import TEXT, has_graph
     from nexus_edge.runtimes import LabelBank
-    from nexus_edge.runtimes.dual_engine import TEXT, has_graph
-    from nexus_edge.runtimes.label_bank import BUNDLED
+    from nexus_edge.runtimes.dual_encoder.label_bank import BUNDLED
 
     if given is None:
         return BUNDLED in bundle.manifest.files
@@ -131,7 +131,7 @@ def _fits(bundle: "Bundle", given: "LabelBank | PromptSet | None") -> bool:
 def _bank(model: "DualEncoder", given: "LabelBank | PromptSet | None", *, quiet: bool) -> "LabelBank":
     """The given bank, the given labels embedded, or the bank in the bundle."""
     from nexus_edge.runtimes import LabelBank
-    from nexus_edge.runtimes.prompts import built_in_sets
+    from nexus_edge.runtimes.dual_encoder.prompts import built_in_sets
 
     if isinstance(given, LabelBank):
         given.check(model.info, str(model.root))

@@ -24,7 +24,7 @@ from nexus_edge.errors import InputError
 
 if TYPE_CHECKING:
     from nexus_edge.runtimes import DualEncoder
-    from nexus_edge.runtimes.index import Built, LeftOut
+    from nexus_edge.runtimes.dual_encoder.index import Built, LeftOut
 
 
 def embed(
@@ -50,7 +50,7 @@ def embed(
     """
     import numpy as np
 
-    from nexus_edge.runtimes.index import PictureIndex, build_index, scan
+    from nexus_edge.runtimes.dual_encoder.index import PictureIndex, build_index, scan
 
     if out.suffix != ".npz":
         raise InputError(f"{out}: an index ends in .npz; choose another -o")

@@ -11,7 +11,7 @@ from nexus_edge._extras import needs_extra
 from nexus_edge.cli.progress import step_bar
 from nexus_edge.configs.keys import OPTION
 from nexus_edge.errors import BundleError, InputError, ParityError
-from nexus_edge.request import ExportRequest, Precision
+from nexus_edge.pipeline.request import ExportRequest, Precision
 from nexus_edge.targets import TARGETS
 
 
@@ -79,7 +79,7 @@ def export(
 
 def _print_preview(request: ExportRequest, *, force: bool, as_json: bool) -> None:
     with needs_extra("export"):
-        from nexus_edge.preview import preview
+        from nexus_edge.pipeline.preview import preview
     found = preview(request, force=force)
     if as_json:
         typer.echo(json.dumps(found.to_json()))
@@ -123,7 +123,7 @@ def _print_result(place: Path, *, as_json: bool, quiet: bool) -> None:
 def _print_ladder(path: Path) -> None:
     from rich.console import Console
 
-    from nexus_edge.parity import terminal
-    from nexus_edge.parity.report import from_json
+    from nexus_edge.parity.report import terminal
+    from nexus_edge.parity.report.report import from_json
 
     Console().print(terminal.table(from_json(path.read_text("utf-8"))))

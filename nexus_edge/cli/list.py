@@ -20,8 +20,8 @@ def list(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """List bundles with size and verdict, the models and recipes that can be exported, and the built-in label sets."""
-    from nexus_edge.request import OUT
-    from nexus_edge.runtimes.prompts import built_in_sets
+    from nexus_edge.pipeline.request import OUT
+    from nexus_edge.runtimes.dual_encoder.prompts import built_in_sets
 
     if folder is not None and not folder.is_dir():
         raise InputError(f"{folder}: no such folder; name one with bundles")

@@ -13,7 +13,7 @@ from nexus_edge.cli.progress import step_bar
 from nexus_edge.errors import InputError, ParityError
 
 if TYPE_CHECKING:
-    from nexus_edge.parity.report import Report
+    from nexus_edge.parity.report.report import Report
 
 GB = 1e9
 
@@ -72,9 +72,10 @@ def parity(
     with needs_extra("parity"):
         import torch  # noqa: F401  the rungs import it late
 
-        from nexus_edge.parity import certify, ladder, terminal
-        from nexus_edge.parity.own_data import add_examples, read
+        from nexus_edge.parity import certify, ladder
         from nexus_edge.parity.own_tolerances import with_own
+        from nexus_edge.parity.report import terminal
+        from nexus_edge.parity.rungs.own_data import add_examples, read
     if update and rungs:
         raise InputError("--update keeps the verdict of the whole ladder; leave out --rungs")
     chosen = _names(rungs) if rungs else tuple(ladder.RUNGS)

@@ -38,8 +38,8 @@ def search(
 ) -> None:
     """Print the pictures of an index that fit best, with their cosines."""
     from nexus_edge.runtimes import PictureIndex
-    from nexus_edge.runtimes.index.picture_index import from_index
-    from nexus_edge.runtimes.index.sheet import write_sheet
+    from nexus_edge.runtimes.dual_encoder.index.picture_index import from_index
+    from nexus_edge.runtimes.dual_encoder.index.sheet import write_sheet
 
     named, rest = split_bundle([Path(word) for word in query or ()], bundle)
     words = list(query or ())[-len(rest) :] if rest else []  # Path would change a text
@@ -75,7 +75,7 @@ def search(
 
 
 def _fits(bundle: "Bundle", index: "PictureIndex", *, needs_text: bool) -> bool:
-    from nexus_edge.runtimes.dual_engine import TEXT, has_graph
+    from nexus_edge.engines.dual import TEXT, has_graph
 
     info = bundle.manifest.dual_encoder
     return info is not None and info.image_tower == index.image_tower and (has_graph(bundle, TEXT) or not needs_text)

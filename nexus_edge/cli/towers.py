@@ -16,7 +16,7 @@ from nexus_edge.errors import InputError
 if TYPE_CHECKING:
     from nexus_edge.bundle import Bundle
     from nexus_edge.runtimes import DualEncoder, PromptSet
-    from nexus_edge.runtimes.index import Found, Skipped
+    from nexus_edge.runtimes.dual_encoder.index import Found, Skipped
 
 BundleOption = Annotated[
     Path | None,
@@ -97,7 +97,7 @@ def prompts_of(
     Raises:
         InputError: several, or labels that cannot be used
     """
-    from nexus_edge.runtimes.prompts import find_prompts, of_labels, read_labels
+    from nexus_edge.runtimes.dual_encoder.prompts import find_prompts, of_labels, read_labels
 
     if sum(given is not None for given in (labels, labels_file, bank)) > 1:
         raise InputError("give labels once: --labels, --labels-file or --bank")
@@ -127,7 +127,7 @@ def warnings_said() -> Iterator[None]:
 
 def report_left_out(found: "Found", *, quiet: bool) -> None:
     """Say in one line what lies in the named folders and is no image."""
-    from nexus_edge.runtimes.index.folders import summary
+    from nexus_edge.runtimes.dual_encoder.index.folders import summary
 
     if found.left_out and not quiet:
         say(f"left out: {printable(summary(found.left_out))}")

@@ -34,8 +34,8 @@ def verify(
     """
     from nexus_edge.ci.formats import Deliveries
     from nexus_edge.ci.from_report import outcome_of
-    from nexus_edge.parity import terminal
     from nexus_edge.parity.replay import replay
+    from nexus_edge.parity.report import terminal
 
     wanted = [*(formats or ()), *([] if junit is None else [f"junit={junit}"])]
     deliveries = Deliveries.parse(wanted, output, as_json=as_json)

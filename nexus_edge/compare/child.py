@@ -52,7 +52,7 @@ class Child:
 
     def _trace(self) -> dict[str, Any]:
         from nexus_edge.compare.drift import trace
-        from nexus_edge.parity.report import NotRunError
+        from nexus_edge.parity.report.report import NotRunError
 
         try:
             layers, vectors = trace(self._bundle, self._target, self._material)

@@ -12,8 +12,8 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.compare.material import Item, Material
 from nexus_edge.compare.record import Floats
+from nexus_edge.engines.probes import Stage, runner_of
 from nexus_edge.parity.metrics import Array, Values
-from nexus_edge.parity.runners import Stage, runner_of
 
 ROWS = 4
 MOST_ITEMS = 2  # of a kind: with images and without

@@ -83,7 +83,7 @@ def _asked(path: Path) -> Material:
 
 
 def _labelled(path: Path) -> Material:
-    from nexus_edge.runtimes.prompts import DEFAULT_TEMPLATES
+    from nexus_edge.runtimes.dual_encoder.prompts import DEFAULT_TEMPLATES
 
     examples = read_examples(path, "label")
     labels = tuple(sorted({example.label for example in examples}))

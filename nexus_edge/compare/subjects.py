@@ -59,7 +59,7 @@ class Answering:
         return clock.lap()
 
     def speeds(self) -> dict[str, float]:
-        from nexus_edge.runtimes.benchmark import default_prompt_tokens, measure
+        from nexus_edge.runtimes.vlm.benchmark import default_prompt_tokens, measure
 
         assert self._vlm is not None
         images, new = list(self._load.images), self._load.new_tokens
@@ -88,7 +88,8 @@ class Embedding:
         self._bundle, self._options = bundle, options
 
     def load(self) -> float:
-        from nexus_edge.runtimes import dual_benchmark, load_dual_encoder
+        from nexus_edge.runtimes import load_dual_encoder
+        from nexus_edge.runtimes.dual_encoder import benchmark as dual_benchmark
         from nexus_edge.runtimes.machine import Clock
 
         self._model = None
@@ -101,7 +102,7 @@ class Embedding:
         return clock.lap()
 
     def speeds(self) -> dict[str, float]:
-        from nexus_edge.runtimes import dual_benchmark
+        from nexus_edge.runtimes.dual_encoder import benchmark as dual_benchmark
 
         assert self._model is not None
         speeds = {"images_per_s": dual_benchmark.image_rates(self._model, 1)[1][0]}
@@ -131,14 +132,14 @@ class Embedding:
 
     @property
     def _has_text(self) -> bool:
-        from nexus_edge.runtimes.dual_engine import TEXT, has_graph
+        from nexus_edge.engines.dual import TEXT, has_graph
 
         return has_graph(self._bundle, TEXT)
 
 
 def _text_tokens(model: DualEncoder) -> int:
     """Of a text that is timed."""
-    from nexus_edge.runtimes import dual_benchmark
+    from nexus_edge.runtimes.dual_encoder import benchmark as dual_benchmark
 
     return min(dual_benchmark.TEXT_TOKENS, model.processor.context_length)
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 if TYPE_CHECKING:
     from nexus_edge.checkpoints.keys import KeyRules
     from nexus_edge.configs.keys import Rules
-    from nexus_edge.export.coreml.family import StaticSplit
-    from nexus_edge.export.openvino.family import OpenVinoClient
-    from nexus_edge.export.target import CompanionWriter
     from nexus_edge.interfaces.graph import ModelSplit
     from nexus_edge.interfaces.processor import DualProcessor, Processor
     from nexus_edge.models.base import ReferenceModel
     from nexus_edge.parity.family import ParityFamily
+    from nexus_edge.targets.base import CompanionWriter
+    from nexus_edge.targets.coreml.family import StaticSplit
+    from nexus_edge.targets.openvino.family import OpenVinoClient
 
 Kind = Literal["vlm", "dual_encoder"]
 

@@ -5,10 +5,13 @@
     certify.certify(bundle, checkpoint)    both, and the goldens that `nexus-edge verify` replays, into the bundle
     replay.replay(bundle) -> Report        those goldens on a device, without torch
 
-vlm/, dual/  what the rungs do with a kind of model: vision-language models, dual encoders
-runners/     one file per target: how its graphs are run
+rungs/               P0 to P5, and the user's own data
+vlm/, dual_encoder/  what the rungs do with a kind of model
+report/              what was found, and its writers
+
+How a target's graphs are run is in `nexus_edge/engines/<engine>/probe/`.
 
 A family says what the ladder must know of it (family.py): its cases, and what is known of its original.
 
-`tolerances.toml` is the only home of a tolerance; `metrics.py` measures, `report.py` holds what was found.
+`tolerances.toml` is the only home of a tolerance; `metrics.py` measures, `report/report.py` holds what was found.
 """

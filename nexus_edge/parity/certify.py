@@ -8,11 +8,11 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.ci.from_report import report_junit
 from nexus_edge.parity.goldens import write_goldens
-from nexus_edge.parity.html import to_html
 from nexus_edge.parity.lab import Lab
 from nexus_edge.parity.ladder import Progress, climb, make_lab
-from nexus_edge.parity.markdown import to_markdown
-from nexus_edge.parity.report import Report
+from nexus_edge.parity.report.html import to_html
+from nexus_edge.parity.report.markdown import to_markdown
+from nexus_edge.parity.report.report import Report
 
 FOLDER = "parity"
 WRITERS: dict[str, Callable[[Report], str]] = {

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from nexus_edge.bundle import Bundle
+from nexus_edge.engines.probes import Stage
 from nexus_edge.errors import BundleError
 from nexus_edge.families import families
 from nexus_edge.parity.lab import Lab
 from nexus_edge.parity.metrics import Values
-from nexus_edge.parity.report import Check
-from nexus_edge.parity.runners import Stage
+from nexus_edge.parity.report.report import Check
 from nexus_edge.parity.stages import Judge
 
 

@@ -7,7 +7,7 @@ import platform
 from dataclasses import dataclass
 from typing import Literal
 
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+from nexus_edge.engines.openvino.settings import OpenVinoSettings
 
 FLOAT32, FLOAT16, BFLOAT16 = 24, 11, 8
 """Bits of a significand, the hidden one included."""

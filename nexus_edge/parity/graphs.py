@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from nexus_edge.engines.probes import Counterpart, WeightOf, runner_of
 from nexus_edge.errors import ParityError
 from nexus_edge.parity.lab import Lab, Reference
 from nexus_edge.parity.pieces import by_pieces
-from nexus_edge.parity.report import CARRIED, Check, NotRunError
-from nexus_edge.parity.runners import Counterpart, WeightOf, runner_of
+from nexus_edge.parity.report.report import CARRIED, Check, NotRunError
 from nexus_edge.parity.stages import Judge, Step
 
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from nexus_edge.bundle import Bundle, Manifest
 from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.engines.probes import runner_of
 from nexus_edge.eval_file import Example
 from nexus_edge.parity.metrics import Array
 from nexus_edge.parity.precisions import computes_here, runtime_options
-from nexus_edge.parity.report import Check, NotRunError
-from nexus_edge.parity.runners import runner_of
+from nexus_edge.parity.report.report import Check, NotRunError
 from nexus_edge.parity.sources import (
     FLOAT_BYTES,
     load_dequantized,

@@ -12,7 +12,7 @@ from nexus_edge.errors import CheckpointError, InputError
 from nexus_edge.parity import tolerances
 from nexus_edge.parity.family import parity_of
 from nexus_edge.parity.lab import Lab, half_of_memory
-from nexus_edge.parity.report import Check, NotRunError, Report, Rung, timed
+from nexus_edge.parity.report.report import Check, NotRunError, Report, Rung, timed
 from nexus_edge.parity.sources import checkpoint_of, report_of, require_same
 
 RUNGS = {
@@ -106,7 +106,7 @@ def climb(
 
 def _open(bundle: Bundle, checkpoint: Checkpoint | str | None) -> Checkpoint | str:
     """The checkpoint, or why there is none: a bundle whose checkpoint is elsewhere can still be judged in part."""
-    from nexus_edge.export.calibration import as_quantized
+    from nexus_edge.pipeline.calibration import as_quantized
 
     if checkpoint is not None:
         if isinstance(checkpoint, str):
@@ -120,7 +120,7 @@ def _open(bundle: Bundle, checkpoint: Checkpoint | str | None) -> Checkpoint | s
 
 
 def _climb(lab: Lab, name: str) -> Rung:
-    module = import_module(f"nexus_edge.parity.{(RUNGS | OWN_DATA)[name]}")
+    module = import_module(f"nexus_edge.parity.rungs.{(RUNGS | OWN_DATA)[name]}")
     started = time.perf_counter()
     checks: list[Check] = []
     reason = None

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
+from nexus_edge.engines.probes import Piece, Stage
 from nexus_edge.errors import ParityError
 from nexus_edge.parity.formats import Formats
 from nexus_edge.parity.metrics import Array
-from nexus_edge.parity.report import CARRIED, Check
-from nexus_edge.parity.runners import Piece, Stage
+from nexus_edge.parity.report.report import CARRIED, Check
 from nexus_edge.parity.stages import Judge, Step, in_order
 
 

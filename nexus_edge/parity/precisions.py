@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
+from nexus_edge.engines.openvino.settings import OpenVinoSettings
 from nexus_edge.parity import formats
 from nexus_edge.parity.formats import Formats, of_onnx, of_openvino
 from nexus_edge.runtimes import EngineOptions
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
 SHIPPED = OpenVinoSettings()
 """What the runtime takes unless it is told otherwise."""
@@ -45,7 +45,7 @@ def computes_here(settings: OpenVinoSettings | None) -> bool:
     """Whether this CPU can compute so: one without bf16 takes f32 where it is asked for bf16."""
     if settings is None:
         return True
-    from nexus_edge.runtimes.openvino_session import capabilities
+    from nexus_edge.engines.openvino.session import capabilities
 
     return settings.on(capabilities()) == settings
 

@@ -8,10 +8,10 @@ from contextlib import suppress
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.bundle.identity import KEY, PREFIX, identity
+from nexus_edge.engines.coreml.mil import MilModel
+from nexus_edge.engines.coreml.parts import CoremlParts
 from nexus_edge.errors import BundleError, CheckpointError
 from nexus_edge.processing.folder import read_json
-from nexus_edge.runtimes.coreml_parts import CoremlParts
-from nexus_edge.runtimes.mil import MilModel
 
 COREML = "coreml"
 METADATA = "metadata.json"

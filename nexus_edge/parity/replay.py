@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nexus_edge.bundle import Bundle
+from nexus_edge.engines.probes import runner_of
 from nexus_edge.errors import BundleError, InputError
 from nexus_edge.parity import tolerances
 from nexus_edge.parity.family import Golden, Replay, parity_of
 from nexus_edge.parity.goldens import read_goldens
-from nexus_edge.parity.report import Check, NotRunError, Report, Rung, timed
-from nexus_edge.parity.runners import runner_of
+from nexus_edge.parity.report.report import Check, NotRunError, Report, Rung, timed
 from nexus_edge.parity.sources import report_of, scheme_class
 from nexus_edge.parity.stages import Judge
 

@@ -20,7 +20,7 @@ from nexus_edge.checkpoints import Checkpoint, open_checkpoint
 from nexus_edge.checkpoints.fingerprint import fingerprint
 from nexus_edge.errors import BundleError, CheckpointError
 from nexus_edge.families import family_named
-from nexus_edge.parity.report import Report, Rung
+from nexus_edge.parity.report.report import Report, Rung
 from nexus_edge.recipe import GraphRecipe, Recipe
 
 if TYPE_CHECKING:

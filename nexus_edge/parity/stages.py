@@ -18,7 +18,7 @@ import numpy as np
 from nexus_edge.bundle.layer_names import is_layer, layer_of_output, output_of
 from nexus_edge.parity.formats import Formats
 from nexus_edge.parity.metrics import Measures, NearTie, Values, compare, compare_logits
-from nexus_edge.parity.report import Check
+from nexus_edge.parity.report.report import Check
 from nexus_edge.parity.tolerances import Gate
 
 if TYPE_CHECKING:

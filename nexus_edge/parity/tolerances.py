@@ -1,6 +1,6 @@
 """Reads the files `tolerances.toml`, the only home of a tolerance: which metric gates what, at which limit, and why.
 
-parity/tolerances.toml has what all share, parity/<kind>/ what one kind of models needs, export/<target>/ what a target.
+parity/tolerances.toml has what all share, parity/<kind>/ what a kind of models needs, targets/<target>/ what a target.
 
 A gate is looked up by rung, stage, target, scheme class, kind of weights (real, trained-tiny, synthetic) and, where a
 target knows several ways to compute, its precision. Entries are fnmatch patterns; like in recipes the last match wins,
@@ -148,7 +148,7 @@ def parse(document: Mapping[str, Any], origin: str) -> Tolerances:
 def files() -> list[Path]:
     """All of them, from general to special."""
     package = FILE.parents[1]
-    return [FILE, *sorted(package.glob(f"parity/*/{FILE.name}")), *sorted(package.glob(f"export/*/{FILE.name}"))]
+    return [FILE, *sorted(package.glob(f"parity/*/{FILE.name}")), *sorted(package.glob(f"targets/*/{FILE.name}"))]
 
 
 @cache

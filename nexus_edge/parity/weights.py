@@ -13,8 +13,8 @@ from torch import Tensor
 
 from nexus_edge.bundle import BundleWeights
 from nexus_edge.checkpoints import Checkpoint
-from nexus_edge.export.weights import one_thread
 from nexus_edge.models.loading import read_tensor, source_keys, to_torch
+from nexus_edge.pipeline.weights import one_thread
 from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
 from nexus_edge.quant.tensor import QuantizedTensor
 

@@ -1,6 +1,6 @@
 """What verdicts and rungs mean, for readers who do not know their codes."""
 
-from nexus_edge.parity.report import Report
+from nexus_edge.parity.report.report import Report
 
 MEANING = {
     "P0": "The files and graphs are those that the export wrote.",

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from nexus_edge.checkpoints import Checkpoint, TensorInfo, WeightsKind
 from nexus_edge.checkpoints.base import Array
-from nexus_edge.checkpoints.dtypes import numpy_dtype
 from nexus_edge.errors import BundleError
 from nexus_edge.layers.decoder import DecoderLayer
 from nexus_edge.models.loading import source_keys, to_torch
+from nexus_edge.storage.dtypes import numpy_dtype
 
 POWER = 0.25  # of the mean activation; more makes groups so uneven that it loses again (quant/README.md)
 LARGEST = 6  # as an exponent, up and down: a channel that is silent in one text may speak in another

@@ -19,7 +19,7 @@ class Quantizer(Protocol):
 
 _QUANTIZERS: dict[str, Quantizer] = {}
 # The files that register something; a new method adds its file here.
-_METHOD_FILES = ("nexus_edge.quant.rtn", "nexus_edge.quant.two_level")
+_METHOD_FILES = ("nexus_edge.quant.methods.rtn", "nexus_edge.quant.methods.two_level")
 
 
 def quantizer(method: str) -> Callable[[Quantizer], Quantizer]:

@@ -1,25 +1,11 @@
 """Running a bundle without torch: `load` opens one. `VLM` answers, `DualEncoder` compares pictures and texts.
 
-engine.py            what an engine of a VLM offers, and which there are
-onnx_engine.py       ONNX Runtime: three sessions; onnx_decoder.py has a sequence's bindings and cache
-                     (onnx_session.py, kv_cache.py, memory.py)
-openvino_engine.py   OpenVINO: openvino_paged_decoder.py keeps a sequence's cache, on other devices openvino_decoder.py;
-                     hd_layout.py lays crops out (openvino_session.py; openvino_check.py: what an IR says of its .bin)
-coreml_engine.py     Core ML: coreml_parts.py sorts packages, coreml_decoder.py calls them (coreml_session.py: in Core
-                     ML on a Mac, coreml_native.py, elsewhere in the evaluator, mil/)
-context.py           what is in the cache, prefix reuse, chunked prefill, the LongRoPE switch
-context_pool.py      which answer uses which cache, in any threads
-vlm.py, chat.py      answers and conversations (generation.py: options and times; sampling.py; stop_strings.py)
-answering.py         from a prompt to pieces of text; answer_stream.py and async_stream.py hand them out, answer.py is
-                     the whole
-pictures.py          image features kept between turns
-dual_engine.py       what an engine of a dual encoder offers (onnx_dual_engine.py and openvino_dual_engine.py)
-dual_encoder.py      embeddings, zero-shot classes, search (picture_stream.py, text_batches.py: how work is cut)
-prompts.py           labels in templates, and the built-in sets in banks/
-label_bank.py        embedded labels in a file; ship.py: the image tower alone, with such a bank
-index/               embedded pictures in a file, made, updated and searched
-discover.py          the bundle that is meant where none is named
-benchmark.py         what `nexus-edge bench` measures of a VLM (dual_benchmark.py: of a dual encoder; machine.py)
+vlm/             vision-language models: prompts and images to answers
+dual_encoder/    models of two towers: embeddings, zero-shot classes, search
+discover.py      the bundle that is meant where none is named
+tuning.py        which engine and settings are the fastest here; tuned.py remembers it, machine.py says where "here" is
+
+The engines that run the graphs are in `nexus_edge/engines/`.
 """
 
 import os
@@ -28,24 +14,24 @@ from dataclasses import replace
 from nexus_edge import processing
 from nexus_edge._fields import suggest
 from nexus_edge.bundle import Bundle
+from nexus_edge.engines import dual as dual_engine
+from nexus_edge.engines.base import Engine, EngineOptions, open_engine
 from nexus_edge.errors import BundleError
 from nexus_edge.families import families
 from nexus_edge.interfaces.family import DualEncoderFamily, Family, VlmFamily
 from nexus_edge.processing.folder import read_json
-from nexus_edge.runtimes import dual_engine
-from nexus_edge.runtimes.answer import Answer, TokenLogprob
-from nexus_edge.runtimes.answer_stream import AnswerStream
-from nexus_edge.runtimes.async_stream import AsyncAnswerStream
-from nexus_edge.runtimes.chat import ChatSession
-from nexus_edge.runtimes.classification import Classification
-from nexus_edge.runtimes.dual_encoder import DualEncoder
-from nexus_edge.runtimes.engine import Engine, EngineOptions, open_engine
-from nexus_edge.runtimes.generation import GenerationOptions, RunStats
-from nexus_edge.runtimes.index import Hit, PictureIndex, build_index, find_pictures
-from nexus_edge.runtimes.label_bank import LabelBank
-from nexus_edge.runtimes.prompts import PromptSet, find_prompts
-from nexus_edge.runtimes.text_batches import TruncatedTextWarning
-from nexus_edge.runtimes.vlm import VLM, ModelLimits
+from nexus_edge.runtimes.dual_encoder.classification import Classification
+from nexus_edge.runtimes.dual_encoder.index import Hit, PictureIndex, build_index, find_pictures
+from nexus_edge.runtimes.dual_encoder.label_bank import LabelBank
+from nexus_edge.runtimes.dual_encoder.model import DualEncoder
+from nexus_edge.runtimes.dual_encoder.prompts import PromptSet, find_prompts
+from nexus_edge.runtimes.dual_encoder.text_batches import TruncatedTextWarning
+from nexus_edge.runtimes.vlm.answer import Answer, TokenLogprob
+from nexus_edge.runtimes.vlm.answer_stream import AnswerStream
+from nexus_edge.runtimes.vlm.async_stream import AsyncAnswerStream
+from nexus_edge.runtimes.vlm.chat import ChatSession
+from nexus_edge.runtimes.vlm.generation import GenerationOptions, RunStats
+from nexus_edge.runtimes.vlm.model import VLM, ModelLimits
 
 __all__ = [
     "VLM",

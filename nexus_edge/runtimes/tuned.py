@@ -12,8 +12,8 @@ from typing import Any
 
 from nexus_edge._atomic import replaced_when_done
 from nexus_edge.bundle import Bundle
+from nexus_edge.engines.openvino.settings import OpenVinoSettings
 from nexus_edge.runtimes.machine import machine
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
 FOLDER_VARIABLE = "NEXUS_EDGE_CACHE"
 

@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nexus_edge.bundle import Bundle
+from nexus_edge.engines.base import ENGINES, is_reference
+from nexus_edge.engines.openvino.settings import OpenVinoSettings
 from nexus_edge.errors import BundleError, MissingExtraError
 from nexus_edge.runtimes import DualEncoder, EngineOptions, load
-from nexus_edge.runtimes.benchmark import QUESTION, measure
-from nexus_edge.runtimes.engine import ENGINES, is_reference
 from nexus_edge.runtimes.machine import Clock
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
-from nexus_edge.runtimes.pictures import PictureCache
 from nexus_edge.runtimes.tuned import Tuned
-from nexus_edge.runtimes.vlm import VLM
+from nexus_edge.runtimes.vlm.benchmark import QUESTION, measure
+from nexus_edge.runtimes.vlm.image_cache import PictureCache
+from nexus_edge.runtimes.vlm.model import VLM
 
 PROMPT, ANSWER, CROPS = 256, 17, 3
 """Tokens of the run that is measured, and crops of the image that is encoded."""
@@ -93,7 +93,7 @@ def settings_of(target: str) -> tuple[OpenVinoSettings | None, ...]:
     from nexus_edge._extras import needs_extra
 
     with needs_extra(f"engine {target}", target):
-        from nexus_edge.runtimes import openvino_session
+        from nexus_edge.engines.openvino import session as openvino_session
     return tuple(dict.fromkeys(settings.on(openvino_session.capabilities()) for settings in SETTINGS))
 
 

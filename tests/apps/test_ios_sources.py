@@ -11,7 +11,7 @@ import openstep
 import pytest
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.runtimes.coreml_parts import SEPARATORS_GLOBAL_FIRST
+from nexus_edge.engines.coreml.parts import SEPARATORS_GLOBAL_FIRST
 
 ROOT = Path(__file__).parents[2]
 APP, RUNTIME = ROOT / "apps" / "ios", ROOT / "runtimes" / "swift"

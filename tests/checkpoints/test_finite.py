@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from nexus_edge.checkpoints import check_finite
-from nexus_edge.checkpoints.finite import CHUNK
 from nexus_edge.errors import CheckpointError
+from nexus_edge.storage.finite import CHUNK
 
 DTYPES = (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)
 

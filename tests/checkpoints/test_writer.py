@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nexus_edge.checkpoints import SafetensorsFile, StreamingSafetensorsWriter, TensorInfo, write_tensors
-from nexus_edge.checkpoints.writer import ALIGNMENT, plan_layout
 from nexus_edge.errors import OutputError
+from nexus_edge.storage.writer import ALIGNMENT, plan_layout
 
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "uint8": 1, "int64": 8}
 

@@ -17,7 +17,7 @@ from nexus_edge import processing
 from nexus_edge.bundle import Bundle
 from nexus_edge.bundle.hashing import hash_file
 from nexus_edge.checkpoints import write_tensors
-from nexus_edge.parity.runners import runner_of
+from nexus_edge.engines.probes import runner_of
 from nexus_edge.parity.vlm.replay import decoder_inputs
 from nexus_edge.parity.vlm.sampling import sample
 from nexus_edge.recipe import find_recipe

@@ -17,7 +17,7 @@ from nexus_edge.ci.from_report import outcome_of
 from nexus_edge.ci.github import MOST, to_github
 from nexus_edge.ci.outcome import Outcome
 from nexus_edge.errors import InputError
-from nexus_edge.parity.report import Check, Report, Rung
+from nexus_edge.parity.report.report import Check, Report, Rung
 from nexus_edge.parity.tolerances import Gate
 
 HERE = Path(__file__).parent

@@ -11,7 +11,8 @@ import toy_dual
 from PIL import Image
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.runtimes import dual_benchmark, load_dual_encoder
+from nexus_edge.runtimes import load_dual_encoder
+from nexus_edge.runtimes.dual_encoder import benchmark as dual_benchmark
 
 Run = Callable[..., Any]
 

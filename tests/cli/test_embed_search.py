@@ -204,7 +204,7 @@ def test_ctrl_c_says_that_nothing_is_lost(run_command: Run, desk: Path, monkeypa
     def interrupt(self: object, pixels: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nexus_edge.runtimes.onnx_dual_engine.OnnxDualEngine.encode_images", interrupt)
+    monkeypatch.setattr("nexus_edge.engines.onnx.dual.OnnxDualEngine.encode_images", interrupt)
     result = run_command("embed", "pictures", "-o", "index.npz")
     result.assert_ended(130, "interrupted")
     assert "index.npz.partial keeps what is done; the same command goes on from there" in result.stderr
@@ -216,7 +216,7 @@ def test_killed_in_the_middle_it_goes_on_from_there(desk: Path) -> None:
     names = [f"many/{colour}.{number}.png" for number in range(100) for colour in ("red", "green", "blue")]
     toy_dual.write_pictures(desk, *names)
     script = (
-        "import sys, time, nexus_edge.runtimes.onnx_dual_engine as engine\n"
+        "import sys, time, nexus_edge.engines.onnx.dual as engine\n"
         "original = engine.OnnxDualEngine.encode_images\n"
         "def slow(self, pixels):\n    time.sleep(0.02)\n    return original(self, pixels)\n"
         "engine.OnnxDualEngine.encode_images = slow\n"

@@ -53,7 +53,7 @@ def test_each_engine_answers(tiny_openvino: Bundle, run_command: Run) -> None:
 def test_the_evaluator_says_that_it_is_one(
     coreml_dual: Bundle, run_command: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nexus_edge.runtimes import coreml_native
+    from nexus_edge.engines.coreml import native as coreml_native
 
     monkeypatch.setattr(coreml_native, "is_native", lambda: False)
     cell = Path(heldout_crops.__file__).parent / "tiny_biomedclip/heldout/cell_000.jpg"

@@ -12,7 +12,7 @@ import pytest
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.parity import certify, ladder, replay
-from nexus_edge.parity.report import Check, Report, Rung, from_json
+from nexus_edge.parity.report.report import Check, Report, Rung, from_json
 from nexus_edge.parity.tolerances import Gate
 
 GATE = Gate("relative_l2", 1e-3, "a reason")

@@ -16,8 +16,8 @@ from nexus_edge.compare.comparison import Comparison
 from nexus_edge.compare.outcome import outcome_of, to_json
 from nexus_edge.compare.record import Record, Reply, read, save
 from nexus_edge.compare.table import rows, to_markdown
+from nexus_edge.engines.onnx.probe.layers import layer_values, with_layers_visible
 from nexus_edge.errors import InputError, ParityError
-from nexus_edge.parity.runners.onnx_layers import layer_values, with_layers_visible
 
 HEAD = ("toy", "out/toy", "phi3_v", "synthetic", "int4", "onnx", "2 cores", "abc")
 OLD = Record(

@@ -13,11 +13,11 @@ from onnx_sessions import session_of
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import FolderCheckpoint
-from nexus_edge.export.onnx.emit import attach_weights, translate
 from nexus_edge.families import family_named
 from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.models.phi3_v.params import Phi3VisionParams
 from nexus_edge.recipe import find_recipe
+from nexus_edge.targets.onnx.emit import attach_weights, translate
 
 
 @pytest.fixture(scope="session")

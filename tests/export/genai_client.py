@@ -18,12 +18,12 @@ import openvino as ov
 import openvino_genai as genai
 from PIL import Image
 
+from nexus_edge.engines.openvino.engine import OpenVinoEngine
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor, preprocess_images
 from nexus_edge.models.phi3_v.prompt import encode_prompt, split_prompt
 from nexus_edge.processing.hd_transform import CROP, hd_geometry, hd_transform
 from nexus_edge.processing.normalise import CLIP_MEAN, CLIP_STD
-from nexus_edge.runtimes.context import Context, Tokens
-from nexus_edge.runtimes.openvino_engine import OpenVinoEngine
+from nexus_edge.runtimes.vlm.context import Context, Tokens
 
 EXACT = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
 BACKENDS = ("PA", "SDPA")

@@ -13,7 +13,10 @@ from nexus_edge._resources import calibration_dir
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import FolderCheckpoint, load_tensors, open_checkpoint
 from nexus_edge.errors import RecipeError
-from nexus_edge.export.calibration import (
+from nexus_edge.models import from_checkpoint
+from nexus_edge.models.loading import build_model
+from nexus_edge.parity.ladder import run
+from nexus_edge.pipeline.calibration import (
     FILE,
     TOKENS,
     as_quantized,
@@ -22,10 +25,7 @@ from nexus_edge.export.calibration import (
     prepare,
     token_ids,
 )
-from nexus_edge.models import from_checkpoint
-from nexus_edge.models.loading import build_model
-from nexus_edge.parity.ladder import run
-from nexus_edge.pipeline import export
+from nexus_edge.pipeline.export import export
 from nexus_edge.recipe import Recipe, find_recipe
 
 
@@ -48,7 +48,7 @@ def test_the_activations_are_those_of_the_whole_model(tiny: FolderCheckpoint, mo
     for name in decoder_linears(model):
         model.get_submodule(name).register_forward_pre_hook(hook(name))
     ids = torch.arange(40)[None] % 30 + 3
-    monkeypatch.setattr("nexus_edge.export.calibration.token_ids", lambda checkpoint, text: ids)
+    monkeypatch.setattr("nexus_edge.pipeline.calibration.token_ids", lambda checkpoint, text: ids)
     found = measure(tiny, "general", silent)
     with torch.inference_mode():
         model(ids)

@@ -12,12 +12,12 @@ pytest.importorskip("coremltools", reason="needs the extra `coreml`")
 
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.errors import InputError, OutputError
-from nexus_edge.export.coreml import package
-from nexus_edge.export.coreml.family import Function, Package
-from nexus_edge.export.coreml.package import About, write_package
-from nexus_edge.export.coreml.program import convert, trace
 from nexus_edge.quant.linear import QuantLinear
 from nexus_edge.quant.schemes import load_scheme
+from nexus_edge.targets.coreml import package
+from nexus_edge.targets.coreml.family import Function, Package
+from nexus_edge.targets.coreml.package import About, write_package
+from nexus_edge.targets.coreml.program import convert, trace
 
 ABOUT = About("somebody", "mit", "1", {})
 

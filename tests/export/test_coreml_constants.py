@@ -12,11 +12,11 @@ pytest.importorskip("coremltools", reason="needs the extra `coreml`")
 
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.errors import CheckpointError, InputError, RecipeError
-from nexus_edge.export.coreml.family import Function, Package
-from nexus_edge.export.coreml.package import About, write_package
-from nexus_edge.export.coreml.program import trace
 from nexus_edge.quant.apply import quantize_modules, quantize_tensor
 from nexus_edge.quant.schemes import load_scheme
+from nexus_edge.targets.coreml.family import Function, Package
+from nexus_edge.targets.coreml.package import About, write_package
+from nexus_edge.targets.coreml.program import trace
 
 ROWS, COLUMNS = 24, 192
 SCALES = 2.0**-11  # scales of float32 become float16, which has 11 bits; those of float16 stay

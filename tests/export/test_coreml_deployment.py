@@ -9,11 +9,11 @@ pytest.importorskip("coremltools", reason="needs the extra `coreml`")
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import open_checkpoint
+from nexus_edge.engines.coreml.mil import MilModel
 from nexus_edge.errors import RecipeError
 from nexus_edge.parity import ladder
-from nexus_edge.pipeline import export
+from nexus_edge.pipeline.export import export
 from nexus_edge.recipe import Recipe, find_recipe
-from nexus_edge.runtimes.mil import MilModel
 
 OF_SYSTEM = {17: 8, 18: 9}  # version of the specification: iOS 17 is Core ML 7, which reads 8
 

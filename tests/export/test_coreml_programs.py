@@ -4,8 +4,8 @@ import coreml_packages
 import pytest
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.runtimes.mil import MilModel
-from nexus_edge.runtimes.mil.registry import operators
+from nexus_edge.engines.coreml.mil import MilModel
+from nexus_edge.engines.coreml.mil.registry import operators
 
 # One operation here is two in the file: a state is written, and what is used afterwards is read.
 STATES = {"coreml_update_state": ["write_state", "read_state"]}

@@ -1,6 +1,6 @@
 """Core ML packages of the embedded checkpoints: what is in a bundle, what the packages hold, and what they compute.
 
-They are evaluated by `nexus_edge.runtimes.mil`, beside the PyTorch model with the bundle's weights.
+They are evaluated by `nexus_edge.engines.coreml.mil`, beside the PyTorch model with the bundle's weights.
 """
 
 import json
@@ -14,9 +14,8 @@ from torch import Tensor, nn
 pytest.importorskip("coremltools", reason="needs the extra `coreml`")
 
 from nexus_edge.bundle import Bundle, BundleWeights
+from nexus_edge.engines.coreml.mil import MilFunction, MilModel
 from nexus_edge.errors import MissingExtraError
-from nexus_edge.export.coreml.layer_outputs import value_name
-from nexus_edge.export.target import make_target
 from nexus_edge.layers.hd_assembly import merge_patches
 from nexus_edge.models.biomedclip.model import BiomedClip
 from nexus_edge.models.phi3_v.model import Phi3V
@@ -24,7 +23,8 @@ from nexus_edge.parity.sources import load_quantized
 from nexus_edge.quant.linear import QuantLinear
 from nexus_edge.quant.tensor import QuantizedTensor
 from nexus_edge.recipe import find_recipe
-from nexus_edge.runtimes.mil import MilFunction, MilModel
+from nexus_edge.targets.base import make_target
+from nexus_edge.targets.coreml.layer_outputs import value_name
 
 HALF = 5e-3  # relative: weights, scales and tables rounded to float16 (2^-11 each) through up to 6 layers
 ROUNDED = 2e-2  # the same with every value between operations rounded to float16, through 4 layers and a cache

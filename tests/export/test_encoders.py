@@ -11,9 +11,9 @@ from onnx_sessions import session_of
 from torch import Tensor, nn
 
 from nexus_edge.bundle import TensorSpec
-from nexus_edge.export.onnx.emit import attach_weights, translate
 from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.ops.attention import attention
+from nexus_edge.targets.onnx.emit import attach_weights, translate
 
 NOISE = 1e-5  # sums of at most 600 float32 terms in another order, relative to the largest value
 HEADS, WIDTH = 3, 24

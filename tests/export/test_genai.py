@@ -15,11 +15,11 @@ from golden_phi3 import FOLDER, Case
 from nexus_edge import processing
 from nexus_edge.assets.heldout import held_out_questions
 from nexus_edge.bundle import Bundle
+from nexus_edge.engines.onnx.session import NO_SATURATION
 from nexus_edge.models.phi3_v.processing import preprocess_images
 from nexus_edge.runtimes import VLM, EngineOptions, load
-from nexus_edge.runtimes.context import Context, Tokens
-from nexus_edge.runtimes.onnx_session import NO_SATURATION
-from nexus_edge.runtimes.pictures import PictureCache
+from nexus_edge.runtimes.vlm.context import Context, Tokens
+from nexus_edge.runtimes.vlm.image_cache import PictureCache
 
 PICTURE = FOLDER / "images" / "b_333x251.png"
 QUESTION = "\nWhat is shown in this picture?<|end|>\n<|assistant|>\n"

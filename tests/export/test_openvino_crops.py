@@ -29,11 +29,11 @@ from PIL import Image
 
 from nexus_edge.assets.heldout import held_out_questions
 from nexus_edge.bundle import Bundle
+from nexus_edge.engines.openvino.engine import OpenVinoEngine
+from nexus_edge.engines.openvino.settings import OpenVinoSettings
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 from nexus_edge.runtimes import VLM, EngineOptions, GenerationOptions, load
-from nexus_edge.runtimes.context import Context
-from nexus_edge.runtimes.openvino_engine import OpenVinoEngine
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+from nexus_edge.runtimes.vlm.context import Context
 
 NOISE = 2e-4  # of a log probability summed over an answer: float32 logits up to 20 in another order, ten tokens
 QUESTION = "What is shown in this picture?"

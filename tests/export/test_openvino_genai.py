@@ -14,7 +14,7 @@ from PIL import Image
 from nexus_edge.assets.heldout import held_out_questions
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import open_checkpoint, tiny_folder
-from nexus_edge.pipeline import export
+from nexus_edge.pipeline.export import export
 from nexus_edge.recipe import find_recipe
 from nexus_edge.runtimes import VLM, EngineOptions, load
 

@@ -9,10 +9,10 @@ import torch
 from nexus_edge.assets.heldout import held_out_questions
 from nexus_edge.checkpoints import open_checkpoint
 from nexus_edge.errors import InputError, RecipeError
-from nexus_edge.export.calibration import measure, prepare
-from nexus_edge.export.own_calibration import TOKENS, OwnCalibration, embedded
 from nexus_edge.models.loading import build_model, load_weights
 from nexus_edge.parity.vlm.streamed import Streamed, checkpoint_reader
+from nexus_edge.pipeline.calibration import measure, prepare
+from nexus_edge.pipeline.own_calibration import TOKENS, OwnCalibration, embedded
 from nexus_edge.processing import from_checkpoint
 from nexus_edge.recipe import find_recipe
 

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from nexus_edge.export.onnx import passes, schemas
+from nexus_edge.targets.onnx import passes, schemas
 
 X = np.arange(24, dtype=np.float32).reshape(2, 12)
 Node = tuple[str, list[str], list[str], dict[str, object]]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from onnx import helper
 
-from nexus_edge.quant.rtn import round_to_nearest
+from nexus_edge.quant.methods.rtn import round_to_nearest
 from nexus_edge.quant.schemes import Scheme
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint, open_checkpoint
-from nexus_edge.parity import p2_graph
 from nexus_edge.parity.certify import certify
 from nexus_edge.parity.ladder import make_lab
+from nexus_edge.parity.rungs import p2_graph
 from nexus_edge.recipe import find_recipe
 
 
@@ -76,7 +76,7 @@ def export_biomedclip(
     done: dict[str, Bundle] = {}
 
     def make(recipe: str) -> Bundle:
-        from nexus_edge.pipeline import export
+        from nexus_edge.pipeline.export import export
 
         if recipe not in done:
             root = tmp_path_factory.mktemp("biomedclip") / recipe

@@ -8,10 +8,10 @@ import numpy as np
 from mutations import rehash
 
 from nexus_edge.bundle import Bundle
+from nexus_edge.engines.coreml.mil import MilModel
+from nexus_edge.engines.coreml.mil.blob import RECORD
+from nexus_edge.engines.coreml.mil.spec import BlobRef, Constant
 from nexus_edge.quant.packing import unpack
-from nexus_edge.runtimes.mil import MilModel
-from nexus_edge.runtimes.mil.blob import RECORD
-from nexus_edge.runtimes.mil.spec import BlobRef, Constant
 
 MODEL = "Data/com.apple.CoreML/model.mlmodel"
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"

@@ -11,12 +11,13 @@ from mutations import rehash
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint, open_checkpoint
-from nexus_edge.parity import ladder, p2_graph
+from nexus_edge.engines.probes import runner_of
+from nexus_edge.parity import ladder
 from nexus_edge.parity.goldens import write_goldens
 from nexus_edge.parity.ladder import make_lab
 from nexus_edge.parity.replay import replay
-from nexus_edge.parity.report import CARRIED, NotRunError, Report, Rung
-from nexus_edge.parity.runners import runner_of
+from nexus_edge.parity.report.report import CARRIED, NotRunError, Report, Rung
+from nexus_edge.parity.rungs import p2_graph
 from nexus_edge.recipe import Recipe, find_recipe
 
 Copy = Callable[[Bundle], Bundle]
@@ -77,7 +78,7 @@ def test_p2_gives_every_target_a_folder_of_its_own(
         roots.append(root)
         return SimpleNamespace(graphs={target: {} for target in recipe.targets})
 
-    monkeypatch.setattr("nexus_edge.pipeline.export", export)
+    monkeypatch.setattr("nexus_edge.pipeline.export.export", export)
     monkeypatch.setattr(p2_graph, "PIECEWISE", {})
     for target in ("openvino", "coreml"):
         p2_graph.export_full_precision(make_lab(coreml, dual_checkpoint), tmp_path, target)

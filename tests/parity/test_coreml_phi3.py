@@ -12,15 +12,15 @@ from mutations import rehash
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.engines.coreml.probe.layers import outputs_by_number
+from nexus_edge.engines.probes import runner_of
 from nexus_edge.models.phi3_v.parity import QUESTION
 from nexus_edge.parity import ladder
 from nexus_edge.parity.goldens import write_goldens
 from nexus_edge.parity.ladder import make_lab
 from nexus_edge.parity.precisions import runtime_options
 from nexus_edge.parity.replay import replay
-from nexus_edge.parity.report import CARRIED, Report
-from nexus_edge.parity.runners import runner_of
-from nexus_edge.parity.runners.coreml_layers import outputs_by_number
+from nexus_edge.parity.report.report import CARRIED, Report
 from nexus_edge.parity.vlm.cases import Case, picture
 from nexus_edge.parity.vlm.lab import VlmLab
 

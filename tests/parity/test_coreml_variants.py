@@ -10,12 +10,12 @@ from PIL import Image
 
 from nexus_edge import processing
 from nexus_edge.bundle import Bundle
+from nexus_edge.engines.coreml.mil import MilModel
+from nexus_edge.engines.coreml.probe.images import PictureStage
+from nexus_edge.engines.probes import runner_of
 from nexus_edge.errors import ParityError
 from nexus_edge.parity import ladder
-from nexus_edge.parity.report import CARRIED, Rung
-from nexus_edge.parity.runners import runner_of
-from nexus_edge.parity.runners.coreml_pictures import PictureStage
-from nexus_edge.runtimes.mil import MilModel
+from nexus_edge.parity.report.report import CARRIED, Rung
 
 Copy = Callable[[Bundle], Bundle]
 LAYERS = {"image_encoder": 6, "text_encoder": 3}

@@ -16,22 +16,23 @@ import nexus_edge
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.ci.from_report import report_junit
+from nexus_edge.engines.onnx.probe import runner as onnx
+from nexus_edge.engines.probes import RUNNERS
 from nexus_edge.errors import BundleError
 from nexus_edge.models.biomedclip.original_inputs import OriginalInputs
 from nexus_edge.parity import ladder
 from nexus_edge.parity.certify import certify
-from nexus_edge.parity.dual.material import LARGE, make_material
+from nexus_edge.parity.dual_encoder.material import LARGE, make_material
 from nexus_edge.parity.goldens import GOLDENS, read_goldens
-from nexus_edge.parity.html import tiles, to_html
 from nexus_edge.parity.ladder import make_lab
-from nexus_edge.parity.markdown import to_markdown
-from nexus_edge.parity.plots import drift
-from nexus_edge.parity.report import Report, from_json
-from nexus_edge.parity.runners import RUNNERS, onnx
+from nexus_edge.parity.report.html import tiles, to_html
+from nexus_edge.parity.report.markdown import to_markdown
+from nexus_edge.parity.report.plots import drift
+from nexus_edge.parity.report.report import Report, from_json
 from nexus_edge.parity.sources import parameter_bytes, weight_bytes
 from nexus_edge.processing import dual_from_checkpoint
 from nexus_edge.runtimes import load_dual_encoder
-from nexus_edge.runtimes.ship import ship_image_tower
+from nexus_edge.runtimes.dual_encoder.ship import ship_image_tower
 from nexus_edge.targets import EXTRAS
 
 TOO_LITTLE = 1000  # bytes

@@ -17,10 +17,11 @@ from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import CheckpointError
 from nexus_edge.layers.bert import BertAttention
 from nexus_edge.layers.vit import VitBlock
-from nexus_edge.parity import ladder, p1_original, p2_graph
+from nexus_edge.parity import ladder
 from nexus_edge.parity.ladder import make_lab
 from nexus_edge.parity.replay import replay
-from nexus_edge.parity.report import Check, Report
+from nexus_edge.parity.report.report import Check, Report
+from nexus_edge.parity.rungs import p1_original, p2_graph
 
 CopyOf = Callable[[Bundle], Bundle]
 Judge = Callable[..., Report]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nexus_edge.parity.report import Check, Rung
+from nexus_edge.parity.report.report import Check, Rung
 from nexus_edge.parity.tolerances import Gate
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -51,7 +51,7 @@ def test_translations_are_those_of_an_export(script: Any, tmp_path: Path) -> Non
     from foreign.reuse import translated_once
 
     from nexus_edge.checkpoints import open_checkpoint
-    from nexus_edge.pipeline import export
+    from nexus_edge.pipeline.export import export
     from nexus_edge.recipe import find_recipe
 
     recipe = find_recipe("biomedclip", "int8").with_targets(("onnx", "openvino"))

@@ -8,13 +8,14 @@ import pytest
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.engines.probes import runner_of
 from nexus_edge.errors import InputError
-from nexus_edge.parity import ladder, p3_exporter, p4_scheme
+from nexus_edge.parity import ladder
 from nexus_edge.parity.certify import certify
 from nexus_edge.parity.goldens import read_goldens, write_goldens
 from nexus_edge.parity.ladder import make_lab
 from nexus_edge.parity.replay import replay
-from nexus_edge.parity.runners import runner_of
+from nexus_edge.parity.rungs import p3_exporter, p4_scheme
 from nexus_edge.parity.vlm import scheme
 from nexus_edge.parity.vlm.lab import VlmLab
 

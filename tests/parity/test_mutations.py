@@ -17,11 +17,12 @@ from nexus_edge.errors import CheckpointError
 from nexus_edge.layers.clip_vision import ClipEncoder
 from nexus_edge.models.phi3_v import processing as processing_phi3_v
 from nexus_edge.models.phi3_v.params import Phi3VisionParams
-from nexus_edge.parity import ladder, p1_original, p2_graph
+from nexus_edge.parity import ladder
 from nexus_edge.parity.ladder import make_lab
-from nexus_edge.parity.report import Check, Report
+from nexus_edge.parity.report.report import Check, Report
+from nexus_edge.parity.rungs import p1_original, p2_graph
 from nexus_edge.parity.vlm.lab import VlmLab
-from nexus_edge.runtimes.context import Context
+from nexus_edge.runtimes.vlm.context import Context
 
 CopyOf = Callable[[Bundle], Bundle]
 WEIGHTS = "onnx/decoder.safetensors"

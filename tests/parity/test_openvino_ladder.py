@@ -11,11 +11,12 @@ import pytest
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
-from nexus_edge.parity import ladder, p2_graph, precisions
+from nexus_edge.engines.probes import runner_of
+from nexus_edge.parity import ladder, precisions
 from nexus_edge.parity.goldens import write_goldens
 from nexus_edge.parity.ladder import make_lab
-from nexus_edge.parity.report import Check, NotRunError, Report
-from nexus_edge.parity.runners import runner_of
+from nexus_edge.parity.report.report import Check, NotRunError, Report
+from nexus_edge.parity.rungs import p2_graph
 from nexus_edge.parity.vlm.lab import VlmLab
 from nexus_edge.recipe import find_recipe
 
@@ -50,7 +51,7 @@ def vlm_report(tiny_openvino: Bundle, checkpoint: Checkpoint) -> Report:
 @pytest.fixture(scope="module")
 def dual(biomedclip_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Both towers of the embedded checkpoint in float32, without parity; read-only."""
-    from nexus_edge.pipeline import export
+    from nexus_edge.pipeline.export import export
 
     root = tmp_path_factory.mktemp("openvino") / "fp32"
     recipe = find_recipe("biomedclip", "fp32").with_targets(("openvino",))
@@ -145,7 +146,7 @@ report = replay(Bundle.open({str(bundle.root)!r}))
 assert report.verdict == "passed", report.summary
 assert {{check.precision for check in report.rungs[0].checks if check.target == "openvino"}} == {{{SHIPPED!r}}}
 sys.modules["openvino"] = None
-for name in [name for name in sys.modules if name.startswith("nexus_edge.parity.runners.openvino")]:
+for name in [name for name in sys.modules if name.startswith("nexus_edge.engines.openvino.probe.runner")]:
     del sys.modules[name]
 report = replay(Bundle.open({str(bundle.root)!r}))
 assert "nexus-edge[openvino]" in report.rungs[0].notes[0], report
@@ -167,7 +168,7 @@ def test_a_cpu_without_bf16_passes_as_it_ships(
     tiny_openvino: Bundle, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Inputs and cache in 8 bits, nothing in bfloat16: what a CPU with VNNI alone is judged by, and no other."""
-    monkeypatch.setattr("nexus_edge.parity.runners.openvino.shipped_here", lambda: precisions.F32)
+    monkeypatch.setattr("nexus_edge.engines.openvino.probe.runner.shipped_here", lambda: precisions.F32)
     lab = vlm_lab(only_openvino(tiny_openvino), checkpoint, "one picture", "text beyond the LongRoPE limit")
     report = ladder.climb(lab, ("P3",))
     assert report.rungs[0].status == "passed"
@@ -176,7 +177,7 @@ def test_a_cpu_without_bf16_passes_as_it_ships(
 
 
 def test_openvino_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("nexus_edge.parity.runners.openvino")]:
+    for name in [name for name in sys.modules if name.startswith("nexus_edge.engines.openvino.probe.runner")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(NotRunError, match=r"nexus-edge\[openvino\]"):

@@ -11,10 +11,10 @@ import pytest
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
-from nexus_edge.parity import p0_structure, p4_scheme
 from nexus_edge.parity.graphs import Judges, compare_graphs
 from nexus_edge.parity.ladder import make_lab
-from nexus_edge.parity.report import Check
+from nexus_edge.parity.report.report import Check
+from nexus_edge.parity.rungs import p0_structure, p4_scheme
 from nexus_edge.parity.vlm.lab import VlmLab
 
 CopyOf = Callable[[Bundle], Bundle]

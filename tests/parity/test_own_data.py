@@ -13,8 +13,8 @@ from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import InputError
 from nexus_edge.parity import ladder
 from nexus_edge.parity.ladder import make_lab
-from nexus_edge.parity.own_data import add_examples, in_words, read
 from nexus_edge.parity.own_tolerances import with_own
+from nexus_edge.parity.rungs.own_data import add_examples, in_words, read
 from nexus_edge.parity.sources import parameter_bytes, weight_bytes
 from nexus_edge.parity.vlm.own_data import normal
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nexus_edge.parity.dual import ranking
+from nexus_edge.parity.dual_encoder import ranking
 from nexus_edge.parity.metrics import NearTie
 from nexus_edge.parity.stages import Judge
 from nexus_edge.parity.tolerances import Gate

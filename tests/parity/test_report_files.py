@@ -9,10 +9,10 @@ import pytest
 
 from nexus_edge.ci.from_report import report_junit
 from nexus_edge.errors import BundleError
-from nexus_edge.parity.html import tiles, to_html
-from nexus_edge.parity.markdown import to_markdown
-from nexus_edge.parity.plots import drift, layer_drift, stage_bars
-from nexus_edge.parity.report import CARRIED, Check, Report, Rung, from_json, utilisation
+from nexus_edge.parity.report.html import tiles, to_html
+from nexus_edge.parity.report.markdown import to_markdown
+from nexus_edge.parity.report.plots import drift, layer_drift, stage_bars
+from nexus_edge.parity.report.report import CARRIED, Check, Report, Rung, from_json, utilisation
 from nexus_edge.parity.tolerances import Gate
 
 TIGHT = Gate("relative_l2", 1e-3, "a reason with <angle> brackets")

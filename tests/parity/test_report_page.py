@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nexus_edge.parity.html import reasons, samples, tiles, to_html
 from nexus_edge.parity.intervals import wilson
-from nexus_edge.parity.report import Check, Report, Rung, from_json, timed
+from nexus_edge.parity.report.html import reasons, samples, tiles, to_html
+from nexus_edge.parity.report.report import Check, Report, Rung, from_json, timed
 from nexus_edge.parity.samples import Sample, Similarities, in_words, question_of, thumbnail, tokens_apart
 from nexus_edge.parity.tolerances import Gate
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
+from nexus_edge.engines.openvino.settings import OpenVinoSettings
 from nexus_edge.ops.matmul_int8 import matmul_int8
 from nexus_edge.parity.formats import BFLOAT16, EXACT, FLOAT16, Formats, of_onnx, of_openvino
 from nexus_edge.parity.metrics import compare
 from nexus_edge.parity.rounding import _shortened, effect, rounded
 from nexus_edge.quant.linear import QuantLinear
 from nexus_edge.quant.schemes import load_scheme
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
 WIDTH = 256
 

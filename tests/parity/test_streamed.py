@@ -11,16 +11,16 @@ import torch
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.engines.onnx.probe.pieces import pieces
+from nexus_edge.engines.onnx.probe.runner import RUNNER
 from nexus_edge.errors import OutputError
 from nexus_edge.layers.kv_cache import KVCache
-from nexus_edge.parity import p2_graph
 from nexus_edge.parity.formats import BFLOAT16, Formats
 from nexus_edge.parity.ladder import make_lab
 from nexus_edge.parity.metrics import compare
 from nexus_edge.parity.precisions import EXACT, shipped_here
 from nexus_edge.parity.rounding import effect, rounded
-from nexus_edge.parity.runners.onnx import RUNNER
-from nexus_edge.parity.runners.onnx_pieces import pieces
+from nexus_edge.parity.rungs import p2_graph
 from nexus_edge.parity.spool import Spool
 from nexus_edge.parity.stages import run_torch
 from nexus_edge.parity.vlm import scheme
@@ -152,7 +152,7 @@ def test_no_piece_holds_another_layers_weights(healthy: Bundle) -> None:
     """Else the peak would be more than a layer: every weight of the graph is in one piece."""
     import onnx
 
-    from nexus_edge.parity.runners.onnx_pieces import parts_of
+    from nexus_edge.engines.onnx.probe.pieces import parts_of
 
     graph = onnx.load(str(healthy.graph("onnx", "decoder")), load_external_data=False).graph
     parts = parts_of(graph)
@@ -186,8 +186,8 @@ def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("rounds", [False, True], ids=["exact", "as shipped"])
 def test_pieces_are_the_openvino_decoder(tiny_openvino: Bundle, lab: VlmLab, rounds: bool) -> None:
     pytest.importorskip("openvino", reason="needs the extra `openvino`")
-    from nexus_edge.parity.runners.openvino import RUNNER as OPENVINO
-    from nexus_edge.parity.runners.openvino_pieces import decoder_pieces
+    from nexus_edge.engines.openvino.probe.pieces import decoder_pieces
+    from nexus_edge.engines.openvino.probe.runner import RUNNER as OPENVINO
 
     files = {name: tiny_openvino.graph("openvino", name) for name in tiny_openvino.manifest.graphs["openvino"]}
     settings = shipped_here() if rounds else EXACT  # in bfloat16 or not, as this CPU has it

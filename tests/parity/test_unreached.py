@@ -3,7 +3,7 @@
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.parity import ladder
-from nexus_edge.parity.report import Rung
+from nexus_edge.parity.report.report import Rung
 from nexus_edge.parity.vlm.lab import VlmLab
 
 

@@ -17,8 +17,8 @@ import torch
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import FolderCheckpoint
 from nexus_edge.parity.ladder import climb, make_lab
-from nexus_edge.parity.report import Report
-from nexus_edge.pipeline import export
+from nexus_edge.parity.report.report import Report
+from nexus_edge.pipeline.export import export
 from nexus_edge.recipe import find_recipe
 
 Config = dict[str, Any]

@@ -11,8 +11,8 @@ from onnx_sessions import session_of
 from torch import Tensor, nn
 
 from nexus_edge.bundle import TensorSpec
-from nexus_edge.export.onnx.emit import attach_weights, translate
 from nexus_edge.interfaces.graph import GraphSpec
+from nexus_edge.targets.onnx.emit import attach_weights, translate
 
 
 class _Graph(nn.Module):

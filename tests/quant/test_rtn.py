@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from nexus_edge.quant.apply import quantize_tensor
 from nexus_edge.quant.buffers import buffer_specs
+from nexus_edge.quant.methods.rtn import round_to_nearest
 from nexus_edge.quant.registry import find_quantizer
-from nexus_edge.quant.rtn import round_to_nearest
 from nexus_edge.quant.schemes import Scheme, available_schemes, load_scheme
 
 SCHEMES = [scheme for scheme in map(load_scheme, available_schemes()) if scheme.method.startswith("rtn")]
@@ -94,7 +94,7 @@ def test_known_codes() -> None:
 def test_a_large_weight_is_worked_on_in_pieces(monkeypatch) -> None:
     weight, scheme = _weight(50, 80), _grouped(4, 32, False)
     whole = round_to_nearest(weight, scheme).buffers()
-    monkeypatch.setattr("nexus_edge.quant.rtn._PIECE", 80 * 7)
+    monkeypatch.setattr("nexus_edge.quant.methods.rtn._PIECE", 80 * 7)
     for name, tensor in round_to_nearest(weight, scheme).buffers().items():
         assert torch.equal(tensor, whole[name])
 

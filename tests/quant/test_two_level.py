@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from nexus_edge.quant.methods.two_level import two_level
 from nexus_edge.quant.registry import find_quantizer
 from nexus_edge.quant.schemes import load_scheme
 from nexus_edge.quant.tensor import QuantizedTensor, widen_codes
-from nexus_edge.quant.two_level import two_level
 
 G16, G32 = load_scheme("int4-g16-int8"), load_scheme("int4-g32-int8")
 

@@ -13,7 +13,7 @@ import toy_vlm
 from nexus_edge.bundle import Bundle
 from nexus_edge.errors import BundleError, InputError, PromptError
 from nexus_edge.runtimes import VLM, EngineOptions, GenerationOptions, load_vlm
-from nexus_edge.runtimes.answer import token_logprob
+from nexus_edge.runtimes.vlm.answer import token_logprob
 
 HANG_S = 120  # for what would never end
 

@@ -8,11 +8,11 @@ import toy_vlm
 from toy_vlm import ROPE_LIMIT, reference_logits
 
 from nexus_edge.bundle import Bundle
+from nexus_edge.engines.onnx.decoder import OnnxDecoder
+from nexus_edge.engines.onnx.engine import OnnxEngine
 from nexus_edge.errors import PromptError
 from nexus_edge.runtimes import EngineOptions
-from nexus_edge.runtimes.context import CHUNK, Context, Tokens
-from nexus_edge.runtimes.onnx_decoder import OnnxDecoder
-from nexus_edge.runtimes.onnx_engine import OnnxEngine
+from nexus_edge.runtimes.vlm.context import CHUNK, Context, Tokens
 
 # Logits are around 10; float32 sums of up to 900 terms in another order move them by 1e-5 of that.
 CLOSE = {"rtol": 0, "atol": 1e-3}

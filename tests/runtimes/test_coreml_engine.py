@@ -12,12 +12,13 @@ import pytest
 
 from nexus_edge.assets.heldout import held_out_questions
 from nexus_edge.bundle import Bundle
+from nexus_edge.engines import base as engine
+from nexus_edge.engines.base import choose_engine
+from nexus_edge.engines.coreml.decoder import pieces
+from nexus_edge.engines.coreml.engine import CoremlEngine, cut, open_engine
+from nexus_edge.engines.coreml.parts import CoremlParts, package_of
 from nexus_edge.errors import BundleError, PromptError
-from nexus_edge.runtimes import EngineOptions, engine, load_vlm
-from nexus_edge.runtimes.coreml_decoder import pieces
-from nexus_edge.runtimes.coreml_engine import CoremlEngine, cut, open_engine
-from nexus_edge.runtimes.coreml_parts import CoremlParts, package_of
-from nexus_edge.runtimes.engine import choose_engine
+from nexus_edge.runtimes import EngineOptions, load_vlm
 
 WIDTHS = (1, 64)
 

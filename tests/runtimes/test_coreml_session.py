@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from nexus_edge.bundle import Bundle
+from nexus_edge.engines.coreml import native as coreml_native
+from nexus_edge.engines.coreml import session as coreml_session
+from nexus_edge.engines.coreml.mil import MilFunction, MilModel
+from nexus_edge.engines.coreml.native import NativeFunction, why_not_native
+from nexus_edge.engines.coreml.session import EvaluatedFunction, open_function
 from nexus_edge.errors import BundleError
-from nexus_edge.runtimes import EngineOptions, coreml_native, coreml_session, load_vlm
-from nexus_edge.runtimes.coreml_native import NativeFunction, why_not_native
-from nexus_edge.runtimes.coreml_session import EvaluatedFunction, open_function
-from nexus_edge.runtimes.mil import MilFunction, MilModel
+from nexus_edge.runtimes import EngineOptions, load_vlm
 
 QUESTION = "Is there a purple circle?"
 

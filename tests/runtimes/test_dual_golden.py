@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::nexus_edge.runtimes.TruncatedTe
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> DualEncoder:
-    from nexus_edge.pipeline import export  # heavy
+    from nexus_edge.pipeline.export import export  # heavy
 
     out = tmp_path_factory.mktemp("golden") / "fp32"
     recipe = find_recipe("biomedclip", "fp32")

@@ -8,9 +8,10 @@ import pytest
 import toy_dual
 
 from nexus_edge.bundle import Bundle
+from nexus_edge.engines.onnx import dual as onnx_dual_engine
+from nexus_edge.engines.onnx.session import open_session
 from nexus_edge.errors import InputError
-from nexus_edge.runtimes import EngineOptions, load_dual_encoder, onnx_dual_engine
-from nexus_edge.runtimes.onnx_session import open_session
+from nexus_edge.runtimes import EngineOptions, load_dual_encoder
 
 WORKERS, ROUNDS = 8, 25
 NOISE = 1e-6  # as in test_dual_encoder.py

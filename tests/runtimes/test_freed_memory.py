@@ -9,7 +9,7 @@ import pytest
 SCRIPT = """
 from pathlib import Path
 import numpy as np
-from nexus_edge.runtimes.memory import give_back_freed_memory
+from nexus_edge.engines.memory import give_back_freed_memory
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20

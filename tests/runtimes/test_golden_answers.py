@@ -8,8 +8,8 @@ from golden_phi3 import CASES, Case
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.runtimes import VLM, EngineOptions, load
-from nexus_edge.runtimes.context import Context, Tokens
-from nexus_edge.runtimes.pictures import PictureCache
+from nexus_edge.runtimes.vlm.context import Context, Tokens
+from nexus_edge.runtimes.vlm.image_cache import PictureCache
 
 NOISE = 1e-5  # of the largest logit: float32 sums in another order, as in tests/models/test_phi3_v_stages.py
 GREEDY = [

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nexus_edge.engines.onnx import kv_cache
+from nexus_edge.engines.onnx.kv_cache import BLOCK, CacheSpec, KVCache
 from nexus_edge.errors import BundleError
-from nexus_edge.runtimes import kv_cache
-from nexus_edge.runtimes.kv_cache import BLOCK, CacheSpec, KVCache
 
 SPECS = [
     CacheSpec(f"past_key_values.0.{part}", f"present.0.{part}", 2, 8, np.dtype(np.float32)) for part in ("key", "value")

@@ -8,8 +8,9 @@ import pytest
 import toy_dual
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.runtimes import EngineOptions, onnx_dual_engine
-from nexus_edge.runtimes.onnx_session import open_session
+from nexus_edge.engines.onnx import dual as onnx_dual_engine
+from nexus_edge.engines.onnx.session import open_session
+from nexus_edge.runtimes import EngineOptions
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         found.append((path.stem, threads))
         return open_session(path, threads)
 
-    monkeypatch.setattr("nexus_edge.runtimes.onnx_dual_engine.open_session", counted)
+    monkeypatch.setattr("nexus_edge.engines.onnx.dual.open_session", counted)
     return found
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from nexus_edge.bundle import Bundle
+from nexus_edge.engines.onnx.engine import OnnxEngine
+from nexus_edge.engines.onnx.session import open_session
 from nexus_edge.errors import BundleError
 from nexus_edge.runtimes import EngineOptions
-from nexus_edge.runtimes.onnx_engine import OnnxEngine
-from nexus_edge.runtimes.onnx_session import open_session
 
 
 @pytest.fixture

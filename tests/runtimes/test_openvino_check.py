@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from nexus_edge.bundle import Bundle
+from nexus_edge.engines.openvino.check import check_graph
+from nexus_edge.engines.openvino.session import compile_graph
+from nexus_edge.engines.openvino.settings import OpenVinoSettings
 from nexus_edge.errors import BundleError
-from nexus_edge.runtimes.openvino_check import check_graph
-from nexus_edge.runtimes.openvino_session import compile_graph
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
 WEIGHT = r'shape="(\d+),(\d+),(\d+)" element_type="u8" offset="(\d+)" size="(\d+)"'
 LIES: dict[str, tuple[str, str, str]] = {
@@ -86,8 +86,8 @@ MUTATIONS = """
 import random, re, sys
 from pathlib import Path
 from nexus_edge.errors import BundleError
-from nexus_edge.runtimes.openvino_session import compile_graph
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+from nexus_edge.engines.openvino.session import compile_graph
+from nexus_edge.engines.openvino.settings import OpenVinoSettings
 
 path = Path(sys.argv[1])
 text, random = path.read_text("utf-8"), random.Random(0)

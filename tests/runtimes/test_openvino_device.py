@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from nexus_edge.bundle import Bundle
+from nexus_edge.engines.openvino.engine import OpenVinoEngine
 from nexus_edge.errors import InputError
 from nexus_edge.runtimes import VLM, EngineOptions, load
-from nexus_edge.runtimes.openvino_engine import OpenVinoEngine
 
 QUESTION = "What is shown in this picture?"
 

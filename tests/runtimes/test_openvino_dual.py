@@ -15,6 +15,7 @@ from torch.nn import Linear
 
 from nexus_edge.bundle import Bundle, BundleWeights
 from nexus_edge.checkpoints import open_checkpoint
+from nexus_edge.engines.openvino.settings import OpenVinoSettings
 from nexus_edge.parity.formats import of_openvino
 from nexus_edge.parity.metrics import compare
 from nexus_edge.parity.rounding import effect
@@ -22,7 +23,6 @@ from nexus_edge.parity.sources import load_dequantized
 from nexus_edge.quant.linear import QuantLinear
 from nexus_edge.recipe import find_recipe, read_recipe
 from nexus_edge.runtimes import DualEncoder, EngineOptions, load_dual_encoder
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "biomedclip_tiny"
 BOTH = ("onnx", "openvino")
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::nexus_edge.runtimes.TruncatedTe
 
 
 def exported(out: Path, recipe: str | Path, targets: tuple[str, ...]) -> Bundle:
-    from nexus_edge.pipeline import export  # heavy
+    from nexus_edge.pipeline.export import export  # heavy
 
     chosen = read_recipe(recipe) if isinstance(recipe, Path) else find_recipe("biomedclip", recipe)
     export(open_checkpoint(str(GOLDEN), chosen.checkpoint), chosen.with_targets(targets), out, parity=False)

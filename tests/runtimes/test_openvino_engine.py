@@ -8,12 +8,12 @@ from golden_phi3 import CASES, Case
 
 from nexus_edge import processing
 from nexus_edge.bundle import Bundle
+from nexus_edge.engines.openvino.engine import OpenVinoEngine
+from nexus_edge.engines.openvino.settings import OpenVinoSettings
 from nexus_edge.errors import BundleError
 from nexus_edge.runtimes import VLM, EngineOptions, load
-from nexus_edge.runtimes.context import Context, Tokens
-from nexus_edge.runtimes.openvino_engine import OpenVinoEngine
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
-from nexus_edge.runtimes.pictures import PictureCache
+from nexus_edge.runtimes.vlm.context import Context, Tokens
+from nexus_edge.runtimes.vlm.image_cache import PictureCache
 
 NOISE = 1e-5  # of the largest logit: float32 sums in another order, as in test_golden_answers.py
 EXACT = OpenVinoSettings("f32", 0, "f32")

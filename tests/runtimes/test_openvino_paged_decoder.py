@@ -7,11 +7,11 @@ import pytest
 from golden_phi3 import Case
 
 from nexus_edge.bundle import Bundle
+from nexus_edge.engines.openvino.decoder import StatefulDecoder, stateful_decoders
+from nexus_edge.engines.openvino.engine import DECODER, OpenVinoEngine
+from nexus_edge.engines.openvino.paged_decoder import PagedDecoder, paged_decoders
+from nexus_edge.engines.openvino.settings import OpenVinoSettings
 from nexus_edge.runtimes import EngineOptions
-from nexus_edge.runtimes.openvino_decoder import StatefulDecoder, stateful_decoders
-from nexus_edge.runtimes.openvino_engine import DECODER, OpenVinoEngine
-from nexus_edge.runtimes.openvino_paged_decoder import PagedDecoder, paged_decoders
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
 
 NOISE = 1e-5  # of the largest logit: float32 sums in another order, as in test_openvino_engine.py
 EXACT = OpenVinoSettings("f32", 0, "f32")

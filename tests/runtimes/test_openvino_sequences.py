@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.runtimes.openvino_decoder import stateful_decoders
-from nexus_edge.runtimes.openvino_engine import DECODER
-from nexus_edge.runtimes.openvino_paged_decoder import paged_decoders
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+from nexus_edge.engines.openvino.decoder import stateful_decoders
+from nexus_edge.engines.openvino.engine import DECODER
+from nexus_edge.engines.openvino.paged_decoder import paged_decoders
+from nexus_edge.engines.openvino.settings import OpenVinoSettings
 
 NOISE = 1e-5  # of the largest logit: float32 sums in another order, as in test_openvino_engine.py
 TOKENS, PART = 40, 8

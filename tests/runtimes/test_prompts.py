@@ -8,7 +8,7 @@ import pytest
 
 from nexus_edge.assets import held_out_pictures
 from nexus_edge.errors import InputError
-from nexus_edge.runtimes.prompts import (
+from nexus_edge.runtimes.dual_encoder.prompts import (
     DEFAULT_TEMPLATES,
     PromptSet,
     built_in_sets,

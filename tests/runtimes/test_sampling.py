@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nexus_edge.errors import BundleError, InputError
-from nexus_edge.runtimes.sampling import Sampler
+from nexus_edge.runtimes.vlm.sampling import Sampler
 
 LOGITS = np.log(np.array([0.5, 0.1, 0.3, 0.1], np.float32))
 

@@ -12,7 +12,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from nexus_edge.runtimes.sampling import Sampler
+from nexus_edge.runtimes.vlm.sampling import Sampler
 
 VOCAB, DRAWS = 40, 4000
 SEEN = np.array([-1, 3, 17, 3, 29, -1], np.int64)  # a picture's places among them

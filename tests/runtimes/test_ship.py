@@ -10,7 +10,7 @@ import toy_dual
 from nexus_edge.bundle import Bundle, BundleWriter
 from nexus_edge.errors import BundleError, InputError, OutputError
 from nexus_edge.runtimes import DualEncoder, build_index, load_dual_encoder
-from nexus_edge.runtimes.ship import ship_image_tower
+from nexus_edge.runtimes.dual_encoder.ship import ship_image_tower
 
 LABELS = ("red", "green", "blue")
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus_edge.errors import InputError
-from nexus_edge.runtimes.stop_strings import StopStrings
+from nexus_edge.runtimes.vlm.stop_strings import StopStrings
 
 SHORT_TEXT = st.text("ab", max_size=12)
 

@@ -25,11 +25,11 @@ from nexus_edge.models.phi3_v.prompt import is_whole_prompt
 from nexus_edge.processing.clean import clean_text
 from nexus_edge.processing.images import load_image
 from nexus_edge.processing.resize import resize_image
-from nexus_edge.runtimes.classification import Classification
-from nexus_edge.runtimes.hd_layout import Separators, lay_out_joined
-from nexus_edge.runtimes.label_bank import LabelBank
-from nexus_edge.runtimes.prompts import PromptSet
-from nexus_edge.runtimes.sampling import Sampler
+from nexus_edge.runtimes.dual_encoder.classification import Classification
+from nexus_edge.runtimes.dual_encoder.label_bank import LabelBank
+from nexus_edge.runtimes.dual_encoder.prompts import PromptSet
+from nexus_edge.runtimes.vlm.hd_layout import Separators, lay_out_joined
+from nexus_edge.runtimes.vlm.sampling import Sampler
 
 REPOSITORY = Path(__file__).parents[2]
 GOLDEN = REPOSITORY / "tests" / "golden"

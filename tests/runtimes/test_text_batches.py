@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from nexus_edge.runtimes import text_batches
+from nexus_edge.runtimes.dual_encoder import text_batches
 
 CONTEXT = 20
 

@@ -233,7 +233,7 @@ def test_a_session_keeps_its_cache_whatever_the_model_answers(load: Load, questi
 
 
 def test_cancelling_ends_a_wait(load: Load, questions: list[HeldOutQuestion], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nexus_edge.runtimes.context_pool.IDLE_S", HANG_S)
+    monkeypatch.setattr("nexus_edge.runtimes.vlm.context_pool.IDLE_S", HANG_S)
     model, event = load(1), threading.Event()
     kept = ask(model, questions[0])
     next(kept)

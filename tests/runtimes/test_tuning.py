@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from nexus_edge.bundle import Bundle
+from nexus_edge.engines.openvino import session as openvino_session
+from nexus_edge.engines.openvino.engine import OpenVinoEngine
+from nexus_edge.engines.openvino.settings import OpenVinoSettings
 from nexus_edge.errors import OutputError
-from nexus_edge.runtimes import VLM, EngineOptions, load, openvino_session
-from nexus_edge.runtimes.openvino_engine import OpenVinoEngine
-from nexus_edge.runtimes.openvino_settings import OpenVinoSettings
+from nexus_edge.runtimes import VLM, EngineOptions, load
 from nexus_edge.runtimes.tuned import FOLDER_VARIABLE, Tuned, cache_file, remember, tuned
 from nexus_edge.runtimes.tuning import SETTINGS, Candidate, Part, candidates, fastest, settings_of
 

@@ -11,9 +11,9 @@ import toy_vlm
 from PIL import Image
 
 from nexus_edge.bundle import Bundle
+from nexus_edge.engines.onnx.session import open_session
 from nexus_edge.errors import ImageError, InputError, PromptError
 from nexus_edge.runtimes import VLM, EngineOptions, load
-from nexus_edge.runtimes.onnx_session import open_session
 
 RED, BLUE = (Image.new("RGB", (40, 30), color) for color in ("red", "blue"))
 
@@ -114,7 +114,7 @@ def test_the_vision_encoder_is_loaded_for_each_picture_or_kept(
         opened.append(path)
         return open_session(path, threads)
 
-    monkeypatch.setattr("nexus_edge.runtimes.onnx_engine.open_session", counted)
+    monkeypatch.setattr("nexus_edge.engines.onnx.engine.open_session", counted)
     vlm = load(toy_bundle, EngineOptions(threads=1, keep_vision=keep))
     list(vlm.generate("one", [RED, BLUE], max_new_tokens=1))
     assert sum(path.stem == "vision_encoder" for path in opened) == loads
@@ -139,7 +139,7 @@ def test_a_character_is_never_cut(vlm: VLM, monkeypatch: pytest.MonkeyPatch) -> 
     """Every byte of the text is a token of its own; no piece may hold a part of a character."""
     text = "añ€😀 ok"
     ids = iter([*vlm.processor.encode(text, add_bos=False), vlm.processor.stop_ids[0]])
-    monkeypatch.setattr("nexus_edge.runtimes.sampling.Sampler.pick", lambda self, logits: next(ids))
+    monkeypatch.setattr("nexus_edge.runtimes.vlm.sampling.Sampler.pick", lambda self, logits: next(ids))
     pieces = list(vlm.generate("Hi"))
     assert "".join(pieces) == text
     assert "\N{REPLACEMENT CHARACTER}" not in "".join(pieces)

@@ -19,11 +19,11 @@ from nexus_edge.interfaces.family import DualEncoderFamily
 if TYPE_CHECKING:
     from nexus_edge.checkpoints.keys import KeyRules
     from nexus_edge.configs.keys import Rules
-    from nexus_edge.export.coreml.family import StaticSplit
     from nexus_edge.interfaces.graph import ModelSplit
     from nexus_edge.models.biomedclip.model import BiomedClip
     from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
     from nexus_edge.parity.family import ParityFamily
+    from nexus_edge.targets.coreml.family import StaticSplit
 
 
 class BiomedClipFamily(DualEncoderFamily):

@@ -17,7 +17,7 @@ from nexus_edge.bundle.layer_names import output_of
 from nexus_edge.checkpoints import SafetensorsFile
 from nexus_edge.models import from_checkpoint
 from nexus_edge.parity.metrics import Array, Values
-from nexus_edge.parity.report import Check
+from nexus_edge.parity.report.report import Check
 from nexus_edge.parity.stages import Judge
 from nexus_edge.processing import dual_from_checkpoint
 

@@ -4,10 +4,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nexus_edge.parity.dual.lab import DualLab
-from nexus_edge.parity.dual.replay import replay
+from nexus_edge.parity.dual_encoder.lab import DualLab
+from nexus_edge.parity.dual_encoder.replay import replay
 from nexus_edge.parity.family import ParityFamily
-from nexus_edge.parity.report import Check
+from nexus_edge.parity.report.report import Check
 from nexus_edge.parity.stages import Judge
 from nexus_edge.processing.folder import read_json
 

@@ -23,7 +23,7 @@ from nexus_edge.models.llava_next.model import LlavaNext
 from nexus_edge.models.llava_next.processing import LlavaNextProcessor
 from nexus_edge.models.llava_next.views import preprocess_images
 from nexus_edge.parity.metrics import Array, Values
-from nexus_edge.parity.report import Check
+from nexus_edge.parity.report.report import Check
 from nexus_edge.parity.stages import Judge, layer_outputs
 
 # A recording -> the value of ours and the part of the model that it belongs to, in the order of their computation.

@@ -22,13 +22,13 @@ from nexus_edge.models.phi3_v.prompt import CHAT_TEMPLATES
 if TYPE_CHECKING:
     from nexus_edge.checkpoints.keys import KeyRules
     from nexus_edge.configs.keys import Rules
-    from nexus_edge.export.coreml.family import StaticSplit
-    from nexus_edge.export.openvino.family import OpenVinoClient
-    from nexus_edge.export.target import CompanionWriter
     from nexus_edge.interfaces.graph import ModelSplit
     from nexus_edge.models.phi3_v.model import Phi3V
     from nexus_edge.models.phi3_v.processing import Phi3VProcessor
     from nexus_edge.parity.family import ParityFamily
+    from nexus_edge.targets.base import CompanionWriter
+    from nexus_edge.targets.coreml.family import StaticSplit
+    from nexus_edge.targets.openvino.family import OpenVinoClient
 
 
 class Phi3VFamily(VlmFamily):

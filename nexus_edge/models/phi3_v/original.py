@@ -10,7 +10,7 @@ import numpy as np
 from nexus_edge.checkpoints import FolderCheckpoint, SafetensorsFile
 from nexus_edge.models.phi3_v.processing import preprocess_images
 from nexus_edge.parity.metrics import Values
-from nexus_edge.parity.report import Check
+from nexus_edge.parity.report.report import Check
 from nexus_edge.parity.stages import Judge
 from nexus_edge.parity.vlm.cases import Case
 from nexus_edge.parity.vlm.scheme import capture

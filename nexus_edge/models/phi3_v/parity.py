@@ -9,7 +9,7 @@ from PIL import Image
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 from nexus_edge.parity.family import ParityFamily
 from nexus_edge.parity.metrics import Array
-from nexus_edge.parity.report import Check
+from nexus_edge.parity.report.report import Check
 from nexus_edge.parity.sources import build_quantized, parameter_count
 from nexus_edge.parity.stages import Judge
 from nexus_edge.parity.vlm.cases import Case, picture

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nexus_edge.parity.metrics import Array, compare_greedy, scatter, top2_margin
-from nexus_edge.parity.report import Check
+from nexus_edge.parity.report.report import Check
 from nexus_edge.parity.stages import Judge
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 from nexus_edge.parity.formats import Formats
 from nexus_edge.parity.metrics import Array, top2_margin
 from nexus_edge.parity.precisions import formats_of
-from nexus_edge.parity.report import Check, NotRunError
+from nexus_edge.parity.report.report import Check, NotRunError
 from nexus_edge.parity.samples import Sample, question_of, thumbnail, tokens_apart
 from nexus_edge.parity.stages import Judge
 from nexus_edge.parity.vlm.answers import NEW_TOKENS, Answer, greedy_check, shared_logits, up_to_difference
@@ -25,7 +25,7 @@ from nexus_edge.processing import from_checkpoint
 if TYPE_CHECKING:
     from nexus_edge.parity.vlm.lab import VlmLab
     from nexus_edge.runtimes import VLM, EngineOptions
-    from nexus_edge.runtimes.context import Context
+    from nexus_edge.runtimes.vlm.context import Context
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ def _full_precision(lab: "VlmLab", ids: Mapping[str, tuple[int, ...]]) -> Mappin
 
 
 def _answer(vlm: "VLM", stops: tuple[int, ...], case: Case) -> Found:
-    from nexus_edge.runtimes.context import Context, Tokens
-    from nexus_edge.runtimes.pictures import PictureCache
+    from nexus_edge.runtimes.vlm.context import Context, Tokens
+    from nexus_edge.runtimes.vlm.image_cache import PictureCache
 
     pictures: Any = ()
     features: Array | None = None

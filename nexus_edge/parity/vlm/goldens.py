@@ -18,7 +18,7 @@ import numpy as np
 from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.parity.goldens import formats_elsewhere, recorded
 from nexus_edge.parity.metrics import Array, Measures, compare
-from nexus_edge.parity.report import NotRunError
+from nexus_edge.parity.report.report import NotRunError
 from nexus_edge.parity.sources import weight_bytes
 from nexus_edge.parity.vlm.answers import Answer, up_to_difference
 from nexus_edge.parity.vlm.cases import Case

@@ -13,7 +13,7 @@ from nexus_edge.errors import NexusEdgeError
 from nexus_edge.parity.lab import Lab, Reference
 from nexus_edge.parity.metrics import Array
 from nexus_edge.parity.precisions import runtime_options
-from nexus_edge.parity.report import Check, NotRunError
+from nexus_edge.parity.report.report import Check, NotRunError
 from nexus_edge.parity.sources import build_quantized, largest_part_bytes, weight_bytes
 from nexus_edge.parity.stages import Step
 from nexus_edge.parity.vlm.answers import Answer

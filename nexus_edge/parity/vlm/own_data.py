@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nexus_edge.eval_file import Example
-from nexus_edge.parity.own_data import in_words
-from nexus_edge.parity.report import Check
+from nexus_edge.parity.report.report import Check
+from nexus_edge.parity.rungs.own_data import in_words
 from nexus_edge.parity.sources import scheme_class
 from nexus_edge.parity.vlm.answers import torch_answer
 from nexus_edge.processing import Processor, from_checkpoint

@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image
 
 from nexus_edge import processing
+from nexus_edge.engines.probes import Stage
 from nexus_edge.parity.family import Golden, Replay
 from nexus_edge.parity.goldens import effects_of
 from nexus_edge.parity.metrics import Array, Values, compare_logits
-from nexus_edge.parity.report import Check
-from nexus_edge.parity.runners import Stage
+from nexus_edge.parity.report.report import Check
 from nexus_edge.parity.stages import Effects, Judge, in_order
 from nexus_edge.parity.vlm.answers import Answer, greedy_check
 from nexus_edge.parity.vlm.sampling import sample

@@ -9,7 +9,7 @@ import numpy as np
 
 from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.parity.metrics import Values, compare_logits, perplexity
-from nexus_edge.parity.report import Check, NotRunError
+from nexus_edge.parity.report.report import Check, NotRunError
 from nexus_edge.parity.sources import parameter_bytes, weight_bytes
 from nexus_edge.parity.spool import LazyValues
 from nexus_edge.parity.stages import in_order, layer_outputs

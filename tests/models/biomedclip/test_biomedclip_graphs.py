@@ -4,9 +4,9 @@ import golden_biomedclip
 import pytest
 import torch
 
-from nexus_edge.export.tracing import dynamic_shapes, example
 from nexus_edge.families import family_named
 from nexus_edge.interfaces.graph import GraphSpec
+from nexus_edge.targets.tracing import dynamic_shapes, example
 
 NOISE = 5e-6  # of a unit vector's length: float32 sums in another order, see tests/models/test_biomedclip_stages.py
 SPLIT = family_named("biomedclip").split()

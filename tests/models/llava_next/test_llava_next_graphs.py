@@ -10,12 +10,12 @@ import torch
 from onnx_sessions import session_of
 from torch import Tensor
 
-from nexus_edge.export.onnx.emit import PARAMETER_PREFIX, translate
 from nexus_edge.layers.kv_cache import KVCache
 from nexus_edge.models import from_checkpoint
 from nexus_edge.models.llava_next.graphs import SPLIT
 from nexus_edge.models.llava_next.model import LlavaNext
 from nexus_edge.models.llava_next.processing import LlavaNextProcessor
+from nexus_edge.targets.onnx.emit import PARAMETER_PREFIX, translate
 
 TINY = Path(__file__).parents[2] / "golden" / "llava_next_tiny"
 IMAGES = [TINY.parent / "llava_next_batch/images/wide_120x80.png", TINY / "images/tall_200x640.png"]

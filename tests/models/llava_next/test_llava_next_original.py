@@ -13,7 +13,7 @@ from nexus_edge.models import from_checkpoint
 from nexus_edge.models.llava_next import anyres, original
 from nexus_edge.models.llava_next.model import LlavaNext
 from nexus_edge.models.llava_next.processing import LlavaNextProcessor
-from nexus_edge.parity.report import Check
+from nexus_edge.parity.report.report import Check
 from nexus_edge.parity.stages import Judge
 from nexus_edge.parity.tolerances import load
 

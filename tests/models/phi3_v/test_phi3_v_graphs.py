@@ -6,12 +6,12 @@ import torch
 from golden_phi3 import Case
 from torch import Tensor
 
-from nexus_edge.export.tracing import dynamic_shapes, example
 from nexus_edge.families import family_named
 from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.layers.kv_cache import KVCache
 from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.models.phi3_v.params import Phi3VisionParams
+from nexus_edge.targets.tracing import dynamic_shapes, example
 
 NOISE = 1e-5  # of the largest logit: float32 sums in another order, see tests/models/test_phi3_v_stages.py
 SPLIT = family_named("phi3_v").split()

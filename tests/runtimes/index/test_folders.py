@@ -9,8 +9,8 @@ from PIL import Image
 
 from nexus_edge.errors import InputError
 from nexus_edge.runtimes import find_pictures
-from nexus_edge.runtimes.index import LeftOut, scan
-from nexus_edge.runtimes.index.folders import summary
+from nexus_edge.runtimes.dual_encoder.index import LeftOut, scan
+from nexus_edge.runtimes.dual_encoder.index.folders import summary
 
 
 @pytest.fixture

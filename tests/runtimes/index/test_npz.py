@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nexus_edge.errors import InputError
-from nexus_edge.runtimes.index.npz import read_npz
+from nexus_edge.runtimes.dual_encoder.index.npz import read_npz
 
 KINDS = {"rows": ("f", 2), "names": ("U", 1), "count": ("i", 0)}
 ARRAYS = {

@@ -8,8 +8,8 @@ import pytest
 
 from nexus_edge.errors import InputError
 from nexus_edge.runtimes import PictureIndex
-from nexus_edge.runtimes.index import picture_index
-from nexus_edge.runtimes.index.picture_index import Stamp, from_index, relative_to_index
+from nexus_edge.runtimes.dual_encoder.index import picture_index
+from nexus_edge.runtimes.dual_encoder.index.picture_index import Stamp, from_index, relative_to_index
 
 PATHS = ("a.png", "sub/b \u00df\U0001f9a0.jpg", "../c.dcm", "d\udcff.png")  # the last: bytes that are no UTF-8
 

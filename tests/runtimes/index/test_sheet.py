@@ -9,7 +9,7 @@ from PIL import Image
 
 from nexus_edge.errors import OutputError
 from nexus_edge.runtimes import Hit
-from nexus_edge.runtimes.index.sheet import COLUMNS, LINE, MARGIN, MISSING, SIDE, write_sheet
+from nexus_edge.runtimes.dual_encoder.index.sheet import COLUMNS, LINE, MARGIN, MISSING, SIDE, write_sheet
 
 
 def colour_at(sheet: Image.Image, place: int) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nexus_edge.runtimes.mil.registry import operators
+from nexus_edge.engines.coreml.mil.registry import operators
 
 Arguments = dict[str, Any]
 Make = Callable[[np.random.Generator], Arguments]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from nexus_edge.runtimes.mil.registry import operators
+from nexus_edge.engines.coreml.mil.registry import operators
 
 # float32 on both sides, with sums of up to a hundred terms in another order.
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}

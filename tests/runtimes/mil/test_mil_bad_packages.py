@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nexus_edge.engines.coreml.mil import MilModel
+from nexus_edge.engines.coreml.mil.wire import Message, WireError
 from nexus_edge.errors import BundleError
-from nexus_edge.runtimes.mil import MilModel
-from nexus_edge.runtimes.mil.wire import Message, WireError
 
 ZEROS = {"x": np.zeros((1, 64), np.float32)}
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nexus_edge.engines.coreml.mil import MilFunction, MilModel
+from nexus_edge.engines.coreml.mil.registry import operators
 from nexus_edge.errors import BundleError
-from nexus_edge.runtimes.mil import MilFunction, MilModel
-from nexus_edge.runtimes.mil.registry import operators
 
 
 @pytest.fixture

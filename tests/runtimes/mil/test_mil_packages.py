@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
+from nexus_edge.engines.coreml.mil import MilModel
 from nexus_edge.errors import BundleError
-from nexus_edge.runtimes.mil import MilModel
 
 
 class Encoder(nn.Module):
@@ -163,7 +163,7 @@ def test_coremltools_is_not_needed_to_read(save: Any, mb: Any) -> None:
 
     code = (
         "import sys, numpy\n"
-        "from nexus_edge.runtimes.mil import MilModel\n"
+        "from nexus_edge.engines.coreml.mil import MilModel\n"
         f"main = MilModel.open({str(save(program))!r}).main\n"
         "print(main.run({'x': numpy.array([-1, 1], 'f4')})['y'].tolist())\n"
         "print(sorted({'coremltools', 'torch', 'google.protobuf'} & set(sys.modules)))"

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from nexus_edge.engines.coreml.mil import MilFunction, MilModel
 from nexus_edge.errors import BundleError
-from nexus_edge.runtimes.mil import MilFunction, MilModel
 
 SLOTS, WIDTH = 9, 8
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nexus_edge.export.target import Ingredients
 from nexus_edge.models.biomedclip.model import BiomedClip
 from nexus_edge.models.biomedclip.processing import RESAMPLING, BiomedClipProcessor
 from nexus_edge.processing.word_pieces import PAD_ID
-from nexus_edge.runtimes.prompts import DEFAULT_TEMPLATES
+from nexus_edge.runtimes.dual_encoder.prompts import DEFAULT_TEMPLATES
+from nexus_edge.targets.base import Ingredients
 
 SHORT_TEXT = 64
 """Most tokens of the shorter text function: labels fit, and attention to padding costs as much as to words."""

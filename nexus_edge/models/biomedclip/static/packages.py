@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from nexus_edge.bundle import TensorSpec
-from nexus_edge.export.coreml.family import Function, Package, Role, StaticSplit, root_of
-from nexus_edge.export.coreml.schemes import IOS_BLOCKS, IOS_ROWS, oldest_ios
 from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.models.biomedclip.graphs import ImageEncoder, TextEncoder
 from nexus_edge.models.biomedclip.model import BiomedClip
 from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
 from nexus_edge.models.biomedclip.static.facts import facts, text_lengths
+from nexus_edge.targets.coreml.family import Function, Package, Role, StaticSplit, root_of
+from nexus_edge.targets.coreml.schemes import IOS_BLOCKS, IOS_ROWS, oldest_ios
 
 _IMAGE_UNITS = _TEXT_UNITS = "cpuAndNeuralEngine"
 _PIXELS = "Takes pictures of {0} x {0} pixels, already resized and cropped; normalization is inside."

@@ -3,8 +3,6 @@
 from nexus_edge._telemetry import without_telemetry
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.bundle.openvino_names import BEAMS, LARGEST_POSITION
-from nexus_edge.export.openvino.family import OpenVinoClient, Part, root_of
-from nexus_edge.export.openvino.stateful import make_stateful
 from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.models.phi3_v.clients.openvino_genai_files import write_phi3_v
 from nexus_edge.models.phi3_v.clients.openvino_genai_modules import (
@@ -17,6 +15,8 @@ from nexus_edge.models.phi3_v.clients.openvino_genai_modules import (
     VisionProjection,
 )
 from nexus_edge.models.phi3_v.model import Phi3V
+from nexus_edge.targets.openvino.family import OpenVinoClient, Part, root_of
+from nexus_edge.targets.openvino.stateful import make_stateful
 
 with without_telemetry():
     import openvino as ov

@@ -7,12 +7,12 @@ from typing import Any
 from torch import Tensor
 
 from nexus_edge.checkpoints import SafetensorsFile
-from nexus_edge.export.openvino.tokenizers import write_tokenizers
-from nexus_edge.export.target import Ingredients
 from nexus_edge.models.loading import to_torch
 from nexus_edge.models.phi3_v.clients.openvino_genai_modules import SEPARATORS, padded_separator
 from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
+from nexus_edge.targets.base import Ingredients
+from nexus_edge.targets.openvino.tokenizers import write_tokenizers
 
 
 def write_phi3_v(folder: Path, ingredients: Ingredients) -> None:

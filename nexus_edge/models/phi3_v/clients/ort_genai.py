@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nexus_edge.export.target import Ingredients
+from nexus_edge.engines.onnx.session import NO_SATURATION
 from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.models.phi3_v.params import Phi3VisionParams
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
-from nexus_edge.runtimes.onnx_session import NO_SATURATION
+from nexus_edge.targets.base import Ingredients
 
 # GenAI allocates the whole KV cache of `max_length` tokens at the start when past and present share a buffer.
 MAX_LENGTH = 4096

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nexus_edge.export.target import Ingredients
 from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 from nexus_edge.models.phi3_v.prompt import ROLES, STOP_TOKENS
 from nexus_edge.processing.hd_transform import CROP, TOKENS_PER_SIDE
+from nexus_edge.targets.base import Ingredients
 
 PROMPT_TOKENS = 64
 """Tokens of a piece of a prompt: the Neural Engine is busy with it, and a rest is not filled up with much."""

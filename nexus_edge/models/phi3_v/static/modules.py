@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
-from nexus_edge.export.coreml.masking import MASKED
 from nexus_edge.layers.decoder import DecoderLayer
 from nexus_edge.layers.hd_assembly import merge_patches
 from nexus_edge.layers.long_rope import LongRopeParams, inverse_frequencies
 from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.ops.rotary import rotary
 from nexus_edge.ops.state_attention import state_attention
+from nexus_edge.targets.coreml.masking import MASKED
 
 SEPARATOR_ROWS = 2
 """Rows behind the patches: the one that ends a row of patches, then the one between the two views."""

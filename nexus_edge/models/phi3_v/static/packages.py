@@ -11,8 +11,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from nexus_edge.bundle import TensorSpec
-from nexus_edge.export.coreml.family import Function, Package, StaticSplit, root_of
-from nexus_edge.export.coreml.schemes import IOS_BLOCKS
+from nexus_edge.engines.coreml.parts import SEPARATORS, SEPARATORS_GLOBAL_FIRST
 from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.layers.hd_assembly import MERGED
 from nexus_edge.models.phi3_v.model import Phi3V
@@ -26,7 +25,8 @@ from nexus_edge.models.phi3_v.static.modules import (
     cache_names,
     rotary_tables,
 )
-from nexus_edge.runtimes.coreml_parts import SEPARATORS, SEPARATORS_GLOBAL_FIRST
+from nexus_edge.targets.coreml.family import Function, Package, StaticSplit, root_of
+from nexus_edge.targets.coreml.schemes import IOS_BLOCKS
 
 CHUNK_BYTES = 600_000_000
 """Weights of a package: an iPhone loads no single file of more than about 1 GB for the Neural Engine."""

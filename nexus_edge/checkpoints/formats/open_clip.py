@@ -1,0 +1,124 @@
+"""A checkpoint in a folder as open_clip lays it out: open_clip_config.json, one weights file, tokenizer files.
+
+Source: `push_to_hf_hub.py` and `factory.py` of open_clip 3.3.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nexus_edge.checkpoints.base import TensorFile
+from nexus_edge.checkpoints.json_file import read_json, read_processor_file
+from nexus_edge.checkpoints.pointers import refuse_pointers
+from nexus_edge.errors import CheckpointError, MissingExtraError
+from nexus_edge.families import family_of
+from nexus_edge.processing.folder import named_folder
+from nexus_edge.processing.open_clip_folder import OPEN_CLIP_CONFIG, tokenizer_folder
+from nexus_edge.storage.reader import SafetensorsFile
+
+SAFETENSORS = ("model.safetensors", "open_clip_model.safetensors")
+PICKLED = "open_clip_pytorch_model.bin"
+
+# Hub ids of BERTs with BERT-base's numbers and a vocabulary of 30,522; the file itself is in a repository of its own.
+_BERT_BASE = re.compile(
+    r"(?:[\w.-]+/)?(?:bert-base-uncased|BiomedNLP-(?:BiomedBERT|PubMedBERT)-base-uncased-abstract(?:-fulltext)?)"
+)
+
+
+def is_open_clip(folder: Path) -> bool:
+    """Whether the folder is open_clip's."""
+    return (folder / OPEN_CLIP_CONFIG).is_file()
+
+
+def is_config(path: Path) -> bool:
+    """Whether a file is open_clip's configuration."""
+    return path.name == OPEN_CLIP_CONFIG
+
+
+def needs_pickle(folder: Path) -> bool:
+    """Whether an open_clip folder has no weights but, possibly, pickled ones."""
+    return is_open_clip(folder) and not any((folder / name).is_file() for name in SAFETENSORS)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """open_clip_config.json, with `model_type` and the BERT's own configuration as `text_config`.
+
+    Raises:
+        CheckpointError: a file is missing or wrong, or the BERT is not known.
+    """
+    config = read_json(folder / OPEN_CLIP_CONFIG)
+    read = {**config, "text_config": _text_config(folder, config)}
+    return {"model_type": family_of(config, str(folder / OPEN_CLIP_CONFIG)).model_type, **read}
+
+
+def _text_config(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """From the folder that `hf_model_name` names, from `text_config` in either config file, or by the BERT's name."""
+    name = _hf_model_name(folder, config)
+    inside = named_folder(folder, name)
+    if inside is not None:
+        return read_json(inside / "config.json")
+    for source in (OPEN_CLIP_CONFIG, "config.json"):
+        found = read_json(folder / source).get("text_config") if (folder / source).is_file() else None
+        if isinstance(found, dict):
+            return found
+    if _BERT_BASE.fullmatch(name):
+        numbers: dict[str, Any] = json.loads((Path(__file__).parent / "bert_base.json").read_text("utf-8"))
+        return numbers
+    raise CheckpointError(
+        f"{folder / OPEN_CLIP_CONFIG}: the numbers of {name!r:.80} are not known; put its config.json "
+        'under "text_config" in this file'
+    )
+
+
+def _hf_model_name(folder: Path, config: Mapping[str, Any]) -> str:
+    place: Any = config
+    for key in ("model_cfg", "text_cfg", "hf_model_name"):
+        place = place.get(key) if isinstance(place, dict) else None
+    if not isinstance(place, str) or not place:
+        raise CheckpointError(
+            f"{folder / OPEN_CLIP_CONFIG}: model_cfg.text_cfg names no hf_model_name; "
+            "of open_clip's models, those with a BERT are known"
+        )
+    return place
+
+
+def open_weights(folder: Path) -> dict[str, TensorFile]:
+    """Every key with the file that holds it; safetensors are preferred.
+
+    Raises:
+        CheckpointError: no weights, or a file is damaged.
+        MissingExtraError: the weights are pickled, and PyTorch is not installed.
+    """
+    for name in SAFETENSORS:
+        if (folder / name).is_file():
+            file: TensorFile = SafetensorsFile(folder / name)
+            return dict.fromkeys(file.infos, file)
+    refuse_pointers(folder, (PICKLED,))
+    if not (folder / PICKLED).is_file():
+        raise CheckpointError(f"{folder}: has no weights; expected {', '.join(SAFETENSORS)} or {PICKLED}")
+    try:
+        from nexus_edge.checkpoints.formats.torch_file import TorchFile
+    except ImportError as error:
+        raise MissingExtraError(f"reading {PICKLED} needs PyTorch: pip install 'nexus-edge[export]'") from error
+    file = TorchFile(folder / PICKLED)
+    return dict.fromkeys(file.infos, file)
+
+
+def processor_files(folder: Path) -> dict[str, bytes]:
+    """What turns text and pictures into tensors, by the names that these files have in a bundle.
+
+    Raises:
+        CheckpointError: a file is missing or wrong.
+    """
+    config = read_config(folder)
+    place = tokenizer_folder(folder, config)
+    tokenizer = next((name for name in ("tokenizer.json", "vocab.txt") if (place / name).is_file()), None)
+    if tokenizer is None:
+        name = config["model_cfg"]["text_cfg"].get("hf_tokenizer_name")
+        raise CheckpointError(f"{folder}: has neither tokenizer.json nor vocab.txt; copy one from {name!r:.80}")
+    names = (tokenizer, "tokenizer_config.json", "special_tokens_map.json")
+    refuse_pointers(place, names)
+    found = {name: read_processor_file(place / name) for name in names if (place / name).is_file()}
+    return {"config.json": json.dumps(config, indent=2).encode(), **found}

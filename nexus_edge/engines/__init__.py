@@ -1,0 +1,1 @@
+"""What runs the graphs of a target; one folder per engine, none of them imports torch outside its `probe/`."""

@@ -1,0 +1,165 @@
+"""What a runtime has to offer, and the registry of those that do: one file per engine, none of them imports torch."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nexus_edge._extras import needs_extra
+from nexus_edge.bundle import Bundle
+from nexus_edge.engines.openvino.settings import CPU, OpenVinoSettings
+from nexus_edge.errors import BundleError, InputError, MissingExtraError
+from nexus_edge.runtimes.tuned import tuned
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
+
+ENGINES = {
+    "onnx": "nexus_edge.engines.onnx.engine",
+    "openvino": "nexus_edge.engines.openvino.engine",
+    "coreml": "nexus_edge.engines.coreml.engine",
+}
+"""Target of a bundle -> module with `open_engine(bundle, options) -> Engine`; see `choose_engine`."""
+
+MOST_THREADS = 1024
+"""Beyond the cores of any machine that this is for; ONNX Runtime would start 100,000, and none of them ever works."""
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How an engine uses the machine.
+
+    Attributes:
+        threads: that compute one operator; None leaves it to the engine (one per core)
+        keep_vision: keep the vision encoder loaded between pictures. Off, its memory is free while text is generated,
+            and each new picture pays for loading it again.
+        engine: the target of the bundle whose graphs run; None takes the first whose runtime is installed, Core ML only
+            on a Mac or if there is no other; "auto" the one that `nexus-edge tune` found to be the fastest
+        openvino: how OpenVINO computes; None: as `nexus-edge tune` found best, or as measured best elsewhere
+        device: what computes, as OpenVINO names it: CPU, GPU, GPU.1, NPU, or AUTO. Any but CPU takes the openvino
+            target, and decides for itself how it computes.
+        sessions: answers that a VLM makes at the same time; each has a KV cache of its own, which is made when it is
+            first needed, and any more wait for their turn
+    """
+
+    threads: int | None = None
+    keep_vision: bool = False
+    engine: str | None = None
+    openvino: OpenVinoSettings | None = None
+    device: str = CPU
+    sessions: int = 2
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a value out of range."""
+        if self.sessions < 1:
+            raise InputError(f"sessions is {self.sessions}; it must be 1 or more")
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise InputError(f"threads is {self.threads}; it must be 1 to {MOST_THREADS}")
+
+
+class Engine(Protocol):
+    """The three graphs of a vision-language model: weights, which any number of threads and decoders share."""
+
+    @property
+    def context_length(self) -> int | None:
+        """Most tokens that the cache can hold; None: as many as the model takes."""
+
+    def encode_picture(self, pixel_values: Floats, image_sizes: Ids) -> Floats:
+        """[1, views, 3, height, width] and int64 [1, 2] -> features [image tokens, hidden]; one call at a time, others
+        wait."""
+
+    def decoder(self) -> "Decoder":
+        """A decoder with an empty cache, on the weights of all others."""
+
+    def close(self) -> None:
+        """Let go of the graphs. Calls that run are not disturbed, and no other may follow."""
+
+
+class Decoder(Protocol):
+    """The decoder of a vision-language model with the KV cache of one sequence, for one call at a time.
+
+    Calls of several decoders may run at the same time. A call that an exception ends (Ctrl-C too) leaves the first
+    `past` tokens of the cache as they were.
+    """
+
+    def reserve(self, tokens: int, past: int) -> None:
+        """Make room in the cache for a sequence of this length; its first `past` tokens stay."""
+
+    def extend(self, ids: Ids, features: Floats | None, past: int, rope_length: int) -> Floats:
+        """Run tokens through the decoder, behind the first `past` tokens of the cache.
+
+        What the cache held after those is overwritten, so going back to a prefix costs nothing.
+
+        Args:
+            ids: int64 [tokens], negative where the next row of `features` goes
+            features: [negative ids, hidden], or None if there are none
+            past: cached tokens that stay, at most as many as earlier calls left there
+            rope_length: at least past + tokens; the length of sequence for which LongRoPE's factors are chosen
+
+        Returns:
+            logits of the last token, [vocab]; valid until the next call
+        """
+
+
+def closed() -> InputError:
+    """What whoever asks a closed model is told."""
+    return InputError("this model is closed; load it again")
+
+
+def open_engine(bundle: Bundle, options: EngineOptions) -> Engine:
+    """The engine that `options` asks for; raises as `choose_engine`."""
+    return cast(Engine, choose_engine(bundle, ENGINES, options).open_engine(bundle, options))
+
+
+def choose_engine(bundle: Bundle, engines: Mapping[str, str], options: EngineOptions) -> ModuleType:
+    """The module of an engine that runs a target of the bundle.
+
+    Args:
+        bundle: the bundle
+        engines: target -> module
+        options: which one is asked for
+
+    Raises:
+        BundleError: the bundle has no such target, or none that runs here
+        InputError: the engine that is asked for does not know the device that is
+        MissingExtraError: the engine's package is not installed
+    """
+    targets = bundle.manifest.targets
+    wanted = tuned(bundle, options.threads).engine if options.engine == "auto" else options.engine
+    if options.device != CPU:
+        if options.engine not in (None, "auto", "openvino"):
+            raise InputError(f"device {options.device!r} is OpenVINO's to use; leave it out, or the engine {wanted!r}")
+        wanted = "openvino"
+    usable = [target for target in targets if target in engines]
+    if not usable or (wanted is not None and wanted not in usable):
+        asked = "" if wanted is None else f", which {wanted!r} is not"
+        raise BundleError(
+            f"{bundle.root}: was exported for {', '.join(targets)}{asked}; what can run here is {', '.join(engines)}: "
+            "export it for that (nexus-edge export --target)"
+        )
+    # Of those that are alike the first; which of them is installed is known only when it is imported.
+    order = sorted(usable, key=lambda target: (target != wanted, is_reference(target)))
+    if wanted is not None and (options.engine != "auto" or options.device != CPU):
+        order = [wanted]
+    missing: MissingExtraError | None = None
+    for target in order:
+        try:
+            with needs_extra(f"engine {target}", target):
+                return importlib.import_module(engines[target])
+        except MissingExtraError as error:
+            missing = missing or error
+    assert missing is not None  # `order` is not empty
+    raise missing
+
+
+def is_reference(target: str) -> bool:
+    """Whether all that runs a target here is an evaluator, made for comparisons and hundreds of times too slow."""
+    if target != "coreml":
+        return False
+    from nexus_edge.engines.coreml.native import is_native  # needs Engine's types itself
+
+    return not is_native()

@@ -1,0 +1,15 @@
+"""Evaluates saved Core ML packages on any machine: a reference to compare with, not a runtime to ship.
+
+    package     Manifest.json -> specification, weights     wire, spec, features    the specification's bytes -> values
+    blob        tensors of weights/weight.bin               evaluate                one run, every type checked
+    registry    operation -> function                       ops/                    the operations, in numpy
+    model       MilModel, MilFunction: what others use
+
+Needs numpy only, neither coremltools nor a Mac.
+"""
+
+from nexus_edge.engines.coreml.mil.evaluate import Precision
+from nexus_edge.engines.coreml.mil.features import Feature
+from nexus_edge.engines.coreml.mil.model import MilFunction, MilModel, State
+
+__all__ = ["Feature", "MilFunction", "MilModel", "Precision", "State"]

@@ -1,0 +1,1 @@
+"""What the parity ladder sees of this engine: graphs run whole, in parts, and layer by layer."""

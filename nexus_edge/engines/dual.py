@@ -1,0 +1,52 @@
+"""What a runtime of a dual encoder has to offer, and the registry of those that do."""
+
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from nexus_edge.bundle import Bundle
+from nexus_edge.engines.base import EngineOptions, Floats, Ids, choose_engine
+
+IMAGE, TEXT = "image_encoder", "text_encoder"
+"""Names of the two graphs in a bundle."""
+
+ENGINES = {
+    "onnx": "nexus_edge.engines.onnx.dual",
+    "openvino": "nexus_edge.engines.openvino.dual",
+    "coreml": "nexus_edge.engines.coreml.dual",
+}
+"""Target of a bundle -> module with `open_engine(bundle, options) -> DualEngine`; see `engine.choose_engine`."""
+
+
+Progress = Callable[[int, int], None]
+"""Is called during long work with what is done and what is to do."""
+
+
+def silent(done: int, total: int) -> None:
+    """The `Progress` of those who do not look."""
+
+
+class DualEngine(Protocol):
+    """The two towers. Each is loaded when it is first used, so that one costs nothing while only the other works.
+
+    Any number of threads may call at the same time.
+    """
+
+    def encode_images(self, pixel_values: Floats) -> Floats:
+        """[batch, 3, height, width] -> L2-normalised embeddings [batch, dim]."""
+
+    def encode_texts(self, input_ids: Ids) -> Floats:
+        """int64 [batch, tokens], 0 is padding -> L2-normalised embeddings [batch, dim]; raises BundleError if the
+        bundle was shipped without its text tower."""
+
+    def close(self) -> None:
+        """Let go of the towers. Calls that run are not disturbed, and no other may follow."""
+
+
+def open_engine(bundle: Bundle, options: EngineOptions) -> DualEngine:
+    """The engine that `options` asks for; raises as `choose_engine`."""
+    return cast(DualEngine, choose_engine(bundle, ENGINES, options).open_engine(bundle, options))
+
+
+def has_graph(bundle: Bundle, name: str) -> bool:
+    """Whether every target of the bundle has this tower."""
+    return all(name in graphs for graphs in bundle.manifest.graphs.values())

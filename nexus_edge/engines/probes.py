@@ -1,0 +1,156 @@
+"""How the ladder loads and runs the graphs of a target: one file per target, with one line in `RUNNERS`.
+
+A runner never touches a bundle's files. It shows what a runtime hides: the value that leaves each layer, and each layer
+on its own.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Literal, Protocol
+
+from nexus_edge._extras import needs_extra
+from nexus_edge.bundle import TensorSpec
+from nexus_edge.errors import MissingExtraError
+from nexus_edge.parity.formats import EXACT, Formats
+from nexus_edge.parity.metrics import Array, Values
+from nexus_edge.parity.report.report import NotRunError
+from nexus_edge.targets import EXTRAS
+
+Layers = Literal["hidden", "visible", "cut"]
+"""What a graph lets see. "hidden": its outputs. "visible": besides, what leaves every layer, as `<layer>.output`.
+"cut": besides, every layer is fed from outside instead of from the layer before it, and `run` gives it the reference's
+values. Then a fault shows in its own layer and in no other, and rounding that differs by one step does not grow from
+layer to layer, so gates can be tight."""
+
+ANY_SIZE = "?"
+"""In a graph's interface: a size that varies, where the format has no names for sizes."""
+
+RUNNERS = {
+    "onnx": "nexus_edge.engines.onnx.probe.runner",
+    "openvino": "nexus_edge.engines.openvino.probe.runner",
+    "coreml": "nexus_edge.engines.coreml.probe.runner",
+}
+"""Target -> module with `RUNNER`."""
+
+PIECEWISE = {
+    "onnx": "nexus_edge.engines.onnx.probe.graphs",
+    "openvino": "nexus_edge.engines.openvino.probe.graphs",
+}
+"""Target with counterparts that come in pieces -> module with `comes_in_pieces(graph)`, which says of which graphs of
+the split, and `write_without_weights(checkpoint, recipe, folder)`."""
+
+
+class Stage(Protocol):
+    """One graph, ready to run."""
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """What it takes."""
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """What it gives."""
+
+    def run(self, inputs: Values) -> Values:
+        """All outputs by name, in the order of the tensor's way.
+
+        Args:
+            inputs: the graph's; where the graph was cut, `<layer>.output` of the reference as well
+
+        Raises:
+            ParityError: an input is missing, or the graph does not run.
+        """
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some layers of a graph, ready to run: what it takes and gives are values of the whole graph by their names there.
+
+    Attributes:
+        stage: takes outputs of pieces before it, beside the graph's inputs
+        needed: which values that are no outputs of the graph a later piece takes
+    """
+
+    stage: Stage
+    needed: frozenset[str]
+
+
+WeightOf = Callable[[str], Array]
+"""From the name of a weight in the model to its numbers, float32: in the place of a graph's own file of weights."""
+
+
+@dataclass(frozen=True)
+class Counterpart:
+    """What a target computes in the place of a graph of the model's split: one file, or several one after the other.
+
+    Attributes:
+        name: in reports; the graph's own, for the one that the runtime uses
+        graph: of the split, whose inputs its stage takes and whose outputs it gives
+        open: see `Runner.open`
+        precision: in words, how it computes; "" where the target knows one way only
+        rounds: whether something is rounded there that PyTorch does not round
+        formats: what may be rounded there differently than in PyTorch
+        as_shipped: False for a precision that no runtime uses, in which errors of the graph show without any rounding
+        pieces: opens one layer after the other, of which only one is loaded at a time; None: the graph comes whole
+    """
+
+    name: str
+    graph: str
+    open: Callable[[Layers], Stage]
+    precision: str = ""
+    rounds: bool = False
+    as_shipped: bool = True
+    formats: Formats = EXACT
+    pieces: Callable[[WeightOf | None], Iterator[Piece]] | None = None
+
+
+class Runner(Protocol):
+    """A target's way to load graphs.
+
+    Attributes:
+        rounds_activations: whether inputs of quantized layers are rounded to int8, as the schemes say, or multiplied
+            as they are
+    """
+
+    rounds_activations: bool
+
+    def open(self, path: Path, graph: str, layers: Layers = "hidden") -> Stage:
+        """Load a graph; raises ParityError if it does not load.
+
+        Args:
+            path: the graph's file
+            graph: its name in the manifest, which also says which one of several in a file it is
+            layers: what it is to show
+        """
+
+    def counterparts(self, files: Mapping[str, Path]) -> Sequence[Counterpart]:
+        """What of a target can be held against the graphs of the split, in the order of the tensor's way.
+
+        Args:
+            files: of all graphs of the target, by their names in the manifest
+        """
+
+    def interface(self, path: Path, graph: str) -> tuple[Mapping[str, TensorSpec], Mapping[str, TensorSpec]]:
+        """Inputs and outputs that a graph's file declares, by name, without loading a weight; raises ParityError."""
+
+
+def one_by_one(runner: Runner, files: Mapping[str, Path], formats: Formats) -> list[Counterpart]:
+    """The counterparts of a target whose graphs are those of the split."""
+    return [
+        Counterpart(graph, graph, partial(runner.open, path, graph), formats=formats) for graph, path in files.items()
+    ]
+
+
+def runner_of(target: str) -> Runner:
+    """The runner of a target; raises NotRunError where there is none, or where its runtime is not installed."""
+    if target not in RUNNERS:
+        raise NotRunError(f"nothing here runs graphs of the target {target}; known are {', '.join(RUNNERS)}")
+    try:
+        with needs_extra(f"running graphs of the target {target}", EXTRAS[target]):
+            runner: Runner = import_module(RUNNERS[target]).RUNNER
+    except MissingExtraError as error:
+        raise NotRunError(str(error)) from error
+    return runner

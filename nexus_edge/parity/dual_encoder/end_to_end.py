@@ -1,0 +1,215 @@
+"""P5 for dual encoders: pixels, tokens, embeddings, probabilities of labels, and hits of a search.
+
+Pixels and tokens are held against other code (the family's original.py); from there on the reference is the quantized
+PyTorch model on those inputs. What full precision would have said is reported beside it and gates nothing here: P4 has
+judged that.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nexus_edge.parity.dual_encoder.embeddings import embed_pictures, embed_texts, ensemble
+from nexus_edge.parity.dual_encoder.ranking import compare_embeddings, error_deviation, ranking_checks, softmax
+from nexus_edge.parity.formats import Formats
+from nexus_edge.parity.metrics import Array, Floats, Measures, compare
+from nexus_edge.parity.precisions import formats_of
+from nexus_edge.parity.report.report import Check, NotRunError
+from nexus_edge.parity.samples import Sample, in_words, thumbnail
+from nexus_edge.parity.stages import Effects, Judge
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nexus_edge.models.base import ReferenceModel
+    from nexus_edge.parity.dual_encoder.inputs import DualInputs
+    from nexus_edge.parity.dual_encoder.lab import DualLab
+    from nexus_edge.runtimes import DualEncoder
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one model makes of the probes and the sentences.
+
+    Attributes:
+        images, texts: embeddings [pictures, dim] and [sentences, dim]
+        labels: how well each label fits a picture, cosines [pictures, labels]
+        probabilities: [pictures, labels]
+    """
+
+    images: Floats
+    texts: Floats
+    labels: Floats
+    probabilities: Floats
+
+    @classmethod
+    def of(
+        cls, model: "ReferenceModel", lab: "DualLab", inputs: "DualInputs", pixels: "Tensor | None" = None
+    ) -> "Answers":
+        """By a PyTorch model, on inputs that the runtime's processing had no part in, unless `pixels` are given."""
+        material = lab.material
+        if pixels is None:
+            pixels = inputs.pixels([probe.picture for probe in material.probes])
+        images = embed_pictures(model, pixels)
+        prompts = embed_texts(model, inputs.ids(material.prompts))
+        similarities = images @ ensemble(prompts, len(material.held_out.labels)).T
+        texts = embed_texts(model, inputs.ids(material.sentences))
+        return cls(images, texts, similarities, softmax(lab.logit_scale * similarities))
+
+    @property
+    def values(self) -> dict[str, Array]:
+        """By the names of the stages that are gated by their error."""
+        return {"image embeddings": self.images, "text embeddings": self.texts, "probabilities": self.probabilities}
+
+
+def compare_end_to_end(lab: "DualLab", target: str) -> list[Check]:
+    """What goes in, then in each precision of the runtime what comes out, stage by stage."""
+    from nexus_edge.runtimes import EngineOptions, load_dual_encoder
+
+    inputs, judge = lab.original_inputs, lab.judge("P5", target=target)
+    checks = [*_pixels(lab, judge, inputs), _tokens(lab, judge, inputs), _logit_scale(lab, judge)]
+    model = lab.model(lab.reference_for(target))
+    expected = Answers.of(model, lab, inputs)
+    full = _full_precision(lab, inputs)
+
+    def compare(options: EngineOptions, judge: Judge) -> list[Check]:
+        @cache
+        def effects() -> Mapping[str, Measures]:
+            return _effects(lab, model, inputs, expected, formats_of(options))
+
+        return _compare_outputs(lab, load_dual_encoder(lab.only(target), options), judge, (expected, full), effects)
+
+    return checks + lab.compare_runtimes(target, "P5", compare)
+
+
+def _full_precision(lab: "DualLab", inputs: "DualInputs") -> Answers | None:
+    try:
+        return Answers.of(lab.full_beside_runtime, lab, inputs)
+    except NotRunError as error:
+        lab.note(f"probabilities of full precision: {error}")
+        return None
+
+
+def _effects(
+    lab: "DualLab", model: "ReferenceModel", inputs: "DualInputs", expected: Answers, formats: Formats
+) -> Mapping[str, Measures]:
+    """How far rounding moves what is found, on the runtime's pixels, which differ by a level here and there."""
+    import torch
+
+    from nexus_edge.parity.rounding import effect
+
+    pixels = torch.from_numpy(lab.processor.images([probe.picture for probe in lab.material.probes]))
+    return effect(lambda: Answers.of(model, lab, inputs, pixels).values, expected.values, formats)
+
+
+def _compare_outputs(
+    lab: "DualLab",
+    runtime: "DualEncoder",
+    judge: Judge,
+    references: tuple[Answers, Answers | None],
+    effects: Effects,
+) -> list[Check]:
+    actual, (expected, full) = _run(lab, runtime), references
+    checks: list[Check] = []
+    for stage, ours, theirs in (
+        ("image embeddings", actual.images, expected.images),
+        ("text embeddings", actual.texts, expected.texts),
+    ):
+        measures = compare_embeddings(ours, theirs)
+        gate = judge.resolved(judge.gate(stage), stage, measures, effects)
+        checks.append(Check(stage, stage, f"{len(ours)} rows", measures, gate))
+    found = _probabilities("probabilities", judge, actual, expected, effects)
+    checks.append(replace(found, samples=_samples(lab, actual, expected if full is None else full, full is not None)))
+    hits = _search(runtime, actual.images, lab.material.sentences)
+    pairs = (actual.labels, expected.labels), (hits, expected.texts @ expected.images.T)
+    deviation = error_deviation(*pairs)
+    for case, scores in zip(("labels of a picture", "pictures of a text"), pairs, strict=True):
+        checks += ranking_checks(judge, case, *scores, deviation)
+    if full is not None:
+        checks.append(_probabilities("probabilities of full precision", judge, actual, full, None))
+    return checks
+
+
+def _run(lab: "DualLab", runtime: "DualEncoder") -> Answers:
+    """The runtime that ships, as an application uses it."""
+    from nexus_edge.runtimes import TruncatedTextWarning
+
+    material = lab.material
+    pictures = [probe.picture for probe in material.probes]
+    found = runtime.classify(pictures, material.held_out.labels, material.held_out.templates)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncatedTextWarning)  # one of the sentences is there to be cut
+        texts = runtime.embed_texts(material.sentences)
+    return Answers(
+        images=np.asarray(runtime.embed_images(pictures), np.float64),
+        texts=np.asarray(texts, np.float64),
+        labels=np.stack([result.similarities for result in found]).astype(np.float64),
+        probabilities=np.stack([result.probabilities for result in found]).astype(np.float64),
+    )
+
+
+def _pixels(lab: "DualLab", judge: Judge, inputs: "DualInputs") -> list[Check]:
+    checks: list[Check] = []
+    for probe in lab.material.probes:
+        ours, theirs = lab.processor.images([probe.picture]), inputs.pixels([probe.picture]).numpy()
+        checks += judge.check("pixels", probe.name, {"pixel_values": ours}, {"pixel_values": theirs})
+    return checks
+
+
+def _tokens(lab: "DualLab", judge: Judge, inputs: "DualInputs") -> Check:
+    """Ids of every text that is used anywhere in the ladder."""
+    material = lab.material
+    texts = (*material.sentences, *material.captions, *material.prompts)
+    ours, theirs = lab.processor.texts(texts), inputs.ids(texts).numpy()
+    same = ours.shape == theirs.shape
+    mismatches = int((ours != theirs).sum()) if same else max(ours.size, theirs.size)
+    return Check("tokens", "input_ids", f"{len(texts)} texts", {"mismatches": float(mismatches)}, judge.gate("tokens"))
+
+
+def _logit_scale(lab: "DualLab", judge: Judge) -> Check:
+    said, found = (np.array([[scale]]) for scale in (lab.info.logit_scale, lab.logit_scale))
+    return Check("logit scale", "logit_scale", "manifest", compare(said, found), judge.gate("logit scale"))
+
+
+def _probabilities(stage: str, judge: Judge, actual: Answers, expected: Answers, effects: Effects | None) -> Check:
+    case = "{} pictures, {} labels".format(*expected.probabilities.shape)
+    measures = compare(actual.probabilities, expected.probabilities)
+    return Check(stage, "probabilities", case, measures, judge.resolved(judge.gate(stage), stage, measures, effects))
+
+
+def _samples(lab: "DualLab", actual: Answers, reference: Answers, is_full: bool) -> tuple[Sample, ...]:
+    """For readers: every probe with the labels that both find most probable."""
+    labels, name = lab.material.held_out.labels, "full precision" if is_full else "quantized, in PyTorch"
+    return tuple(
+        Sample(
+            (thumbnail(probe.picture),),
+            "",
+            name,
+            in_words(labels, before.tolist()),
+            in_words(labels, after.tolist()),
+            float(np.abs(after - before).max()),
+        )
+        for probe, before, after in zip(lab.material.probes, reference.probabilities, actual.probabilities, strict=True)
+    )
+
+
+def _search(runtime: "DualEncoder", images: Floats, sentences: tuple[str, ...]) -> Array:
+    """Cosines [sentences, pictures] as a search in an index of the pictures finds them."""
+    from nexus_edge.runtimes import PictureIndex, TruncatedTextWarning
+    from nexus_edge.runtimes.dual_encoder.index.picture_index import Stamp
+
+    names = tuple(str(place) for place in range(len(images)))
+    stamps = (Stamp(0, 0),) * len(images)
+    rows = images.astype(np.float32)
+    index = PictureIndex(rows, names, stamps, runtime.info.image_tower, runtime.name, runtime.weights, "")
+    scores = np.zeros((len(sentences), len(images)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncatedTextWarning)
+        for row, sentence in zip(scores, sentences, strict=True):
+            for hit in runtime.search(sentence, index, top_k=len(images)):
+                row[int(hit.path)] = hit.score
+    return scores

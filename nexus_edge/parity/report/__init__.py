@@ -1,0 +1,1 @@
+"""What a ladder found: the typed report, and its writers."""

@@ -1,0 +1,102 @@
+"""P0: the files are those that were exported, every graph loads, and its names, types and shapes are the manifest's."""
+
+from collections.abc import Mapping
+
+from nexus_edge.bundle import Bundle, GraphInfo, TensorSpec
+from nexus_edge.bundle.identity import KEY
+from nexus_edge.engines.probes import ANY_SIZE, Runner, runner_of
+from nexus_edge.errors import BundleError, CheckpointError, ParityError
+from nexus_edge.parity.lab import Lab
+from nexus_edge.parity.provenance import COREML, foreign_packages, incomplete_packages
+from nexus_edge.parity.report.report import Check, NotRunError
+from nexus_edge.parity.sources import weight_bytes
+
+TITLE = "structure: files and graphs are the manifest's"
+
+
+def run(lab: Lab) -> list[Check]:
+    """One check for the files, what a kind of model adds, one for each graph of each target, and for its packages."""
+    return [
+        _files(lab),
+        *lab.compare_manifest(),
+        *lab.for_each_target(lambda target: [*_graphs(lab, target), *_packages(lab, target)]),
+    ]
+
+
+def _packages(lab: Lab, target: str) -> list[Check]:
+    """Whether packages are of this bundle and make a whole model; other targets' graphs do not say."""
+    if target != COREML:
+        return []
+    return [_check(lab, "packages", KEY, foreign_packages(lab.bundle) + incomplete_packages(lab.bundle), target)]
+
+
+def _graphs(lab: Lab, target: str) -> list[Check]:
+    runner = runner_of(target)
+    return [
+        _check(
+            lab,
+            name,
+            f"{len(info.inputs)} inputs, {len(info.outputs)} outputs",
+            _graph_problems(lab, runner, name, info),
+            target,
+        )
+        for name, info in lab.manifest.graphs[target].items()
+    ]
+
+
+def _check(lab: Lab, stage: str, what: str, problems: list[str], case: str) -> Check:
+    gate = lab.gate("P0", "*")(stage)
+    return Check(stage, what, case, {"mismatches": float(len(problems))}, gate, None, "; ".join(problems) or None)
+
+
+def _files(lab: Lab) -> Check:
+    count = f"{len(lab.manifest.files)} files"
+    try:
+        Bundle.open(lab.bundle.root, check="sha256")
+    except BundleError as error:
+        return _check(lab, "files", count, [str(error)], "bundle")
+    return _check(lab, "files", count, [], "bundle")
+
+
+def _graph_problems(lab: Lab, runner: Runner, name: str, info: GraphInfo) -> list[str]:
+    path = lab.bundle.file(info.file)
+    try:
+        # A runtime copies every weight into its kernels' own layout when it loads a graph.
+        lab.require_memory(2 * weight_bytes(lab.bundle), "loading every graph")
+        loads = True
+    except NotRunError as error:
+        lab.note(f"graphs were read, not loaded: {error}")
+        loads = False
+    except CheckpointError as error:  # a weights file that is cut off, or no safetensors at all
+        return [str(error)]
+    try:
+        if loads:
+            stage = runner.open(path, name)
+            inputs, outputs = stage.inputs, stage.outputs
+        else:
+            inputs, outputs = runner.interface(path, name)
+    except ParityError as error:
+        return [str(error)]
+    return [*_differences("input", info.inputs, inputs), *_differences("output", info.outputs, outputs)]
+
+
+def _differences(kind: str, specs: tuple[TensorSpec, ...], values: Mapping[str, TensorSpec]) -> list[str]:
+    """In words, where a loaded graph's inputs or outputs are not what the manifest says."""
+    found = [f"{kind} {name} is not in the manifest" for name in values if name not in {spec.name for spec in specs}]
+    for spec in specs:
+        value = values.get(spec.name)
+        if value is None:
+            found.append(f"{kind} {spec.name} is missing")
+            continue
+        if not _fits(value, spec):
+            found.append(
+                f"{kind} {spec.name} is {value.dtype} {list(value.shape)}, not {spec.dtype} {list(spec.shape)}"
+            )
+    return found
+
+
+def _fits(value: TensorSpec, spec: TensorSpec) -> bool:
+    """Whether a graph's input or output is the manifest's; a size without a name can have any."""
+    sizes = zip(value.shape, spec.shape, strict=False)
+    same = all(isinstance(said, str) if found == ANY_SIZE else found == said for found, said in sizes)
+    return value.dtype == spec.dtype and len(value.shape) == len(spec.shape) and same

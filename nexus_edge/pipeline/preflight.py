@@ -1,0 +1,155 @@
+"""Everything that an export needs, opened and checked before anything expensive begins, for every family.
+
+In this order, so that the cheapest says no first: output folder, checkpoint, licence, configuration files, processor,
+recipe and tensors, packages of the targets, disk space. Nothing is written.
+"""
+
+import os
+import shutil
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nexus_edge import processing
+from nexus_edge._text import decode, parse_json
+from nexus_edge.bundle.writer import require_free
+from nexus_edge.checkpoints import Checkpoint, require_model_type
+from nexus_edge.checkpoints.ignored import rules_of
+from nexus_edge.checkpoints.license import read_license, require_readable
+from nexus_edge.configs.keys import check_keys_of, once
+from nexus_edge.errors import CheckpointError, OutputError
+from nexus_edge.models.base import ReferenceModel
+from nexus_edge.pipeline.plan import Plan, make_plan
+from nexus_edge.processing.agreement import check_agreement
+from nexus_edge.recipe import Recipe
+from nexus_edge.targets.base import Target, make_target
+
+PROCESS_BYTES = 700_000_000
+"""What Python, torch and the exporters take without a model, measured on exports of the embedded checkpoints."""
+
+TENSORS_HELD = 5
+"""Float32 tensors of the largest size that are in memory at once: two workers, each with a weight, its rounded copy and
+temporaries; 2.7 GB at Phi-3-Vision's size, where 2.66 were measured."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An export that can begin.
+
+    Attributes:
+        plan: the models and graphs
+        targets: their writers, nothing translated yet
+        sizes: target -> graph -> bytes that its weights add to the bundle, about; 0 where another target's are linked
+        free: bytes of the disk that will hold the bundle
+        peak: bytes of memory that the export takes at once, without the ladder, about
+        license: as the checkpoint states it, see `read_license`
+    """
+
+    plan: Plan
+    targets: Mapping[str, Target]
+    sizes: Mapping[str, Mapping[str, int]]
+    free: int
+    peak: int
+    license: str | None
+
+    @property
+    def total(self) -> int:
+        """Bytes of the bundle, about."""
+        return sum(size for graphs in self.sizes.values() for size in graphs.values())
+
+
+def check(checkpoint: Checkpoint, recipe: Recipe, out: Path, *, force: bool = False) -> Ready:
+    """Make sure that an export will not fail for want of anything.
+
+    Raises:
+        OutputError: `out` exists or cannot be written, or the disk is too full
+        CheckpointError: a file of the checkpoint is missing, damaged, or says what is not computed here
+        RecipeError: the recipe does not fit the model, or a target cannot hold it
+        MissingExtraError: a package of a target is not installed
+    """
+    parent = require_writable(out, force=force)
+    require_model_type(checkpoint, recipe.model_type)
+    if checkpoint.folder is not None:
+        require_readable(checkpoint.folder)
+    files = checkpoint.processor_files()
+    check_files(files, checkpoint, recipe.model_type)
+    plan = make_plan(checkpoint, recipe)
+    if checkpoint.folder is not None:  # synthetic weights are lent the files of an embedded checkpoint
+        check_processor(checkpoint.folder, files, plan.full, checkpoint.ignored_keys)
+    targets = {name: make_target(name, recipe, plan.specs) for name in recipe.targets}
+    sizes = bundle_sizes(plan, targets, recipe.model_type)
+    peak = PROCESS_BYTES + TENSORS_HELD * plan.largest_tensor
+    ready = Ready(plan, targets, sizes, shutil.disk_usage(parent).free, peak, read_license(checkpoint.folder))
+    if ready.free < ready.total:
+        raise OutputError(
+            f"{out}: cannot be written: the bundle takes about {ready.total / 1e6:,.0f} MB, and the disk of {parent} "
+            f"has {ready.free / 1e6:,.0f} MB free; free some space, or choose another --out"
+        )
+    return ready
+
+
+def require_writable(out: Path, *, force: bool) -> Path:
+    """The nearest folder above `out` that exists; raises OutputError if a bundle cannot be made there."""
+    require_free(out.resolve(), force=force)
+    parent = out.resolve().parent
+    try:
+        out.exists()
+        while not parent.exists():
+            parent = parent.parent
+    except OSError as error:  # a name that no folder can have
+        raise OutputError(f"{out!s:.300}: cannot be written: {error.strerror}; choose another --out") from error
+    if not parent.is_dir():
+        raise OutputError(f"{out}: {parent} is a file; choose another --out")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{out}: cannot be written: no permission in {parent}; choose another --out")
+    return parent
+
+
+def check_files(files: Mapping[str, bytes], checkpoint: Checkpoint, model_type: str) -> None:
+    """Refuse keys and values in a checkpoint's configuration files that nothing here accounts for."""
+    folder, rules = checkpoint.folder or Path(checkpoint.name), rules_of(model_type)
+    for name, content in files.items():
+        if name in rules and name != "config.json":  # the model checks that itself
+            check_keys_of(_object(content, str(folder / name)), rules[name], str(folder / name))
+
+
+def check_processor(
+    folder: Path, files: Mapping[str, bytes], model: ReferenceModel, ignored: Collection[str] = ()
+) -> None:
+    """Open the processor that the bundle will have, and hold its tokenizer against the model and its own files."""
+    family = processing.family_in(folder)
+    processor = family.processor(folder)
+    largest = processor.largest_id
+    if largest >= model.vocab_size:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has id {largest}, and the model embeddings for {model.vocab_size} ids "
+            "(vocab_size); take the tokenizer that belongs to it, or resize the embeddings before you save the model "
+            "(transformers: resize_token_embeddings)"
+        )
+    configs = {name: _object(content, str(folder / name)) for name, content in files.items() if name.endswith(".json")}
+    check_agreement(folder, configs, processor.token_id, family.chat_templates, ignored)
+
+
+def bundle_sizes(plan: Plan, targets: Mapping[str, Target], model_type: str) -> dict[str, dict[str, int]]:
+    """Target -> graph -> bytes that it adds to the bundle, about."""
+    weights, sizes = plan.stored_bytes(model_type), dict[str, dict[str, int]]()
+    written: dict[str, set[int]] = {spec.name: set() for spec in plan.specs}
+    for name, target in targets.items():
+        sizes[name] = {}
+        for spec in plan.specs:
+            files = target.weight_files(spec)
+            # A file of the same tensors is linked; where one target cuts a graph into several, they are copied.
+            linked = files in written[spec.name]
+            written[spec.name].add(files)
+            sizes[name][spec.name] = weights[spec.name] * (int(not linked) + int(target.repeats_weights))
+    return sizes
+
+
+def _object(content: bytes, where: str) -> dict[str, object]:
+    try:
+        value = parse_json(decode(content), once)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{where} is not valid JSON ({error}); download it again") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{where} holds a JSON {type(value).__name__}, expected an object; download it again")
+    return value

@@ -1,0 +1,145 @@
+"""What `nexus_edge.export` and `nexus-edge export` share: from the names that a user gives to an export."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from nexus_edge._extras import needs_extra
+from nexus_edge.bundle import Bundle, Manifest
+from nexus_edge.errors import RecipeError
+from nexus_edge.recipe import Recipe, find_recipe, read_recipe
+
+Precision = Literal["int4", "int8", "fp16", "fp32"]
+OUT = Path("out")
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """An export, resolved as far as that goes without torch.
+
+    Attributes:
+        recipe: what is made
+        checkpoint: what the user named, or None for the recipe's own
+        stand_in: hub id of the published model, whose family `tiny` is of and whose numbers `synthetic` weights follow
+        out: the bundle's folder
+        ignored_keys: of the checkpoint's configuration files, left out by their dotted paths
+    """
+
+    recipe: Recipe
+    checkpoint: str | None
+    stand_in: str
+    out: Path
+    ignored_keys: tuple[str, ...] = ()
+
+    @classmethod
+    def resolve(
+        cls,
+        model: str,
+        precision: Precision = "int4",
+        *,
+        checkpoint: str | None = None,
+        recipe_file: Path | None = None,
+        targets: Sequence[str] = (),
+        out: Path | None = None,
+        ignored_keys: Sequence[str] = (),
+    ) -> "ExportRequest":
+        """Find the recipe and the bundle's place; see `export` for the arguments.
+
+        Raises:
+            RecipeError: no such model, recipe or target, or a recipe of another model.
+        """
+        published = find_recipe(model, precision)
+        recipe = read_recipe(recipe_file) if recipe_file else published
+        if recipe.model_type != published.model_type:
+            raise RecipeError(
+                f"{recipe_file}: is for model_type {recipe.model_type!r}, but {model} is {published.model_type!r}"
+            )
+        recipe = recipe.with_targets(targets) if targets else recipe
+        name = recipe.name if checkpoint is None else f"{recipe.name}-{_label(checkpoint)}"
+        return cls(recipe, checkpoint, published.checkpoint, out or OUT / name, tuple(ignored_keys))
+
+    @property
+    def default_checkpoint(self) -> str:
+        """The hub id that is opened where the user named none."""
+        return self.stand_in if self.checkpoint in ("tiny", "synthetic") else self.recipe.checkpoint
+
+    def run(
+        self,
+        *,
+        force: bool = False,
+        parity: bool = True,
+        calibration: Path | None = None,
+        progress: Callable[[str, float], None] = lambda step, share: None,
+    ) -> Manifest:
+        """Make the bundle; see `nexus_edge.pipeline.export.export`."""
+        with needs_extra("export"):
+            from nexus_edge.checkpoints import open_checkpoint
+            from nexus_edge.pipeline import export as pipeline
+            from nexus_edge.pipeline.own_calibration import OwnCalibration
+            from nexus_edge.pipeline.preflight import require_writable
+        samples = None if calibration is None else OwnCalibration.read(calibration)
+        require_writable(self.out, force=force)  # before a download
+        checkpoint = open_checkpoint(self.checkpoint, self.default_checkpoint, self.ignored_keys)
+        return pipeline.export(
+            checkpoint, self.recipe, self.out, force=force, parity=parity, calibration=samples, progress=progress
+        )
+
+
+def export(
+    model: str = "phi3-vision",
+    precision: Precision = "int4",
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
+    recipe: str | os.PathLike[str] | None = None,
+    targets: Sequence[str] = (),
+    out: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    parity: bool = True,
+    ignored_keys: Sequence[str] = (),
+    calibration: str | os.PathLike[str] | None = None,
+    progress: Callable[[str, float], None] = lambda step, share: None,
+) -> Bundle:
+    """Turn a checkpoint into a bundle: `nexus_edge.export("phi3-vision", "int4", checkpoint="tiny")`.
+
+    Args:
+        model: a folder of `export/`
+        precision: the recipe of that folder
+        checkpoint: a folder, a hub id, `tiny`, `synthetic`, or None for the recipe's own
+        recipe: a recipe file of yours instead of `precision`
+        targets: fewer than the recipe's
+        out: the bundle's folder; None: `out/<recipe>[-<checkpoint>]`
+        force: replace a bundle that is there
+        parity: run the parity ladder and store its report in the bundle
+        ignored_keys: of the checkpoint's configuration files, by their dotted paths ("a.b"): left out, because you know
+            that they change nothing; manifest and report name them
+        calibration: a file of your texts and images, see `nexus_edge.pipeline.own_calibration`; None: the recipe's text
+        progress: called with a step's name and the share of it that is done
+
+    Raises:
+        RecipeError: no such model or recipe, or the recipe does not fit
+        CheckpointError: the checkpoint is missing, corrupt, or of another model
+        OutputError: `out` exists or cannot be written; nothing is left behind
+        ParityError: a gate failed, or a rung did not run; the bundle is there, and its manifest says which
+        MissingExtraError: the `export` extra is not installed
+    """
+    request = ExportRequest.resolve(
+        model,
+        precision,
+        checkpoint=None if checkpoint is None else os.fspath(checkpoint),
+        recipe_file=None if recipe is None else Path(recipe),
+        targets=targets,
+        out=None if out is None else Path(out),
+        ignored_keys=ignored_keys,
+    )
+    own = None if calibration is None else Path(calibration)
+    return Bundle(request.out, request.run(force=force, parity=parity, calibration=own, progress=progress))
+
+
+def _label(checkpoint: str) -> str:
+    """What names a checkpoint in a folder's name: the last part of its path or hub id, without the revision."""
+    try:
+        return Path(checkpoint.partition("@")[0]).expanduser().resolve().name or "checkpoint"
+    except (OSError, ValueError, RuntimeError):  # it is no path, which `open_checkpoint` says
+        return "checkpoint"

@@ -1,0 +1,25 @@
+"""An index of pictures: their embeddings in a file, searched with a text or a picture.
+
+picture_index.py    `PictureIndex`: the index, and its file
+npz.py              reads an .npz file as if an enemy had written it
+build.py            makes or updates an index; journal.py keeps what an interrupted run has done
+folders.py          the pictures that people mean by files and folders
+sheet.py            hits as one picture, to look at
+"""
+
+from nexus_edge.runtimes.dual_encoder.index.build import Built, Skipped, build_index
+from nexus_edge.runtimes.dual_encoder.index.folders import Found, LeftOut, find_pictures, scan
+from nexus_edge.runtimes.dual_encoder.index.picture_index import Hit, PictureIndex, Stamp
+
+__all__ = [
+    "Built",
+    "Found",
+    "Hit",
+    "LeftOut",
+    "PictureIndex",
+    "Skipped",
+    "Stamp",
+    "build_index",
+    "find_pictures",
+    "scan",
+]

@@ -1,0 +1,149 @@
+"""Makes an index of pictures, or brings one up to date: only what is new or has changed is embedded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from nexus_edge.engines.dual import Progress, silent
+from nexus_edge.errors import ImageError, InputError
+from nexus_edge.runtimes.dual_encoder.index.journal import Entry, Journal
+from nexus_edge.runtimes.dual_encoder.index.picture_index import PictureIndex, Stamp, from_index, relative_to_index
+
+if TYPE_CHECKING:
+    from nexus_edge.runtimes.dual_encoder.model import DualEncoder
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A picture that cannot be read, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Built:
+    """What became of an index.
+
+    Attributes:
+        index: as it was written
+        embedded: pictures that were new or had changed
+        unchanged: pictures asked for whose embedding was there already
+        kept: pictures from before that were not asked for
+        gone: pictures from before whose file is gone; they are not in the index any more
+        skipped: pictures that cannot be read; they are not in the index
+    """
+
+    index: PictureIndex
+    embedded: int
+    unchanged: int
+    kept: int
+    gone: int
+    skipped: tuple[Skipped, ...]
+
+
+def build_index(
+    model: "DualEncoder",
+    pictures: Sequence[Path],
+    out: Path,
+    *,
+    fresh: bool = False,
+    dtype: DTypeLike = np.float32,
+    batch_size: int = 16,
+    progress: Progress = silent,
+) -> Built:
+    """Embed pictures into the file `out`, which appears or changes when all is done.
+
+    What an interrupted call has done lies in `<out>.partial`, and the next call for the same file takes it from there.
+
+    Args:
+        model: whose image tower embeds
+        pictures: files, of which none is there twice
+        out: the .npz file. If it is there, its pictures stay in it, unless their file is gone.
+        fresh: forget what is in `out`
+        dtype: of the embeddings in the file, float32 or float16
+        batch_size: pictures that run through the tower together
+        progress: called with the number of pictures done and that of all
+
+    Raises:
+        InputError: `out` holds another model's index or is none, or no picture can be read
+        OutputError: it cannot be written, or another process is making it
+    """
+    with Journal(out, model.info.image_tower, model.info.embed_dim) as journal:
+        known = ({} if fresh else _entries_of(out, model)) | journal.entries
+        asked = {relative_to_index(picture, out): picture for picture in pictures}
+        stamps, skipped = _stamps(asked)
+        old = {name: known[name] for name, stamp in stamps.items() if name in known and known[name].stamp == stamp}
+        todo = [(name, asked[name], stamp) for name, stamp in stamps.items() if name not in old]
+        done = _embed(model, todo, journal, skipped, batch_size, progress)
+        before = {name: entry for name, entry in known.items() if name not in asked}
+        kept = {name: entry for name, entry in before.items() if from_index(name, out).is_file()}
+        now = old | done
+        entries = kept | {name: now[name] for name in asked if name in now}
+        if not entries:
+            raise InputError(f"no picture of {len(pictures)} can be read, the first because: {skipped[0].reason}")
+        index = _index(model, entries, out, dtype)
+        index.save(out)
+    return Built(index, len(done), len(old), len(kept), len(before) - len(kept), tuple(skipped))
+
+
+def _entries_of(out: Path, model: "DualEncoder") -> dict[str, Entry]:
+    """What the file holds already; nothing, if there is none."""
+    if not out.exists():
+        return {}
+    index = PictureIndex.load(out)
+    index.check(model.info, model.name)
+    rows = index.embeddings.astype(np.float32, copy=False)
+    return {name: Entry(stamp, row) for name, stamp, row in zip(index.paths, index.stamps, rows, strict=True)}
+
+
+def _stamps(asked: Mapping[str, Path]) -> tuple[dict[str, Stamp], list[Skipped]]:
+    stamps: dict[str, Stamp] = {}
+    skipped: list[Skipped] = []
+    for name, path in asked.items():
+        try:
+            stamps[name] = Stamp.of(path)
+        except OSError as error:
+            skipped.append(Skipped(path, f"{path}: cannot be read: {error.strerror}"))
+    return stamps, skipped
+
+
+def _embed(
+    model: "DualEncoder",
+    todo: Sequence[tuple[str, Path, Stamp]],
+    journal: Journal,
+    skipped: list[Skipped],
+    batch_size: int,
+    progress: Progress,
+) -> dict[str, Entry]:
+    done: dict[str, Entry] = {}
+    progress(0, len(todo))
+    finished = 0
+    for results in model.stream_images((path for _, path, _ in todo), batch_size):
+        new: dict[str, Entry] = {}
+        for (name, path, stamp), result in zip(todo[finished : finished + len(results)], results, strict=True):
+            if isinstance(result, ImageError):
+                skipped.append(Skipped(path, str(result)))
+            else:
+                new[name] = Entry(stamp, result)
+        journal.add(new)
+        done |= new
+        finished += len(results)
+        progress(finished, len(todo))
+    return done
+
+
+def _index(model: "DualEncoder", entries: Mapping[str, Entry], out: Path, dtype: DTypeLike) -> PictureIndex:
+    return PictureIndex(
+        np.stack([entry.embedding for entry in entries.values()]).astype(dtype),
+        tuple(entries),
+        tuple(entry.stamp for entry in entries.values()),
+        model.info.image_tower,
+        model.name,
+        model.weights,
+        relative_to_index(model.root, out),
+    )

@@ -1,0 +1,151 @@
+"""An index of pictures and its file: an .npz that `numpy.load(path, allow_pickle=False)` opens as well."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nexus_edge._atomic import replaced_when_done
+from nexus_edge.bundle import DualEncoderInfo
+from nexus_edge.engines.base import Floats
+from nexus_edge.errors import InputError
+from nexus_edge.runtimes.dual_encoder.index.npz import read_npz
+from nexus_edge.runtimes.dual_encoder.unit_rows import check_unit_rows
+
+FORMAT_VERSION = 1
+KINDS = {
+    "format_version": ("i", 0),
+    "image_tower": ("U", 0),
+    "model": ("U", 0),
+    "weights": ("U", 0),
+    "bundle": ("U", 0),
+    "embeddings": ("f", 2),
+    "paths": ("U", 1),
+    "sizes": ("i", 1),
+    "times": ("i", 1),
+}
+"""The arrays in a file: kind of dtype and dimensions."""
+
+ROWS = 65_536  # that are compared at once: 134 MB of 512 float32
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a file's size (bytes) and time of change (nanoseconds) were; the same again means the same picture."""
+
+    size: int
+    time: int
+
+    @classmethod
+    def of(cls, path: Path) -> "Stamp":
+        """Of a file now; raises OSError."""
+        stat = path.stat()
+        return cls(stat.st_size, stat.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A picture that was found, and the cosine of its embedding and the query's, -1..1."""
+
+    path: str
+    score: float
+
+
+@dataclass(frozen=True)
+class PictureIndex:
+    """Embeddings of pictures.
+
+    Attributes:
+        embeddings: float32 or float16 [pictures, dim], L2-normalised
+        paths: of the pictures relative to the folder that holds the index's file, with forward slashes
+        stamps: of the pictures when they were embedded
+        image_tower: SHA-256 of the tower that made it
+        model, weights: of the bundle, for people
+        bundle: its folder, relative like `paths`: the first place to look for a model that can search here
+    """
+
+    embeddings: NDArray[np.float32] | NDArray[np.float16]
+    paths: tuple[str, ...]
+    stamps: tuple[Stamp, ...]
+    image_tower: str
+    model: str
+    weights: str
+    bundle: str
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def check(self, info: DualEncoderInfo, where: str) -> None:
+        """Raise InputError if another image tower made the index than that of the model `where`."""
+        if self.image_tower != info.image_tower:
+            raise InputError(
+                f"the index was made by another model ({self.model}) than {where}; "
+                f"give the bundle that made it with --bundle, or make the index again"
+            )
+        if self.embeddings.shape[1] != info.embed_dim:
+            raise InputError(
+                f"the index holds {self.embeddings.shape[1]} numbers a picture, {where} {info.embed_dim}; "
+                "it was changed: make it again with nexus-edge embed"
+            )
+
+    def nearest(self, query: Floats, top_k: int) -> list[Hit]:
+        """The `top_k` pictures with the highest cosine to `query` [dim], best first; of equals, the earlier one."""
+        if top_k < 1:
+            raise InputError(f"top_k is {top_k}; ask for at least one hit")
+        starts = range(0, len(self), ROWS)
+        pieces = [self.embeddings[start : start + ROWS].astype(np.float32, copy=False) @ query for start in starts]
+        scores = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+        best = np.argsort(-scores, kind="stable")[:top_k]
+        return [Hit(self.paths[place], float(scores[place])) for place in best]
+
+    def save(self, path: str | Path) -> None:
+        """Write the file in one step; raises OutputError."""
+        with replaced_when_done(Path(path)) as temporary, temporary.open("wb") as file:
+            np.savez(
+                file,
+                format_version=np.int64(FORMAT_VERSION),
+                image_tower=np.str_(self.image_tower),
+                model=np.str_(self.model),
+                weights=np.str_(self.weights),
+                bundle=np.str_(self.bundle),
+                embeddings=self.embeddings,
+                paths=np.array(self.paths, np.str_),
+                sizes=np.array([stamp.size for stamp in self.stamps], np.int64),
+                times=np.array([stamp.time for stamp in self.stamps], np.int64),
+            )
+
+    @classmethod
+    def load(cls, path: str | Path) -> "PictureIndex":
+        """Read and validate a file; raises InputError that says what is wrong with it."""
+        arrays = read_npz(Path(path), KINDS)
+        if arrays["format_version"] != FORMAT_VERSION:
+            raise InputError(f"{path}: format_version is {arrays['format_version']}, this nexus-edge reads 1")
+        embeddings = arrays["embeddings"]
+        lengths = {len(arrays[name]) for name in ("embeddings", "paths", "sizes", "times")}
+        if len(lengths) > 1 or embeddings.dtype not in (np.float32, np.float16):
+            raise InputError(f"{path}: its arrays do not fit each other; make it again with nexus-edge embed")
+        try:
+            check_unit_rows(embeddings, "picture")
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        return cls(
+            embeddings,
+            tuple(arrays["paths"].tolist()),
+            tuple(map(Stamp, arrays["sizes"].tolist(), arrays["times"].tolist())),
+            *(str(arrays[name]) for name in ("image_tower", "model", "weights", "bundle")),
+        )
+
+
+def relative_to_index(path: Path, index: Path) -> str:
+    """How the file `index` names `path`: relative to its own folder, so that both may move together."""
+    try:
+        return Path(os.path.relpath(path, index.parent)).as_posix()
+    except ValueError:  # another drive of Windows
+        return path.resolve().as_posix()
+
+
+def from_index(name: str, index: Path) -> Path:
+    """The path that leads from the current folder to what the file `index` calls `name`."""
+    return Path(os.path.normpath(index.parent / name))

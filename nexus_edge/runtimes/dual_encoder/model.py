@@ -1,0 +1,245 @@
+"""A model of two towers that runs: pictures and texts to embeddings, and what can be done with those."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import cast, overload
+
+import numpy as np
+
+from nexus_edge.bundle import Bundle, DualEncoderInfo
+from nexus_edge.engines.base import Floats, closed
+from nexus_edge.engines.dual import IMAGE, TEXT, DualEngine, Progress, has_graph, silent
+from nexus_edge.errors import BundleError, ImageError, InputError
+from nexus_edge.processing import DualProcessor
+from nexus_edge.processing.images import Picture
+from nexus_edge.processing.sources import as_pictures, is_data_uri, is_picture
+from nexus_edge.runtimes.dual_encoder.classification import Classification
+from nexus_edge.runtimes.dual_encoder.image_stream import prepared
+from nexus_edge.runtimes.dual_encoder.index.picture_index import Hit, PictureIndex
+from nexus_edge.runtimes.dual_encoder.label_bank import BUNDLED, LabelBank
+from nexus_edge.runtimes.dual_encoder.prompts import PromptSet, of_labels
+from nexus_edge.runtimes.dual_encoder.text_batches import batches
+
+BATCH = 16  # pictures or texts that run through a tower together
+
+
+class DualEncoder:
+    """Pictures and texts in one space, where a cosine says how well they fit each other.
+
+    Any number of threads may use one at the same time. `close`, or `with`, gives its memory back.
+
+    Attributes:
+        name: of the bundle's model
+        weights: where they come from, as in the manifest
+        root: the bundle's folder
+        info: embed_dim, logit_scale, and the towers' hashes
+    """
+
+    def __init__(self, bundle: Bundle, engine: DualEngine, processor: DualProcessor) -> None:
+        self._bundle = bundle
+        self.engine = engine
+        self.processor = processor
+        self.name: str = bundle.manifest.name
+        self.weights: str = bundle.manifest.source.weights
+        self.root = bundle.root
+        self.info = _info(bundle)
+        self._newest: LabelBank | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """Give memory back. Calls that run are not disturbed; whatever is asked after that is an InputError."""
+        self._closed = True
+        self.engine.close()
+
+    def __enter__(self) -> "DualEncoder":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def embed_images(
+        self, pictures: Picture | Iterable[Picture], *, batch_size: int = BATCH, progress: Progress = silent
+    ) -> Floats:
+        """L2-normalised embeddings float32 [pictures, dim].
+
+        Args:
+            pictures: one or several of what `Picture` allows; decoded a few at a time, however many there are
+            batch_size: pictures that run through the tower together
+            progress: called with the number of pictures done and that of all
+
+        Raises:
+            ImageError: a picture cannot be read; `stream_images` goes on behind it
+        """
+        rows: list[Floats] = []
+        given = as_pictures(pictures)
+        progress(0, len(given))
+        for batch in self.stream_images(given, batch_size):
+            for result in batch:
+                if isinstance(result, ImageError):
+                    raise result
+                rows.append(result)
+            progress(len(rows), len(given))
+        return np.stack(rows) if rows else np.zeros((0, self.info.embed_dim), np.float32)
+
+    def stream_images(
+        self, pictures: Picture | Iterable[Picture], batch_size: int = BATCH
+    ) -> Iterator[list[Floats | ImageError]]:
+        """The embedding [dim] of each picture, or the error that says why it cannot be read, batch by batch."""
+        _check_batch(batch_size)
+        batch: list[Floats | ImageError] = []
+        given = [pictures] if is_picture(pictures) else cast("Iterable[Picture]", pictures)
+        for pixels in prepared(self.processor, given, ahead=2 * batch_size):
+            batch.append(pixels)
+            if len(batch) == batch_size:
+                yield self._embed_batch(batch)
+                batch = []
+        if batch:
+            yield self._embed_batch(batch)
+
+    def embed_texts(self, texts: Sequence[str], *, batch_size: int = BATCH, progress: Progress = silent) -> Floats:
+        """L2-normalised embeddings float32 [texts, dim].
+
+        A text that is longer than the model reads is cut, with a `TruncatedTextWarning`.
+
+        Args:
+            texts: sentences
+            batch_size: texts that run through the tower together
+            progress: called with the number of texts done and that of all
+
+        Raises:
+            BundleError: the bundle was shipped without its text tower
+        """
+        _check_batch(batch_size)
+        if isinstance(texts, str):
+            raise InputError(f"texts must be a list; {texts!r:.80} is one text")
+        self._need_text()
+        rows, done = np.zeros((len(texts), self.info.embed_dim), np.float32), 0
+        progress(0, len(texts))
+        for places, ids in batches(self.processor, texts, batch_size):
+            rows[places] = self.engine.encode_texts(ids)
+            done += len(places)
+            progress(done, len(texts))
+        return rows
+
+    def label_bank(
+        self, labels: Sequence[str] | PromptSet, templates: Sequence[str] = (), *, progress: Progress = silent
+    ) -> LabelBank:
+        """The embeddings of labels, to be kept: every label in every template, normalised, averaged, normalised.
+
+        Args:
+            labels: words or phrases, or a set with its own templates
+            templates: sentences with {} where the label goes; default: "this is a photo of {}"
+            progress: called with the number of prompts done and that of all
+
+        Raises:
+            InputError: no labels, an empty one, one twice, or a template without {}
+            BundleError: the bundle was shipped without its text tower
+        """
+        prompts = labels if isinstance(labels, PromptSet) else of_labels(labels, templates)
+        embeddings = prompts.ensemble(self.embed_texts(prompts.prompts, progress=progress))
+        return LabelBank(prompts, embeddings, self.info.text_tower, self.name, self.weights)
+
+    @property
+    def bundled_bank(self) -> LabelBank | None:
+        """The label bank that a bundle without a text tower carries."""
+        if BUNDLED not in self._bundle.manifest.files:
+            return None
+        return LabelBank.load(self._bundle.file(BUNDLED))
+
+    @overload
+    def classify(  # type: ignore[overload-overlap]  # a str is a picture's path, though also a sequence
+        self, images: Picture, labels: Sequence[str] | PromptSet | LabelBank, templates: Sequence[str] = ()
+    ) -> Classification: ...
+    @overload
+    def classify(
+        self, images: Sequence[Picture], labels: Sequence[str] | PromptSet | LabelBank, templates: Sequence[str] = ()
+    ) -> list[Classification]: ...
+    def classify(
+        self,
+        images: Picture | Sequence[Picture],
+        labels: Sequence[str] | PromptSet | LabelBank,
+        templates: Sequence[str] = (),
+    ) -> Classification | list[Classification]:
+        """How probable each label is: softmax of logit_scale times the cosines.
+
+        Args:
+            images: one of what `Picture` allows, or several
+            labels: words or phrases, a set with its own templates, or a label bank, which needs no text tower
+            templates: see `label_bank`
+
+        Returns:
+            one result for one picture, a list for several
+
+        Raises:
+            InputError: labels or templates cannot be used, or the bank is of another text tower
+            ImageError: a picture cannot be read
+        """
+        bank = self._bank(labels, templates)
+        if is_picture(images):
+            return self.compare(self.embed_images(images)[0], bank)
+        return [self.compare(embedding, bank) for embedding in self.embed_images(images)]
+
+    def compare(self, embedding: Floats, bank: LabelBank) -> Classification:
+        """What `classify` says of a picture whose embedding [dim] is known."""
+        return Classification.of(bank.labels, bank.embeddings @ embedding, self.info.logit_scale)
+
+    def search(self, query: str | Picture, index: PictureIndex | str | Path, top_k: int = 10) -> list[Hit]:
+        """The pictures of an index that fit a text, or resemble a picture, best first.
+
+        Args:
+            query: a str is a text, unless it is a data URI; an image is a Path, bytes, or else what `Picture` allows
+            index: one that this model's image tower made, or its file
+            top_k: most hits
+
+        Raises:
+            InputError: the index is damaged, or of another model
+            ImageError: the picture cannot be read
+            BundleError: a text, and the bundle was shipped without its text tower
+        """
+        opened = index if isinstance(index, PictureIndex) else PictureIndex.load(index)
+        opened.check(self.info, self.name)
+        if isinstance(query, str) and not is_data_uri(query):
+            rows = self.embed_texts([query])
+        else:
+            rows = self.embed_images(query)
+        return opened.nearest(rows[0], top_k)
+
+    def _bank(self, labels: Sequence[str] | PromptSet | LabelBank, templates: Sequence[str]) -> LabelBank:
+        if isinstance(labels, LabelBank):
+            if templates:
+                raise InputError("a label bank has its templates in it; leave them out")
+            labels.check(self.info, self.name)
+            return labels
+        prompts = labels if isinstance(labels, PromptSet) else of_labels(labels, templates)
+        newest = self._newest  # looked at once, because another thread may put its own there
+        if newest is None or newest.prompts != prompts:  # who asks about pictures in a loop, asks the same
+            newest = self._newest = self.label_bank(prompts)
+        return newest
+
+    def _embed_batch(self, batch: Sequence[Floats | ImageError]) -> list[Floats | ImageError]:
+        if self._closed:
+            raise closed()
+        pixels = [item for item in batch if not isinstance(item, ImageError)]
+        rows = iter(self.engine.encode_images(np.stack(pixels)) if pixels else ())
+        return [item if isinstance(item, ImageError) else next(rows) for item in batch]
+
+    def _need_text(self) -> None:
+        if self._closed:
+            raise closed()
+        if not has_graph(self._bundle, TEXT):
+            raise BundleError(
+                f"{self.root}: was shipped without its text tower, so it cannot embed text; "
+                "classify with its label bank, or use the bundle that it was made from"
+            )
+
+
+def _info(bundle: Bundle) -> DualEncoderInfo:
+    info = bundle.manifest.dual_encoder
+    if info is None or not has_graph(bundle, IMAGE):
+        raise BundleError(f"{bundle.root}: has no dual_encoder or no {IMAGE} in its manifest; export it again")
+    return info
+
+
+def _check_batch(size: int) -> None:
+    if size < 1:
+        raise InputError(f"batch size is {size}; it must be 1 or more")

@@ -1,0 +1,104 @@
+"""Labels as the sentences that a text tower reads: templates, ensembling, and the built-in sets of both.
+
+A set is a TOML file with `title`, `source`, `labels` and `templates`; the built-in ones lie in `banks/`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nexus_edge._fields import Fields, suggest
+from nexus_edge._text import read_text
+from nexus_edge._toml import read_toml
+from nexus_edge.engines.base import Floats
+from nexus_edge.errors import InputError
+
+BUILT_IN = Path(__file__).parent / "banks"
+PLACE = "{}"  # of the label in a template
+DEFAULT_TEMPLATES = ("this is a photo of {}",)  # that of BiomedCLIP's model card
+KEYS = ("title", "source", "labels", "templates")
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Labels and the templates they are put into; raises InputError if one of them cannot be used."""
+
+    labels: tuple[str, ...]
+    templates: tuple[str, ...]
+    title: str = ""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.labels:
+            raise InputError("no labels; give at least one")
+        if any(not label.strip() for label in self.labels):
+            raise InputError("a label is empty; each needs a word at least")
+        if len(set(self.labels)) < len(self.labels):
+            twice = next(label for place, label in enumerate(self.labels) if label in self.labels[:place])
+            raise InputError(f"label {twice!r:.80} is there twice; give each once")
+        if not self.templates:
+            raise InputError(f"no templates; give at least one, such as {DEFAULT_TEMPLATES[0]!r}")
+        for template in self.templates:
+            if template.count(PLACE) != 1:
+                raise InputError(f"template {template!r:.80} must hold the place of the label, {PLACE}, once")
+
+    @property
+    def prompts(self) -> list[str]:
+        """Every label in every template: all labels in the first, then all in the second, and so on."""
+        return [template.replace(PLACE, label) for template in self.templates for label in self.labels]
+
+    def ensemble(self, embeddings: Floats) -> Floats:
+        """Embeddings of `prompts` [templates * labels, dim] -> one per label [labels, dim], L2-normalised.
+
+        Normalise, average over the templates, normalise again: "Learning Transferable Visual Models From Natural
+        Language Supervision", section 3.1.4, and BiomedCLIP's own evaluation.
+        """
+        unit = _normalized(embeddings).reshape(len(self.templates), len(self.labels), -1)
+        return _normalized(unit.mean(axis=0))
+
+
+def built_in_sets() -> tuple[str, ...]:
+    """Names of the sets that come with the package."""
+    return tuple(sorted(path.stem for path in BUILT_IN.glob("*.toml")))
+
+
+def find_prompts(name: str) -> PromptSet:
+    """A built-in set by its name, or one of your own by its path; raises InputError if there is none."""
+    if name in built_in_sets():
+        return read_prompts(BUILT_IN / f"{name}.toml")
+    if Path(name).suffix == ".toml":
+        return read_prompts(Path(name))
+    raise InputError(f"{name}: no such file, and no built-in bank{suggest(name, built_in_sets())}")
+
+
+def read_prompts(path: Path) -> PromptSet:
+    """The set in a TOML file; raises InputError."""
+    fields = Fields.of(read_toml(path, InputError), str(path), InputError, KEYS)
+    try:
+        return PromptSet(fields.texts("labels"), fields.texts("templates"), fields.text("title"), fields.text("source"))
+    except InputError as error:
+        raise InputError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """The labels of a text file, one a line; empty lines do not count. Raises InputError."""
+    try:
+        lines = read_text(path).splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}; give a file with one label a line") from error
+    except ValueError as error:
+        raise InputError(f"{path}: {error}, one label a line") from error
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def of_labels(labels: Sequence[str], templates: Sequence[str] = ()) -> PromptSet:
+    """A set of your own; without templates, with the default one."""
+    if isinstance(labels, str):
+        raise InputError(f"labels must be a list; {labels!r:.80} is one text")
+    return PromptSet(tuple(labels), tuple(templates) or DEFAULT_TEMPLATES)
+
+
+def _normalized(rows: Floats) -> Floats:
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)

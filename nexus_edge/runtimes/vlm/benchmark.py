@@ -1,0 +1,86 @@
+"""Speed of a loaded vision-language model, measured on its engine and without the tokenizer's moods."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nexus_edge.errors import InputError, PromptError
+from nexus_edge.processing.images import Picture
+from nexus_edge.runtimes.machine import Clock
+from nexus_edge.runtimes.vlm.context import Context, Tokens
+from nexus_edge.runtimes.vlm.image_cache import PictureCache
+from nexus_edge.runtimes.vlm.model import VLM
+
+QUESTION = "What is shown here?"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One run. Times in seconds; `decode_s` is the sum of `new_tokens - 1` steps."""
+
+    prompt_tokens: int
+    new_tokens: int
+    prepare_s: float
+    vision_s: float
+    prefill_s: float
+    decode_s: float
+
+    @property
+    def first_token_s(self) -> float:
+        """From the question to its first token."""
+        return self.prepare_s + self.vision_s + self.prefill_s
+
+    @property
+    def prefill_tokens_per_s(self) -> float:
+        """Prompt tokens per second."""
+        return self.prompt_tokens / self.prefill_s
+
+    @property
+    def decode_tokens_per_s(self) -> float:
+        """New tokens per second after the first."""
+        return (self.new_tokens - 1) / self.decode_s
+
+
+def default_prompt_tokens(vlm: VLM, images: Sequence[Picture]) -> int:
+    """512 tokens, or what the question takes with its pictures if that is more."""
+    inputs = vlm.processor(vlm.wrap(QUESTION, len(images)), list(images))
+    return max(512, inputs["input_ids"].shape[1]) if images else 512
+
+
+def measure(vlm: VLM, prompt_tokens: int, new_tokens: int, images: Sequence[Picture] = ()) -> Measurement:
+    """Run a prompt of exactly `prompt_tokens` (pictures included) and `new_tokens` greedy tokens, stop ids ignored.
+
+    Nothing is reused from earlier runs. The question is repeated or cut to fill the prompt.
+
+    Raises:
+        InputError: fewer than 2 new tokens
+        PromptError: the pictures alone have more than `prompt_tokens`, or all of it exceeds the context
+    """
+    if new_tokens < 2:
+        raise InputError(f"new tokens: {new_tokens}; measure at least 2, the first comes from the prompt")
+    if prompt_tokens + new_tokens > vlm.limits.context_length:
+        raise PromptError(
+            f"{prompt_tokens} + {new_tokens} tokens exceed the model's context of {vlm.limits.context_length}"
+        )
+    clock = Clock()
+    inputs = vlm.processor(vlm.wrap(QUESTION, len(images)), list(images))
+    ids = _filled(inputs["input_ids"][0], prompt_tokens)
+    prepare_s = clock.lap()
+    pictures = PictureCache(vlm.engine).encode(inputs["pixel_values"], inputs["image_sizes"]) if images else []
+    vision_s = clock.lap()
+    context = Context(vlm.engine.decoder(), vlm.limits.rope_limit)
+    logits, _ = context.load(Tokens.of_prompt(ids, pictures))
+    token = int(logits.argmax())
+    prefill_s = clock.lap()
+    for _ in range(new_tokens - 1):
+        token = int(context.append(token).argmax())
+    return Measurement(prompt_tokens, new_tokens, prepare_s, vision_s, prefill_s, clock.lap())
+
+
+def _filled(ids: np.ndarray, length: int) -> np.ndarray:
+    """`ids` with the end repeated or cut to `length`, the places of pictures untouched."""
+    after = int(np.flatnonzero(ids < 0)[-1]) + 1 if (ids < 0).any() else 0
+    if length <= after:
+        raise PromptError(f"the pictures take {after} tokens; ask for a prompt of more than that")
+    return np.concatenate((ids[:after], np.resize(ids[after:], length - after)))

@@ -1,0 +1,146 @@
+"""The packages of a bundle's `coreml/` folder, and the numbers that they were made of."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from nexus_edge.bundle import GraphInfo, Manifest
+from nexus_edge.bundle.hashing import hash_files, hash_together
+from nexus_edge.bundle.identity import KEY, identity
+from nexus_edge.checkpoints import SafetensorsFile
+from nexus_edge.families import family_named
+from nexus_edge.interfaces.graph import GraphSpec
+from nexus_edge.models.loading import to_torch
+from nexus_edge.pipeline.weights import WeightsFile
+from nexus_edge.recipe import Recipe
+from nexus_edge.targets import DEPLOYMENTS
+from nexus_edge.targets.base import Ingredients
+from nexus_edge.targets.coreml.family import Function, Package, StaticSplit
+from nexus_edge.targets.coreml.joining import MODEL
+from nexus_edge.targets.coreml.metadata import about_model, graph_name, write_metadata
+from nexus_edge.targets.coreml.package import About, write_package
+from nexus_edge.targets.coreml.program import Read, quiet, tensor_names, trace
+from nexus_edge.targets.coreml.schemes import require_ios
+
+FOLDER = "coreml"
+
+
+def make(recipe: Recipe, specs: Sequence[GraphSpec]) -> "CoremlTarget":
+    """See `nexus_edge.targets.base.make_target`."""
+    with quiet():
+        import_module("coremltools")  # now, and not after minutes of quantizing
+    family = family_named(recipe.model_type).static_split()
+    if recipe.deployment is not None:
+        require_ios(recipe, specs, family)
+    return CoremlTarget(family, DEPLOYMENTS[recipe.deployment] if recipe.deployment else None)
+
+
+@dataclass(frozen=True)
+class _Translated:
+    """A package that waits for its weights."""
+
+    package: Package
+    programs: tuple[ExportedProgram, ...]
+
+
+class CoremlTarget:
+    """Traced graphs that wait for their weights; see `nexus_edge.targets.base.Target`."""
+
+    repeats_weights = True
+
+    def __init__(self, family: StaticSplit, ios: int | None) -> None:
+        self._family, self._ios = family, ios
+        self._done: dict[str, list[_Translated]] = {}
+
+    def weight_files(self, spec: GraphSpec) -> int:
+        """One, beside the packages."""
+        return 1
+
+    def translate(self, spec: GraphSpec) -> None:
+        self._done[spec.name] = [
+            _Translated(package, tuple(trace(function) for function in package.functions))
+            for package in self._family.packages(spec, self._ios)
+        ]
+
+    def weights_files(self, graph: str) -> Sequence[WeightsFile]:
+        """One per graph, beside its packages: the quantized numbers that parity compares with.
+
+        A package holds them too, in Core ML's spelling. No app reads this file; beside another target it is a link.
+        """
+        names = {name for done in self._done[graph] for program in done.programs for name in tensor_names(program)}
+        return [WeightsFile(_weights(graph), frozenset(names), {})]
+
+    def write(self, root: Path, ingredients: Ingredients) -> dict[str, GraphInfo]:
+        infos: dict[str, GraphInfo] = {}
+        folder, model = root / FOLDER, about_model(ingredients.manifest, _identity(root, ingredients.manifest))
+        for graph, translated in self._done.items():
+            about = _about(root, graph, ingredients, model)
+            for package, programs in ((done.package, done.programs) for done in translated):
+                path = folder / f"{package.file}.mlpackage"
+                write_package(path, package, programs, _reader(root, ingredients), about)
+                for function in package.functions:
+                    infos[graph_name(package, function)] = GraphInfo(
+                        f"{FOLDER}/{path.name}/{MODEL}",
+                        function.inputs,
+                        function.outputs,
+                        ingredients.schemes[graph],
+                        _weights(graph),
+                    )
+        # The whole folder goes into an app, which has no use for the rest of a bundle.
+        shutil.copytree(root / "processor", folder / "processor")
+        packages = [(graph, done.package) for graph, translated in self._done.items() for done in translated]
+        write_metadata(folder, model, self._family.facts(ingredients, root / "processor"), packages)
+        return infos
+
+
+def _identity(root: Path, manifest: Manifest) -> str:
+    """The hash by which the packages know their bundle; all files that it covers are there."""
+    paths = [*(root / "processor").iterdir(), *(root / FOLDER).glob("*.safetensors")]
+    files = {path.relative_to(root).as_posix(): info for path, info in zip(paths, hash_files(paths), strict=True)}
+    return identity(manifest.with_files(files), FOLDER)
+
+
+def _about(root: Path, graph: str, ingredients: Ingredients, model: Mapping[str, Any]) -> About:
+    """What a package says about itself."""
+    source, licence = model["source"], model["license"]
+    return About(
+        author=f"{source}, exported by nexus-edge",
+        license=licence or "not stated by the checkpoint",
+        version=model["revision"] or model["toolkit_version"],
+        entries={
+            **{key: str(model[key]) for key in (KEY, "source", "weights")},
+            "license": licence or "unknown",
+            "revision": model["revision"] or "none",
+            "version": model["toolkit_version"],
+            "graph": graph,
+            "scheme": ingredients.schemes[graph],
+            "weights_sha256": hash_together([root / _weights(graph)]),
+        },
+    )
+
+
+def _reader(root: Path, ingredients: Ingredients) -> Callable[[Function], Read]:
+    """From a function to what reads its tensors: computed ones, the model's constants, and those of weights files."""
+    files = {path: SafetensorsFile(path) for path in {stored.path for stored in ingredients.stored.values()}}
+
+    def reader(function: Function) -> Read:
+        computed = {**ingredients.constants, **function.constants(root / "processor")}
+
+        def read(name: str) -> Tensor:
+            if name in computed:
+                return computed[name]
+            return to_torch(files[ingredients.stored[name].path].read(name))
+
+        return read
+
+    return reader
+
+
+def _weights(graph: str) -> str:
+    return f"{FOLDER}/{graph}.safetensors"
