@@ -6,10 +6,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 from nexus_edge._fields import suggest
+from nexus_edge._resources import embedded_checkpoint
 from nexus_edge.checkpoints.base import Checkpoint, TensorInfo, WeightsKind
 from nexus_edge.checkpoints.formats.folder import FolderCheckpoint
 from nexus_edge.checkpoints.formats.hub import HUB_ID, open_hub
@@ -75,8 +75,8 @@ def published_numbers(name: str) -> Path:
 
 
 def tiny_folder(model_type: str = "phi3_v") -> Path:
-    """The embedded checkpoint of a family, trained in this repository."""
-    return Path(str(files("nexus_edge"))) / "assets" / f"tiny_{model_type}"
+    """The embedded checkpoint of a family, trained in this repository; raises MissingExtraError."""
+    return embedded_checkpoint(model_type)
 
 
 def open_checkpoint(spec: str | None, default_hub_id: str, ignored: Sequence[str] = ()) -> Checkpoint:

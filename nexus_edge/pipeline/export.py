@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from nexus_edge import __version__
+from nexus_edge._resources import require_recordings
 from nexus_edge.bundle import Bundle, BundleWriter, DualEncoderInfo, GraphInfo, Manifest
 from nexus_edge.bundle.hashing import hash_together
 from nexus_edge.checkpoints import Checkpoint
@@ -54,11 +55,14 @@ def export(
         calibration: the user's samples instead of the text that the recipe names
 
     Raises:
+        MissingExtraError: what the ladder compares with is not installed
         CheckpointError: the checkpoint is not of the recipe's model, incomplete or corrupt
         RecipeError: the recipe does not fit the model
         OutputError: `out` exists or cannot be written; nothing is left behind
         ParityError: a gate failed, or a rung did not run; the bundle is there, and its manifest says which
     """
+    if parity:
+        require_recordings()
     ready = check(checkpoint, recipe, out, force=force)
     plan, targets = ready.plan, ready.targets
     with BundleWriter(out, force) as writer:
