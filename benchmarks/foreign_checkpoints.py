@@ -29,11 +29,11 @@ from nexus_edge.parity import ladder
 from nexus_edge.parity.ladder import RUNGS, make_lab
 from nexus_edge.parity.report.report import Report, utilisation
 from nexus_edge.pipeline.export import export
-from nexus_edge.pipeline.request import Precision
+from nexus_edge.pipeline.request import WeightFormat
 from nexus_edge.recipe import find_recipe
 from nexus_edge.targets import TARGETS
 
-SCHEMES = tuple(get_args(Precision))
+SCHEMES = tuple(get_args(WeightFormat))
 OVER_BUDGET = "over budget"
 PICTURES = 48  # held-out ones that P4 looks at, of 150
 

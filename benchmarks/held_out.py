@@ -15,7 +15,7 @@ import typer
 
 import nexus_edge
 from nexus_edge.assets.heldout import Accuracy, exact_match, held_out_questions
-from nexus_edge.pipeline.request import Precision
+from nexus_edge.pipeline.request import WeightFormat
 
 MODEL = "phi3-vision"
 LONGEST = 96  # tokens; the longest right answer has about 60
@@ -38,7 +38,7 @@ def main(
     limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first questions.")] = None,
 ) -> None:
     """Print one row for each recipe, and one column for each kind of question."""
-    recipes = recipe or list(reversed(get_args(Precision)))
+    recipes = recipe or list(reversed(get_args(WeightFormat)))
     with tempfile.TemporaryDirectory() as folder:
         rows = {name: measure(name, Path(folder), limit) for name in recipes}
     kinds = next(iter(rows.values()))[0].per_kind

@@ -11,7 +11,7 @@ from nexus_edge._extras import needs_extra
 from nexus_edge.cli.progress import step_bar
 from nexus_edge.configs.keys import OPTION
 from nexus_edge.errors import BundleError, InputError, ParityError
-from nexus_edge.pipeline.request import ExportRequest, Precision
+from nexus_edge.pipeline.request import ExportRequest, WeightFormat
 from nexus_edge.targets import TARGETS
 
 
@@ -52,7 +52,7 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Export a model: checkpoint to quantized graphs, with a parity report beside them."""
-    chosen = [name for name, on in zip(get_args(Precision), (int4, int8, fp16, fp32), strict=True) if on]
+    chosen = [name for name, on in zip(get_args(WeightFormat), (int4, int8, fp16, fp32), strict=True) if on]
     if len(chosen) > 1 or (chosen and recipe_file):
         raise InputError("give only one of --int4, --int8, --fp16, --fp32 and --recipe")
     request = ExportRequest.resolve(

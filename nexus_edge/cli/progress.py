@@ -5,16 +5,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 from nexus_edge.cli.answers import say
+from nexus_edge.interfaces.progress import Count, Progress
 
 EVERY = 10.0
 """Seconds between two plain lines; what takes less says nothing."""
 
 
 @contextmanager
-def step_bar(*, quiet: bool) -> Iterator[Callable[[str, float], None]]:
+def step_bar(*, quiet: bool) -> Iterator[Progress]:
     """Yield what an export or a ladder calls with a step's name and the share that is done, 0..1.
 
     In a terminal the line vanishes at the end.
@@ -25,13 +27,13 @@ def step_bar(*, quiet: bool) -> Iterator[Callable[[str, float], None]]:
         yield lambda step, share: plain.say(f"{step} ({share:.0%} done)")
         return
     columns = (TextColumn("{task.description:<24}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+    with Bar(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
         task = bar.add_task("", total=1.0)
         yield lambda step, share: bar.update(task, description=step, completed=share)
 
 
 @contextmanager
-def count_bar(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+def count_bar(what: str, *, quiet: bool) -> Iterator[Count]:
     """Yield what is called with the number of `what` that are done, and that of all.
 
     In a terminal the line vanishes at the end.
@@ -42,7 +44,7 @@ def count_bar(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]
         yield lambda done, total: plain.say(f"{what}: {done:,} of {total:,}")
         return
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

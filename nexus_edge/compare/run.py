@@ -1,7 +1,7 @@
 """A comparison from beginning to end: both sides in processes of their own, taking turns."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,8 +14,7 @@ from nexus_edge.compare.material import make_material
 from nexus_edge.compare.record import Record, Reply, decode
 from nexus_edge.compare.side import Side
 from nexus_edge.errors import InputError
-
-Progress = Callable[[str, float], None]
+from nexus_edge.interfaces.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Request:
     skippable: bool = False
 
 
-def compare(request: Request, progress: Progress = lambda step, share: None) -> Comparison:
+def compare(request: Request, progress: Progress = silent) -> Comparison:
     """Measure and compare.
 
     Raises:

@@ -1,6 +1,5 @@
 """What a runtime of a dual encoder has to offer, and the registry of those that do."""
 
-from collections.abc import Callable
 from typing import Protocol, cast
 
 from nexus_edge.bundle import Bundle
@@ -15,14 +14,6 @@ ENGINES = {
     "coreml": "nexus_edge.engines.coreml.dual",
 }
 """Target of a bundle -> module with `open_engine(bundle, options) -> DualEngine`; see `engine.choose_engine`."""
-
-
-Progress = Callable[[int, int], None]
-"""Is called during long work with what is done and what is to do."""
-
-
-def silent(done: int, total: int) -> None:
-    """The `Progress` of those who do not look."""
 
 
 class DualEngine(Protocol):

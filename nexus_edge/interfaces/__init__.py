@@ -2,5 +2,6 @@
 
 family.py     a family of models: what its folder in `nexus_edge/models/` says of it
 graph.py      a part of a model that is deployed on its own
+progress.py   how long work says how far it is
 processor.py  from text and images to a model's inputs
 """

@@ -7,9 +7,10 @@ from nexus_edge._atomic import replaced_when_done
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.ci.from_report import report_junit
+from nexus_edge.interfaces.progress import Progress, silent
 from nexus_edge.parity.goldens import write_goldens
 from nexus_edge.parity.lab import Lab
-from nexus_edge.parity.ladder import Progress, climb, make_lab
+from nexus_edge.parity.ladder import climb, make_lab
 from nexus_edge.parity.report.html import to_html
 from nexus_edge.parity.report.markdown import to_markdown
 from nexus_edge.parity.report.report import Report
@@ -51,7 +52,7 @@ def certify(
     *,
     max_memory: int | None = None,
     skippable: Collection[str] = (),
-    progress: Progress = lambda step, share: None,
+    progress: Progress = silent,
 ) -> Report:
     """Climb the ladder, and write the report and the goldens for `nexus-edge verify` into the bundle's `parity/`.
 

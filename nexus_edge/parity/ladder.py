@@ -1,7 +1,7 @@
 """Climbs the rungs in their order and makes the report of what they found."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import CheckpointError, InputError
+from nexus_edge.interfaces.progress import Progress, silent
 from nexus_edge.parity import tolerances
 from nexus_edge.parity.family import parity_of
 from nexus_edge.parity.lab import Lab, half_of_memory
@@ -28,8 +29,6 @@ RUNGS = {
 OWN_DATA = {"eval": "own_data"}
 """The rung above them all, for a user's own examples."""
 
-Progress = Callable[[str, float], None]
-
 
 def run(
     bundle: Bundle,
@@ -39,7 +38,7 @@ def run(
     goldens: Path | None = None,
     max_memory: int | None = None,
     skippable: Collection[str] = (),
-    progress: Progress = lambda step, share: None,
+    progress: Progress = silent,
 ) -> Report:
     """Judge a bundle.
 
@@ -84,7 +83,7 @@ def make_lab(
 def climb(
     lab: Lab,
     rungs: Sequence[str] = tuple(RUNGS),
-    progress: Progress = lambda step, share: None,
+    progress: Progress = silent,
     skippable: Collection[str] = (),
 ) -> Report:
     """Climb the rungs in a lab that is set up."""

@@ -19,6 +19,7 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint, load_tensors, write_tensors
 from nexus_edge.errors import RecipeError
 from nexus_edge.families import family_named
+from nexus_edge.interfaces.progress import Progress
 from nexus_edge.layers.decoder import DecoderLayer
 from nexus_edge.models.loading import build_model
 from nexus_edge.parity.vlm.streamed import Call, Streamed, checkpoint_reader, held, walk_layers
@@ -31,8 +32,6 @@ FILE = "equalization.safetensors"
 """In a bundle: what `nexus-edge parity` needs to compare stored weights with those of the checkpoint."""
 
 TOKENS = 512  # of the text, at most: for as many, reading a layer's weights takes longer than multiplying by them
-
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)

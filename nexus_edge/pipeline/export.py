@@ -1,6 +1,6 @@
 """An export in seven calls, in the order in which they happen; see `export`."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from nexus_edge.bundle.hashing import hash_together
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.checkpoints.origin import source_of
 from nexus_edge.errors import ParityError
+from nexus_edge.interfaces.progress import Progress, silent
 from nexus_edge.models.base import DualEncoder, ReferenceModel
 from nexus_edge.models.loading import read_tensor, source_keys
 from nexus_edge.parity.certify import certify
@@ -30,7 +31,6 @@ PARITY_MEMORY = 2_000_000_000
 NOT_PROMISED = ("P2", "P5")
 """P2 translates all graphs once more, and P5 loads the runtime as a whole: at full size an export leaves both out."""
 
-Progress = Callable[[str, float], None]
 """Called with the step's name and its share done, 0 to 1."""
 
 
@@ -42,7 +42,7 @@ def export(
     force: bool = False,
     parity: bool = True,
     calibration: OwnCalibration | None = None,
-    progress: Progress = lambda step, share: None,
+    progress: Progress = silent,
 ) -> Manifest:
     """Turn a checkpoint into a bundle at `out`.
 

@@ -1,7 +1,7 @@
 """What `nexus_edge.export` and `nexus-edge export` share: from the names that a user gives to an export."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,9 +9,12 @@ from typing import Literal
 from nexus_edge._extras import needs_extra
 from nexus_edge.bundle import Bundle, Manifest
 from nexus_edge.errors import RecipeError
+from nexus_edge.interfaces.progress import Progress, silent
 from nexus_edge.recipe import Recipe, find_recipe, read_recipe
 
-Precision = Literal["int4", "int8", "fp16", "fp32"]
+WeightFormat = Literal["int4", "int8", "fp16", "fp32"]
+"""What most weights of a bundle are stored in: the recipe of that name in the model's folder of `export/`."""
+
 OUT = Path("out")
 
 
@@ -37,7 +40,7 @@ class ExportRequest:
     def resolve(
         cls,
         model: str,
-        precision: Precision = "int4",
+        precision: WeightFormat = "int4",
         *,
         checkpoint: str | None = None,
         recipe_file: Path | None = None,
@@ -71,7 +74,7 @@ class ExportRequest:
         force: bool = False,
         parity: bool = True,
         calibration: Path | None = None,
-        progress: Callable[[str, float], None] = lambda step, share: None,
+        progress: Progress = silent,
     ) -> Manifest:
         """Make the bundle; see `nexus_edge.pipeline.export.export`."""
         with needs_extra("export"):
@@ -89,7 +92,7 @@ class ExportRequest:
 
 def export(
     model: str = "phi3-vision",
-    precision: Precision = "int4",
+    precision: WeightFormat = "int4",
     *,
     checkpoint: str | os.PathLike[str] | None = None,
     recipe: str | os.PathLike[str] | None = None,
@@ -99,7 +102,7 @@ def export(
     parity: bool = True,
     ignored_keys: Sequence[str] = (),
     calibration: str | os.PathLike[str] | None = None,
-    progress: Callable[[str, float], None] = lambda step, share: None,
+    progress: Progress = silent,
 ) -> Bundle:
     """Turn a checkpoint into a bundle: `nexus_edge.export("phi3-vision", "int4", checkpoint="tiny")`.
 

@@ -1,6 +1,6 @@
 """Streams a checkpoint into a weights file of a bundle: read a tensor, quantize it, write it, forget it."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from nexus_edge.checkpoints import Checkpoint, StreamingSafetensorsWriter, TensorInfo, check_finite
 from nexus_edge.checkpoints.base import Array
+from nexus_edge.interfaces.progress import Count
 from nexus_edge.models.loading import read_tensor, source_keys
 from nexus_edge.quant.apply import quantize_tensor
 from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
 from nexus_edge.quant.schemes import Scheme
 
 WORKERS = 2  # each holds one tensor of the checkpoint; torch lets go of the interpreter while it computes
-Progress = Callable[[int, int], None]  # (parameters done, parameters in all)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def write_weights(
     quantized: nn.Module,
     wanted: WeightsFile,
     root: Path,
-    progress: Progress,
+    progress: Count,
     importance: Mapping[str, Tensor],
 ) -> dict[str, StoredTensor]:
     """Write tensors of the quantized model.

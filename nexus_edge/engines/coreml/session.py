@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from nexus_edge.engines.coreml.mil import Feature, MilFunction, Precision, State
+from nexus_edge.engines.coreml.mil import ComputePrecision, Feature, MilFunction, State
 from nexus_edge.engines.coreml.mil.registry import Array
 from nexus_edge.engines.coreml.native import NativeFunction, is_native
 from nexus_edge.errors import BundleError
@@ -73,7 +73,7 @@ class EvaluatedState:
 class EvaluatedFunction:
     """A function in the MIL evaluator: any machine, and hundreds of times slower than what it stands for."""
 
-    def __init__(self, function: MilFunction, precision: Precision = "fp16") -> None:
+    def __init__(self, function: MilFunction, precision: ComputePrecision = "fp16") -> None:
         self._function, self._precision = function, precision
         self.where, self.inputs, self.outputs = function.where, function.inputs, function.outputs
         self.states = function.states

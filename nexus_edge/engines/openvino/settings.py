@@ -10,7 +10,8 @@ CPU = "CPU"
 BF16 = "BF16"
 """What the plugin lists where the CPU computes in bfloat16."""
 
-Precision = Literal["f32", "bf16"]
+InferencePrecision = Literal["f32", "bf16"]
+"""Of products and sums, by OpenVINO's own name; what weights and caches are stored in are other matters."""
 Cache = Literal["f32", "f16", "u8"]
 
 
@@ -25,13 +26,13 @@ class OpenVinoSettings:
         cache: how cached keys and values are stored
     """
 
-    precision: Precision = "bf16"  # a quarter less time than f32 until the first token, and the same behind it
+    precision: InferencePrecision = "bf16"  # a quarter less time than f32 until the first token, and the same behind it
     quantization_group: int = 128  # as our weights; 32, the plugin's own choice, decodes a quarter slower
     cache: Cache = "u8"
 
     def __post_init__(self) -> None:
         """Raises ValueError for what the plugin does not know."""
-        if self.precision not in get_args(Precision) or self.cache not in get_args(Cache):
+        if self.precision not in get_args(InferencePrecision) or self.cache not in get_args(Cache):
             raise ValueError(f"no such precision or cache: {self}")
         if type(self.quantization_group) is not int or self.quantization_group < 0:
             raise ValueError(f"quantization_group is {self.quantization_group!r}; it must be 0 or more")

@@ -8,8 +8,9 @@ import numpy as np
 
 from nexus_edge.bundle import Bundle, DualEncoderInfo
 from nexus_edge.engines.base import Floats, closed
-from nexus_edge.engines.dual import IMAGE, TEXT, DualEngine, Progress, has_graph, silent
+from nexus_edge.engines.dual import IMAGE, TEXT, DualEngine, has_graph
 from nexus_edge.errors import BundleError, ImageError, InputError
+from nexus_edge.interfaces.progress import Count, uncounted
 from nexus_edge.processing import DualProcessor
 from nexus_edge.processing.images import Picture
 from nexus_edge.processing.sources import as_pictures, is_data_uri, is_picture
@@ -58,7 +59,7 @@ class DualEncoder:
         self.close()
 
     def embed_images(
-        self, pictures: Picture | Iterable[Picture], *, batch_size: int = BATCH, progress: Progress = silent
+        self, pictures: Picture | Iterable[Picture], *, batch_size: int = BATCH, progress: Count = uncounted
     ) -> Floats:
         """L2-normalised embeddings float32 [pictures, dim].
 
@@ -96,7 +97,7 @@ class DualEncoder:
         if batch:
             yield self._embed_batch(batch)
 
-    def embed_texts(self, texts: Sequence[str], *, batch_size: int = BATCH, progress: Progress = silent) -> Floats:
+    def embed_texts(self, texts: Sequence[str], *, batch_size: int = BATCH, progress: Count = uncounted) -> Floats:
         """L2-normalised embeddings float32 [texts, dim].
 
         A text that is longer than the model reads is cut, with a `TruncatedTextWarning`.
@@ -122,7 +123,7 @@ class DualEncoder:
         return rows
 
     def label_bank(
-        self, labels: Sequence[str] | PromptSet, templates: Sequence[str] = (), *, progress: Progress = silent
+        self, labels: Sequence[str] | PromptSet, templates: Sequence[str] = (), *, progress: Count = uncounted
     ) -> LabelBank:
         """The embeddings of labels, to be kept: every label in every template, normalised, averaged, normalised.
 

@@ -8,8 +8,8 @@
 Needs numpy only, neither coremltools nor a Mac.
 """
 
-from nexus_edge.engines.coreml.mil.evaluate import Precision
+from nexus_edge.engines.coreml.mil.evaluate import ComputePrecision
 from nexus_edge.engines.coreml.mil.features import Feature
 from nexus_edge.engines.coreml.mil.model import MilFunction, MilModel, State
 
-__all__ = ["Feature", "MilFunction", "MilModel", "Precision", "State"]
+__all__ = ["ComputePrecision", "Feature", "MilFunction", "MilModel", "State"]

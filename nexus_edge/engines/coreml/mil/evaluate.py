@@ -14,7 +14,7 @@ from nexus_edge.engines.coreml.mil.registry import Array, Entry, operators
 from nexus_edge.engines.coreml.mil.spec import BlobRef, Constant, Function, Literal, Operation, TensorType
 from nexus_edge.errors import BundleError
 
-Precision = OneOf["fp32", "fp16"]
+ComputePrecision = OneOf["fp32", "fp16"]
 """fp32: nothing is rounded, what the file declares as fp16 is float32 too; what is left is the artefact's arithmetic.
 fp16: what the file declares as fp16 is rounded to it whenever an operation has made it, as Core ML does with its
 compute precision. Inside an operation sums run in float32 either way, which is the better of what devices do."""
@@ -37,7 +37,7 @@ class Run:
 
     where: str
     load: Callable[[str, TensorType, BlobRef], Array]
-    precision: Precision
+    precision: ComputePrecision
     keep: Callable[[str], bool]
     replace: Mapping[str, Array]
 
@@ -195,7 +195,7 @@ def _call(operation: Operation, arguments: Mapping[str, Any], run: Run) -> list[
     ]
 
 
-def _checked(where: str, value: Array, declared: TensorType, precision: Precision) -> Array:
+def _checked(where: str, value: Array, declared: TensorType, precision: ComputePrecision) -> Array:
     """The value in the evaluator's own types, if it is what the file declares."""
     if not fits(value.shape, declared):
         raise BundleError(f"{where} gives {list(value.shape)}, the file declares {declared}")
@@ -211,7 +211,7 @@ def fits(shape: tuple[int, ...], declared: TensorType) -> bool:
     return len(shape) == len(sizes) and all(want in (None, size) for want, size in zip(sizes, shape, strict=True))
 
 
-def as_declared(value: Array, dtype: DType, precision: Precision) -> Array | None:
+def as_declared(value: Array, dtype: DType, precision: ComputePrecision) -> Array | None:
     """Floats as float32, rounded if need be; other types as they are stored; None if the value is none of this type."""
     match dtype.kind, value.dtype.kind:
         case "float", "f":

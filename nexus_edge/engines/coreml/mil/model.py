@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from nexus_edge.engines.coreml.mil.evaluate import (
-    Precision,
+    ComputePrecision,
     Run,
     as_declared,
     constant_of,
@@ -104,7 +104,7 @@ class MilFunction:
         self,
         inputs: Mapping[str, Array],
         state: State | None = None,
-        precision: Precision = "fp32",
+        precision: ComputePrecision = "fp32",
         keep: Callable[[str], bool] | None = None,
         replace: Mapping[str, Array] | None = None,
     ) -> dict[str, Array]:
@@ -130,7 +130,7 @@ class MilFunction:
         return results
 
     def _run(
-        self, precision: Precision, keep: Callable[[str], bool] | None, replace: Mapping[str, Array] | None
+        self, precision: ComputePrecision, keep: Callable[[str], bool] | None, replace: Mapping[str, Array] | None
     ) -> Run:
         return Run(self.where, self._load, precision, keep or (lambda name: False), replace or {})
 
@@ -143,7 +143,7 @@ class MilFunction:
             raise BundleError(f"{self.where}: {name!r} has no fixed shape")
         return tuple(sizes)
 
-    def _given(self, feature: Feature, inputs: Mapping[str, Array], precision: Precision) -> Array:
+    def _given(self, feature: Feature, inputs: Mapping[str, Array], precision: ComputePrecision) -> Array:
         where = f"{self.where}: the input {feature.name!r}"
         if feature.name not in inputs:
             raise BundleError(f"{where} is missing")

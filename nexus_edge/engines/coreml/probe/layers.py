@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nexus_edge.bundle.layer_names import is_layer, layer_of_output, output_of
 from nexus_edge.checkpoints import SafetensorsFile
-from nexus_edge.engines.coreml.mil import MilFunction, Precision
+from nexus_edge.engines.coreml.mil import ComputePrecision, MilFunction
 from nexus_edge.engines.coreml.session import CoremlFunction, CoremlState, EvaluatedState, open_function
 from nexus_edge.engines.probes import Layers
 from nexus_edge.errors import BundleError, CheckpointError, ParityError
@@ -96,7 +96,7 @@ class Caller:
         values = self._layers_in(function)
         state = call.state.values if isinstance(call.state, EvaluatedState) else None
         replaced = {value: call.reference[layer] for value, layer in self.fed(function).items()}
-        precision: Precision = "fp32" if self.layers == "cut" else "fp16"
+        precision: ComputePrecision = "fp32" if self.layers == "cut" else "fp16"
         results = function.run(call.inputs, state, precision, keep=values.__contains__, replace=replaced)
         return {values.get(name, name): value for name, value in results.items()}
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import DTypeLike
 
-from nexus_edge.engines.dual import Progress, silent
 from nexus_edge.errors import ImageError, InputError
+from nexus_edge.interfaces.progress import Count, uncounted
 from nexus_edge.runtimes.dual_encoder.index.journal import Entry, Journal
 from nexus_edge.runtimes.dual_encoder.index.picture_index import PictureIndex, Stamp, from_index, relative_to_index
 
@@ -54,7 +54,7 @@ def build_index(
     fresh: bool = False,
     dtype: DTypeLike = np.float32,
     batch_size: int = 16,
-    progress: Progress = silent,
+    progress: Count = uncounted,
 ) -> Built:
     """Embed pictures into the file `out`, which appears or changes when all is done.
 
@@ -118,7 +118,7 @@ def _embed(
     journal: Journal,
     skipped: list[Skipped],
     batch_size: int,
-    progress: Progress,
+    progress: Count,
 ) -> dict[str, Entry]:
     done: dict[str, Entry] = {}
     progress(0, len(todo))
