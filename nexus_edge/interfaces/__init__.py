@@ -4,4 +4,5 @@ family.py     a family of models: what its folder in `nexus_edge/models/` says o
 graph.py      a part of a model that is deployed on its own
 progress.py   how long work says how far it is
 processor.py  from text and images to a model's inputs
+quantizer.py  how the codes of a weight are chosen
 """

@@ -16,6 +16,8 @@ from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.models.loading import read_tensor, source_keys, to_torch
 from nexus_edge.pipeline.weights import one_thread
 from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
+from nexus_edge.quant.registry import find_quantizer
+from nexus_edge.quant.schemes import Scheme
 from nexus_edge.quant.tensor import QuantizedTensor
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ _WORKERS = 2  # each holds one tensor of the checkpoint; torch lets go of the in
 def compare_weights(
     checkpoint: Checkpoint, full: "ReferenceModel", quantized: "ReferenceModel", weights: BundleWeights
 ) -> Iterator[tuple[str, str, dict[str, float]]]:
-    """Name, storage (`int4`, `int8`, `float`) and measures of every weight that the bundle has, in the model's order.
+    """Name, storage (`int4`, `int8 compensated`, `float`) and measures of every weight of the bundle, in model order.
 
     Args:
         checkpoint: the original weights; one tensor of it is read at a time
@@ -44,7 +46,7 @@ def compare_weights(
         module = quantized.get_submodule(owner)
         pieces: Iterator[tuple[Tensor, Tensor]]
         if leaf == "weight" and isinstance(module, QuantLinear | QuantEmbedding) and not module.scheme.is_float:
-            stored, kind, pieces = f"{owner}.qweight", f"int{module.scheme.bits}", _packed(module, owner, weights)
+            stored, kind, pieces = f"{owner}.qweight", _kind(module.scheme), _packed(module, owner, weights)
         else:
             stored, kind, pieces = name, "float", _floats(name, weights)
         if stored not in weights.infos:
@@ -56,6 +58,11 @@ def compare_weights(
         for found in pool.map(compare, dict(full.named_parameters())):
             if found is not None:
                 yield found
+
+
+def _kind(scheme: Scheme) -> str:
+    """By which gates are found: where errors are moved between weights, one weight's distance says nothing."""
+    return f"int{scheme.bits}" + ("" if find_quantizer(scheme.method).nearest else " compensated")
 
 
 def _packed(

@@ -13,6 +13,7 @@ from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.models.base import ReferenceModel
 from nexus_edge.models.loading import build_model, source_keys
 from nexus_edge.quant.apply import quantize_modules
+from nexus_edge.quant.registry import require_quantizer
 from nexus_edge.quant.schemes import Scheme, load_scheme
 from nexus_edge.recipe import Recipe
 
@@ -60,8 +61,9 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
 
     def scheme_for(module: str) -> Scheme:
         graph = split.owner(module)
-        schemes[graph][module] = load_scheme(recipe.scheme_for(graph, module))
-        return schemes[graph][module]
+        schemes[graph][module] = scheme = load_scheme(recipe.scheme_for(graph, module))
+        require_quantizer(scheme)
+        return scheme
 
     quantize_modules(quantized, scheme_for)
     unused = recipe.unused_overrides(schemes)

@@ -1,45 +1,43 @@
-"""Which function makes the codes: a method of a scheme is one registered function in one file."""
+"""The quantizers, found by scanning `nexus_edge/quant/methods/`: the method "rtn-mse" is the file rtn_mse.py."""
 
-import importlib
-from collections.abc import Callable
-from typing import Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
+from nexus_edge._fields import suggest
+from nexus_edge.axes import files
 from nexus_edge.errors import RecipeError
-from nexus_edge.quant.schemes import Scheme
-from nexus_edge.quant.tensor import QuantizedTensor
+
+if TYPE_CHECKING:
+    from nexus_edge.interfaces.quantizer import Quantizer
+    from nexus_edge.quant.schemes import Scheme
+
+_ROOM = "nexus_edge.quant.methods"
 
 
-class Quantizer(Protocol):
-    """From a weight [rows, columns] to its codes; `importance` [columns]: what a squared error in a column counts."""
-
-    def __call__(self, weight: Tensor, scheme: Scheme, importance: Tensor | None = None) -> QuantizedTensor: ...
-
-
-_QUANTIZERS: dict[str, Quantizer] = {}
-# The files that register something; a new method adds its file here.
-_METHOD_FILES = ("nexus_edge.quant.methods.rtn", "nexus_edge.quant.methods.two_level")
+def methods() -> tuple[str, ...]:
+    """What a scheme's `method` can be beside "float"; imports no torch."""
+    return tuple(name.replace("_", "-") for name in files(_ROOM))
 
 
-def quantizer(method: str) -> Callable[[Quantizer], Quantizer]:
-    """Register the decorated function as a scheme's `method`."""
-
-    def register(function: Quantizer) -> Quantizer:
-        _QUANTIZERS[method] = function
-        return function
-
-    return register
-
-
-def find_quantizer(method: str) -> Quantizer:
-    """The function registered for a scheme's `method`.
+def find_quantizer(method: str) -> "Quantizer":
+    """The quantizer of a scheme's `method`.
 
     Raises:
-        RecipeError: no file registers that method
+        RecipeError: there is no such file
     """
-    for module in _METHOD_FILES:
-        importlib.import_module(module)
-    if method not in _QUANTIZERS:
-        raise RecipeError(f'no quantizer for method = "{method}"; known: {", ".join(sorted(_QUANTIZERS))}, float')
-    return _QUANTIZERS[method]
+    if method not in methods():
+        raise RecipeError(f'no quantizer for method = "{method}"{suggest(method, (*methods(), "float"))}')
+    found: Quantizer = import_module(f"{_ROOM}.{method.replace('-', '_')}").QUANTIZER
+    return found
+
+
+def require_quantizer(scheme: "Scheme") -> None:
+    """Raise RecipeError if the method of a scheme does not make its encoding."""
+    if scheme.is_float:
+        return
+    known = sorted(find_quantizer(scheme.method).encodings)
+    if scheme.encoding not in known:
+        raise RecipeError(
+            f'scheme {scheme.name}: method = "{scheme.method}" makes {" or ".join(known)} codes, not '
+            f"{scheme.encoding}; choose another method ({', '.join(methods())}), or other bits, groups and activation"
+        )

@@ -9,6 +9,8 @@ from nexus_edge._fields import Fields, suggest
 from nexus_edge._resources import schemes_dir
 from nexus_edge._toml import read_toml
 from nexus_edge.errors import RecipeError
+from nexus_edge.interfaces.quantizer import Encoding
+from nexus_edge.quant.registry import methods
 
 ScaleDtype = Literal["float32", "float16"]
 Activation = Literal["none", "int8-block", "int8-row"]
@@ -24,14 +26,14 @@ class Scheme:
     Attributes:
         name: the file name, and what a recipe says
         description: one line for people
-        method: "float" (store as float of `bits`), or the name of a registered quantizer ("rtn", ...)
+        method: "float" (store as float of `bits`), or the name of a quantizer in `methods/` ("rtn", ...)
         bits: of a stored weight: 16 or 32 for "float", else 4 or 8
         group_size: how many neighbours along `in` share a scale; 0: the whole row (one scale per output channel)
         symmetric: codes are centred and there is no zero point
         scale_dtype: how scales are stored; arithmetic is float32 in either case
         activation: what the input is rounded to before the product: "none"; "int8-block": one scale per token and group
             of the weight; "int8-row": one scale per token, for weights that are int8 with one scale per output channel
-            or become so (method "two-level")
+            or, with a group_size, become so when they are loaded
     """
 
     name: str
@@ -55,8 +57,19 @@ class Scheme:
 
     @property
     def two_level(self) -> bool:
-        """4-bit codes that become int8 with one scale per output channel when they are loaded."""
-        return self.method == "two-level"
+        """4-bit codes in groups that become int8 with one scale per output channel when they are loaded."""
+        return self.group_size > 0 and self.activation == "int8-row"
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the numbers are stored, whatever method chose them."""
+        if self.is_float:
+            return "float16" if self.bits == 16 else "float32"
+        if self.two_level:
+            return "int4-two-level"
+        if self.per_channel:
+            return "int8-row"
+        return "int8-group" if self.bits == 8 else "int4-group"
 
     def __post_init__(self) -> None:
         """Refuse combinations that no kernel computes."""
@@ -74,19 +87,10 @@ class Scheme:
             )
         if self.group_size and (self.group_size < 16 or self.group_size & (self.group_size - 1)):
             raise RecipeError(f"scheme {self.name}: group_size = {self.group_size} is not a power of two >= 16")
-        if self.two_level and (self.bits, self.group_size > 0, self.symmetric, self.activation) != (
-            4,
-            True,
-            False,
-            "int8-row",
-        ):
+        if self.two_level and (self.bits, self.symmetric) != (4, False):
             raise RecipeError(
-                f'scheme {self.name}: method = "two-level" needs bits = 4, a group_size, symmetric = false and '
-                'activation = "int8-row"'
-            )
-        if self.group_size and self.activation == "int8-row" and not self.two_level:
-            raise RecipeError(
-                f'scheme {self.name}: groups go with activation = "int8-block" or "none", or with method = "two-level"'
+                f'scheme {self.name}: groups go with activation = "int8-block" or "none"; with "int8-row" they are '
+                "codes on two levels, which need bits = 4 and symmetric = false"
             )
 
 
@@ -122,7 +126,7 @@ def read_scheme(path: Path) -> Scheme:
     return Scheme(
         name=path.stem,
         description=entries.text("description"),
-        method=entries.text("method"),
+        method=entries.choice("method", ("float", *methods())),
         bits=entries.integer("bits"),
         group_size=entries.integer("group_size") if "group_size" in table else 0,
         symmetric=symmetric,

@@ -91,10 +91,10 @@ def test_known_codes() -> None:
     assert quantized.scales.tolist() == [[1.0], [10.0]]
 
 
-def test_a_large_weight_is_worked_on_in_pieces(monkeypatch) -> None:
+def test_a_large_weight_is_worked_on_in_chunks(monkeypatch) -> None:
     weight, scheme = _weight(50, 80), _grouped(4, 32, False)
     whole = round_to_nearest(weight, scheme).buffers()
-    monkeypatch.setattr("nexus_edge.quant.methods.rtn._PIECE", 80 * 7)
+    monkeypatch.setattr("nexus_edge.quant.rounding._CHUNK", 80 * 7)
     for name, tensor in round_to_nearest(weight, scheme).buffers().items():
         assert torch.equal(tensor, whole[name])
 

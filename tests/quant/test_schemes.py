@@ -1,12 +1,13 @@
 """Scheme files: what comes with nexus-edge is consistent, and a wrong file is refused with a helpful line."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nexus_edge.errors import RecipeError
-from nexus_edge.quant.registry import find_quantizer
+from nexus_edge.quant.registry import find_quantizer, require_quantizer
 from nexus_edge.quant.schemes import available_schemes, load_scheme, read_scheme
 
 GOOD = 'description = "x"\nmethod = "rtn"\nbits = 4\ngroup_size = 32\nactivation = "int8-block"\n'
@@ -21,8 +22,7 @@ def test_every_shipped_scheme_loads_and_its_name_tells_the_truth(name: str) -> N
     assert scheme.is_float == (kind == "float")
     assert scheme.symmetric == (rest is None)
     assert scheme.two_level == (rest == "-int8")
-    if not scheme.is_float:
-        find_quantizer(scheme.method)
+    require_quantizer(scheme)
 
 
 def test_the_schemes_of_the_recipes_exist() -> None:
@@ -49,7 +49,7 @@ def test_an_unknown_scheme_is_refused_with_a_suggestion() -> None:
         (GOOD.replace("= 32", "= 8"), "group_size = 8 is not a power of two >= 16"),
         (GOOD.replace("= 32", "= 0"), "needs bits = 8"),
         (GOOD.replace("int8-block", "int8-row"), 'groups go with activation = "int8-block"'),
-        (GOOD.replace("rtn", "two-level"), 'method = "two-level" needs bits = 4'),
+        (GOOD.replace("rtn", "two-levels"), "method = 'two-levels'; did you mean 'two-level'"),
         (GOOD.replace("int8-block", "int7"), "activation = 'int7'; known: int8-block, int8-row, none"),
         (GOOD + 'scale_dtype = "bfloat16"\n', "scale_dtype = 'bfloat16'; did you mean 'float16'"),
         ('description = "x"\nmethod = "float"\nbits = 16\ngroup_size = 32\n', 'method = "float" has no group_size'),
@@ -71,6 +71,12 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
         read_scheme(tmp_path / "none.toml")
 
 
-def test_an_unregistered_method_is_refused() -> None:
-    with pytest.raises(RecipeError, match='no quantizer for method = "magic"; known: rtn'):
+def test_a_method_without_a_file_is_refused() -> None:
+    with pytest.raises(RecipeError, match='no quantizer for method = "magic"; known: float, rtn, rtn-mse, two-level'):
         find_quantizer("magic")
+
+
+def test_a_method_that_does_not_make_the_codes_is_refused() -> None:
+    scheme = replace(load_scheme("int4-g32"), name="mine", method="two-level")
+    with pytest.raises(RecipeError, match='mine: method = "two-level" makes int4-two-level codes, not int4-group'):
+        require_quantizer(scheme)

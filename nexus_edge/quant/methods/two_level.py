@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from nexus_edge.quant.methods.rtn import in_groups, in_pieces
+from nexus_edge.interfaces.quantizer import Quantizer
 from nexus_edge.quant.packing import pack
-from nexus_edge.quant.registry import quantizer
+from nexus_edge.quant.rounding import in_chunks, in_groups
 from nexus_edge.quant.schemes import Scheme
 from nexus_edge.quant.tensor import QuantizedTensor
 
@@ -15,7 +15,6 @@ _FACTORS = (1.15, 1.07, 1.0, 0.93, 0.86, 0.79)
 _LARGEST_INT8, _LARGEST_CODE = 127, 15
 
 
-@quantizer("two-level")
 def two_level(weight: Tensor, scheme: Scheme, importance: Tensor | None = None) -> QuantizedTensor:
     """Quantize a weight [rows, columns] of float32, float16 or bfloat16, all of whose columns count the same.
 
@@ -23,7 +22,7 @@ def two_level(weight: Tensor, scheme: Scheme, importance: Tensor | None = None) 
     of 4 bits each, the row a scale. What stands before the scale fits into int8. Each group takes the multiplier that
     loses least; the scale of a row is then fitted to all its groups by least squares.
     """
-    return in_pieces(weight, scheme, _quantize_rows)
+    return in_chunks(weight, scheme, _quantize_rows)
 
 
 def _quantize_rows(weight: Tensor, scheme: Scheme) -> dict[str, Tensor]:
@@ -53,3 +52,6 @@ def _quantize_rows(weight: Tensor, scheme: Scheme) -> dict[str, Tensor]:
     return {name: pack(values.to(torch.uint8), scheme.bits) for name, values in packed.items()} | {
         "scales": scales.to(getattr(torch, scheme.scale_dtype))
     }
+
+
+QUANTIZER = Quantizer(two_level, frozenset({"int4-two-level"}))
