@@ -1,18 +1,11 @@
 """Reads typed values out of a parsed JSON or TOML table; every complaint names the place and the field."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nexus_edge._typed import suggest as suggest
 from nexus_edge.errors import InputError
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """The end of an error message: the nearest known word, or all of them."""
-    names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ class Third(VlmFamily):
     def key_rules(self, config): raise NotImplementedError
     def split(self): raise NotImplementedError
     def static_split(self): raise NotImplementedError
+    def facts(self, config, processor): raise NotImplementedError
     def parity(self): raise NotImplementedError
 
 FAMILY = Third()

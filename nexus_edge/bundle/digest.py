@@ -1,11 +1,8 @@
 """A SHA-256 as text."""
 
-from nexus_edge.errors import BundleError
+from typing import Annotated
 
-SHA256_DIGITS = 64
+from msgspec import Meta
 
-
-def check_digest(digest: str, where: str) -> None:
-    """Raise BundleError unless it is a SHA-256 in lower-case hex."""
-    if len(digest) != SHA256_DIGITS or not set(digest) <= set("0123456789abcdef"):
-        raise BundleError(f"{where} {digest!r:.80} is not {SHA256_DIGITS} lower-case hex digits")
+Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64, description="64 lower-case hex digits")]
+"""The length beside the pattern: `$` would let a line end pass."""

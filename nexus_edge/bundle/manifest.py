@@ -1,39 +1,81 @@
-"""manifest.json: what a bundle is, where it comes from, what its graphs take and give, and the hash of every file."""
+"""manifest.json: what a bundle is, where it comes from, what its graphs take and give, and the hash of every file.
+
+A field is described in the docstring of its class, in the list of attributes; the JSON Schema takes it from there.
+"""
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any, Literal
 
-from nexus_edge._fields import Fields
+import msgspec
+from msgspec import Meta
+
+from nexus_edge import _typed
 from nexus_edge._text import parse_json
-from nexus_edge.bundle.digest import check_digest
-from nexus_edge.bundle.paths import check_relative
+from nexus_edge.bundle.digest import Digest
+from nexus_edge.bundle.paths import RelativePath
 from nexus_edge.bundle.source import Source
 from nexus_edge.errors import BundleError
+from nexus_edge.interfaces.facts import RuntimeFacts
 
-FORMAT_VERSION = 2  # 2: each graph names its weights file
+FORMAT_VERSION = 3  # 2: each graph names its weights file; 3: facts, and programs of graphs
+READABLE = (2, FORMAT_VERSION)
 DTYPES = (
     "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64", "bool"
 )  # fmt: skip
+Dtype = Annotated[str, Meta(extra_json_schema={"enum": list(DTYPES)})]
+"""Of a bundle's graphs; a graph that is looked into may have others."""
+Size = Annotated[int, Meta(ge=0)]
+Role = Literal["vision", "embedding", "decoder", "head", "image", "text"]
+ComputeUnits = Literal["all", "cpuAndGPU", "cpuAndNeuralEngine", "cpuOnly"]
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """An input or output of a graph; a string in `shape` is a dimension that varies."""
+    """An input or output of a graph.
+
+    Attributes:
+        name: in the graph
+        dtype: of its numbers
+        shape: sizes; a string is a dimension that varies, and equal strings are equal sizes
+    """
 
     name: str
-    dtype: str
-    shape: tuple[int | str, ...]
+    dtype: Dtype
+    shape: tuple[Size | str, ...]
 
-    @classmethod
-    def from_json(cls, value: Any, where: str) -> "TensorSpec":
-        table = Fields.of(value, where, BundleError, _names(cls))
-        shape = table.items("shape")
-        if not all(isinstance(dim, str) or (type(dim) is int and dim >= 0) for dim in shape):
-            raise BundleError(f"{where}: shape {shape!r:.60} must hold sizes and names of dimensions")
-        return cls(table.text("name"), table.choice("dtype", DTYPES), tuple(shape))
+
+@dataclass(frozen=True)
+class ProgramInfo:
+    """A graph with fixed shapes as an app finds it: a function of a package.
+
+    Attributes:
+        package: its folder, relative to the bundle
+        function: its name in the package; `main` where it is the only one
+        role: what an app takes the package for; of several for one role, the decoder apart, the newest that loads
+        part_of: the graph of the model's split that the package is, or is a part of
+        layers: of a part of the decoder: the first, and the one after the last
+        ios, macos: oldest major versions that load the package
+        compute_units: advice, a case of MLComputeUnits
+        note: for the app developer
+        images: inputs that are given as pixels, 0 to 255; dtype and shape are those of the program
+        states: tensors that are kept between calls
+        identity: hash that the package carries, too; one with another hash belongs to another bundle
+    """
+
+    package: RelativePath
+    function: str
+    role: Role
+    part_of: str
+    layers: tuple[Size, Size] | None
+    ios: Annotated[int, Meta(ge=1)]
+    macos: Annotated[int, Meta(ge=1)]
+    compute_units: ComputeUnits
+    note: str
+    images: tuple[str, ...]
+    states: tuple[TensorSpec, ...]
+    identity: Digest
 
 
 @dataclass(frozen=True)
@@ -44,32 +86,16 @@ class GraphInfo:
         file: of the graph, relative to the bundle
         inputs, outputs: its interface
         scheme: in words, how its weights are stored
-        weights: the safetensors file of its weights, relative to the bundle; None for a graph that has none
+        weights: the safetensors file of its weights, relative to the bundle; null for a graph that has none
+        program: of a graph with fixed shapes, how an app finds it; null for others
     """
 
-    file: str
+    file: RelativePath
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     scheme: str
-    weights: str | None = None
-
-    @classmethod
-    def from_json(cls, value: Any, where: str) -> "GraphInfo":
-        table = Fields.of(value, where, BundleError, _names(cls))
-
-        def specs(key: str) -> tuple[TensorSpec, ...]:
-            return tuple(
-                TensorSpec.from_json(item, f"{where}: {key}[{index}]") for index, item in enumerate(table.items(key))
-            )
-
-        weights = table.optional_text("weights")
-        return cls(
-            file=check_relative(table.text("file"), where),
-            inputs=specs("inputs"),
-            outputs=specs("outputs"),
-            scheme=table.text("scheme"),
-            weights=None if weights is None else check_relative(weights, where),
-        )
+    weights: RelativePath | None = None
+    program: ProgramInfo | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -79,17 +105,15 @@ class GraphInfo:
 
 @dataclass(frozen=True)
 class FileInfo:
-    """Bytes and SHA-256 (hex) of a file."""
+    """A file.
 
-    size: int
-    sha256: str
+    Attributes:
+        size: in bytes
+        sha256: of its content
+    """
 
-    @classmethod
-    def from_json(cls, value: Any, where: str) -> "FileInfo":
-        table = Fields.of(value, where, BundleError, _names(cls))
-        digest = table.text("sha256")
-        check_digest(digest, f"{where}: sha256")
-        return cls(table.integer("size"), digest)
+    size: Size
+    sha256: Digest
 
 
 @dataclass(frozen=True)
@@ -103,22 +127,10 @@ class DualEncoderInfo:
             it was made with. Both stay when a bundle is shipped without one of its towers.
     """
 
-    logit_scale: float
-    embed_dim: int
-    image_tower: str
-    text_tower: str
-
-    @classmethod
-    def from_json(cls, value: Any, where: str) -> "DualEncoderInfo":
-        table = Fields.of(value, where, BundleError, _names(cls))
-        towers = {}
-        for name in ("image_tower", "text_tower"):
-            towers[name] = table.text(name)
-            check_digest(towers[name], f"{where}: {name}")
-        scale, dim = table.number("logit_scale"), table.integer("embed_dim")
-        if not 0 < scale < math.inf or dim < 1:
-            raise BundleError(f"{where}: logit_scale {scale!r} and embed_dim {dim!r} must be positive")
-        return cls(scale, dim, **towers)
+    logit_scale: Annotated[float, Meta(gt=0)]
+    embed_dim: Annotated[int, Meta(ge=1)]
+    image_tower: Digest
+    text_tower: Digest
 
 
 @dataclass(frozen=True)
@@ -126,12 +138,19 @@ class Manifest:
     """The whole of manifest.json.
 
     Attributes:
+        model_type: family of the model
+        name: of the recipe
+        toolkit_version: of the nexus-edge that wrote it
+        source: the checkpoint
         recipe: the resolved recipe, as `Recipe.to_json` gives it
+        targets: formats of the graphs
         graphs: target -> graph name -> graph
         files: every file of the bundle but manifest.json, by its path; `BundleWriter` fills it
-        parity: the verdict of the parity ladder ("verdict", a `parity.report.Verdict`, and the rungs), or None
+        parity: the verdict of the parity ladder ("verdict", a `parity.report.Verdict`, and the rungs), or null
         context_length: most tokens, prompt and answer together
-        dual_encoder: of a model with an image and a text tower, None for others
+        dual_encoder: of a model with an image and a text tower, null for others
+        facts: what a runtime must know of the model; null in bundles of format 2
+        format_version: of this file
     """
 
     model_type: str
@@ -141,15 +160,16 @@ class Manifest:
     recipe: Mapping[str, Any]
     targets: tuple[str, ...]
     graphs: Mapping[str, Mapping[str, GraphInfo]]
-    context_length: int
-    files: Mapping[str, FileInfo] = field(default_factory=dict)
+    context_length: Size
+    files: Mapping[RelativePath, FileInfo] = field(default_factory=dict)
     parity: Mapping[str, Any] | None = None
     dual_encoder: DualEncoderInfo | None = None
+    facts: RuntimeFacts | None = None
     format_version: int = FORMAT_VERSION
 
     def to_json(self) -> str:
         """The text of manifest.json."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(msgspec.to_builtins(asdict(self)), indent=2, ensure_ascii=False) + "\n"
 
     @property
     def rejection(self) -> str | None:
@@ -173,37 +193,14 @@ class Manifest:
             value = parse_json(text)
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{where}: is no valid JSON: {error}; export the bundle again") from error
-        version = Fields.of(value, where, BundleError).integer("format_version")
-        if version != FORMAT_VERSION:
-            raise BundleError(
-                f"{where}: format_version is {version}, this nexus-edge reads {FORMAT_VERSION}; "
-                "export again, or use the version that wrote it"
-            )
-        table = Fields.of(value, where, BundleError, _names(cls))
-        manifest = cls(
-            model_type=table.text("model_type"),
-            name=table.text("name"),
-            toolkit_version=table.text("toolkit_version"),
-            source=Source.from_json(table.table.get("source"), f"{where}: source"),
-            recipe=table.sub("recipe").table,
-            targets=table.texts("targets"),
-            graphs={
-                target: {
-                    name: GraphInfo.from_json(graph, f"{where}: graphs.{target}.{name}")
-                    for name, graph in table.sub("graphs").sub(target).table.items()
-                }
-                for target in table.sub("graphs").table
-            },
-            context_length=table.integer("context_length"),
-            files={
-                check_relative(path, f"{where}: files"): FileInfo.from_json(info, f"{where}: files[{path!r}]")
-                for path, info in table.sub("files").table.items()
-            },
-            parity=None if table.table.get("parity") is None else table.sub("parity").table,
-            dual_encoder=None
-            if table.table.get("dual_encoder") is None
-            else DualEncoderInfo.from_json(table.table["dual_encoder"], f"{where}: dual_encoder"),
-        )
+        if isinstance(value, dict):
+            version = value.pop("format_version", None)
+            if version not in READABLE:
+                raise BundleError(
+                    f"{where}: format_version is {'missing' if version is None else version}, this nexus-edge reads "
+                    f"{' and '.join(map(str, READABLE))}; export again, or use the version that wrote it"
+                )
+        manifest = _typed.read(value, cls, where, BundleError)
         manifest._check_references(where)
         return manifest
 
@@ -215,7 +212,3 @@ class Manifest:
                 for file in graph.files:
                     if file not in self.files:
                         raise BundleError(f"{where}: graphs.{target}.{name}: {file} is not listed in files")
-
-
-def _names(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(item.name for item in fields(kind))

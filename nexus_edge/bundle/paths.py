@@ -1,11 +1,20 @@
 """Paths written in a manifest, which may come from anywhere: none of them may lead out of the bundle."""
 
+import re
 from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from msgspec import Meta
 
 from nexus_edge.errors import BundleError
 
-# What separates paths, names devices or is refused in a file name on some platform.
-FORBIDDEN = set('\\:*?"<>|') | {chr(code) for code in range(32)}
+_PART = r'(?!\.{1,2}(?:/|$))[^/\\:*?"<>|\x00-\x1f]+'
+"""No `.` or `..`, and nothing that separates paths, names devices or is refused in a file name on some platform."""
+
+PLAIN = rf"^{_PART}(?:/{_PART})*$(?!\n)"
+"""A path below some folder on every platform; `$` alone would let a line end pass."""
+
+RelativePath = Annotated[str, Meta(pattern=PLAIN, description="a plain path inside the bundle")]
 
 
 def check_relative(relative: str, where: str) -> str:
@@ -14,8 +23,7 @@ def check_relative(relative: str, where: str) -> str:
     Raises:
         BundleError: it is empty, absolute, has `..` or `.` parts, doubled or trailing slashes, or odd characters.
     """
-    parts = relative.split("/")
-    if any(part in ("", ".", "..") for part in parts) or FORBIDDEN & set(relative):
+    if re.fullmatch(PLAIN, relative) is None:
         raise BundleError(f"{where}: {relative!r:.80} is not a plain path inside the bundle")
     return relative
 

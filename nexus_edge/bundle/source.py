@@ -1,11 +1,9 @@
 """What a manifest says of the checkpoint that a bundle was made from: whose it is, and which it is."""
 
-from dataclasses import dataclass, fields
-from typing import Any, Literal, cast, get_args
+from dataclasses import dataclass
+from typing import Literal
 
-from nexus_edge._fields import Fields
-from nexus_edge.bundle.digest import check_digest
-from nexus_edge.errors import BundleError
+from nexus_edge.bundle.digest import Digest
 
 Weights = Literal["real", "trained-tiny", "synthetic"]
 
@@ -20,17 +18,9 @@ class Content:
         values: of numbers from every tensor
     """
 
-    config: str
-    layout: str
-    values: str
-
-    @classmethod
-    def from_json(cls, value: Any, where: str) -> "Content":
-        table = Fields.of(value, where, BundleError, tuple(item.name for item in fields(cls)))
-        found = {item.name: table.text(item.name) for item in fields(cls)}
-        for name, digest in found.items():
-            check_digest(digest, f"{where}: {name}")
-        return cls(**found)
+    config: Digest
+    layout: Digest
+    values: Digest
 
     def differences(self, other: "Content") -> list[str]:
         """In words, in what another checkpoint differs."""
@@ -65,23 +55,6 @@ class Source:
     base_model: str | None = None
     content: Content | None = None
     ignored_keys: tuple[str, ...] = ()
-
-    @classmethod
-    def from_json(cls, value: Any, where: str) -> "Source":
-        table = Fields.of(value, where, BundleError, tuple(item.name for item in fields(cls)))
-        published, content = table.table.get("published"), table.table.get("content")
-        if not isinstance(published, bool | None):
-            raise BundleError(f"{where}: published {published!r:.60} must be true, false or null")
-        return cls(
-            checkpoint=table.text("checkpoint"),
-            revision=table.optional_text("revision"),
-            weights=cast(Weights, table.choice("weights", get_args(Weights))),
-            license=table.optional_text("license"),
-            published=published,
-            base_model=table.optional_text("base_model"),
-            content=None if content is None else Content.from_json(content, f"{where}: content"),
-            ignored_keys=table.texts("ignored_keys") if "ignored_keys" in table.table else (),
-        )
 
     @property
     def in_words(self) -> str:

@@ -1,5 +1,6 @@
 """What the rooms of nexus-edge promise each other: dataclasses and protocols, without logic and without torch.
 
+facts.py      what a runtime must know of a model, as data of a closed vocabulary
 family.py     a family of models: what its folder in `nexus_edge/models/` says of it
 graph.py      a part of a model that is deployed on its own
 progress.py   how long work says how far it is

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 if TYPE_CHECKING:
     from nexus_edge.checkpoints.keys import KeyRules
     from nexus_edge.configs.keys import Rules
+    from nexus_edge.interfaces.facts import DualEncoderFacts, RuntimeFacts, VlmFacts
     from nexus_edge.interfaces.graph import ModelSplit
     from nexus_edge.interfaces.processor import DualProcessor, Processor
     from nexus_edge.models.base import ReferenceModel
@@ -88,6 +89,18 @@ class Family(ABC):
         return ()
 
     @abstractmethod
+    def facts(self, config: Mapping[str, Any], processor: Path) -> "RuntimeFacts":
+        """What every runtime must know of a model, for the manifest.
+
+        Args:
+            config: of the checkpoint, parsed
+            processor: a bundle's `processor/` folder
+
+        Raises:
+            CheckpointError: a file is missing or wrong.
+        """
+
+    @abstractmethod
     def parity(self) -> "ParityFamily":
         """What the ladder must know."""
 
@@ -99,6 +112,9 @@ class VlmFamily(Family):
 
     @abstractmethod
     def processor(self, folder: Path) -> "Processor": ...
+
+    @abstractmethod
+    def facts(self, config: Mapping[str, Any], processor: Path) -> "VlmFacts": ...
 
     def long_after(self, config: Mapping[str, Any]) -> int | None:
         """Tokens of the longest sequence that takes the short factors of LongRoPE; None for one list of factors.
@@ -120,3 +136,6 @@ class DualEncoderFamily(Family):
 
     @abstractmethod
     def processor(self, folder: Path) -> "DualProcessor": ...
+
+    @abstractmethod
+    def facts(self, config: Mapping[str, Any], processor: Path) -> "DualEncoderFacts": ...

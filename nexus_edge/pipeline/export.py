@@ -12,6 +12,7 @@ from nexus_edge.bundle.hashing import hash_together
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.checkpoints.origin import source_of
 from nexus_edge.errors import ParityError
+from nexus_edge.families import family_named
 from nexus_edge.interfaces.progress import Progress, silent
 from nexus_edge.models.base import DualEncoder, ReferenceModel
 from nexus_edge.models.loading import read_tensor, source_keys
@@ -158,6 +159,8 @@ def write_targets(
     (root / "processor").mkdir()
     for name, content in files.items():
         (root / "processor" / name).write_bytes(content)
+    facts = family_named(manifest.model_type).facts(checkpoint.config, root / "processor")
+    manifest = replace(manifest, facts=facts)
     schemes = {name: summary(schemes) for name, schemes in plan.schemes.items()}
     constants, scale = plan.quantized.constants(), _logit_scale(checkpoint, plan.full)
     graphs = {

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nexus_edge._typed import read
 from nexus_edge.bundle import Content, Manifest, Source
 from nexus_edge.bundle.identity import identity
 from nexus_edge.checkpoints import FolderCheckpoint, load_tensors, open_checkpoint, tiny_folder, write_tensors
@@ -110,15 +111,15 @@ def test_what_changes_which_hash(folder: Path) -> None:
 
 def test_an_older_manifest_has_no_hashes_and_keeps_its_identity() -> None:
     old = {"checkpoint": "a/b", "revision": "c", "weights": "real", "license": "mit"}
-    source = Source.from_json(old, "source")
+    source = read(old, Source, "source", BundleError)
     assert (source.content, source.published, source.base_model) == (None, None, None)
     manifest = Manifest("biomedclip", "mine", "1", source, {}, ("coreml",), {}, 64, {})
     # SHA-256 of the JSON that the version before these fields hashed.
     assert identity(manifest, "coreml") == "0f42e1d5c1d84e4ba980c6b8033a77fcbd663cadebd22ef54d76221620806ee2"
     content = Content("0" * 64, "1" * 64, "2" * 64)
     new = replace(source, published=False, base_model="x/y", content=content)
-    assert Source.from_json(json.loads(json.dumps(asdict(new))), "source") == new
+    assert read(json.loads(json.dumps(asdict(new))), Source, "source", BundleError) == new
     with pytest.raises(BundleError, match="source: content: values"):
-        Source.from_json(old | {"content": asdict(replace(content, values="no"))}, "source")
+        read(old | {"content": asdict(replace(content, values="no"))}, Source, "source", BundleError)
     with pytest.raises(BundleError, match="published"):
-        Source.from_json(old | {"published": "yes"}, "source")
+        read(old | {"published": "yes"}, Source, "source", BundleError)

@@ -3,6 +3,7 @@
 config_keys.py  every key of a checkpoint's configuration files, and what reads it
 params.py       the numbers of open_clip_config.json
 processing.py   images and texts to the towers' inputs
+facts.py        what every runtime must know of it, as data
 model.py        the reference model
 graphs.py       its towers as graphs with dynamic shapes
 static/         its towers as programs with fixed shapes
@@ -19,6 +20,7 @@ from nexus_edge.interfaces.family import DualEncoderFamily
 if TYPE_CHECKING:
     from nexus_edge.checkpoints.keys import KeyRules
     from nexus_edge.configs.keys import Rules
+    from nexus_edge.interfaces.facts import DualEncoderFacts
     from nexus_edge.interfaces.graph import ModelSplit
     from nexus_edge.models.biomedclip.model import BiomedClip
     from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
@@ -67,6 +69,11 @@ class BiomedClipFamily(DualEncoderFamily):
         from nexus_edge.models.biomedclip.static.packages import STATIC
 
         return STATIC
+
+    def facts(self, config: Mapping[str, Any], processor: Path) -> "DualEncoderFacts":
+        from nexus_edge.models.biomedclip.facts import facts
+
+        return facts(config, processor)
 
     def parity(self) -> "ParityFamily":
         from nexus_edge.models.biomedclip.parity import PARITY

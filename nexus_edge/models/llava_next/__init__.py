@@ -7,6 +7,7 @@ anyres.py       which grid of tiles an image takes, and where its features go
 views.py        images to views
 prompt.py       the chat templates
 processing.py   text and images to the model's inputs
+facts.py        what every runtime must know of it, as data
 model.py        the reference model
 graphs.py       its split into graphs with dynamic shapes
 original.py     what the original recorded, against the reference model
@@ -23,6 +24,7 @@ from nexus_edge.models.llava_next.prompt import TEMPLATES
 if TYPE_CHECKING:
     from nexus_edge.checkpoints.keys import KeyRules
     from nexus_edge.configs.keys import Rules
+    from nexus_edge.interfaces.facts import VlmFacts
     from nexus_edge.models.llava_next.model import LlavaNext
     from nexus_edge.models.llava_next.processing import LlavaNextProcessor
 
@@ -70,6 +72,11 @@ class LlavaNextFamily(VlmFamily):
 
     def static_split(self) -> NoReturn:
         raise _not_yet("programs with fixed shapes")
+
+    def facts(self, config: Mapping[str, Any], processor: Path) -> "VlmFacts":
+        from nexus_edge.models.llava_next.facts import facts
+
+        return facts(config, processor)
 
     def parity(self) -> NoReturn:
         raise _not_yet("parity ladder")

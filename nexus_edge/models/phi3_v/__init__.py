@@ -4,6 +4,7 @@ config_keys.py  every key of a checkpoint's configuration files, and what reads 
 params.py       the numbers of config.json
 prompt.py       the chat template and the tags of images
 processing.py   text and images to the model's inputs
+facts.py        what every runtime must know of it, as data
 model.py        the reference model
 graphs.py       its split into graphs with dynamic shapes
 static/         its split into programs with fixed shapes
@@ -22,6 +23,7 @@ from nexus_edge.models.phi3_v.prompt import CHAT_TEMPLATES
 if TYPE_CHECKING:
     from nexus_edge.checkpoints.keys import KeyRules
     from nexus_edge.configs.keys import Rules
+    from nexus_edge.interfaces.facts import VlmFacts
     from nexus_edge.interfaces.graph import ModelSplit
     from nexus_edge.models.phi3_v.model import Phi3V
     from nexus_edge.models.phi3_v.processing import Phi3VProcessor
@@ -92,6 +94,11 @@ class Phi3VFamily(VlmFamily):
         from nexus_edge.models.phi3_v.clients.ort_genai import write_phi3v
 
         return (write_phi3v,)
+
+    def facts(self, config: Mapping[str, Any], processor: Path) -> "VlmFacts":
+        from nexus_edge.models.phi3_v.facts import facts
+
+        return facts(config, processor)
 
     def parity(self) -> "ParityFamily":
         from nexus_edge.models.phi3_v.parity import PARITY

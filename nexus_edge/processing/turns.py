@@ -1,0 +1,103 @@
+"""What a chat template writes, as data for runtimes that cannot run one: a frame for each role.
+
+The frames are read off the processor's own prompts, and hold only if they write the same prompts again.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import get_args
+
+from nexus_edge.errors import PromptError
+from nexus_edge.interfaces.facts import ChatRole, Frame, JinjaTemplate, Turns
+from nexus_edge.processing.messages import ImagePart, Message, TextPart
+from nexus_edge.processing.segments import ImagePlace, Prompt
+
+Part = TextPart | ImagePart
+Apply = Callable[[Sequence[Message], bool], Prompt]
+"""From messages, and whether the answer is opened, to a prompt."""
+
+ROLES: tuple[ChatRole, ...] = get_args(ChatRole)
+IMAGE = "{image}"
+FIRST, SECOND = "\ue000", "\ue001"
+"""Texts of messages; private characters, which no template writes."""
+
+
+def turns_of(apply: Apply) -> Turns | JinjaTemplate:
+    """The frames of a template; `JinjaTemplate` where what it writes is not made of frames."""
+    try:
+        turns = _read(apply)
+    except PromptError:  # it takes no plain question
+        return JinjaTemplate()
+    return turns if all(_alike(apply, turns, messages) for messages in _conversations(turns)) else JinjaTemplate()
+
+
+def _read(apply: Apply) -> Turns:
+    frames: dict[ChatRole, Frame] = {}
+    for role in ROLES:
+        try:
+            frames[role] = _frame(apply, role)
+        except PromptError:
+            if role == "user":
+                raise
+    question = [_message("user", TextPart(type="text", text=FIRST))]
+    reply = str(apply(question, True)).removeprefix(str(apply(question, False)))
+    first, second = (TextPart(type="text", text=text) for text in (FIRST, SECOND))
+    written = str(apply([_message("user", first, ImagePart(type="image"), second)], False))
+    head, _, rest = written.removeprefix(frames["user"].before).partition(FIRST)
+    image = head or rest.partition(SECOND)[0].removeprefix(frames["user"].between)
+    image = image.replace(str(ImagePlace(1)), IMAGE)
+    return Turns(frames=frames, reply=reply, image=image, images_first=bool(head))
+
+
+def _frame(apply: Apply, role: str) -> Frame:
+    first, second = TextPart(type="text", text=FIRST), TextPart(type="text", text=SECOND)
+    before, _, rest = str(apply([_message(role, first, second)], False)).partition(FIRST)
+    between, _, after = rest.partition(SECOND)
+    return Frame(before=before, between=between, after=after)
+
+
+def _conversations(turns: Turns) -> list[list[Message]]:
+    """Of all roles, texts and images, for which a frame may differ by its place."""
+    question = _message("user", TextPart(type="text", text=FIRST), ImagePart(type="image"))
+    again = _message("user", ImagePart(type="image"), TextPart(type="text", text=SECOND), ImagePart(type="image"))
+    plain, answer = (
+        _message("user", TextPart(type="text", text=FIRST)),
+        _message("assistant", TextPart(type="text", text=SECOND)),
+    )
+    start = [_message("system", TextPart(type="text", text=FIRST))] if "system" in turns.frames else []
+    both = [[*start, question, answer, again], [question, answer]] if "assistant" in turns.frames else []
+    return [[plain], [*start, question], [question], [again], *both]
+
+
+def _alike(apply: Apply, turns: Turns, messages: Sequence[Message]) -> bool:
+    try:
+        written = [str(apply(messages, opened)) for opened in (True, False)]
+    except PromptError:
+        return False
+    return written == [render(turns, messages, opened) for opened in (True, False)]
+
+
+def render(turns: Turns, messages: Sequence[Message], add_generation_prompt: bool = True) -> str:
+    """The prompt that the frames write, for comparison; images as `ImagePlace` shows them."""
+    frames = {str(role): frame for role, frame in turns.frames.items()}
+    text, number = "", 0
+    for message in messages:
+        frame = frames[message["role"]]
+        content = message["content"]
+        parts: Sequence[Part] = [TextPart(type="text", text=content)] if isinstance(content, str) else content
+        if turns.images_first:
+            parts = sorted(parts, key=lambda part: part["type"] != "image")
+        text += frame.before
+        texts = 0
+        for part in parts:
+            if part["type"] == "text":
+                text += (frame.between if texts else "") + part["text"]
+                texts += 1
+            else:
+                number += 1
+                text += turns.image.replace(IMAGE, str(ImagePlace(number)))
+        text += frame.after
+    return text + (turns.reply if add_generation_prompt and messages[-1]["role"] != "assistant" else "")
+
+
+def _message(role: str, *parts: Part) -> Message:
+    return Message(role=role, content=list(parts))
