@@ -94,7 +94,7 @@ def judged(report: Report, cpu: str, family: str, command: str, cpu_s: float) ->
         yield Row(cpu, family, command, target, rungs, *max(gated), round(cpu_s, 1))
 
 
-def climb(cpu: str, family: str, work: Path) -> Iterator[Row]:
+def judge(cpu: str, family: str, work: Path) -> Iterator[Row]:
     """The rungs and the replay on this CPU."""
     bundle = work / f"{family}-{RECIPES[family]}"
     if not bundle.is_dir():
@@ -132,7 +132,7 @@ def main(
         for chosen in cpu or CPUS:
             if any((row.cpu, row.family) == (chosen, name) for row in rows):
                 continue
-            found = list(climb(chosen, name, folder))
+            found = list(judge(chosen, name, folder))
             rows += found
             with kept.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(asdict(row)) + "\n" for row in found)

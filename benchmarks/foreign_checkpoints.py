@@ -26,7 +26,7 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import open_checkpoint
 from nexus_edge.errors import ParityError
 from nexus_edge.parity import ladder
-from nexus_edge.parity.ladder import RUNGS, make_lab
+from nexus_edge.parity.ladder import RUNGS
 from nexus_edge.parity.report.report import Report, utilisation
 from nexus_edge.pipeline.export import export
 from nexus_edge.pipeline.request import WeightFormat
@@ -35,12 +35,12 @@ from nexus_edge.targets import TARGETS
 
 SCHEMES = tuple(get_args(WeightFormat))
 OVER_BUDGET = "over budget"
-PICTURES = 48  # held-out ones that P4 looks at, of 150
+IMAGES = 48  # held-out ones that P4 looks at, of 150
 
 
 @dataclass
 class Known:
-    """What climbs share: translated graphs, and what need not be judged again.
+    """What runs share: translated graphs, and what need not be judged again.
 
     Attributes:
         translations: see `translated_once`
@@ -53,7 +53,7 @@ class Known:
     graphs: set[tuple[str, str, str]] = field(default_factory=set)
 
     def rungs(self, family: str, name: str, targets: Sequence[str]) -> list[str]:
-        """Those to be climbed: P1 says nothing of a checkpoint, and P2 nothing of a scheme."""
+        """Those to be judged: P1 says nothing of a checkpoint, and P2 nothing of a scheme."""
         wanted = {(family, name, target) for target in targets}
         left_out = ("P1" if family in self.original else "", "P2" if wanted <= self.graphs else "")
         self.original.add(family)
@@ -84,8 +84,8 @@ class Row:
     seconds: float
 
 
-def climb(family: str, name: str, wanted: Mapping[str, Sequence[str]], known: Known) -> Iterator[Row]:
-    """Export one checkpoint in some schemes, and climb its ladder once for all targets of a scheme.
+def judge(family: str, name: str, wanted: Mapping[str, Sequence[str]], known: Known) -> Iterator[Row]:
+    """Export one checkpoint in some schemes, and run its ladder once for all targets of a scheme.
 
     Args:
         family, name: see `FAMILIES`
@@ -102,9 +102,9 @@ def climb(family: str, name: str, wanted: Mapping[str, Sequence[str]], known: Kn
             bundle = Path(folder) / scheme
             with translated_once(json.dumps(checkpoint.config, sort_keys=True), known.translations):
                 export(checkpoint, recipe, bundle, parity=False)
-                lab = make_lab(Bundle.open(bundle, check=None), checkpoint)
-                lab.held_out_pictures = PICTURES
-                report = ladder.climb(lab, known.rungs(family, name, targets))
+                run = ladder.prepare(Bundle.open(bundle, check=None), checkpoint)
+                run.held_out_images = IMAGES
+                report = ladder.run(run, known.rungs(family, name, targets))
             seconds = time.process_time() - started
             for target in targets:
                 yield Row(family, name, scheme, target, *_verdict(report, target), round(seconds / len(targets), 1))
@@ -164,7 +164,7 @@ def main(
     for chosen in family or list(FAMILIES):
         for name in islice(FAMILIES[chosen].checkpoints, count):
             wanted = {s: [t for t in target or TARGETS if (chosen, name, s, t) not in done] for s in scheme or SCHEMES}
-            for row in climb(chosen, name, {s: targets for s, targets in wanted.items() if targets}, known):
+            for row in judge(chosen, name, {s: targets for s, targets in wanted.items() if targets}, known):
                 rows.append(row)
                 with kept.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(asdict(row)) + "\n")

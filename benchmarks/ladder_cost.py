@@ -18,7 +18,7 @@ import typer
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.errors import NexusEdgeError
-from nexus_edge.parity.ladder import RUNGS, climb, make_lab
+from nexus_edge.parity.ladder import RUNGS, prepare, run
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -36,17 +36,17 @@ def main(
     max_memory: Annotated[float | None, typer.Option(help="GB that models may fill.")] = None,
     rungs: Annotated[str, typer.Option(help="Which, in their order.")] = ",".join(RUNGS),
 ) -> None:
-    """Climb rung by rung in one process and print a table."""
+    """Run rung by rung in one process and print a table."""
     try:
         allowed = None if max_memory is None else int(max_memory * 1e9)
-        lab = make_lab(Bundle.open(bundle), checkpoint, max_memory=allowed)
+        prepared = prepare(Bundle.open(bundle), checkpoint, max_memory=allowed)
         print("| rung | verdict | seconds of a processor | peak memory, GB |\n|---|---|---|---|")
         for name in rungs.split(","):
             RESET.write_text("5")  # the peak starts anew
             started = time.process_time()
-            (rung,) = climb(lab, (name,)).rungs
+            (rung,) = run(prepared, (name,)).rungs
             print(f"| {name} | {rung.status} | {time.process_time() - started:.0f} | {peak():.2f} |", flush=True)
-            for note in rung.not_run(lab.manifest.targets):
+            for note in rung.not_run(prepared.manifest.targets):
                 print(note, file=sys.stderr)
     except NexusEdgeError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -5,7 +5,7 @@
     python benchmarks/mutations.py --list
 
 Each fault is made in a copy of a sound bundle of an embedded checkpoint, and its manifest vouches for the changed
-files: the fault was there before the hashes. The rungs are climbed in their order until one is red. What the sound
+files: the fault was there before the hashes. The rungs run in their order until one is red. What the sound
 bundle shows on this machine as well, and by no less than half, counts for nothing. Bundles and finished faults are kept
 in --work, so that an interrupted run goes on where it stopped.
 """
@@ -36,7 +36,9 @@ from nexus_edge.checkpoints import Checkpoint, open_checkpoint  # noqa: E402
 from nexus_edge.errors import NexusEdgeError  # noqa: E402
 from nexus_edge.parity import ladder  # noqa: E402
 from nexus_edge.parity.report.report import Check, Rung, utilisation  # noqa: E402
+from nexus_edge.parity.run import ParityRun  # noqa: E402
 from nexus_edge.parity.rungs import p4_scheme  # noqa: E402
+from nexus_edge.parity.vlm.run import ask, vlm_run  # noqa: E402
 from nexus_edge.recipe import find_recipe  # noqa: E402
 
 FAULTS: tuple[Fault, ...] = (
@@ -81,7 +83,7 @@ def make_bundle(name: str, work: Path) -> tuple[Bundle, Checkpoint]:
     return Bundle.open(root), checkpoint
 
 
-def climb(bundle: Bundle, checkpoint: Checkpoint, fault: Fault) -> Iterator[Rung]:
+def run_rungs(bundle: Bundle, checkpoint: Checkpoint, fault: Fault) -> Iterator[Rung]:
     """The fault's rungs, one by one."""
     if fault.rungs == (VALUES,):
         yield derived_values()
@@ -89,19 +91,19 @@ def climb(bundle: Bundle, checkpoint: Checkpoint, fault: Fault) -> Iterator[Rung
     if fault.bundle.endswith("openvino"):
         # PyTorch has the weights of the first target, so that a fault in the other's is none of the reference.
         bundle = replace(bundle, manifest=replace(bundle.manifest, targets=("onnx", "openvino")))
-    lab: Any = ladder.make_lab(bundle, checkpoint)
-    lab.held_out_pictures = FEW[bundle.manifest.model_type]
+    run = ladder.prepare(bundle, checkpoint)
+    run.held_out_images = FEW[bundle.manifest.model_type]
     if fault.cases:
-        lab.cases = [case for case in lab.cases if case.name in fault.cases]
+        ask(run, [case for case in vlm_run(run).cases if case.name in fault.cases])
     for name in fault.rungs:
         if name != "P0" and fault.bundle.endswith("openvino"):
-            lab.broken.setdefault("onnx", SHARED)
-        yield stored(lab) if name == "P4" else ladder.climb(lab, (name,)).rungs[0]
+            run.broken.setdefault("onnx", SHARED)
+        yield stored(run) if name == "P4" else ladder.run(run, (name,)).rungs[0]
 
 
-def stored(lab: Any) -> Rung:
+def stored(run: ParityRun) -> Rung:
     """The beginning of P4, which compares stored weights: what follows there only shows their consequences."""
-    checks = p4_scheme.check_weights(lab) + p4_scheme.check_other_targets(lab)
+    checks = p4_scheme.check_weights(run) + p4_scheme.check_other_targets(run)
     return Rung("P4", p4_scheme.TITLE, tuple(checks))
 
 
@@ -132,7 +134,7 @@ Reds = dict[str, Red]
 
 
 def red(rung: Rung) -> Reds:
-    """What failed, by a name that a check has in every climb."""
+    """What failed, by a name that a check has in every run."""
     failed = [check for check in rung.checks if check.status == "failed"]
     return {_key(check): Red(math.inf if check.problem else utilisation(check), check.place) for check in failed}
 
@@ -161,7 +163,7 @@ def vouch(scene: Scene) -> Bundle:
 
 
 def judge(fault: Fault, sound: Bundle, checkpoint: Checkpoint, known: dict[str, Reds], work: Path) -> Outcome:
-    """Make the fault in a copy, and climb until something is red that is not in the sound bundle."""
+    """Make the fault in a copy, and run the rungs until something is red that is not in the sound bundle."""
     started, folder = time.perf_counter(), work / f"damaged-{sound.root.name}"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(sound.root, folder)
@@ -170,7 +172,7 @@ def judge(fault: Fault, sound: Bundle, checkpoint: Checkpoint, known: dict[str, 
         scene = Scene(Bundle.open(folder), stack)
         fault.make(scene)
         try:
-            for rung in climb(vouch(scene), checkpoint, fault):
+            for rung in run_rungs(vouch(scene), checkpoint, fault):
                 if new := news(red(rung), known.get(rung.name, {})):
                     rung_name, place = rung.name, new[0].place
                     break
@@ -187,7 +189,7 @@ def healthy(bundle: Bundle, checkpoint: Checkpoint, faults: list[Fault]) -> dict
     rungs = tuple(rung for rung in ("P0", "P3", "P4", "P5") if any(rung in fault.rungs for fault in faults))
     cases = () if any(not fault.cases for fault in faults) else tuple({name for one in faults for name in one.cases})
     every = replace(faults[0], rungs=rungs, cases=cases)
-    found = {rung.name: red(rung) for rung in climb(bundle, checkpoint, every)}
+    found = {rung.name: red(rung) for rung in run_rungs(bundle, checkpoint, every)}
     return found | ({VALUES: red(derived_values())} if any(VALUES in fault.rungs for fault in faults) else {})
 
 

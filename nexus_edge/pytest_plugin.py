@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from nexus_edge.parity.lab import Lab
     from nexus_edge.parity.report.report import Check, Report
+    from nexus_edge.parity.run import ParityRun
 
 RUNGS = ("P0", "P1", "P2", "P3", "P4", "P5")
 SHOWN = 8  # failed checks of an item; the rest is counted
@@ -69,7 +69,7 @@ class BundleTests(pytest.Collector):
         allowed = self._named("--nexus-edge-allow-skip", self.config.getoption("--nexus-edge-allow-skip"))
         ladder = Ladder(Bundle.open(self.folder, check=None), allowed)
         for name in self._named("--nexus-edge-rungs", self.config.getoption("--nexus-edge-rungs").split(",")):
-            yield self._item(name, lambda name=name: ladder.climb(name))  # type: ignore[misc]
+            yield self._item(name, lambda name=name: ladder.judge(name))  # type: ignore[misc]
 
     def _named(self, option: str, names: Sequence[str]) -> Sequence[str]:
         rungs = [name.strip().upper() for name in names]
@@ -115,13 +115,13 @@ class BundleItem(pytest.Item):
 
 
 class Ladder:
-    """Rungs climbed one by one in one lab, whose models are made once."""
+    """Rungs judged one by one in one run, whose models are made once."""
 
     def __init__(self, bundle: Any, skippable: Sequence[str]) -> None:
         self._bundle, self._skippable = bundle, skippable
-        self._lab: Lab | None = None
+        self._run: ParityRun | None = None
 
-    def climb(self, name: str) -> None:
+    def judge(self, name: str) -> None:
         """Raise DriftError where the rung fails or does not run; skip where that is allowed."""
         from nexus_edge._extras import needs_extra
 
@@ -129,8 +129,8 @@ class Ladder:
             import torch  # noqa: F401  the rungs import it late
 
             from nexus_edge.parity import ladder
-        self._lab = self._lab or ladder.make_lab(self._bundle, None)
-        (rung,) = ladder.climb(self._lab, (name,)).rungs
+        self._run = self._run or ladder.prepare(self._bundle)
+        (rung,) = ladder.run(self._run, (name,)).rungs
         missing = rung.not_run(self._bundle.manifest.targets)
         require(list(rung.checks))
         if missing and name in self._skippable:

@@ -46,7 +46,7 @@ class Fault:
         rung: the one that should turn red first
         place: fnmatch pattern of the place that should be named
         make: damages the scene
-        rungs: those that are climbed, in this order, until one is red
+        rungs: those that run, in this order, until one is red
         cases: names of a vision-language model's cases; none: all of them
     """
 

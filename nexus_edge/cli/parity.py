@@ -1,4 +1,4 @@
-"""`nexus-edge parity`: climb the ladder for a bundle; exit code 3 when a gate fails."""
+"""`nexus-edge parity`: run the ladder for a bundle; exit code 3 when a gate fails."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -87,14 +87,14 @@ def parity(
     own = with_own(tolerances) if tolerances else None
     limit = None if max_memory is None else int(max_memory * GB)
     with step_bar(quiet=quiet or as_json) as progress:
-        lab = ladder.make_lab(opened, checkpoint, goldens=goldens, max_memory=limit)
+        run = ladder.prepare(opened, checkpoint, goldens=goldens, max_memory=limit)
         if examples:
-            add_examples(lab, examples)
+            add_examples(run, examples)
         if own is not None:
-            lab.tolerances, lab.own_tolerances = own, str(tolerances)
-        report = ladder.climb(lab, chosen, progress, skippable)
+            run.tolerances, run.own_tolerances = own, str(tolerances)
+        report = ladder.run(run, chosen, progress, skippable)
     if update and report.verdict in ("passed", "rejected") and not report.standing:
-        certify.store(lab, report)
+        certify.store(run, report)
         opened.with_parity(report.summary)
     for path, ending in ((junit, ".xml"), (html, ".html"), (markdown, ".md")):
         if path is not None:

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from nexus_edge.configs.keys import Rules
     from nexus_edge.interfaces.facts import DualEncoderFacts, RuntimeFacts, VlmFacts
     from nexus_edge.interfaces.graph import ModelSplit
+    from nexus_edge.interfaces.parity import DualCases, ParityCases, VlmCases
     from nexus_edge.interfaces.processor import DualProcessor, Processor
     from nexus_edge.models.base import ReferenceModel
-    from nexus_edge.parity.family import ParityFamily
     from nexus_edge.targets.base import CompanionWriter
     from nexus_edge.targets.coreml.family import StaticSplit
     from nexus_edge.targets.openvino.family import OpenVinoClient
@@ -101,8 +101,8 @@ class Family(ABC):
         """
 
     @abstractmethod
-    def parity(self) -> "ParityFamily":
-        """What the ladder must know."""
+    def parity(self) -> "ParityCases":
+        """What the parity ladder asks, and what the original makes of it."""
 
 
 class VlmFamily(Family):
@@ -115,6 +115,9 @@ class VlmFamily(Family):
 
     @abstractmethod
     def facts(self, config: Mapping[str, Any], processor: Path) -> "VlmFacts": ...
+
+    @abstractmethod
+    def parity(self) -> "VlmCases": ...
 
     def long_after(self, config: Mapping[str, Any]) -> int | None:
         """Tokens of the longest sequence that takes the short factors of LongRoPE; None for one list of factors.
@@ -139,3 +142,6 @@ class DualEncoderFamily(Family):
 
     @abstractmethod
     def facts(self, config: Mapping[str, Any], processor: Path) -> "DualEncoderFacts": ...
+
+    @abstractmethod
+    def parity(self) -> "DualCases": ...

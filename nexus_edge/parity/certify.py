@@ -8,12 +8,12 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.ci.from_report import report_junit
 from nexus_edge.interfaces.progress import Progress, silent
+from nexus_edge.parity import ladder
 from nexus_edge.parity.goldens import write_goldens
-from nexus_edge.parity.lab import Lab
-from nexus_edge.parity.ladder import climb, make_lab
 from nexus_edge.parity.report.html import to_html
 from nexus_edge.parity.report.markdown import to_markdown
 from nexus_edge.parity.report.report import Report
+from nexus_edge.parity.run import ParityRun
 
 FOLDER = "parity"
 WRITERS: dict[str, Callable[[Report], str]] = {
@@ -54,7 +54,7 @@ def certify(
     skippable: Collection[str] = (),
     progress: Progress = silent,
 ) -> Report:
-    """Climb the ladder, and write the report and the goldens for `nexus-edge verify` into the bundle's `parity/`.
+    """Run the ladder, and write the report and the goldens for `nexus-edge verify` into the bundle's `parity/`.
 
     The manifest is the caller's: store `report.summary` there, and the new files with their hashes.
 
@@ -65,14 +65,14 @@ def certify(
         skippable: rungs that the verdict does not wait for
         progress: called with a step's name and the share of the ladder that is done
     """
-    lab = make_lab(bundle, checkpoint, max_memory=max_memory)
-    report = climb(lab, progress=progress, skippable=skippable)
+    run = ladder.prepare(bundle, checkpoint, max_memory=max_memory)
+    report = ladder.run(run, progress=progress, skippable=skippable)
     progress("parity goldens", 1.0)
-    store(lab, report)
+    store(run, report)
     return report
 
 
-def store(lab: Lab, report: Report) -> None:
-    """Write a report on the lab's bundle, and its goldens, into the bundle's `parity/`; the manifest stays as it is."""
-    write(report, lab.bundle.root / FOLDER)
-    write_goldens(lab, lab.bundle.root / FOLDER)
+def store(run: ParityRun, report: Report) -> None:
+    """Write a report on a run's bundle, and its goldens, into the bundle's `parity/`; the manifest stays as it is."""
+    write(report, run.bundle.root / FOLDER)
+    write_goldens(run, run.bundle.root / FOLDER)

@@ -2,7 +2,7 @@
 
 Recorded from the *quantized* PyTorch model with the bundle's own weights, so that a replay measures the device and not
 the scheme; what full precision says lies beside it for information. Which values there are is a kind of model's own
-matter (vlm/goldens.py, dual/goldens.py).
+matter (vlm/goldens.py, dual_encoder/goldens.py).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,31 +14,31 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.bundle.reader import GOLDENS
 from nexus_edge.checkpoints import SafetensorsFile, write_tensors
 from nexus_edge.errors import BundleError
-from nexus_edge.parity.family import Golden
 from nexus_edge.parity.formats import Formats, on_another_device
-from nexus_edge.parity.lab import Lab
+from nexus_edge.parity.kinds import Golden
 from nexus_edge.parity.metrics import Array, Measures
 from nexus_edge.parity.precisions import formats_of, runtime_options
+from nexus_edge.parity.run import ParityRun
 from nexus_edge.parity.stages import Effects
 
 EFFECT = "effect"
 EFFECTS = ("relative_l2", "max_abs", "mean_abs")
 
 
-def write_goldens(lab: Lab, folder: Path) -> None:
-    """Record the lab's cases into `folder`, a bundle's parity/; no file where nothing can be recorded here."""
-    tensors = dict(lab.record())
+def write_goldens(run: ParityRun, folder: Path) -> None:
+    """Record a run's cases into `folder`, a bundle's parity/; no file where nothing can be recorded here."""
+    tensors = dict(run.kind.record(run))
     folder.mkdir(exist_ok=True)
     if tensors:
         write_tensors(folder / Path(GOLDENS).name, tensors)
 
 
-def formats_elsewhere(lab: Lab) -> Iterator[tuple[str, Formats]]:
+def formats_elsewhere(run: ParityRun) -> Iterator[tuple[str, Formats]]:
     """For every target and precision, under which key of a golden it is found what these formats do.
 
     A replay is judged by it: a device cannot measure it itself, and nobody knows yet which CPU that will be.
     """
-    for target in lab.manifest.targets:
+    for target in run.manifest.targets:
         for precision, options in runtime_options(target).items():
             yield f"{EFFECT}.{target}.{precision}", on_another_device(formats_of(options))
 
@@ -50,13 +50,13 @@ def recorded(key: str, effects: Mapping[str, Measures]) -> Iterator[tuple[str, A
 
 
 def recorded_effects(
-    lab: Lab, run: Callable[[], Mapping[str, Array]], values: Mapping[str, Array]
+    run: ParityRun, again: Callable[[], Mapping[str, Array]], values: Mapping[str, Array]
 ) -> Iterator[tuple[str, Array]]:
-    """Of all formats, what they do to the values of a case; `run` computes them again."""
+    """Of all formats, what they do to the values of a case; `again` computes them."""
     from nexus_edge.parity.rounding import effect
 
-    for key, formats in formats_elsewhere(lab):
-        yield from recorded(key, effect(run, values, formats, draws=1))
+    for key, formats in formats_elsewhere(run):
+        yield from recorded(key, effect(again, values, formats, draws=1))
 
 
 def effects_of(golden: Golden, target: str, precision: str) -> Effects:

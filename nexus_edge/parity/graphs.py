@@ -8,25 +8,27 @@ from pathlib import Path
 
 from nexus_edge.engines.probes import Counterpart, WeightOf, runner_of
 from nexus_edge.errors import ParityError
-from nexus_edge.parity.lab import Lab, Reference
+from nexus_edge.parity.judges import Judges
 from nexus_edge.parity.pieces import by_pieces
+from nexus_edge.parity.references import Reference
 from nexus_edge.parity.report.report import CARRIED, Check, NotRunError
+from nexus_edge.parity.run import ParityRun
 from nexus_edge.parity.stages import Judge, Step
 
 
 @dataclass(frozen=True)
-class Judges:
+class GraphJudges:
     """What the graphs of a target are judged by.
 
     Attributes:
-        lab: with the tolerances
-        rung: where each layer works on the reference's values; with `CARRIED` behind it, where errors add up
+        judges: with the tolerances
+        rung: where each layer works on the reference's values; with `CARRIED` after it, where errors add up
         target: whose graphs they are
         scheme: of the weights; None: what the manifest says of each graph
         unrounded: only precisions in which nothing is rounded that PyTorch does not round
     """
 
-    lab: Lab
+    judges: Judges
     rung: str
     target: str
     scheme: str | None = None
@@ -39,25 +41,25 @@ class Judges:
         return self._judge(self.rung + CARRIED, counterpart)
 
     def _judge(self, rung: str, counterpart: Counterpart) -> Judge:
-        return self.lab.judge(rung, counterpart.graph, self.scheme, self.target, counterpart.precision)
+        return self.judges.judge(rung, counterpart.graph, self.scheme, self.target, counterpart.precision)
 
 
 def compare_graphs(
-    lab: Lab,
+    run: ParityRun,
     reference: Reference,
     target: str,
     files: Mapping[str, Path],
-    judges: Judges,
+    judges: GraphJudges,
     weight_of: WeightOf | None = None,
 ) -> list[Check]:
     """Every graph on the inputs that the PyTorch model gave it, so that one graph's error is not blamed on the next.
 
     Args:
-        lab: whose cases run through the model
+        run: whose cases run through the model
         reference: which model
         target: whose graphs they are
         files: graph of the target -> its file, in the order in which a case runs through them
-        judges: see `Judges`
+        judges: see `GraphJudges`
         weight_of: where the weights of graphs are that have no file of them; only for targets that come in pieces
 
     Returns:
@@ -68,7 +70,7 @@ def compare_graphs(
     """
     counterparts = [part for part in runner_of(target).counterparts(files) if not (part.rounds and judges.unrounded)]
     steps: dict[str, list[Step]] = defaultdict(list)
-    for step in lab.steps(reference):
+    for step in run.kind.steps(run, reference):
         steps[step.graph].append(step)
     isolated: list[Check] = []
     carried: list[Check] = []
@@ -80,7 +82,7 @@ def compare_graphs(
                 counterpart.name, counterpart.pieces(weight_of), ran, *both, counterpart.formats
             )
         else:
-            alone, together = _isolated(counterpart, ran, both[0], lab), _carried(counterpart, ran, both[1])
+            alone, together = _isolated(counterpart, ran, both[0], run), _carried(counterpart, ran, both[1])
         isolated += _named(alone, counterpart)
         carried += _named(together, counterpart)
     unreached = [counterpart.name for counterpart in counterparts if not steps[counterpart.graph]]
@@ -88,7 +90,7 @@ def compare_graphs(
         reason = f"no case reaches {', '.join(unreached)}, so nothing of it was compared"
         if all(check.status != "failed" for check in isolated):
             raise NotRunError(reason)
-        lab.note(reason)
+        run.note(reason)
     return isolated + carried
 
 
@@ -96,7 +98,7 @@ def _named(checks: list[Check], counterpart: Counterpart) -> list[Check]:
     return [replace(check, precision=counterpart.precision) for check in checks]
 
 
-def _isolated(counterpart: Counterpart, steps: list[Step], judge: Judge, lab: Lab) -> list[Check]:
+def _isolated(counterpart: Counterpart, steps: list[Step], judge: Judge, run: ParityRun) -> list[Check]:
     """Each layer on the reference's residual stream: gated.
 
     Another form of a graph may be too small for a case; of those that it takes there must be one.
@@ -115,7 +117,7 @@ def _isolated(counterpart: Counterpart, steps: list[Step], judge: Judge, lab: La
         except NotRunError as error:
             if name == counterpart.graph:
                 raise
-            lab.note(f"{name}, {step.case}: not run, {error}")
+            run.note(f"{name}, {step.case}: not run, {error}")
         else:
             effects = partial(step.effect, counterpart.formats, cut=True)
             checks += judge.check(name, step.case, actual, step.expected, effects)

@@ -1,4 +1,4 @@
-"""Climbs the rungs in their order and makes the report of what they found."""
+"""Runs the rungs in their order and makes the report of what they found."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -11,9 +11,10 @@ from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import CheckpointError, InputError
 from nexus_edge.interfaces.progress import Progress, silent
 from nexus_edge.parity import tolerances
-from nexus_edge.parity.family import parity_of
-from nexus_edge.parity.lab import Lab, half_of_memory
+from nexus_edge.parity.kinds import kind_of
+from nexus_edge.parity.references import MemoryLimit, half_of_memory
 from nexus_edge.parity.report.report import Check, NotRunError, Report, Rung, timed
+from nexus_edge.parity.run import ParityRun
 from nexus_edge.parity.sources import checkpoint_of, report_of, require_same
 
 RUNGS = {
@@ -24,83 +25,71 @@ RUNGS = {
     "P4": "p4_scheme",
     "P5": "p5_end_to_end",
 }
-"""Name -> module beside this one with `TITLE` and `run(lab) -> list[Check]`."""
+"""Name -> module beside this one with `TITLE` and `judge(run) -> list[Check]`."""
 
 OWN_DATA = {"eval": "own_data"}
 """The rung above them all, for a user's own examples."""
 
 
-def run(
+def prepare(
     bundle: Bundle,
     checkpoint: Checkpoint | str | None = None,
     *,
-    rungs: Sequence[str] = tuple(RUNGS),
     goldens: Path | None = None,
     max_memory: int | None = None,
-    skippable: Collection[str] = (),
-    progress: Progress = silent,
-) -> Report:
-    """Judge a bundle.
-
-    A rung that cannot be climbed here (no checkpoint, too little memory, no goldens) is reported as "not run" with the
-    reason, and the verdict is "incomplete" unless the rung is among the `skippable`.
+) -> ParityRun:
+    """What the rungs share.
 
     Args:
         bundle: see `Bundle.open`
         checkpoint: what it was made from, or how to find that (see `open_checkpoint`); None asks the manifest
-        rungs: which of `RUNGS` to climb
         goldens: folder with goldens of the original implementation; None looks into the checkout's tests
         max_memory: bytes that models may fill; None: half of the machine's memory
-        skippable: rungs that the verdict does not wait for
-        progress: called with a rung's name and the share of the ladder that is done
 
     Raises:
-        InputError: an unknown rung, or a goldens folder that is not there
+        BundleError: it is of no known family
         CheckpointError: a checkpoint was asked for and cannot be opened
     """
-    return climb(make_lab(bundle, checkpoint, goldens=goldens, max_memory=max_memory), rungs, progress, skippable)
-
-
-def make_lab(
-    bundle: Bundle,
-    checkpoint: Checkpoint | str | None,
-    *,
-    goldens: Path | None = None,
-    max_memory: int | None = None,
-) -> Lab:
-    """What `climb` needs; arguments as in `run`."""
-    kind = parity_of(bundle.manifest.model_type).lab
+    kind = kind_of(bundle.manifest.model_type)
     # What was rejected is judged again: P5 runs it.
-    return kind(
-        replace(bundle, allow_rejected=True),
-        _open(bundle, checkpoint),
-        tolerances.load(),
-        goldens,
-        max_memory or half_of_memory(),
-    )
+    opened, source = replace(bundle, allow_rejected=True), _open(bundle, checkpoint)
+    return ParityRun(opened, kind, source, tolerances.load(), MemoryLimit(max_memory or half_of_memory()), goldens)
 
 
-def climb(
-    lab: Lab,
+def run(
+    prepared: ParityRun,
     rungs: Sequence[str] = tuple(RUNGS),
     progress: Progress = silent,
     skippable: Collection[str] = (),
 ) -> Report:
-    """Climb the rungs in a lab that is set up."""
+    """Judge a bundle, rung by rung.
+
+    A rung that cannot run here (no checkpoint, too little memory, no goldens) is reported as "not run" with the reason,
+    and the verdict is "incomplete" unless the rung is among the `skippable`.
+
+    Args:
+        prepared: see `prepare`
+        rungs: which of `RUNGS`
+        progress: called with a rung's name and the share of the ladder that is done
+        skippable: rungs that the verdict does not wait for
+
+    Raises:
+        InputError: an unknown rung, or a goldens folder that is not there
+    """
     unknown = [name for name in (*rungs, *skippable) if name not in RUNGS]
     if unknown:
         raise InputError(f"no rung {', '.join(unknown)}; there are {', '.join(RUNGS)}")
     found: list[Rung] = []
-    names = (*rungs, *(OWN_DATA if lab.examples else ()))
+    names = (*rungs, *(OWN_DATA if prepared.examples else ()))
     for done, name in enumerate(names):
         progress(f"parity {name}", done / len(names))
-        found.append(replace(_climb(lab, name), may_be_skipped=name in skippable))
+        found.append(replace(_judge(prepared, name), may_be_skipped=name in skippable))
         if name == "P0":
-            lab.broken = _broken(found[-1])
-    report = report_of(lab.manifest, tuple(found), lab.manifest.targets)
-    report = replace(report, tolerances=lab.own_tolerances)
+            prepared.broken = _broken(found[-1])
+    report = report_of(prepared.manifest, tuple(found), prepared.manifest.targets)
+    report = replace(report, tolerances=prepared.own_tolerances)
     whole = {rung.name for rung in found} >= set(RUNGS) and not report.missing and not report.skipped
-    return report if whole else replace(report, standing=lab.manifest.rejection or "")
+    return report if whole else replace(report, standing=prepared.manifest.rejection or "")
 
 
 def _open(bundle: Bundle, checkpoint: Checkpoint | str | None) -> Checkpoint | str:
@@ -118,22 +107,22 @@ def _open(bundle: Bundle, checkpoint: Checkpoint | str | None) -> Checkpoint | s
         return f"no checkpoint: {error}"
 
 
-def _climb(lab: Lab, name: str) -> Rung:
+def _judge(run: ParityRun, name: str) -> Rung:
     module = import_module(f"nexus_edge.parity.rungs.{(RUNGS | OWN_DATA)[name]}")
     started = time.perf_counter()
     checks: list[Check] = []
     reason = None
-    lab.notes.clear()
+    run.notes.clear()
     try:
-        checks = module.run(lab)
+        checks = module.judge(run)
     except NotRunError as error:
         reason = str(error)
     except CheckpointError as error:
-        if not lab.broken:
+        if not run.broken:
             raise
         reason = str(error)  # of the weights that P0 found damaged: the report names them
     seconds = round(time.perf_counter() - started, 3)
-    return Rung(name, module.TITLE, timed(checks, started), reason, tuple(lab.notes), seconds)
+    return Rung(name, module.TITLE, timed(checks, started), reason, tuple(run.notes), seconds)
 
 
 def _broken(structure: Rung) -> dict[str, str]:

@@ -12,11 +12,11 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.engines.probes import runner_of
 from nexus_edge.errors import BundleError, InputError
 from nexus_edge.parity import tolerances
-from nexus_edge.parity.family import Golden, Replay, parity_of
 from nexus_edge.parity.goldens import read_goldens
+from nexus_edge.parity.judges import Judges
+from nexus_edge.parity.kinds import Golden, Replay, kind_of
 from nexus_edge.parity.report.report import Check, NotRunError, Report, Rung, timed
-from nexus_edge.parity.sources import report_of, scheme_class
-from nexus_edge.parity.stages import Judge
+from nexus_edge.parity.sources import report_of
 
 TITLE = "verify: stored goldens, replayed here"
 
@@ -62,15 +62,11 @@ def replay(bundle: Bundle, targets: Sequence[str] = ()) -> Report:
 
 
 def _replay(bundle: Bundle, target: str, goldens: tuple[Golden, ...]) -> list[Check]:
-    manifest, gates = bundle.manifest, tolerances.load()
-    scheme = scheme_class(manifest)
+    manifest = bundle.manifest
     files = {name: bundle.graph(target, name) for name in manifest.graphs[target]}
     parts = [part for part in runner_of(target).counterparts(files) if part.as_shipped]
     precision = next((part.precision for part in parts), "")
-    judge = Judge(
-        lambda stage: gates.gate("verify", stage, target, scheme, manifest.source.weights, precision),
-        lambda stage: gates.near_tie("verify", stage, scheme, precision),
-    )
+    judge = Judges(tolerances.load(), manifest).judge("verify", target=target, precision=precision)
     stages = {part.name: part.open("hidden") for part in parts}
-    checks = parity_of(manifest.model_type).replay(Replay(bundle, stages, goldens, judge, target, precision))
+    checks = kind_of(manifest.model_type).replay(Replay(bundle, stages, goldens, judge, target, precision))
     return [replace(check, target=target, precision=precision) for check in checks]

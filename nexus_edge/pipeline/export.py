@@ -73,7 +73,7 @@ def export(
         manifest = describe(checkpoint, recipe if calibration is None else recipe.calibrated(calibration.name), plan)
         manifest = write_targets(checkpoint, plan, targets, stored, manifest, writer.root)
         if parity:
-            manifest = replace(manifest, parity=climb_ladder(manifest, writer, checkpoint, progress))
+            manifest = replace(manifest, parity=run_ladder(manifest, writer, checkpoint, progress))
         manifest = writer.commit(manifest)
     if manifest.parity and manifest.parity["verdict"] != "passed":
         raise ParityError(f"{out}: {manifest.parity['reason']}; see {out / 'parity' / 'report.html'}")
@@ -186,7 +186,7 @@ def _dual_encoder(
     return DualEncoderInfo(scale, model.embed_dim, image, text)
 
 
-def climb_ladder(
+def run_ladder(
     manifest: Manifest, writer: BundleWriter, checkpoint: Checkpoint, progress: Progress
 ) -> dict[str, object]:
     """Run the parity ladder on the bundle before it takes its place; returns the verdict for the manifest.

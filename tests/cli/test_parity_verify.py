@@ -33,16 +33,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The arguments that `parity` hands to the ladder; "report" is what it gets back."""
     seen: dict[str, Any] = {"report": report_with(1e-4)}
 
-    def make_lab(bundle: Bundle, checkpoint: str | None, **options: Any) -> str:
+    def prepare(bundle: Bundle, checkpoint: str | None, **options: Any) -> str:
         seen.update(options, checkpoint=checkpoint)
-        return "lab"
+        return "run"
 
-    def climb(lab: str, rungs: tuple[str, ...], progress: object, skippable: tuple[str, ...]) -> Report:
+    def run(prepared: str, rungs: tuple[str, ...], progress: object, skippable: tuple[str, ...]) -> Report:
         seen.update(rungs=rungs, skippable=skippable)
         return seen["report"]
 
-    monkeypatch.setattr(ladder, "make_lab", make_lab)
-    monkeypatch.setattr(ladder, "climb", climb)
+    monkeypatch.setattr(ladder, "prepare", prepare)
+    monkeypatch.setattr(ladder, "run", run)
     return seen
 
 
@@ -126,7 +126,7 @@ def test_update_keeps_the_verdict_in_the_bundle(
     run_command: Run, asked: dict[str, Any], toy_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = shutil.copytree(toy_path, tmp_path / "toy")
-    monkeypatch.setattr(certify, "store", lambda lab, report: certify.write(report, root / "parity"))
+    monkeypatch.setattr(certify, "store", lambda run, report: certify.write(report, root / "parity"))
     asked["report"] = report_with(0.5)
     assert run_command("parity", root, "--update").exit_code == 3, "a failed gate is kept and still fails"
     kept = Bundle.open(root, check="sha256").manifest

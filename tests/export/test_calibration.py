@@ -15,7 +15,7 @@ from nexus_edge.checkpoints import FolderCheckpoint, load_tensors, open_checkpoi
 from nexus_edge.errors import RecipeError
 from nexus_edge.models import from_checkpoint
 from nexus_edge.models.loading import build_model
-from nexus_edge.parity.ladder import run
+from nexus_edge.parity import ladder
 from nexus_edge.pipeline.calibration import (
     FILE,
     TOKENS,
@@ -80,16 +80,16 @@ def test_a_text_gives_many_different_tokens(tiny: FolderCheckpoint) -> None:
 
 
 def test_stored_weights_are_compared_with_what_was_rounded(tiny_bundle: Bundle) -> None:
-    assert run(tiny_bundle, rungs=["P4"]).verdict == "passed"
+    assert ladder.run(ladder.prepare(tiny_bundle), ["P4"]).verdict == "passed"
     files = {name: info for name, info in tiny_bundle.manifest.files.items() if name != FILE}
     forgotten = replace(tiny_bundle, manifest=replace(tiny_bundle.manifest, files=files))
     # Wrong weights are told where no layer fits into memory; right ones alone do not pass.
-    report = run(forgotten, rungs=["P4"], max_memory=1)
+    report = ladder.run(ladder.prepare(forgotten, max_memory=1), ["P4"])
     assert report.verdict == "rejected"
     (rung,) = report.rungs
     assert rung.first_failure is not None and rung.first_failure.stage == "decoder weights"
     assert rung.notes[-1].startswith("only weights: one layer in float32")
-    assert run(tiny_bundle, rungs=["P4"], max_memory=1).verdict == "not run"
+    assert ladder.run(ladder.prepare(tiny_bundle, max_memory=1), ["P4"]).verdict == "not run"
 
 
 def test_only_a_calibrated_bundle_has_exponents(

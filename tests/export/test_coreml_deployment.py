@@ -12,6 +12,7 @@ from nexus_edge.checkpoints import open_checkpoint
 from nexus_edge.engines.coreml.mil import MilModel
 from nexus_edge.errors import RecipeError
 from nexus_edge.parity import ladder
+from nexus_edge.parity.ladder import prepare
 from nexus_edge.pipeline.export import export
 from nexus_edge.recipe import Recipe, find_recipe
 
@@ -27,12 +28,12 @@ def made(recipe: Recipe, folder: Path) -> Bundle:
     return Bundle.open(folder / "bundle")
 
 
-def test_ios_17_is_one_package_per_tower_that_climbs_the_ladder(tmp_path: Path) -> None:
+def test_ios_17_is_one_package_per_tower_that_passes_the_ladder(tmp_path: Path) -> None:
     bundle = made(wanted("biomedclip", "int8", "iOS17"), tmp_path)
     packages = sorted((bundle.root / "coreml").glob("*.mlpackage"))
     assert [path.stem for path in packages] == ["image_encoder", "text_encoder"]
     assert {MilModel.open(path).specification for path in packages} == {OF_SYSTEM[17]}
-    report = ladder.run(bundle, "tiny", rungs=("P0", "P3", "P5"))
+    report = ladder.run(prepare(bundle, "tiny"), ("P0", "P3", "P5"))
     assert [rung.status for rung in report.rungs] == ["passed"] * 3
 
 

@@ -19,7 +19,7 @@ from nexus_edge.bundle.identity import identity
 from nexus_edge.engines.coreml.mil import MilModel
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 from nexus_edge.models.phi3_v.prompt import apply_chat_template
-from nexus_edge.parity.ladder import run
+from nexus_edge.parity.ladder import prepare, run
 from nexus_edge.parity.provenance import foreign_packages
 
 BOTH = ("coreml_dual", "coreml_vlm")
@@ -129,7 +129,7 @@ def test_a_package_of_another_bundle_is_found(coreml_dual: Bundle, tmp_path: Pat
     manifest = replace(coreml_dual.manifest, name="another")
     (tmp_path / "copy/manifest.json").write_text(manifest.to_json())
     other = Bundle.open(tmp_path / "copy", check="sha256")  # every file is the manifest's, and yet
-    (check,) = (check for check in run(other, "tiny", rungs=("P0",)).rungs[0].checks if check.stage == "packages")
+    (check,) = (check for check in run(prepare(other, "tiny"), ("P0",)).rungs[0].checks if check.stage == "packages")
     assert check.status == "failed"
     names = [path.name for path in (other.root / "coreml").glob("*.mlpackage")]
     assert all(f"{name} belongs to another bundle" in str(check.problem) for name in [*names, "metadata.json"])

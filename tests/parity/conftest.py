@@ -9,7 +9,7 @@ import pytest
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint, open_checkpoint
 from nexus_edge.parity.certify import certify
-from nexus_edge.parity.ladder import make_lab
+from nexus_edge.parity.ladder import prepare
 from nexus_edge.parity.rungs import p2_graph
 from nexus_edge.recipe import find_recipe
 
@@ -30,8 +30,8 @@ def full_precision_files(
     healthy: Bundle, checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, p2_graph.Files]:
     """The graphs that P2 judges, by name; read-only."""
-    lab, folder = make_lab(healthy, checkpoint), tmp_path_factory.mktemp("full-precision")
-    return {"onnx": p2_graph.export_full_precision(lab, folder, "onnx")}
+    run, folder = prepare(healthy, checkpoint), tmp_path_factory.mktemp("full-precision")
+    return {"onnx": p2_graph.export_full_precision(run, folder, "onnx")}
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +47,7 @@ def certified(
     bundle = Bundle.open(root)
     with pytest.MonkeyPatch.context() as patch:
         # P2's own export takes as long as all the rest of the ladder, and it is here already.
-        patch.setattr(p2_graph, "export_full_precision", lambda lab, folder, target: full_precision_files[target])
+        patch.setattr(p2_graph, "export_full_precision", lambda run, folder, target: full_precision_files[target])
         report = certify(bundle, checkpoint)
     return bundle.with_parity(report.summary)
 
@@ -98,8 +98,8 @@ def dual_full_precision_files(
     healthy_dual: Bundle, biomedclip_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, p2_graph.Files]:
     """The graphs that P2 judges; read-only."""
-    lab = make_lab(healthy_dual, biomedclip_checkpoint)
-    return {"onnx": p2_graph.export_full_precision(lab, tmp_path_factory.mktemp("dual-full-precision"), "onnx")}
+    run = prepare(healthy_dual, biomedclip_checkpoint)
+    return {"onnx": p2_graph.export_full_precision(run, tmp_path_factory.mktemp("dual-full-precision"), "onnx")}
 
 
 @pytest.fixture(scope="session")
@@ -114,6 +114,6 @@ def certified_dual(
     shutil.copytree(healthy_dual.root, root)
     bundle = Bundle.open(root)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(p2_graph, "export_full_precision", lambda lab, folder, target: dual_full_precision_files[target])
+        patch.setattr(p2_graph, "export_full_precision", lambda run, folder, target: dual_full_precision_files[target])
         report = certify(bundle, biomedclip_checkpoint)
     return bundle.with_parity(report.summary)

@@ -14,7 +14,7 @@ from nexus_edge.checkpoints import Checkpoint, open_checkpoint
 from nexus_edge.engines.probes import runner_of
 from nexus_edge.parity import ladder
 from nexus_edge.parity.goldens import write_goldens
-from nexus_edge.parity.ladder import make_lab
+from nexus_edge.parity.ladder import prepare
 from nexus_edge.parity.replay import replay
 from nexus_edge.parity.report.report import CARRIED, NotRunError, Report, Rung
 from nexus_edge.parity.rungs import p2_graph
@@ -41,8 +41,8 @@ def coreml(coreml_dual: Bundle) -> Bundle:
     return coreml_dual
 
 
-def climb(bundle: Bundle, checkpoint: Checkpoint, *rungs: str) -> Report:
-    return ladder.run(bundle, checkpoint, rungs=rungs)
+def judge(bundle: Bundle, checkpoint: Checkpoint, *rungs: str) -> Report:
+    return ladder.run(prepare(bundle, checkpoint), rungs)
 
 
 def alone(rung: Rung) -> set[tuple[str, int | None]]:
@@ -52,7 +52,7 @@ def alone(rung: Rung) -> set[tuple[str, int | None]]:
 
 
 def test_a_sound_bundle_passes_and_shows_its_drift(coreml: Bundle, dual_checkpoint: Checkpoint) -> None:
-    report = climb(coreml, dual_checkpoint, "P0", "P3", "P5")
+    report = judge(coreml, dual_checkpoint, "P0", "P3", "P5")
     assert [rung.status for rung in report.rungs] == ["passed"] * 3
     graphs = {check.stage for check in report.rungs[0].checks if check.target == "coreml"}
     assert graphs == {*coreml.manifest.graphs["coreml"], "packages"}
@@ -64,7 +64,7 @@ def test_a_sound_bundle_passes_and_shows_its_drift(coreml: Bundle, dual_checkpoi
 
 
 def test_a_full_precision_package_is_the_reference(coreml: Bundle, dual_checkpoint: Checkpoint) -> None:
-    assert climb(coreml, dual_checkpoint, "P2").verdict == "passed"
+    assert judge(coreml, dual_checkpoint, "P2").verdict == "passed"
 
 
 def test_p2_gives_every_target_a_folder_of_its_own(
@@ -81,7 +81,7 @@ def test_p2_gives_every_target_a_folder_of_its_own(
     monkeypatch.setattr("nexus_edge.pipeline.export.export", export)
     monkeypatch.setattr(p2_graph, "PIECEWISE", {})
     for target in ("openvino", "coreml"):
-        p2_graph.export_full_precision(make_lab(coreml, dual_checkpoint), tmp_path, target)
+        p2_graph.export_full_precision(prepare(coreml, dual_checkpoint), tmp_path, target)
     assert len(roots) == 2
 
 
@@ -91,13 +91,13 @@ def test_one_scale_is_seen_in_its_layer(coreml: Bundle, dual_checkpoint: Checkpo
         changed[5] *= 2
         return changed
 
-    report = climb(overwrite(copy_of(coreml), PACKAGE, WEIGHT, "scale", double_one), dual_checkpoint, "P0", "P3")
+    report = judge(overwrite(copy_of(coreml), PACKAGE, WEIGHT, "scale", double_one), dual_checkpoint, "P0", "P3")
     failures = alone(report.rungs[1])
     assert report.rungs[0].status == "passed" and failures == BROKEN
 
 
 def test_a_transposed_weight_is_seen_in_its_layer(coreml: Bundle, dual_checkpoint: Checkpoint, copy_of: Copy) -> None:
-    report = climb(overwrite(copy_of(coreml), PACKAGE, WEIGHT, "data", np.transpose), dual_checkpoint, "P3")
+    report = judge(overwrite(copy_of(coreml), PACKAGE, WEIGHT, "data", np.transpose), dual_checkpoint, "P3")
     failures = alone(report.rungs[0])
     assert failures == BROKEN
 
@@ -111,7 +111,7 @@ def test_a_package_that_takes_something_else(coreml: Bundle, dual_checkpoint: Ch
     model.ParseFromString(file.read_bytes())
     model.description.input[0].type.multiArrayType.shape[1] += 1
     file.write_bytes(model.SerializeToString())
-    report = climb(rehash(bundle), dual_checkpoint, "P0")
+    report = judge(rehash(bundle), dual_checkpoint, "P0")
     (failed,) = (check for check in report.rungs[0].checks if check.status == "failed")
     assert failed.stage == "text_encoder_ios17" and "input input_ids is int32 [1, 65]" in str(failed.problem)
 
@@ -122,7 +122,7 @@ def test_a_truncated_weight_file_stops_the_rungs_above(
     bundle = copy_of(coreml)
     weights = package(bundle, PACKAGE) / WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-4096])
-    report = climb(rehash(bundle), dual_checkpoint, "P0", "P3")
+    report = judge(rehash(bundle), dual_checkpoint, "P0", "P3")
     failed = {check.stage: str(check.problem) for check in report.rungs[0].checks if check.status == "failed"}
     assert all(stage.startswith("image_encoder") and "truncated file?" in text for stage, text in failed.items())
     assert "image_encoder" in failed
@@ -137,6 +137,6 @@ def test_what_the_fixed_shapes_do_not_hold_is_not_run(coreml: Bundle) -> None:
 
 def test_goldens_replay_without_torch(coreml: Bundle, dual_checkpoint: Checkpoint, copy_of: Copy) -> None:
     bundle = copy_of(coreml)
-    write_goldens(make_lab(bundle, dual_checkpoint), bundle.root / "parity")
+    write_goldens(prepare(bundle, dual_checkpoint), bundle.root / "parity")
     report = replay(bundle.with_parity({"verdict": "not run"}))
     assert report.verdict == "passed" and report.targets == ("coreml",)

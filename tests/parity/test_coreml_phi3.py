@@ -17,27 +17,27 @@ from nexus_edge.engines.probes import runner_of
 from nexus_edge.models.phi3_v.parity import QUESTION
 from nexus_edge.parity import ladder
 from nexus_edge.parity.goldens import write_goldens
-from nexus_edge.parity.ladder import make_lab
+from nexus_edge.parity.ladder import prepare
 from nexus_edge.parity.precisions import runtime_options
 from nexus_edge.parity.replay import replay
 from nexus_edge.parity.report.report import CARRIED, Report
+from nexus_edge.parity.run import ParityRun
 from nexus_edge.parity.vlm.cases import Case, picture
-from nexus_edge.parity.vlm.lab import VlmLab
+from nexus_edge.parity.vlm.run import ask, vlm_run
 
 CopyOf = Callable[[Bundle], Bundle]
 CHUNKS = ("decoder_1_of_2", "decoder_2_of_2")  # layers 0 and 1, 2 and 3
 
 
-def lab_of(bundle: Bundle, checkpoint: Checkpoint, *names: str) -> VlmLab:
+def run_of(bundle: Bundle, checkpoint: Checkpoint, *names: str) -> ParityRun:
     """With these of its cases only."""
-    lab = make_lab(bundle, checkpoint)
-    assert isinstance(lab, VlmLab)
-    lab.cases = [case for case in lab.cases if case.name in names]
-    return lab
+    run = prepare(bundle, checkpoint)
+    ask(run, [case for case in vlm_run(run).cases if case.name in names])
+    return run
 
 
-def climb(bundle: Bundle, checkpoint: Checkpoint, *rungs: str, cases: Sequence[str] = ("text",)) -> Report:
-    return ladder.climb(lab_of(bundle, checkpoint, *cases), rungs)
+def judge(bundle: Bundle, checkpoint: Checkpoint, *rungs: str, cases: Sequence[str] = ("text",)) -> Report:
+    return ladder.run(run_of(bundle, checkpoint, *cases), rungs)
 
 
 def failed(report: Report) -> dict[str, set[tuple[str, int | None]]]:
@@ -53,10 +53,10 @@ def failed(report: Report) -> dict[str, set[tuple[str, int | None]]]:
 
 
 def test_a_sound_bundle_passes_and_shows_its_drift(coreml_vlm: Bundle, checkpoint: Checkpoint) -> None:
-    lab = lab_of(coreml_vlm, checkpoint, "text")
-    inputs = lab.processor(QUESTION, [picture(80, 80)])
-    lab.cases = [Case("one crop", QUESTION, (picture(80, 80),), inputs, 1), *lab.cases]
-    structure, exporter, end = ladder.climb(lab, ("P0", "P3", "P5")).rungs
+    run = run_of(coreml_vlm, checkpoint, "text")
+    inputs = vlm_run(run).processor(QUESTION, [picture(80, 80)])
+    ask(run, [Case("one crop", QUESTION, (picture(80, 80),), inputs, 1), *vlm_run(run).cases])
+    structure, exporter, end = ladder.run(run, ("P0", "P3", "P5")).rungs
     assert structure.status == exporter.status == "passed" and end.status in ("passed", "ambiguous")
     assert set(coreml_vlm.manifest.graphs["coreml"]) <= {check.stage for check in structure.checks}
     seen = {(check.stage, check.layer) for check in exporter.checks}
@@ -75,29 +75,30 @@ def test_one_blocks_scale_is_seen_in_its_layer(coreml_vlm: Bundle, checkpoint: C
 
     weight = "model.layers.2.mlp.down_proj.weight"
     bundle = mutations.overwrite(copy_of(coreml_vlm), CHUNKS[1], weight, "scale", double_one)
-    assert failed(climb(bundle, checkpoint, "P0", "P3")) == {"P0": set(), "P3": {("decoder", 2)}}
+    assert failed(judge(bundle, checkpoint, "P0", "P3")) == {"P0": set(), "P3": {("decoder", 2)}}
 
 
 def test_a_transposed_weight_is_seen_in_its_layer(coreml_vlm: Bundle, checkpoint: Checkpoint, copy_of: CopyOf) -> None:
     weight = "model.layers.1.self_attn.o_proj.weight"  # square, so that its transpose has its shape
     bundle = mutations.overwrite(copy_of(coreml_vlm), CHUNKS[0], weight, "data", np.transpose)
-    assert failed(climb(bundle, checkpoint, "P0", "P3")) == {"P0": set(), "P3": {("decoder", 1)}}
+    assert failed(judge(bundle, checkpoint, "P0", "P3")) == {"P0": set(), "P3": {("decoder", 1)}}
 
 
 def test_a_transposed_weight_of_the_tower(coreml_vlm: Bundle, checkpoint: Checkpoint, copy_of: CopyOf) -> None:
     weight = "model.vision_embed_tokens.img_processor.vision_model.encoder.layers.3.self_attn.out_proj.weight"
     bundle = mutations.overwrite(copy_of(coreml_vlm), "vision_encoder", weight, "data", np.transpose)
-    lab = lab_of(bundle, checkpoint)
-    lab.cases = [Case("one crop", QUESTION, (picture(80, 80),), lab.processor(QUESTION, [picture(80, 80)]), 1)]
-    assert failed(ladder.climb(lab, ("P3",))) == {"P3": {("vision_encoder", 3), ("vision_encoder.crops_4", 3)}}
+    run = run_of(bundle, checkpoint)
+    inputs = vlm_run(run).processor(QUESTION, [picture(80, 80)])
+    ask(run, [Case("one crop", QUESTION, (picture(80, 80),), inputs, 1)])
+    assert failed(ladder.run(run, ("P3",))) == {"P3": {("vision_encoder", 3), ("vision_encoder.crops_4", 3)}}
 
 
 def test_an_update_one_row_off_is_seen_when_it_is_used(
     coreml_vlm: Bundle, checkpoint: Checkpoint, copy_of: CopyOf
 ) -> None:
     bundle = mutations.edit_program(copy_of(coreml_vlm), CHUNKS[0], "decode", mutations.write_one_row_later)
-    lab = lab_of(bundle, checkpoint, "text")
-    report = ladder.climb(lab, ("P0", "P3", "P5"))
+    run = run_of(bundle, checkpoint, "text")
+    report = ladder.run(run, ("P0", "P3", "P5"))
     assert failed(report)["P0"] == set()
     first = report.rungs[1].first_failure
     assert first is not None
@@ -106,14 +107,15 @@ def test_an_update_one_row_off_is_seen_when_it_is_used(
     # P5's logits are those of every token that both choose, and so of some that the wrong row was read for.
     assert {stage for stage, _ in failed(report)["P5"]} == {"logits", "greedy tokens"}
     options = next(iter(runtime_options("coreml").values()))
-    (wrong,), (right,) = (one.answers("coreml", options) for one in (lab, lab_of(coreml_vlm, checkpoint, "text")))
+    both = run, run_of(coreml_vlm, checkpoint, "text")
+    (wrong,), (right,) = (vlm_run(one).runtime.of("coreml", options) for one in both)
     same = [bool(np.array_equal(*rows)) for rows in zip(wrong.answer.logits, right.answer.logits, strict=False)]
     assert same[0] and not all(same), "the prompt's own logits are right"
 
 
 def test_keys_written_to_the_neighbours_state(coreml_vlm: Bundle, checkpoint: Checkpoint, copy_of: CopyOf) -> None:
     bundle = mutations.edit_program(copy_of(coreml_vlm), CHUNKS[1], "prefill", mutations.write_to_the_neighbour)
-    report = climb(bundle, checkpoint, "P0", "P3")
+    report = judge(bundle, checkpoint, "P0", "P3")
     assert failed(report)["P0"] == set()
     assert {layer for _, layer in failed(report)["P3"]} == {2, 3}
     assert {check.case for check in report.rungs[1].checks if check.status == "failed"} == {"text"}, "not in decode"
@@ -121,7 +123,7 @@ def test_keys_written_to_the_neighbours_state(coreml_vlm: Bundle, checkpoint: Ch
 
 def test_chunks_with_each_others_weights(coreml_vlm: Bundle, checkpoint: Checkpoint, copy_of: CopyOf) -> None:
     bundle = mutations.swap_files(copy_of(coreml_vlm), *CHUNKS)
-    report = climb(bundle, checkpoint, "P0", "P3")
+    report = judge(bundle, checkpoint, "P0", "P3")
     assert failed(report) == {"P0": set(), "P3": {("decoder", layer) for layer in range(4)}}
     first = report.rungs[1].first_failure
     assert first is not None and (first.layer, first.tensor) == (0, "present.0.key")
@@ -132,14 +134,14 @@ def test_a_chunk_in_the_place_of_another(coreml_vlm: Bundle, checkpoint: Checkpo
     bundle = copy_of(coreml_vlm)
     first, second = (mutations.package(bundle, name) / mutations.MODEL for name in CHUNKS)
     first.write_bytes(second.read_bytes())
-    report = climb(rehash(bundle), checkpoint, "P0")
+    report = judge(rehash(bundle), checkpoint, "P0")
     (problem,) = {check.problem for check in report.rungs[0].checks if check.problem and check.stage == "packages"}
     assert "hold the layers [2, 3, 2, 3], not each once" in problem
 
 
 def test_goldens_replay_in_the_packages(coreml_vlm: Bundle, checkpoint: Checkpoint, copy_of: CopyOf) -> None:
     bundle = copy_of(coreml_vlm)
-    write_goldens(lab_of(bundle, checkpoint, "text"), bundle.root / "parity")
+    write_goldens(run_of(bundle, checkpoint, "text"), bundle.root / "parity")
     report = replay(bundle.with_parity({"verdict": "not run"}))
     assert report.verdict == "passed" and report.targets == ("coreml",)
     assert {"embed_tokens", "decoder", "greedy tokens"} <= {check.stage for check in report.rungs[0].checks}

@@ -15,6 +15,7 @@ from nexus_edge.engines.coreml.probe.images import PictureStage
 from nexus_edge.engines.probes import runner_of
 from nexus_edge.errors import ParityError
 from nexus_edge.parity import ladder
+from nexus_edge.parity.ladder import prepare
 from nexus_edge.parity.report.report import CARRIED, Rung
 
 Copy = Callable[[Bundle], Bundle]
@@ -22,7 +23,7 @@ LAYERS = {"image_encoder": 6, "text_encoder": 3}
 
 
 def p3(bundle: Bundle) -> Rung:
-    (rung,) = ladder.run(bundle, "tiny", rungs=("P3",)).rungs
+    (rung,) = ladder.run(prepare(bundle, "tiny"), ("P3",)).rungs
     return rung
 
 

@@ -1,4 +1,4 @@
-"""The ladder of dual encoders: what it looks at, what it says where it cannot climb, and its report."""
+"""The ladder of dual encoders: what it looks at, what it says where it cannot run, and its report."""
 
 import subprocess
 import sys
@@ -22,9 +22,9 @@ from nexus_edge.errors import BundleError
 from nexus_edge.models.biomedclip.original_inputs import OriginalInputs
 from nexus_edge.parity import ladder
 from nexus_edge.parity.certify import certify
-from nexus_edge.parity.dual_encoder.material import LARGE, make_material
+from nexus_edge.parity.dual_encoder.evaluation_set import LARGE, make_evaluation_set
 from nexus_edge.parity.goldens import GOLDENS, read_goldens
-from nexus_edge.parity.ladder import make_lab
+from nexus_edge.parity.ladder import prepare
 from nexus_edge.parity.report.html import tiles, to_html
 from nexus_edge.parity.report.markdown import to_markdown
 from nexus_edge.parity.report.plots import drift
@@ -95,12 +95,12 @@ def test_report_files(report: Report) -> None:
     assert from_json(report.to_json()) == report
 
 
-def test_the_material_is_real_and_the_same_every_time() -> None:
-    small, large = make_material(2_000_000), make_material(196_000_000)
+def test_the_evaluation_set_is_real_and_the_same_every_time() -> None:
+    small, large = make_evaluation_set(2_000_000), make_evaluation_set(196_000_000)
     assert len(small.crops) > 5 * len(large.crops) >= 5 * 20
     labels = [cell.label for cell in large.held_out.cells]
     assert {labels.count(label) for label in large.held_out.labels} <= {len(labels) // 3, len(labels) // 3 + 1}
-    assert large.sentences == make_material(LARGE + 1).sentences
+    assert large.sentences == make_evaluation_set(LARGE + 1).sentences
     assert large.sentences[-1] == small.sentences[-1], "the text that every context cuts"
     assert len(small.sentences) == 24
     sizes = [probe.picture.size for probe in small.probes]
@@ -111,7 +111,7 @@ def test_the_material_is_real_and_the_same_every_time() -> None:
 
 def test_what_does_not_fit_is_not_run_and_never_passed(healthy_dual: Bundle, biomedclip_checkpoint: Checkpoint) -> None:
     rungs = ("P2", "P3", "P5")
-    report = ladder.run(healthy_dual, biomedclip_checkpoint, rungs=rungs, max_memory=TOO_LITTLE)
+    report = ladder.run(prepare(healthy_dual, biomedclip_checkpoint, max_memory=TOO_LITTLE), rungs)
     assert {rung.status for rung in report.rungs} == {"not run"}
     assert all("--max-memory" in str(rung.reason) for rung in report.rungs)
 
@@ -131,19 +131,18 @@ def test_right_weights_alone_do_not_pass_where_no_model_fits(
 
 def test_a_checkpoint_that_is_gone(healthy_dual: Bundle, biomedclip_checkpoint: Checkpoint) -> None:
     """What compares the bundle with itself still runs."""
-    lab = make_lab(healthy_dual, biomedclip_checkpoint)
-    lab.checkpoint = "no checkpoint: it is gone"
-    report = ladder.climb(lab, ("P0", "P2", "P3", "P4", "P5"))
+    run = replace(prepare(healthy_dual, biomedclip_checkpoint), checkpoint="no checkpoint: it is gone")
+    report = ladder.run(run, ("P0", "P2", "P3", "P4", "P5"))
     assert [rung.status for rung in report.rungs] == ["passed", "not run", "passed", "not run", "passed"]
 
 
 def test_full_precision_makes_room_for_the_runtime(healthy_dual: Bundle, biomedclip_checkpoint: Checkpoint) -> None:
     """Each of both fits, and both together do not: what is gated is compared, what is only reported is left out."""
     needed = parameter_bytes(biomedclip_checkpoint)
-    lab = make_lab(healthy_dual, biomedclip_checkpoint, max_memory=needed + weight_bytes(healthy_dual) - 1)
-    assert lab.full is lab.full
-    report = ladder.climb(lab, ("P5",))
-    assert "full" not in vars(lab)
+    run = prepare(healthy_dual, biomedclip_checkpoint, max_memory=needed + weight_bytes(healthy_dual) - 1)
+    assert run.references.full is run.references.full
+    report = ladder.run(run, ("P5",))
+    assert "full" not in run.references.loaded
     assert report.rungs[0].status == "passed"
     assert report.rungs[0].notes[0].startswith("probabilities of full precision: ")
 
@@ -153,7 +152,7 @@ def test_the_other_half_of_a_bundle_is_not_judged(certified_dual: Bundle, biomed
     out = certified_dual.root.parent / "image-alone"
     shipped = ship_image_tower(certified_dual, model.label_bank(["platelet", "red blood cell"]), out, force=True)
     with pytest.raises(BundleError, match="judge the bundle that it was taken from"):
-        ladder.run(shipped, biomedclip_checkpoint)
+        ladder.run(prepare(shipped, biomedclip_checkpoint))
 
 
 # -- several targets ---------------------------------------------------------------------------------------------------
@@ -186,7 +185,7 @@ def two_targets(healthy_dual: Bundle, copy_of: CopyOf, monkeypatch: pytest.Monke
 def test_one_report_judges_every_target(two_targets: Bundle, biomedclip_checkpoint: Checkpoint) -> None:
     graph = two_targets.graph("second", "image_encoder")
     mutations.edit_graph(graph, mutations.swap_layers("visual.trunk.blocks", 1, 2))
-    report = ladder.run(mutations.rehash(two_targets), biomedclip_checkpoint, rungs=("P0", "P3"))
+    report = ladder.run(prepare(mutations.rehash(two_targets), biomedclip_checkpoint), ("P0", "P3"))
     assert report.targets == ("onnx", "second")
     exporter = report.rungs[1]
     assert {target: exporter.status_of(target) for target in report.targets} == {"onnx": "passed", "second": "failed"}
@@ -198,7 +197,7 @@ def test_one_report_judges_every_target(two_targets: Bundle, biomedclip_checkpoi
 
 def test_a_broken_target_does_not_stop_the_others(two_targets: Bundle, biomedclip_checkpoint: Checkpoint) -> None:
     two_targets.graph("second", "text_encoder").write_bytes(b"no graph")
-    report = ladder.run(mutations.rehash(two_targets), biomedclip_checkpoint, rungs=("P0", "P3"))
+    report = ladder.run(prepare(mutations.rehash(two_targets), biomedclip_checkpoint), ("P0", "P3"))
     exporter = report.rungs[1]
     assert {target: exporter.status_of(target) for target in report.targets} == {"onnx": "passed", "second": "not run"}
     assert exporter.notes == ("not run for second: P0 failed for text_encoder",)
@@ -209,7 +208,7 @@ def test_a_target_that_nothing_here_runs(
     two_targets: Bundle, biomedclip_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(RUNNERS, "second")
-    report = ladder.run(two_targets, biomedclip_checkpoint, rungs=("P0",))
+    report = ladder.run(prepare(two_targets, biomedclip_checkpoint), ("P0",))
     assert report.rungs[0].status_of("second") == "not run"
     assert "nothing here runs graphs of the target second" in report.rungs[0].notes[0]
 
@@ -292,7 +291,7 @@ def test_pixels_tell_every_filter_apart(
     right = dual_from_checkpoint(biomedclip_checkpoint.folder)
     gate = tolerances.load().gate("P5", "pixels", "onnx", "float32", "real")
     assert gate is not None and gate.metric == "mean_abs"
-    for probe in make_material(2_000_000).probes:
+    for probe in make_evaluation_set(2_000_000).probes:
         expected = inputs.pixels([probe.picture]).numpy()
         for processor, holds in ((right, True), (replace(right, resample=wrong), False)):
             error = float(np.abs(processor.images([probe.picture]) - expected).mean())

@@ -18,7 +18,7 @@ from nexus_edge.errors import CheckpointError
 from nexus_edge.layers.bert import BertAttention
 from nexus_edge.layers.vit import VitBlock
 from nexus_edge.parity import ladder
-from nexus_edge.parity.ladder import make_lab
+from nexus_edge.parity.ladder import prepare
 from nexus_edge.parity.replay import replay
 from nexus_edge.parity.report.report import Check, Report
 from nexus_edge.parity.rungs import p1_original, p2_graph
@@ -33,12 +33,12 @@ IMAGE, TEXT = "image_encoder", "text_encoder"
 def judge(biomedclip_checkpoint: Checkpoint) -> Judge:
     """Climb some rungs of a bundle, with few of the held-out pictures."""
 
-    def climb(bundle: Bundle, *rungs: str) -> Report:
-        lab = make_lab(bundle, biomedclip_checkpoint)
-        lab.held_out_pictures = 12
-        return ladder.climb(lab, rungs)
+    def judge(bundle: Bundle, *rungs: str) -> Report:
+        run = prepare(bundle, biomedclip_checkpoint)
+        run.held_out_images = 12
+        return ladder.run(run, rungs)
 
-    return climb
+    return judge
 
 
 def red(report: Report) -> dict[str, str]:
@@ -150,10 +150,10 @@ def test_exporter_fault_in_full_precision(
     files = dual_full_precision_files["onnx"]
     folder = shutil.copytree(files[graph].parent, tmp_path / "onnx")
     mutations.edit_graph(folder / f"{graph}.onnx", fault)
-    lab = make_lab(healthy_dual, biomedclip_checkpoint)
+    run = prepare(healthy_dual, biomedclip_checkpoint)
     first, *_ = [
         check
-        for check in p2_graph.compare(lab, "onnx", {**files, graph: folder / f"{graph}.onnx"})
+        for check in p2_graph.compare(run, "onnx", {**files, graph: folder / f"{graph}.onnx"})
         if check.status == "failed"
     ]
     assert first.place == f"{graph}, {place}"
@@ -172,12 +172,12 @@ def test_graph_that_pools_the_mean(
     tmp_path: Path,
 ) -> None:
     """Exported from a model that goes on with the mean of all tokens instead of [CLS]."""
-    lab = make_lab(healthy_dual, biomedclip_checkpoint)
-    assert failed_places(p2_graph.compare(lab, "onnx", dual_full_precision_files["onnx"])) == set()
+    run = prepare(healthy_dual, biomedclip_checkpoint)
+    assert failed_places(p2_graph.compare(run, "onnx", dual_full_precision_files["onnx"])) == set()
     with monkeypatch.context() as patch:
         pool_the_mean(patch)
-        wrong = p2_graph.export_full_precision(lab, tmp_path, "onnx")
-    checks = p2_graph.compare(lab, "onnx", wrong)
+        wrong = p2_graph.export_full_precision(run, tmp_path, "onnx")
+    checks = p2_graph.compare(run, "onnx", wrong)
     last = {IMAGE: 5, TEXT: 2}
     assert failed_places(checks) == {f"{graph}, layer {layer}, output" for graph, layer in last.items()}
 
@@ -202,10 +202,10 @@ def pool_the_mean(patch: pytest.MonkeyPatch) -> None:
 def test_reference_that_pools_the_mean(
     healthy_dual: Bundle, biomedclip_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lab = make_lab(healthy_dual, biomedclip_checkpoint)
-    assert failed_places(p1_original.run(lab)) == set()
+    run = prepare(healthy_dual, biomedclip_checkpoint)
+    assert failed_places(p1_original.judge(run)) == set()
     pool_the_mean(monkeypatch)
-    first, *_ = [check for check in p1_original.run(lab) if check.status == "failed"]
+    first, *_ = [check for check in p1_original.judge(run) if check.status == "failed"]
     assert first.place == "image_encoder, layer 2, output"
 
 
@@ -219,7 +219,7 @@ def test_reference_with_two_layers_swapped(
     healthy_dual: Bundle, biomedclip_checkpoint: Checkpoint, goldens: Path
 ) -> None:
     mutations.swap_tensors(goldens / "model.safetensors", f"{LAYERS}.0", f"{LAYERS}.1")
-    report = ladder.run(healthy_dual, biomedclip_checkpoint, rungs=("P1",), goldens=goldens)
+    report = ladder.run(prepare(healthy_dual, biomedclip_checkpoint, goldens=goldens), ("P1",))
     assert red(report) == {"P1": "text_encoder, layer 0, output"}
 
 
@@ -227,7 +227,7 @@ def test_reference_with_another_logit_scale(
     healthy_dual: Bundle, biomedclip_checkpoint: Checkpoint, goldens: Path
 ) -> None:
     mutations.edit_tensor(goldens / "model.safetensors", "logit_scale", lambda scale: scale + np.float32(0.01))
-    report = ladder.run(healthy_dual, biomedclip_checkpoint, rungs=("P1",), goldens=goldens)
+    report = ladder.run(prepare(healthy_dual, biomedclip_checkpoint, goldens=goldens), ("P1",))
     assert red(report) == {"P1": "similarities, logit_scale"}
 
 
@@ -291,9 +291,9 @@ def test_the_checkpoint_is_another_one(healthy_dual: Bundle, tmp_path: Path, bio
     (weights,) = other.glob("*.safetensors")
     mutations.edit_tensor(weights, "visual.head.proj.weight", lambda rows: rows[::-1])
     with pytest.raises(CheckpointError, match="other: is not the checkpoint that"):
-        ladder.run(healthy_dual, str(other), rungs=("P4",))
+        ladder.run(prepare(healthy_dual, str(other)), ("P4",))
     older = replace(healthy_dual.manifest, source=replace(healthy_dual.manifest.source, content=None))
-    report = ladder.run(replace(healthy_dual, manifest=older), str(other), rungs=("P4",))
+    report = ladder.run(prepare(replace(healthy_dual, manifest=older), str(other)), ("P4",))
     assert red(report) == {"P4": "image_encoder weights, visual.head.proj.weight"}
     failed = {check.stage for check in report.rungs[0].checks if check.status == "failed"}
     assert {"image embeddings", "image_encoder weights"} <= failed

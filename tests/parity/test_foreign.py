@@ -42,7 +42,7 @@ def test_there_are_enough(script: Any) -> None:
 def test_a_sound_checkpoint_is_not_rejected(script: Any, family: str, checkpoint: str, scheme: str) -> None:
     """Untrained: candidates lie so near together that 4 bits tell few of them apart, and all rungs still pass."""
     known = script.Known({}, {family}, {(family, checkpoint, "onnx")})  # P2 has tests of its own, and takes long
-    (row,) = script.climb(family, checkpoint, {scheme: ("onnx",)}, known)
+    (row,) = script.judge(family, checkpoint, {scheme: ("onnx",)}, known)
     assert (row.verdict, row.failed) == ("passed", ())
 
 

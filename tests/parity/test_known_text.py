@@ -1,6 +1,5 @@
 """P4 asks for the price of a scheme only on text that full precision knows."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,20 +14,16 @@ VOCABULARY, TOKENS = 400, 24
 SURE = 8.0  # of 400 logits, one that is 8 above the others has a probability of 0.88
 
 
-@pytest.fixture
-def lab() -> Any:
-    tolerances, notes = load(), list[str]()
-
-    def judge(rung: str) -> Judge:
-        return Judge(
-            lambda stage: tolerances.gate(rung, stage, "", "int4", "real", ""),
-            lambda stage: tolerances.near_tie(rung, stage, "int4", ""),
-        )
-
-    return SimpleNamespace(judge=judge, note=notes.append, notes=notes)
+def judge() -> Judge:
+    """Of P4, for real weights in 4 bits."""
+    tolerances = load()
+    return Judge(
+        lambda stage: tolerances.gate("P4", stage, "", "int4", "real", ""),
+        lambda stage: tolerances.near_tie("P4", stage, "int4", ""),
+    )
 
 
-def judged(lab: Any, known: bool, changed: bool) -> Any:
+def judged(known: bool, changed: bool) -> tuple[Any, str | None]:
     """Of a model that predicts the next token, or another one, beside one that predicts half of them otherwise."""
     ids = np.random.default_rng(0).integers(0, VOCABULARY, (1, TOKENS + 1))
     predicted = ids[0, 1:] if known else (ids[0, 1:] + 7) % VOCABULARY
@@ -38,22 +33,24 @@ def judged(lab: Any, known: bool, changed: bool) -> Any:
     if changed:
         quantized[:TOKENS:2] = np.roll(full[:TOKENS:2], 3, axis=-1)
     case = Case("text", "", (), {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-    return compare_case(lab, case, {"logits": full}, {"logits": quantized})[-1]
+    checks, note = compare_case(judge(), case, {"logits": full}, {"logits": quantized})
+    return checks[-1], note
 
 
 @pytest.mark.parametrize(("changed", "status"), [(False, "passed"), (True, "failed")])
-def test_a_model_that_knows_the_text_is_asked_what_the_scheme_costs(lab: Any, changed: bool, status: str) -> None:
-    check = judged(lab, known=True, changed=changed)
-    assert (check.gate.metric, check.status, lab.notes) == ("kl", status, [])
+def test_a_model_that_knows_the_text_is_asked_what_the_scheme_costs(changed: bool, status: str) -> None:
+    check, note = judged(known=True, changed=changed)
+    assert (check.gate.metric, check.status, note) == ("kl", status, None)
 
 
-def test_one_that_does_not_is_not(lab: Any) -> None:
+def test_one_that_does_not_is_not() -> None:
     """What it predicts has a probability below a guess's: KL between two such answers is no price."""
-    check = judged(lab, known=False, changed=True)
+    check, note = judged(known=False, changed=True)
     assert check.measures["kl"] > 0.15
     assert (check.gate.metric, check.status) == ("relative_l2", "passed")
-    (note,) = lab.notes
-    assert note.startswith("text: KL is not gated: full precision does not know this text, its perplexity is ")
+    assert note is not None and note.startswith(
+        "text: KL is not gated: full precision does not know this text, its perplexity is "
+    )
 
 
 def test_a_guess_among_a_quarter_of_the_vocabulary_is_the_border() -> None:

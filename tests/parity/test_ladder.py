@@ -1,4 +1,4 @@
-"""What the ladder says where it cannot climb, and where it goes another way."""
+"""What the ladder says where it cannot run, and where it goes another way."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,17 +13,18 @@ from nexus_edge.errors import InputError
 from nexus_edge.parity import ladder
 from nexus_edge.parity.certify import certify
 from nexus_edge.parity.goldens import read_goldens, write_goldens
-from nexus_edge.parity.ladder import make_lab
+from nexus_edge.parity.ladder import prepare
 from nexus_edge.parity.replay import replay
 from nexus_edge.parity.rungs import p3_exporter, p4_scheme
 from nexus_edge.parity.vlm import scheme
-from nexus_edge.parity.vlm.lab import VlmLab
+from nexus_edge.parity.vlm.references import StreamedReferences
+from nexus_edge.parity.vlm.run import vlm_run
 
 TOO_LITTLE = 1000  # bytes
 
 
 def test_what_does_not_fit_is_not_run_and_never_passed(healthy: Bundle, checkpoint: Checkpoint) -> None:
-    report = ladder.run(healthy, checkpoint, rungs=("P2", "P3", "P5"), max_memory=TOO_LITTLE)
+    report = ladder.run(prepare(healthy, checkpoint, max_memory=TOO_LITTLE), ("P2", "P3", "P5"))
     assert {rung.status for rung in report.rungs} == {"not run"}
     assert all("--max-memory" in str(rung.reason) for rung in report.rungs)
     assert report.verdict == "not run"
@@ -31,24 +32,23 @@ def test_what_does_not_fit_is_not_run_and_never_passed(healthy: Bundle, checkpoi
 
 def test_a_checkpoint_that_is_gone(healthy: Bundle, checkpoint: Checkpoint) -> None:
     """What compares the bundle with itself still runs."""
-    lab = make_lab(healthy, checkpoint)
-    lab.checkpoint = "no checkpoint: it is gone"
-    report = ladder.climb(lab, ("P0", "P2", "P4", "P5"))
+    run = replace(prepare(healthy, checkpoint), checkpoint="no checkpoint: it is gone")
+    report = ladder.run(run, ("P0", "P2", "P4", "P5"))
     assert [rung.status for rung in report.rungs[:3]] == ["passed", "not run", "not run"]
     assert report.rungs[3].status in ("passed", "ambiguous")
     assert report.rungs[1].reason == "no checkpoint: it is gone"
     assert report.verdict == "incomplete"
     assert report.missing == tuple(f"{name} was not run: no checkpoint: it is gone" for name in ("P2", "P4"))
-    assert ladder.climb(lab, ("P0", "P4"), skippable=("P4",)).verdict == "passed"
+    assert ladder.run(run, ("P0", "P4"), skippable=("P4",)).verdict == "passed"
     with pytest.raises(InputError, match="no rung P9"):
-        ladder.climb(lab, ("P0",), skippable=("P9",))
+        ladder.run(run, ("P0",), skippable=("P9",))
 
 
 def test_a_rejected_bundle_is_cleared_by_the_whole_ladder_only(healthy: Bundle, checkpoint: Checkpoint) -> None:
-    """Half a climb that holds is no reason to forget what the whole one found."""
+    """Half a ladder that holds is no reason to forget what the whole one found."""
     manifest = replace(healthy.manifest, parity={"verdict": "rejected", "reason": "P4: logits"})
-    lab = make_lab(replace(healthy, manifest=manifest), checkpoint)
-    report = ladder.climb(lab, ("P0",))
+    run = prepare(replace(healthy, manifest=manifest), checkpoint)
+    report = ladder.run(run, ("P0",))
     assert [rung.status for rung in report.rungs] == ["passed"]
     assert report.verdict == "rejected"
     assert report.standing == "P4: logits"
@@ -56,25 +56,25 @@ def test_a_rejected_bundle_is_cleared_by_the_whole_ladder_only(healthy: Bundle, 
 
 def test_unknown_rungs_and_goldens(healthy: Bundle, checkpoint: Checkpoint, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no rung P7"):
-        ladder.run(healthy, checkpoint, rungs=("P7",))
+        ladder.run(prepare(healthy, checkpoint), ("P7",))
     with pytest.raises(InputError, match="no such folder"):
-        ladder.run(healthy, checkpoint, rungs=("P1",), goldens=tmp_path / "nowhere")
+        ladder.run(prepare(healthy, checkpoint, goldens=tmp_path / "nowhere"), ("P1",))
 
 
 def test_one_layer_at_a_time_is_enough(
     healthy: Bundle, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of what graphs and schemes are compared with; the held-out questions alone want both models as a whole."""
-    lab = make_lab(healthy, checkpoint)
-    lab.max_memory = 2 * lab.reference_bytes("full")
+    needed = vlm_run(prepare(healthy, checkpoint)).references.bytes_needed
+    run = prepare(healthy, checkpoint, max_memory=2 * needed)
     monkeypatch.setattr(scheme, "read_questions", lambda *_: [])
-    checks = p4_scheme.run(lab) + p3_exporter.run(lab)
-    assert not {"full", "quantized", "dequantized"} & lab.__dict__.keys(), "a model was loaded as a whole"
+    checks = p4_scheme.judge(run) + p3_exporter.judge(run)
+    assert not run.references.loaded, "a model was loaded as a whole"
     assert {check.layer for check in checks if check.stage == "decoder"} == {0, 1, 2, 3, None}
 
 
 def test_structure_of_a_graph_that_is_too_large_to_load(healthy: Bundle, checkpoint: Checkpoint) -> None:
-    report = ladder.run(healthy, checkpoint, rungs=("P0",), max_memory=TOO_LITTLE)
+    report = ladder.run(prepare(healthy, checkpoint, max_memory=TOO_LITTLE), ("P0",))
     assert report.verdict == "passed"
     assert "read, not loaded" in report.rungs[0].notes[0]
     inputs, outputs = runner_of("onnx").interface(healthy.graph("onnx", "decoder"), "decoder")
@@ -87,10 +87,9 @@ def test_goldens_where_the_runtime_does_not_fit(
 ) -> None:
     """All cases, with one greedy token each, and they replay."""
     bundle = copy_of(healthy)
-    lab = make_lab(bundle, checkpoint)
-    monkeypatch.setattr(VlmLab, "reference_bytes", lambda self, reference: 0)
-    lab.max_memory = TOO_LITTLE
-    write_goldens(lab, bundle.root / "parity")
+    run = prepare(bundle, checkpoint, max_memory=TOO_LITTLE)
+    monkeypatch.setattr(StreamedReferences, "bytes_needed", 0)
+    write_goldens(run, bundle.root / "parity")
     bundle = bundle.with_parity({"verdict": "not run"})
     assert {len(golden.values["greedy_ids"]) for golden in read_goldens(bundle)} == {1}
     assert replay(bundle).verdict == "passed"

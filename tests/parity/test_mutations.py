@@ -18,10 +18,10 @@ from nexus_edge.layers.clip_vision import ClipEncoder
 from nexus_edge.models.phi3_v import processing as processing_phi3_v
 from nexus_edge.models.phi3_v.params import Phi3VisionParams
 from nexus_edge.parity import ladder
-from nexus_edge.parity.ladder import make_lab
+from nexus_edge.parity.ladder import prepare
 from nexus_edge.parity.report.report import Check, Report
 from nexus_edge.parity.rungs import p1_original, p2_graph
-from nexus_edge.parity.vlm.lab import VlmLab
+from nexus_edge.parity.vlm.run import ask, vlm_run
 from nexus_edge.runtimes.vlm.context import Context
 
 CopyOf = Callable[[Bundle], Bundle]
@@ -32,12 +32,12 @@ WEIGHTS = "onnx/decoder.safetensors"
 def judge(checkpoint: Checkpoint) -> Callable[..., Report]:
     """Climb some rungs of a bundle, with few of the held-out questions."""
 
-    def climb(bundle: Bundle, *rungs: str) -> Report:
-        lab = make_lab(bundle, checkpoint)
-        lab.held_out_pictures = 1
-        return ladder.climb(lab, rungs)
+    def judge(bundle: Bundle, *rungs: str) -> Report:
+        run = prepare(bundle, checkpoint)
+        run.held_out_images = 1
+        return ladder.run(run, rungs)
 
-    return climb
+    return judge
 
 
 @pytest.fixture
@@ -176,15 +176,14 @@ def test_another_prompts_cache_is_reused(
 ) -> None:
     """Each case had a cache of its own, and so the reuse between prompts was never judged."""
 
-    def climb() -> Report:
-        lab = make_lab(healthy, checkpoint)  # anew, because a lab asks the runtime only once
-        assert isinstance(lab, VlmLab)
-        lab.cases = [case for case in lab.cases if case.name == "text"]
-        return ladder.climb(lab, ("P5",))
+    def judge() -> Report:
+        run = prepare(healthy, checkpoint)  # anew, because a run asks the runtime only once
+        ask(run, [case for case in vlm_run(run).cases if case.name == "text"])
+        return ladder.run(run, ("P5",))
 
-    assert "logits" not in failed_stages(climb())
+    assert "logits" not in failed_stages(judge())
     monkeypatch.setattr(Context, "_common_prefix", lambda self, tokens: min(self._cached.length, len(tokens)))
-    assert "logits" in failed_stages(climb())
+    assert "logits" in failed_stages(judge())
 
 
 def test_graph_that_is_not_the_manifests(healthy: Bundle, copy_of: CopyOf, judge: Callable[..., Report]) -> None:
@@ -200,12 +199,12 @@ def test_graph_that_is_not_the_manifests(healthy: Bundle, copy_of: CopyOf, judge
 def test_exporter_fault_in_full_precision(
     healthy: Bundle, checkpoint: Checkpoint, full_precision_files: dict[str, p2_graph.Files], tmp_path: Path
 ) -> None:
-    lab = make_lab(healthy, checkpoint)
-    assert failed_places(p2_graph.compare(lab, "onnx", full_precision_files["onnx"])) == set()
+    run = prepare(healthy, checkpoint)
+    assert failed_places(p2_graph.compare(run, "onnx", full_precision_files["onnx"])) == set()
     folder = shutil.copytree(full_precision_files["onnx"]["decoder"].parent, tmp_path / "onnx")
     mutations.edit_graph(folder / "decoder.onnx", mutations.swap_gate_and_up(layer=2))
     damaged = {**full_precision_files["onnx"], "decoder": folder / "decoder.onnx"}
-    assert failed_places(p2_graph.compare(lab, "onnx", damaged)) == {"decoder, layer 2, output"}
+    assert failed_places(p2_graph.compare(run, "onnx", damaged)) == {"decoder, layer 2, output"}
 
 
 @pytest.fixture
@@ -218,7 +217,7 @@ def test_reference_with_gate_and_up_swapped(healthy: Bundle, checkpoint: Checkpo
     mutations.edit_tensor(
         goldens / "model.safetensors", "model.layers.1.mlp.gate_up_proj.weight", mutations.swap_halves
     )
-    report = ladder.run(healthy, checkpoint, rungs=("P1",), goldens=goldens)
+    report = ladder.run(prepare(healthy, checkpoint, goldens=goldens), ("P1",))
     assert red(report) == {"P1": "decoder, layer 1, output"}
 
 
@@ -230,10 +229,10 @@ def test_reference_that_reads_the_wrong_tower_layer(
             x = layer(x)
         return x
 
-    lab = make_lab(healthy, checkpoint)
-    assert failed_places(p1_original.run(lab)) == set()
+    run = prepare(healthy, checkpoint)
+    assert failed_places(p1_original.judge(run)) == set()
     monkeypatch.setattr(ClipEncoder, "forward", all_layers)
-    first, *_ = [check for check in p1_original.run(lab) if check.status == "failed"]
+    first, *_ = [check for check in p1_original.judge(run) if check.status == "failed"]
     assert first.place == "vision_encoder, image_features"
 
 
@@ -244,7 +243,7 @@ def test_reference_without_the_longrope_factor(healthy: Bundle, checkpoint: Chec
     limit = golden_phi3.config()["original_max_position_embeddings"]
     path.write_text(text.replace('"max_position_embeddings": 32768', f'"max_position_embeddings": {limit}'), "utf-8")
     assert path.read_text("utf-8") != text
-    assert red(ladder.run(healthy, checkpoint, rungs=("P1",), goldens=goldens)) == {"P1": "decoder, layer 0, output"}
+    assert red(ladder.run(prepare(healthy, checkpoint, goldens=goldens), ("P1",))) == {"P1": "decoder, layer 0, output"}
 
 
 def test_the_checkpoint_is_another_one(healthy: Bundle, tmp_path: Path, checkpoint: Checkpoint) -> None:
@@ -253,7 +252,7 @@ def test_the_checkpoint_is_another_one(healthy: Bundle, tmp_path: Path, checkpoi
     other = shutil.copytree(checkpoint.folder, tmp_path / "other")
     mutations.edit_tensor(other / "model.safetensors", "model.embed_tokens.weight", lambda rows: rows[::-1])
     with pytest.raises(CheckpointError, match=r"other: is not the checkpoint that .* it has other weights;"):
-        ladder.run(healthy, str(other), rungs=("P4",))
+        ladder.run(prepare(healthy, str(other)), ("P4",))
     older = replace(healthy.manifest, source=replace(healthy.manifest.source, content=None))
-    report = ladder.run(replace(healthy, manifest=older), str(other), rungs=("P4",))
+    report = ladder.run(prepare(replace(healthy, manifest=older), str(other)), ("P4",))
     assert red(report)["P4"] == "embed_tokens weights, model.embed_tokens.weight"

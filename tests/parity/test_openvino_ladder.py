@@ -12,12 +12,13 @@ import pytest
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.engines.probes import runner_of
-from nexus_edge.parity import ladder, precisions
+from nexus_edge.parity import ladder, per_target, precisions
 from nexus_edge.parity.goldens import write_goldens
-from nexus_edge.parity.ladder import make_lab
+from nexus_edge.parity.ladder import prepare
 from nexus_edge.parity.report.report import Check, NotRunError, Report
+from nexus_edge.parity.run import ParityRun
 from nexus_edge.parity.rungs import p2_graph
-from nexus_edge.parity.vlm.lab import VlmLab
+from nexus_edge.parity.vlm.run import ask, vlm_run
 from nexus_edge.recipe import find_recipe
 
 CopyOf = Callable[[Bundle], Bundle]
@@ -34,18 +35,17 @@ def only_openvino(bundle: Bundle) -> Bundle:
     return replace(bundle, manifest=replace(manifest, targets=("openvino",), graphs=graphs))
 
 
-def vlm_lab(bundle: Bundle, checkpoint: Checkpoint, *cases: str) -> VlmLab:
+def run_with(bundle: Bundle, checkpoint: Checkpoint, *cases: str) -> ParityRun:
     """With some of the cases."""
-    lab = make_lab(bundle, checkpoint)
-    assert isinstance(lab, VlmLab)
-    lab.cases = [case for case in lab.make_cases() if case.name in cases]
-    return lab
+    run = prepare(bundle, checkpoint)
+    ask(run, [case for case in vlm_run(run).cases if case.name in cases])
+    return run
 
 
 @pytest.fixture(scope="module")
 def vlm_report(tiny_openvino: Bundle, checkpoint: Checkpoint) -> Report:
-    lab = vlm_lab(only_openvino(tiny_openvino), checkpoint, "one picture", "text")
-    return ladder.climb(lab, ("P0", "P3", "P5"))
+    run = run_with(only_openvino(tiny_openvino), checkpoint, "one picture", "text")
+    return ladder.run(run, ("P0", "P3", "P5"))
 
 
 @pytest.fixture(scope="module")
@@ -123,18 +123,18 @@ def test_a_transposed_weight_of_a_tower(dual: Bundle, biomedclip_checkpoint: Che
 def p2_of(bundle: Bundle, checkpoint: Checkpoint) -> list[Check]:
     """Of a bundle in float32, which is what P2 exports."""
     files: p2_graph.Files = {name: bundle.graph("openvino", name) for name in bundle.manifest.graphs["openvino"]}
-    return p2_graph.compare(make_lab(bundle, checkpoint), "openvino", files)
+    return p2_graph.compare(prepare(bundle, checkpoint), "openvino", files)
 
 
 def test_towers_end_to_end(dual: Bundle, biomedclip_checkpoint: Checkpoint) -> None:
-    report = ladder.run(dual, biomedclip_checkpoint, rungs=("P0", "P5"))
+    report = ladder.run(prepare(dual, biomedclip_checkpoint), ("P0", "P5"))
     assert report.verdict == "passed"
     assert worst(report, "P5", "relative_l2", precision=EXACT, stage="text embeddings") < FLOAT_NOISE
 
 
 def test_goldens_replay_without_torch(tiny_openvino: Bundle, checkpoint: Checkpoint, copy_of: CopyOf) -> None:
     bundle = copy_of(tiny_openvino)
-    write_goldens(vlm_lab(bundle, checkpoint, "text"), bundle.root / "parity")
+    write_goldens(run_with(bundle, checkpoint, "text"), bundle.root / "parity")
     mutations.rehash(bundle.with_parity({"verdict": "passed"}))
     script = f"""
 import sys
@@ -158,8 +158,8 @@ assert replay(Bundle.open({str(bundle.root)!r}), ("onnx",)).verdict == "passed"
 
 
 def test_what_does_not_fit_is_read_and_not_run(tiny_openvino: Bundle, checkpoint: Checkpoint) -> None:
-    lab = make_lab(only_openvino(tiny_openvino), checkpoint, max_memory=TOO_LITTLE)
-    report = ladder.climb(lab, ("P0", "P2", "P3", "P5"))
+    run = prepare(only_openvino(tiny_openvino), checkpoint, max_memory=TOO_LITTLE)
+    report = ladder.run(run, ("P0", "P2", "P3", "P5"))
     assert [rung.status for rung in report.rungs] == ["passed", "not run", "not run", "not run"]
     assert "read, not loaded" in report.rungs[0].notes[0]
 
@@ -169,8 +169,8 @@ def test_a_cpu_without_bf16_passes_as_it_ships(
 ) -> None:
     """Inputs and cache in 8 bits, nothing in bfloat16: what a CPU with VNNI alone is judged by, and no other."""
     monkeypatch.setattr("nexus_edge.engines.openvino.probe.runner.shipped_here", lambda: precisions.F32)
-    lab = vlm_lab(only_openvino(tiny_openvino), checkpoint, "one picture", "text beyond the LongRoPE limit")
-    report = ladder.climb(lab, ("P3",))
+    run = run_with(only_openvino(tiny_openvino), checkpoint, "one picture", "text beyond the LongRoPE limit")
+    report = ladder.run(run, ("P3",))
     assert report.rungs[0].status == "passed"
     assert [check.finding for check in report.rungs[0].checks if check.status == "failed"] == []
     assert worst(report, "P3", "relative_l2", precision=F32, stage="decoder") > 100 * FLOAT_NOISE
@@ -187,10 +187,11 @@ def test_openvino_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_cpu_without_bf16_leaves_a_note(
     tiny_openvino: Bundle, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nexus_edge.parity import lab as module
 
-    monkeypatch.setattr(module, "computes_here", lambda settings: settings.precision != "bf16")
-    lab = make_lab(only_openvino(tiny_openvino), checkpoint)
-    checks = lab.compare_runtimes("openvino", "P5", lambda options, judge: [Check("logits", "logits", "case")])
+    monkeypatch.setattr(per_target, "computes_here", lambda settings: settings.precision != "bf16")
+    run = prepare(only_openvino(tiny_openvino), checkpoint)
+    checks = per_target.compare_runtimes(
+        run, "openvino", "P5", lambda options, judge: [Check("logits", "logits", "case")]
+    )
     assert [check.precision for check in checks] == [EXACT, F32]
-    assert lab.notes == [f"not run in {BF16}: this CPU computes no bf16"]
+    assert run.notes == [f"not run in {BF16}: this CPU computes no bf16"]

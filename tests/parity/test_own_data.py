@@ -1,6 +1,7 @@
 """A user's own examples and tolerances: what they gate, and what is refused before any work begins."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import InputError
 from nexus_edge.parity import ladder
-from nexus_edge.parity.ladder import make_lab
+from nexus_edge.parity.ladder import prepare
 from nexus_edge.parity.own_tolerances import with_own
 from nexus_edge.parity.rungs.own_data import add_examples, in_words, read
 from nexus_edge.parity.sources import parameter_bytes, weight_bytes
@@ -42,16 +43,16 @@ def questions(tmp_path: Path) -> Path:
     return write(tmp_path / "questions.jsonl", lines)
 
 
-def climb(bundle: Bundle, checkpoint: Checkpoint, path: Path, *, answers: bool, own: Path | None = None) -> Any:
-    lab = make_lab(bundle, checkpoint)
-    add_examples(lab, read(path, answers=answers))
+def judge(bundle: Bundle, checkpoint: Checkpoint, path: Path, *, answers: bool, own: Path | None = None) -> Any:
+    run = prepare(bundle, checkpoint)
+    add_examples(run, read(path, answers=answers))
     if own is not None:
-        lab.tolerances, lab.own_tolerances = with_own(own), str(own)
-    return ladder.climb(lab, ())
+        run.tolerances, run.own_tolerances = with_own(own), str(own)
+    return ladder.run(run, ())
 
 
 def test_questions_of_ones_own(healthy: Bundle, checkpoint: Checkpoint, questions: Path) -> None:
-    report = climb(healthy, checkpoint, questions, answers=True)
+    report = judge(healthy, checkpoint, questions, answers=True)
     (check,) = report.rungs[0].checks
     assert check.measures["items"] == 6
     assert check.measures["exact_match_reference"] >= 5 / 6, "the embedded checkpoint was trained to answer these"
@@ -65,9 +66,9 @@ def test_full_precision_that_does_not_fit_is_refused_before_any_rung(
 ) -> None:
     for bundle, source in ((healthy, checkpoint), (healthy_dual, biomedclip_checkpoint)):
         needed = parameter_bytes(source) + 2 * weight_bytes(bundle)
-        add_examples(make_lab(bundle, source, max_memory=needed), read(questions, answers=True))
+        add_examples(prepare(bundle, source, max_memory=needed), read(questions, answers=True))
         with pytest.raises(InputError, match=r"^--eval: full precision .* takes 0\.0 GB, .*--max-memory$"):
-            add_examples(make_lab(bundle, source, max_memory=needed - 1), read(questions, answers=True))
+            add_examples(prepare(bundle, source, max_memory=needed - 1), read(questions, answers=True))
 
 
 def test_answers_that_the_user_calls_wrong(
@@ -76,11 +77,11 @@ def test_answers_that_the_user_calls_wrong(
     """What all rungs would read wrongly together shows in the number itself, which an own tolerance can gate."""
     lines = [json.loads(line) | {"answers": ["a zebra"]} for line in questions.read_text("utf-8").splitlines()]
     wrong = write(tmp_path / "wrong.jsonl", lines)
-    report = climb(healthy, checkpoint, wrong, answers=True)
+    report = judge(healthy, checkpoint, wrong, answers=True)
     assert report.rungs[0].checks[0].measures["exact_match_reference"] == 0
     own = tmp_path / "own.toml"
     own.write_text(ENTRY.format(metric="exact_match", limit=0.8), "utf-8")
-    report = climb(healthy, checkpoint, wrong, answers=True, own=own)
+    report = judge(healthy, checkpoint, wrong, answers=True, own=own)
     assert report.verdict == "rejected"
     assert report.tolerances == str(own) and report.summary["tolerances"] == str(own)
 
@@ -89,7 +90,7 @@ def test_labels_of_ones_own(healthy_dual: Bundle, biomedclip_checkpoint: Checkpo
     cells = held_out_pictures().cells
     chosen = [cell for label in held_out_pictures().labels for cell in [c for c in cells if c.label == label][:3]]
     path = write(tmp_path / "cells.jsonl", [{"image": str(cell.path), "label": cell.label} for cell in chosen])
-    report = climb(healthy_dual, biomedclip_checkpoint, path, answers=False)
+    report = judge(healthy_dual, biomedclip_checkpoint, path, answers=False)
     (check,) = report.rungs[0].checks
     assert check.measures["items"] == 9
     assert check.measures["accuracy_reference"] >= 8 / 9
@@ -97,9 +98,9 @@ def test_labels_of_ones_own(healthy_dual: Bundle, biomedclip_checkpoint: Checkpo
 
 
 def test_without_a_checkpoint_it_is_not_run(healthy: Bundle, checkpoint: Checkpoint, questions: Path) -> None:
-    lab = make_lab(healthy, checkpoint)
-    lab.checkpoint, lab.examples = "no checkpoint: it is gone", read(questions, answers=True)
-    report = ladder.climb(lab, ())
+    given = read(questions, answers=True)
+    run = replace(prepare(healthy, checkpoint), checkpoint="no checkpoint: it is gone", examples=given)
+    report = ladder.run(run, ())
     assert report.missing == ("eval was not run: no checkpoint: it is gone",)
 
 

@@ -16,7 +16,7 @@ from nexus_edge.engines.onnx.probe.runner import RUNNER
 from nexus_edge.errors import OutputError
 from nexus_edge.layers.kv_cache import KVCache
 from nexus_edge.parity.formats import BFLOAT16, Formats
-from nexus_edge.parity.ladder import make_lab
+from nexus_edge.parity.ladder import prepare
 from nexus_edge.parity.metrics import compare
 from nexus_edge.parity.precisions import EXACT, shipped_here
 from nexus_edge.parity.rounding import effect, rounded
@@ -25,8 +25,8 @@ from nexus_edge.parity.spool import Spool
 from nexus_edge.parity.stages import run_torch
 from nexus_edge.parity.vlm import scheme
 from nexus_edge.parity.vlm.cases import Case
-from nexus_edge.parity.vlm.lab import VlmLab
 from nexus_edge.parity.vlm.references import text_rows
+from nexus_edge.parity.vlm.run import VlmRun, ask, vlm_run
 from nexus_edge.parity.vlm.streamed import carry
 
 FLOAT_NOISE = 1e-5  # of sums in another order: some hundred numbers with 6e-8 each, through four layers
@@ -35,18 +35,16 @@ NEW_TOKENS = 6
 
 
 @pytest.fixture(scope="module")
-def lab(healthy: Bundle, checkpoint: Checkpoint) -> VlmLab:
-    made = make_lab(healthy, checkpoint)
-    assert isinstance(made, VlmLab)
-    return made
+def vlm(healthy: Bundle, checkpoint: Checkpoint) -> VlmRun:
+    return vlm_run(prepare(healthy, checkpoint))
 
 
 @pytest.mark.parametrize("reference", ["full", "quantized", "dequantized"])
-def test_every_layer_is_that_of_the_whole_model(lab: VlmLab, reference: Any) -> None:
+def test_every_layer_is_that_of_the_whole_model(vlm: VlmRun, reference: Any) -> None:
     """Bit by bit: the same operators on the same rows. The head sees fewer rows at a time."""
-    model = lab.model(reference)
-    for case in lab.cases:
-        trace = lab.traces(reference)[case.name]
+    model = vlm.run.references.model(reference)
+    for case in vlm.cases:
+        trace = vlm.traces(reference)[case.name]
         inputs: Any = {"input_ids": trace.call.ids}
         if trace.call.images is not None:
             inputs |= dict(zip(("pixel_values", "image_sizes"), trace.call.images, strict=True))
@@ -58,12 +56,14 @@ def test_every_layer_is_that_of_the_whole_model(lab: VlmLab, reference: Any) -> 
         np.testing.assert_allclose(trace.load("logits"), whole["logits"][rows], rtol=0, atol=scale(whole) * FLOAT_NOISE)
 
 
-def test_steps_are_those_of_the_graphs(lab: VlmLab) -> None:
+def test_steps_are_those_of_the_graphs(vlm: VlmRun) -> None:
     """Each graph's own module on a step's inputs gives the step's expected values."""
     from nexus_edge.families import family_named
 
-    specs = {spec.name: spec for spec in family_named(lab.manifest.model_type).split().graphs(lab.full)}
-    steps = list(lab.steps("full"))
+    specs = {
+        spec.name: spec for spec in family_named(vlm.run.manifest.model_type).split().graphs(vlm.run.references.full)
+    }
+    steps = list(vlm.steps("full"))
     assert {step.graph for step in steps} == set(specs)
     for step in steps:
         found = run_torch(specs[step.graph], step.inputs)
@@ -75,13 +75,16 @@ def test_steps_are_those_of_the_graphs(lab: VlmLab) -> None:
 
 
 @pytest.mark.parametrize("cut", [True, False], ids=["each layer alone", "carried"])
-def test_errors_of_formats_move_layers_as_they_move_the_whole_model(lab: VlmLab, cut: bool) -> None:
+def test_errors_of_formats_move_layers_as_they_move_the_whole_model(vlm: VlmRun, cut: bool) -> None:
     """Errors are drawn in another order there, so that only their size can be the same."""
     from nexus_edge.families import family_named
 
-    specs = {spec.name: spec for spec in family_named(lab.manifest.model_type).split().graphs(lab.quantized)}
+    specs = {
+        spec.name: spec
+        for spec in family_named(vlm.run.manifest.model_type).split().graphs(vlm.run.references.quantized)
+    }
     formats = Formats(BFLOAT16, "groups", 128)
-    for step in [step for step in lab.steps("quantized") if step.case in ("one picture", "text")]:
+    for step in [step for step in vlm.steps("quantized") if step.case in ("one picture", "text")]:
         found = step.effect(formats, cut=cut)
         fed = step.expected if cut else {}
         spec, inputs = specs[step.graph], step.inputs
@@ -97,29 +100,26 @@ def test_no_draw_of_a_token_is_beyond_the_limit_that_another_gives(
     healthy: Bundle, checkpoint: Checkpoint, formats: Formats
 ) -> None:
     """Its logits are moved by 0 in one draw and by 0.006 in the next; a limit is four times what is measured."""
-    lab = make_lab(healthy, checkpoint)
-    assert isinstance(lab, VlmLab)
-    lab.cases = [case for case in lab.cases if case.name in ("one picture", "text")]
-    clean, prompts = lab.traces("quantized"), list(lab.references.prompts.values())
-    steps = [step for step in lab.steps("quantized") if "logits" in step.expected and "next token" in step.case]
+    run = prepare(healthy, checkpoint)
+    vlm = ask(run, [case for case in vlm_run(run).cases if case.name in ("one picture", "text")])
+    clean, prompts = vlm.traces("quantized"), list(vlm.references.prompts.values())
+    steps = [step for step in vlm.steps("quantized") if "logits" in step.expected and "next token" in step.case]
     for seed in range(1, 5):
         with rounded(formats, seed):
-            drawn = carry(lab.streamed("quantized"), prompts, Spool(), list(clean.values()))
+            drawn = carry(vlm.references.source("quantized"), prompts, Spool(), list(clean.values()))
         for step, trace, reference in zip(steps, drawn, clean.values(), strict=True):
             found = compare(trace.load("logits")[-1:], reference.load("logits")[-1:])["relative_l2"]
             assert found < 4 * step.effect(formats, cut=True)["logits"]["relative_l2"], (seed, step.case)
 
 
 @pytest.mark.parametrize("distance", [200, 3], ids=["within the limit", "growing past it"])
-def test_forced_answers_are_greedy_decoding(lab: VlmLab, checkpoint: Checkpoint, distance: int) -> None:
+def test_forced_answers_are_greedy_decoding(vlm: VlmRun, checkpoint: Checkpoint, distance: int) -> None:
     """All tokens in one pass, against the model with its cache, token by token."""
-    assert lab.long_after is not None
-    ids = np.arange(5, 5 + lab.long_after - distance)[None] % 200 + 5
+    assert vlm.limit is not None
+    ids = np.arange(5, 5 + vlm.limit - distance)[None] % 200 + 5
     case = Case("made up", "", (), {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-    small = make_lab(lab.bundle, checkpoint)
-    assert isinstance(small, VlmLab)
-    small.cases = [case]
-    expected = list(greedy(lab.full, ids))
+    small = ask(prepare(vlm.run.bundle, checkpoint), [case])
+    expected = list(greedy(vlm.run.references.full, ids))
     answer = small.forced("full", {case.name: tuple(int(row.argmax()) for row in expected)})[case.name]
     assert answer.ids == [int(row.argmax()) for row in expected]
     np.testing.assert_allclose(answer.first_logits, expected[0], rtol=0, atol=np.abs(expected[0]).max() * FLOAT_NOISE)
@@ -135,10 +135,10 @@ def greedy(model: Any, ids: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("graph", ["vision_encoder", "embed_tokens", "decoder"])
-def test_pieces_are_the_graph(healthy: Bundle, lab: VlmLab, graph: str) -> None:
+def test_pieces_are_the_graph(healthy: Bundle, vlm: VlmRun, graph: str) -> None:
     """Layers in sessions of their own compute bit by bit what they compute in one."""
     path = healthy.graph("onnx", graph)
-    step = next(step for step in lab.steps("quantized") if step.graph == graph)
+    step = next(step for step in vlm.steps("quantized") if step.graph == graph)
     whole = RUNNER.open(path, graph, "cut").run({**step.expected, **step.inputs})
     found: dict[str, Any] = {}
     for piece in pieces(path, None):
@@ -184,7 +184,7 @@ def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("rounds", [False, True], ids=["exact", "as shipped"])
-def test_pieces_are_the_openvino_decoder(tiny_openvino: Bundle, lab: VlmLab, rounds: bool) -> None:
+def test_pieces_are_the_openvino_decoder(tiny_openvino: Bundle, vlm: VlmRun, rounds: bool) -> None:
     pytest.importorskip("openvino", reason="needs the extra `openvino`")
     from nexus_edge.engines.openvino.probe.pieces import decoder_pieces
     from nexus_edge.engines.openvino.probe.runner import RUNNER as OPENVINO
@@ -193,7 +193,7 @@ def test_pieces_are_the_openvino_decoder(tiny_openvino: Bundle, lab: VlmLab, rou
     settings = shipped_here() if rounds else EXACT  # in bfloat16 or not, as this CPU has it
     (part,) = (part for part in OPENVINO.counterparts(files) if part.graph == "decoder" and part.rounds == rounds)
     whole = part.open("cut")
-    for step in [step for step in lab.steps("dequantized") if step.graph == "decoder"][:2]:
+    for step in [step for step in vlm.steps("dequantized") if step.graph == "decoder"][:2]:
         expected = whole.run({**step.expected, **step.inputs})
         found: dict[str, Any] = {}
         for piece in decoder_pieces(files["language_model"], settings, None):
@@ -205,19 +205,21 @@ def test_pieces_are_the_openvino_decoder(tiny_openvino: Bundle, lab: VlmLab, rou
 
 
 @pytest.fixture(scope="module")
-def decoder_file(lab: VlmLab, tmp_path_factory: pytest.TempPathFactory) -> p2_graph.Files:
+def decoder_file(vlm: VlmRun, tmp_path_factory: pytest.TempPathFactory) -> p2_graph.Files:
     """OpenVINO's decoder in full precision, as P2 exports it."""
     pytest.importorskip("openvino", reason="needs the extra `openvino`")
     folder = tmp_path_factory.mktemp("full-precision")
-    return {"language_model": p2_graph.export_full_precision(lab, folder, "openvino")["language_model"]}
+    return {"language_model": p2_graph.export_full_precision(vlm.run, folder, "openvino")["language_model"]}
 
 
 def test_an_openvino_decoder_without_weights_gets_those_of_the_checkpoint(
-    lab: VlmLab, decoder_file: p2_graph.Files
+    vlm: VlmRun, decoder_file: p2_graph.Files
 ) -> None:
-    weights = sum(parameter.nbytes for parameter in lab.full.get_submodule("model.layers.0").parameters())
+    weights = sum(
+        parameter.nbytes for parameter in vlm.run.references.full.get_submodule("model.layers.0").parameters()
+    )
     assert decoder_file["language_model"].with_suffix(".bin").stat().st_size < weights / 10
-    checks = p2_graph.compare(lab, "openvino", decoder_file)
+    checks = p2_graph.compare(vlm.run, "openvino", decoder_file)
     assert {check.status for check in checks} == {"passed"}
     for stage in ("decoder", "decoder, carried"):
         assert {check.layer for check in checks if check.stage == stage} == {*range(4), None}
@@ -225,25 +227,25 @@ def test_an_openvino_decoder_without_weights_gets_those_of_the_checkpoint(
 
 
 def test_a_wrong_weight_of_that_decoder_shows_in_its_layer(
-    lab: VlmLab, decoder_file: p2_graph.Files, monkeypatch: pytest.MonkeyPatch
+    vlm: VlmRun, decoder_file: p2_graph.Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So a layer is fed by the reference there, too, and its weights are no other layer's."""
-    right = p2_graph._reader(lab)
+    right = p2_graph._reader(vlm.run)
     wrong = {"model.layers.2.mlp.down_proj.weight": "model.layers.1.mlp.down_proj.weight"}
-    monkeypatch.setattr(p2_graph, "_reader", lambda lab: lambda name: right(wrong.get(name, name)))
-    failed = [check for check in p2_graph.compare(lab, "openvino", decoder_file) if check.status == "failed"]
+    monkeypatch.setattr(p2_graph, "_reader", lambda run: lambda name: right(wrong.get(name, name)))
+    failed = [check for check in p2_graph.compare(vlm.run, "openvino", decoder_file) if check.status == "failed"]
     assert {(check.stage, check.layer) for check in failed if "carried" not in check.stage} == {("decoder", 2)}
 
 
 @pytest.mark.parametrize(("target", "needed"), [("onnx", 2.4), ("openvino", 3.2), ("coreml", 30.8)])
 def test_full_precision_takes_a_layer_where_graphs_come_in_chunks(
-    lab: VlmLab, monkeypatch: pytest.MonkeyPatch, target: str, needed: float
+    vlm: VlmRun, monkeypatch: pytest.MonkeyPatch, target: str, needed: float
 ) -> None:
     """Phi-3-Vision: 15 GB of a decoder, of which a layer is loaded at a time; OpenVINO's tower comes whole."""
     sizes = {"vision_encoder": 1.2e9, "embed_tokens": 0.4e9, "decoder": 15e9}
     monkeypatch.setattr(p2_graph, "graph_bytes", lambda checkpoint, model_type: sizes)
-    monkeypatch.setattr(type(lab), "reference_bytes", lambda lab, reference: 0.8e9)
-    assert p2_graph._needed(lab, target) == pytest.approx(needed * 1e9)
+    run = replace(vlm.run, kind=replace(vlm.run.kind, reference_bytes=lambda run, reference: 800_000_000))
+    assert p2_graph._needed(run, target) == pytest.approx(needed * 1e9)
 
 
 def scale(values: Any) -> float:

@@ -1,25 +1,24 @@
-"""A rung is green only for graphs that were compared, and a lab's findings are those of the cases that it has now."""
+"""A rung is green only for graphs that were compared, and a run's findings are those of the cases that it has now."""
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.parity import ladder
 from nexus_edge.parity.report.report import Rung
-from nexus_edge.parity.vlm.lab import VlmLab
+from nexus_edge.parity.vlm.run import ask, vlm_run
 
 
 def test_a_graph_that_no_case_reaches_is_not_green(healthy: Bundle, checkpoint: Checkpoint) -> None:
-    lab = ladder.make_lab(healthy, checkpoint)
-    assert isinstance(lab, VlmLab)
-    every = lab.cases
+    run = ladder.prepare(healthy, checkpoint)
+    every = vlm_run(run).cases
 
     def exporter(*names: str) -> Rung:
-        lab.cases = [case for case in every if case.name in names]
-        return ladder.climb(lab, ("P3",)).rungs[0]
+        ask(run, [case for case in every if case.name in names])
+        return ladder.run(run, ("P3",)).rungs[0]
 
     rung = exporter("text")
     assert rung.status == "not run"
     assert rung.reason == "no case reaches vision_encoder, so nothing of it was compared"
-    # The same lab: what came of the other cases is forgotten.
+    # The same run: what came of the other cases is forgotten.
     rung = exporter("one picture", "text")
     assert rung.status == "passed"
     assert {check.stage for check in rung.checks} >= {"vision_encoder", "embed_tokens", "decoder"}

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from nexus_edge.configs.keys import Rules
     from nexus_edge.interfaces.facts import DualEncoderFacts
     from nexus_edge.interfaces.graph import ModelSplit
+    from nexus_edge.interfaces.parity import DualCases
     from nexus_edge.models.biomedclip.model import BiomedClip
     from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
-    from nexus_edge.parity.family import ParityFamily
     from nexus_edge.targets.coreml.family import StaticSplit
 
 
@@ -75,10 +75,10 @@ class BiomedClipFamily(DualEncoderFamily):
 
         return facts(config, processor)
 
-    def parity(self) -> "ParityFamily":
-        from nexus_edge.models.biomedclip.parity import PARITY
+    def parity(self) -> "DualCases":
+        from nexus_edge.models.biomedclip.parity import CASES
 
-        return PARITY
+        return CASES
 
 
 FAMILY = BiomedClipFamily()

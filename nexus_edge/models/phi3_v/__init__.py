@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from nexus_edge.configs.keys import Rules
     from nexus_edge.interfaces.facts import VlmFacts
     from nexus_edge.interfaces.graph import ModelSplit
+    from nexus_edge.interfaces.parity import VlmCases
     from nexus_edge.models.phi3_v.model import Phi3V
     from nexus_edge.models.phi3_v.processing import Phi3VProcessor
-    from nexus_edge.parity.family import ParityFamily
     from nexus_edge.targets.base import CompanionWriter
     from nexus_edge.targets.coreml.family import StaticSplit
     from nexus_edge.targets.openvino.family import OpenVinoClient
@@ -100,10 +100,10 @@ class Phi3VFamily(VlmFamily):
 
         return facts(config, processor)
 
-    def parity(self) -> "ParityFamily":
-        from nexus_edge.models.phi3_v.parity import PARITY
+    def parity(self) -> "VlmCases":
+        from nexus_edge.models.phi3_v.parity import CASES
 
-        return PARITY
+        return CASES
 
 
 FAMILY = Phi3VFamily()

@@ -1,4 +1,4 @@
-"""Everything that a climb looks at, as one PyTorch model embeds it."""
+"""The evaluation set as one PyTorch model embeds it."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nexus_edge.models.base import ReferenceModel
-    from nexus_edge.parity.dual_encoder.material import Material
+    from nexus_edge.parity.dual_encoder.evaluation_set import EvaluationSet
 
 BATCH = 8
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """L2-normalised, [rows, dim] each: cells, then fields; and the texts of the same names in `Material`."""
+    """L2-normalised, [rows, dim] each: cells, then fields; and the texts of the same names in `EvaluationSet`."""
 
     cells: Floats
     fields: Floats
@@ -33,16 +33,16 @@ class Embeddings:
         return np.concatenate((self.cells, self.fields))
 
 
-def embed(model: "ReferenceModel", processor: DualProcessor, material: "Material") -> Embeddings:
-    """Run both towers on all of the material."""
+def embed(model: "ReferenceModel", processor: DualProcessor, data: "EvaluationSet") -> Embeddings:
+    """Run both towers on all of the data."""
     import torch
 
-    pixels = processor.images([crop.path for crop in material.crops])
+    pixels = processor.images([crop.path for crop in data.crops])
     pictures = embed_pictures(model, torch.from_numpy(pixels))
-    held_out = material.held_out
+    held_out = data.held_out
     prompts, sentences, captions = (
         embed_texts(model, torch.from_numpy(processor.texts(texts)))
-        for texts in (material.prompts, material.sentences, material.captions)
+        for texts in (data.prompts, data.sentences, data.captions)
     )
     cells = len(held_out.cells)
     return Embeddings(pictures[:cells], pictures[cells:], sentences, captions, ensemble(prompts, len(held_out.labels)))

@@ -13,21 +13,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nexus_edge.interfaces.parity import DualInputs
 from nexus_edge.parity.dual_encoder.embeddings import embed_pictures, embed_texts, ensemble
 from nexus_edge.parity.dual_encoder.ranking import compare_embeddings, error_deviation, ranking_checks, softmax
+from nexus_edge.parity.dual_encoder.run import DualRun, dual_run
 from nexus_edge.parity.formats import Formats
 from nexus_edge.parity.metrics import Array, Floats, Measures, compare
+from nexus_edge.parity.per_target import compare_runtimes, only, reference_for
 from nexus_edge.parity.precisions import formats_of
 from nexus_edge.parity.report.report import Check, NotRunError
+from nexus_edge.parity.run import ParityRun
 from nexus_edge.parity.samples import Sample, in_words, thumbnail
+from nexus_edge.parity.sources import weight_bytes
 from nexus_edge.parity.stages import Effects, Judge
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from nexus_edge.models.base import ReferenceModel
-    from nexus_edge.parity.dual_encoder.inputs import DualInputs
-    from nexus_edge.parity.dual_encoder.lab import DualLab
     from nexus_edge.runtimes import DualEncoder
 
 
@@ -48,17 +51,17 @@ class Answers:
 
     @classmethod
     def of(
-        cls, model: "ReferenceModel", lab: "DualLab", inputs: "DualInputs", pixels: "Tensor | None" = None
+        cls, model: "ReferenceModel", dual: DualRun, inputs: DualInputs, pixels: "Tensor | None" = None
     ) -> "Answers":
         """By a PyTorch model, on inputs that the runtime's processing had no part in, unless `pixels` are given."""
-        material = lab.material
+        data = dual.evaluation_set
         if pixels is None:
-            pixels = inputs.pixels([probe.picture for probe in material.probes])
+            pixels = inputs.pixels([probe.picture for probe in data.probes])
         images = embed_pictures(model, pixels)
-        prompts = embed_texts(model, inputs.ids(material.prompts))
-        similarities = images @ ensemble(prompts, len(material.held_out.labels)).T
-        texts = embed_texts(model, inputs.ids(material.sentences))
-        return cls(images, texts, similarities, softmax(lab.logit_scale * similarities))
+        prompts = embed_texts(model, inputs.ids(data.prompts))
+        similarities = images @ ensemble(prompts, len(data.held_out.labels)).T
+        texts = embed_texts(model, inputs.ids(data.sentences))
+        return cls(images, texts, similarities, softmax(dual.logit_scale * similarities))
 
     @property
     def values(self) -> dict[str, Array]:
@@ -66,54 +69,59 @@ class Answers:
         return {"image embeddings": self.images, "text embeddings": self.texts, "probabilities": self.probabilities}
 
 
-def compare_end_to_end(lab: "DualLab", target: str) -> list[Check]:
+def compare_end_to_end(run: ParityRun, target: str) -> list[Check]:
     """What goes in, then in each precision of the runtime what comes out, stage by stage."""
     from nexus_edge.runtimes import EngineOptions, load_dual_encoder
 
-    inputs, judge = lab.original_inputs, lab.judge("P5", target=target)
-    checks = [*_pixels(lab, judge, inputs), _tokens(lab, judge, inputs), _logit_scale(lab, judge)]
-    model = lab.model(lab.reference_for(target))
-    expected = Answers.of(model, lab, inputs)
-    full = _full_precision(lab, inputs)
+    needed = 2 * weight_bytes(run.bundle)
+    run.memory.require(needed, "the quantized model in PyTorch and in the runtime")
+    run.references.make_room(needed)
+    dual, judge = dual_run(run), run.judges.judge("P5", target=target)
+    inputs = dual.original_inputs
+    checks = [*_pixels(dual, judge, inputs), _tokens(dual, judge, inputs), _logit_scale(dual, judge)]
+    model = run.references.model(reference_for(target))
+    expected = Answers.of(model, dual, inputs)
+    full = _full_precision(dual, inputs)
 
     def compare(options: EngineOptions, judge: Judge) -> list[Check]:
         @cache
         def effects() -> Mapping[str, Measures]:
-            return _effects(lab, model, inputs, expected, formats_of(options))
+            return _effects(dual, model, inputs, expected, formats_of(options))
 
-        return _compare_outputs(lab, load_dual_encoder(lab.only(target), options), judge, (expected, full), effects)
+        runtime = load_dual_encoder(only(run.bundle, target), options)
+        return _compare_outputs(dual, runtime, judge, (expected, full), effects)
 
-    return checks + lab.compare_runtimes(target, "P5", compare)
+    return checks + compare_runtimes(run, target, "P5", compare)
 
 
-def _full_precision(lab: "DualLab", inputs: "DualInputs") -> Answers | None:
+def _full_precision(dual: DualRun, inputs: DualInputs) -> Answers | None:
     try:
-        return Answers.of(lab.full_beside_runtime, lab, inputs)
+        return Answers.of(dual.run.references.full_beside_runtime, dual, inputs)
     except NotRunError as error:
-        lab.note(f"probabilities of full precision: {error}")
+        dual.run.note(f"probabilities of full precision: {error}")
         return None
 
 
 def _effects(
-    lab: "DualLab", model: "ReferenceModel", inputs: "DualInputs", expected: Answers, formats: Formats
+    dual: DualRun, model: "ReferenceModel", inputs: DualInputs, expected: Answers, formats: Formats
 ) -> Mapping[str, Measures]:
     """How far rounding moves what is found, on the runtime's pixels, which differ by a level here and there."""
     import torch
 
     from nexus_edge.parity.rounding import effect
 
-    pixels = torch.from_numpy(lab.processor.images([probe.picture for probe in lab.material.probes]))
-    return effect(lambda: Answers.of(model, lab, inputs, pixels).values, expected.values, formats)
+    pixels = torch.from_numpy(dual.processor.images([probe.picture for probe in dual.evaluation_set.probes]))
+    return effect(lambda: Answers.of(model, dual, inputs, pixels).values, expected.values, formats)
 
 
 def _compare_outputs(
-    lab: "DualLab",
+    dual: DualRun,
     runtime: "DualEncoder",
     judge: Judge,
     references: tuple[Answers, Answers | None],
     effects: Effects,
 ) -> list[Check]:
-    actual, (expected, full) = _run(lab, runtime), references
+    actual, (expected, full) = _run(dual, runtime), references
     checks: list[Check] = []
     for stage, ours, theirs in (
         ("image embeddings", actual.images, expected.images),
@@ -123,8 +131,8 @@ def _compare_outputs(
         gate = judge.resolved(judge.gate(stage), stage, measures, effects)
         checks.append(Check(stage, stage, f"{len(ours)} rows", measures, gate))
     found = _probabilities("probabilities", judge, actual, expected, effects)
-    checks.append(replace(found, samples=_samples(lab, actual, expected if full is None else full, full is not None)))
-    hits = _search(runtime, actual.images, lab.material.sentences)
+    checks.append(replace(found, samples=_samples(dual, actual, expected if full is None else full, full is not None)))
+    hits = _search(runtime, actual.images, dual.evaluation_set.sentences)
     pairs = (actual.labels, expected.labels), (hits, expected.texts @ expected.images.T)
     deviation = error_deviation(*pairs)
     for case, scores in zip(("labels of a picture", "pictures of a text"), pairs, strict=True):
@@ -134,16 +142,16 @@ def _compare_outputs(
     return checks
 
 
-def _run(lab: "DualLab", runtime: "DualEncoder") -> Answers:
+def _run(dual: DualRun, runtime: "DualEncoder") -> Answers:
     """The runtime that ships, as an application uses it."""
     from nexus_edge.runtimes import TruncatedTextWarning
 
-    material = lab.material
-    pictures = [probe.picture for probe in material.probes]
-    found = runtime.classify(pictures, material.held_out.labels, material.held_out.templates)
+    data = dual.evaluation_set
+    pictures = [probe.picture for probe in data.probes]
+    found = runtime.classify(pictures, data.held_out.labels, data.held_out.templates)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncatedTextWarning)  # one of the sentences is there to be cut
-        texts = runtime.embed_texts(material.sentences)
+        texts = runtime.embed_texts(data.sentences)
     return Answers(
         images=np.asarray(runtime.embed_images(pictures), np.float64),
         texts=np.asarray(texts, np.float64),
@@ -152,26 +160,26 @@ def _run(lab: "DualLab", runtime: "DualEncoder") -> Answers:
     )
 
 
-def _pixels(lab: "DualLab", judge: Judge, inputs: "DualInputs") -> list[Check]:
+def _pixels(dual: DualRun, judge: Judge, inputs: DualInputs) -> list[Check]:
     checks: list[Check] = []
-    for probe in lab.material.probes:
-        ours, theirs = lab.processor.images([probe.picture]), inputs.pixels([probe.picture]).numpy()
+    for probe in dual.evaluation_set.probes:
+        ours, theirs = dual.processor.images([probe.picture]), inputs.pixels([probe.picture]).numpy()
         checks += judge.check("pixels", probe.name, {"pixel_values": ours}, {"pixel_values": theirs})
     return checks
 
 
-def _tokens(lab: "DualLab", judge: Judge, inputs: "DualInputs") -> Check:
+def _tokens(dual: DualRun, judge: Judge, inputs: DualInputs) -> Check:
     """Ids of every text that is used anywhere in the ladder."""
-    material = lab.material
-    texts = (*material.sentences, *material.captions, *material.prompts)
-    ours, theirs = lab.processor.texts(texts), inputs.ids(texts).numpy()
+    data = dual.evaluation_set
+    texts = (*data.sentences, *data.captions, *data.prompts)
+    ours, theirs = dual.processor.texts(texts), inputs.ids(texts).numpy()
     same = ours.shape == theirs.shape
     mismatches = int((ours != theirs).sum()) if same else max(ours.size, theirs.size)
     return Check("tokens", "input_ids", f"{len(texts)} texts", {"mismatches": float(mismatches)}, judge.gate("tokens"))
 
 
-def _logit_scale(lab: "DualLab", judge: Judge) -> Check:
-    said, found = (np.array([[scale]]) for scale in (lab.info.logit_scale, lab.logit_scale))
+def _logit_scale(dual: DualRun, judge: Judge) -> Check:
+    said, found = (np.array([[scale]]) for scale in (dual.info.logit_scale, dual.logit_scale))
     return Check("logit scale", "logit_scale", "manifest", compare(said, found), judge.gate("logit scale"))
 
 
@@ -181,9 +189,9 @@ def _probabilities(stage: str, judge: Judge, actual: Answers, expected: Answers,
     return Check(stage, "probabilities", case, measures, judge.resolved(judge.gate(stage), stage, measures, effects))
 
 
-def _samples(lab: "DualLab", actual: Answers, reference: Answers, is_full: bool) -> tuple[Sample, ...]:
+def _samples(dual: DualRun, actual: Answers, reference: Answers, is_full: bool) -> tuple[Sample, ...]:
     """For readers: every probe with the labels that both find most probable."""
-    labels, name = lab.material.held_out.labels, "full precision" if is_full else "quantized, in PyTorch"
+    labels, name = dual.evaluation_set.held_out.labels, "full precision" if is_full else "quantized, in PyTorch"
     return tuple(
         Sample(
             (thumbnail(probe.picture),),
@@ -193,7 +201,9 @@ def _samples(lab: "DualLab", actual: Answers, reference: Answers, is_full: bool)
             in_words(labels, after.tolist()),
             float(np.abs(after - before).max()),
         )
-        for probe, before, after in zip(lab.material.probes, reference.probabilities, actual.probabilities, strict=True)
+        for probe, before, after in zip(
+            dual.evaluation_set.probes, reference.probabilities, actual.probabilities, strict=True
+        )
     )
 
 

@@ -13,43 +13,42 @@ PNG and not JPEG, which not every decoder reads to the same pixels.
 import io
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from nexus_edge.parity.dual_encoder.embeddings import Embeddings, embed_pictures, embed_texts, ensemble
 from nexus_edge.parity.dual_encoder.ranking import softmax
+from nexus_edge.parity.dual_encoder.run import DualRun, dual_run
 from nexus_edge.parity.goldens import recorded_effects
 from nexus_edge.parity.metrics import Array
 from nexus_edge.parity.report.report import NotRunError
-
-if TYPE_CHECKING:
-    from nexus_edge.parity.dual_encoder.lab import DualLab
+from nexus_edge.parity.run import ParityRun
 
 CASE = "probes"
 PIXEL_STRIDE = 997  # a prime, so that it hits every column of a picture in turn
 
 
-def record(lab: "DualLab") -> Iterator[tuple[str, Array]]:
+def record(run: ParityRun) -> Iterator[tuple[str, Array]]:
     """Everything above; nothing where the quantized model does not fit into memory."""
+    dual = dual_run(run)
     try:
-        embeddings = lab.quantized_embeddings
+        embeddings = dual.quantized_embeddings
     except NotRunError:
         return
-    for name, array in _record(lab, embeddings):
+    for name, array in _record(dual, embeddings):
         yield f"{CASE}.{name}", array
 
 
-def _record(lab: "DualLab", embeddings: Embeddings) -> Iterator[tuple[str, Array]]:
+def _record(dual: DualRun, embeddings: Embeddings) -> Iterator[tuple[str, Array]]:
     import torch
 
-    material, processor = lab.material, lab.processor
-    held_out = material.held_out
-    pictures = [probe.picture for probe in material.probes]
-    texts = {"sentences": material.sentences, "labels": held_out.labels, "templates": held_out.templates}
-    pixels, ids = processor.images(pictures), processor.texts(material.sentences)
-    images = embed_pictures(lab.quantized, torch.from_numpy(pixels))
+    data, processor, models = dual.evaluation_set, dual.processor, dual.run.references
+    held_out = data.held_out
+    pictures = [probe.picture for probe in data.probes]
+    texts = {"sentences": data.sentences, "labels": held_out.labels, "templates": held_out.templates}
+    pixels, ids = processor.images(pictures), processor.texts(data.sentences)
+    images = embed_pictures(models.quantized, torch.from_numpy(pixels))
     for i, picture in enumerate(pictures):
         yield f"picture.{i:02}", _png(picture)
     yield "text", np.frombuffer(json.dumps(texts).encode(), np.uint8)
@@ -57,21 +56,21 @@ def _record(lab: "DualLab", embeddings: Embeddings) -> Iterator[tuple[str, Array
     yield "input_ids", ids
     yield "image_embeds", images.astype(np.float32)
     yield "text_embeds", embeddings.sentences.astype(np.float32)
-    yield "probabilities", softmax(lab.info.logit_scale * images @ embeddings.labels.T).astype(np.float32)
+    yield "probabilities", softmax(dual.info.logit_scale * images @ embeddings.labels.T).astype(np.float32)
 
-    def run() -> dict[str, Array]:
-        images = embed_pictures(lab.quantized, torch.from_numpy(pixels))
+    def again() -> dict[str, Array]:
+        images = embed_pictures(models.quantized, torch.from_numpy(pixels))
         sentences, prompts = (
-            embed_texts(lab.quantized, torch.from_numpy(processor.texts(texts)))
-            for texts in (material.sentences, material.prompts)
+            embed_texts(models.quantized, torch.from_numpy(processor.texts(texts)))
+            for texts in (data.sentences, data.prompts)
         )
         labels = ensemble(prompts, len(held_out.labels))
-        return _stages(images, sentences, softmax(lab.info.logit_scale * images @ labels.T))
+        return _stages(images, sentences, softmax(dual.info.logit_scale * images @ labels.T))
 
-    probabilities = softmax(lab.info.logit_scale * images @ embeddings.labels.T)
-    yield from recorded_effects(lab, run, _stages(images, embeddings.sentences, probabilities))
+    probabilities = softmax(dual.info.logit_scale * images @ embeddings.labels.T)
+    yield from recorded_effects(dual.run, again, _stages(images, embeddings.sentences, probabilities))
     try:
-        full = embed_pictures(lab.full, torch.from_numpy(pixels)) @ lab.full_embeddings.sentences.T
+        full = embed_pictures(models.full, torch.from_numpy(pixels)) @ dual.full_embeddings.sentences.T
     except NotRunError:
         return
     yield "full_precision_similarities", full.astype(np.float32)

@@ -14,8 +14,8 @@ from nexus_edge.errors import BundleError
 from nexus_edge.parity.dual_encoder.embeddings import ensemble
 from nexus_edge.parity.dual_encoder.goldens import sample
 from nexus_edge.parity.dual_encoder.ranking import compare_embeddings, ranking_checks, softmax
-from nexus_edge.parity.family import Golden, Replay
 from nexus_edge.parity.goldens import effects_of
+from nexus_edge.parity.kinds import Golden, Replay
 from nexus_edge.parity.metrics import Array, Floats, compare
 from nexus_edge.parity.report.report import Check
 from nexus_edge.parity.stages import Effects, Judge

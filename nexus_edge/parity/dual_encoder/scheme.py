@@ -11,15 +11,17 @@ from nexus_edge.parity.dual_encoder.ranking import (
     recall_measures,
     zero_shot_measures,
 )
+from nexus_edge.parity.dual_encoder.run import DualRun, dual_run
+from nexus_edge.parity.dual_encoder.steps import steps
 from nexus_edge.parity.metrics import Values
 from nexus_edge.parity.report.report import Check
+from nexus_edge.parity.run import ParityRun
 from nexus_edge.parity.samples import Similarities
 from nexus_edge.parity.sources import parameter_bytes, weight_bytes
 from nexus_edge.parity.stages import Judge
 
 if TYPE_CHECKING:
     from nexus_edge.parity.dual_encoder.embeddings import Embeddings
-    from nexus_edge.parity.dual_encoder.lab import DualLab
 
 SHOWN = 12  # pictures, and captions, of the report's heat map
 # Balanced accuracy from which a model knows the three kinds of cells. One that tells two kinds of images apart, by
@@ -27,27 +29,27 @@ SHOWN = 12  # pictures, and captions, of the report's heat map
 KNOWN = 0.75
 
 
-def compare_schemes(lab: "DualLab") -> list[Check]:
+def compare_schemes(run: ParityRun) -> list[Check]:
     """Layers of a few inputs, then embeddings, best matches, order, and the held-out pictures.
 
     Raises:
         NotRunError: both models do not fit.
     """
-    lab.require_memory(parameter_bytes(lab.source) + weight_bytes(lab.bundle), "both models in PyTorch")
-    full, quantized = lab.full_embeddings, lab.quantized_embeddings
-    judge = lab.judge("P4")
+    run.memory.require(parameter_bytes(run.source) + weight_bytes(run.bundle), "both models in PyTorch")
+    dual, judge = dual_run(run), run.judges.judge("P4")
+    full, quantized = dual.full_embeddings, dual.quantized_embeddings
     return [
-        *_drift(lab, judge),
+        *_drift(run, judge),
         *_embeddings(judge, quantized, full),
-        *_similarities(lab, judge, quantized, full),
-        *_held_out(lab, judge, quantized, full),
+        *_similarities(dual, judge, quantized, full),
+        *_held_out(dual, judge, quantized, full),
     ]
 
 
-def _drift(lab: "DualLab", judge: Judge) -> list[Check]:
+def _drift(run: ParityRun, judge: Judge) -> list[Check]:
     """Every layer on what the layers before it made. Padding is left out: no tower reads what becomes of it."""
     checks: list[Check] = []
-    for actual, expected in zip(lab.steps("quantized"), lab.steps("full"), strict=True):
+    for actual, expected in zip(steps(run, "quantized"), steps(run, "full"), strict=True):
         ids = expected.inputs.get("input_ids")
         ours, theirs = (_without_padding(step.expected, ids) for step in (actual, expected))
         checks += judge.check(expected.graph, expected.case, ours, theirs)
@@ -79,7 +81,7 @@ def _embeddings(judge: Judge, quantized: "Embeddings", full: "Embeddings") -> li
     return checks
 
 
-def _similarities(lab: "DualLab", judge: Judge, quantized: "Embeddings", full: "Embeddings") -> list[Check]:
+def _similarities(dual: DualRun, judge: Judge, quantized: "Embeddings", full: "Embeddings") -> list[Check]:
     """Fields with their captions, and all pictures with sentences that were written about other things."""
     pairs = (
         ("captions", quantized.fields @ quantized.captions.T, full.fields @ full.captions.T),
@@ -90,18 +92,18 @@ def _similarities(lab: "DualLab", judge: Judge, quantized: "Embeddings", full: "
         checks += ranking_checks(judge, f"{name} of a picture", actual, expected)
         checks += ranking_checks(judge, f"pictures of a text, {name}", actual.T, expected.T)
     _, shown, before = pairs[0]
-    captions = lab.material.captions[:SHOWN]
-    rows = tuple(crop.path.stem for crop in lab.material.held_out.fields[:SHOWN])
+    captions = dual.evaluation_set.captions[:SHOWN]
+    rows = tuple(crop.path.stem for crop in dual.evaluation_set.held_out.fields[:SHOWN])
     checks[0] = replace(checks[0], similarities=Similarities.of(rows, captions, shown, before))
     return checks
 
 
-def _held_out(lab: "DualLab", judge: Judge, quantized: "Embeddings", full: "Embeddings") -> list[Check]:
-    stage, wanted = "held-out cells", lab.material.held_out.wanted
+def _held_out(dual: DualRun, judge: Judge, quantized: "Embeddings", full: "Embeddings") -> list[Check]:
+    stage, wanted = "held-out cells", dual.evaluation_set.held_out.wanted
     measures = zero_shot_measures((quantized.cells, quantized.labels), (full.cells, full.labels), wanted)
     gate = judge.gate(stage) if measures["accuracy_reference"] >= KNOWN else None
     if gate is None:
-        lab.note(
+        dual.run.note(
             "zero-shot accuracy is not gated: full precision does not know these cells; --eval takes your own data"
         )
     checks = [Check(stage, "labels", f"{len(full.cells)} cells", measures, gate)]

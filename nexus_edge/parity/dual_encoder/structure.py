@@ -1,24 +1,21 @@
 """P0 for dual encoders: what the manifest says of the towers is what the files hold."""
 
-from typing import TYPE_CHECKING
-
 from nexus_edge.bundle.hashing import hash_together
+from nexus_edge.parity.dual_encoder.run import dual_run
 from nexus_edge.parity.report.report import Check
-
-if TYPE_CHECKING:
-    from nexus_edge.parity.dual_encoder.lab import DualLab
+from nexus_edge.parity.run import ParityRun
 
 
-def compare_manifest(lab: "DualLab") -> list[Check]:
+def compare_manifest(run: ParityRun) -> list[Check]:
     """One check: the towers' hashes, by which indexes and label banks know them, and the length of an embedding."""
-    info, problems = lab.info, []
-    graphs = lab.manifest.graphs[lab.manifest.targets[0]]
+    info, problems = dual_run(run).info, []
+    graphs = run.manifest.graphs[run.manifest.targets[0]]
     for graph, said in (("image_encoder", info.image_tower), ("text_encoder", info.text_tower)):
-        if hash_together(lab.bundle.file(file) for file in graphs[graph].files) != said:
+        if hash_together(run.bundle.file(file) for file in graphs[graph].files) != said:
             problems.append(f"the hash of {graph} is not the manifest's")
         length = graphs[graph].outputs[0].shape[-1]
         if length != info.embed_dim:
             problems.append(f"{graph} gives {length} numbers, embed_dim is {info.embed_dim}")
     measures = {"mismatches": float(len(problems))}
-    gate = lab.gate("P0", "*")("dual_encoder")
+    gate = run.judges.gate("P0", "*")("dual_encoder")
     return [Check("dual_encoder", "towers", "manifest", measures, gate, None, "; ".join(problems) or None)]

@@ -30,7 +30,7 @@ CARRIED = ", carried"
 
 
 class NotRunError(Exception):
-    """A rung, or a part of one, cannot be climbed here; the message says why. It is reported, never as passed."""
+    """A rung, or a part of one, cannot run here; the message says why. It is reported, never as passed."""
 
 
 @dataclass(frozen=True)
@@ -234,8 +234,8 @@ class Report:
     another kind, and `origin` says in words whose they are (the published checkpoint, a fine-tune of it, ...); `scheme`
     is the scheme class that chose the tolerances; `recipe` is the recipe's name.
 
-    `standing` is why the bundle was rejected before, where this climb is not one that could clear it because the ladder
-    was not climbed whole. `tolerances` names the user's own file of tolerances, "" where there is none.
+    `standing` is why the bundle was rejected before, where this run is not one that could clear it because the ladder
+    was not run whole. `tolerances` names the user's own file of tolerances, "" where there is none.
     `sizes` are the bytes of each graph, as "onnx, decoder", and of what all share.
     """
 

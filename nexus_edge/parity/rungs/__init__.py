@@ -1,1 +1,1 @@
-"""The rungs of the ladder; each has `TITLE` and `run(lab) -> list[Check]`."""
+"""The rungs of the ladder; each has `TITLE` and `judge(run) -> list[Check]`."""

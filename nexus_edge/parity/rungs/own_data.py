@@ -10,37 +10,39 @@ from pathlib import Path
 from nexus_edge.errors import ImageError, InputError
 from nexus_edge.eval_file import Example, read_examples
 from nexus_edge.parity.intervals import wilson
-from nexus_edge.parity.lab import GB, Lab
+from nexus_edge.parity.per_target import for_each_target
+from nexus_edge.parity.references import GB
 from nexus_edge.parity.report.report import Check
-from nexus_edge.parity.sources import parameter_bytes, weight_bytes
+from nexus_edge.parity.run import ParityRun
 from nexus_edge.processing.images import load_image
 
 NAME = "eval"
 TITLE = "own data: right answers in full precision and in the bundle"
 
 
-def run(lab: Lab) -> list[Check]:
+def judge(run: ParityRun) -> list[Check]:
     """One check for each target."""
-    return lab.for_each_target(lab.compare_examples)
+    return for_each_target(run, lambda target: run.kind.compare_examples(run, target))
 
 
-def add_examples(lab: Lab, examples: tuple[Example, ...]) -> None:
-    """Have a lab judge a user's examples after its rungs.
+def add_examples(run: ParityRun, examples: tuple[Example, ...]) -> None:
+    """Have a run judge a user's examples after its rungs.
 
-    Full precision answers them as a whole model in PyTorch: it has no use for layers that come one by one, since each
-    token of an answer needs all of them.
+    Full precision answers them as a whole model in PyTorch. Layers that come one by one would have to come again for
+    each token of its answers, and what a prompt leaves for the next token (0.8 MB a token of Phi-3-Vision, 2 GB for an
+    image of 16 crops) would have to wait on disk for every example at once.
 
     Raises:
         InputError: it and the runtime do not fit, which is said before the first rung and not after the last
     """
-    if not isinstance(lab.checkpoint, str):
-        needed = parameter_bytes(lab.checkpoint) + 2 * weight_bytes(lab.bundle)
-        if needed > lab.max_memory:
+    if not isinstance(run.checkpoint, str):
+        needed, allowed = run.references.bytes_beside_runtime, run.memory.bytes
+        if needed > allowed:
             raise InputError(
                 f"--eval: full precision in PyTorch beside the runtime takes {needed / GB:.1f} GB, allowed are "
-                f"{lab.max_memory / GB:.1f} GB; leave --eval out, or allow more with --max-memory"
+                f"{allowed / GB:.1f} GB; leave --eval out, or allow more with --max-memory"
             )
-    lab.examples = examples
+    run.examples = examples
 
 
 def read(path: Path, *, answers: bool) -> tuple[Example, ...]:

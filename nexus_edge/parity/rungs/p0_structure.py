@@ -6,66 +6,67 @@ from nexus_edge.bundle import Bundle, GraphInfo, TensorSpec
 from nexus_edge.bundle.identity import KEY
 from nexus_edge.engines.probes import ANY_SIZE, Runner, runner_of
 from nexus_edge.errors import BundleError, CheckpointError, ParityError
-from nexus_edge.parity.lab import Lab
+from nexus_edge.parity.per_target import for_each_target
 from nexus_edge.parity.provenance import COREML, foreign_packages, incomplete_packages
 from nexus_edge.parity.report.report import Check, NotRunError
+from nexus_edge.parity.run import ParityRun
 from nexus_edge.parity.sources import weight_bytes
 
 TITLE = "structure: files and graphs are the manifest's"
 
 
-def run(lab: Lab) -> list[Check]:
+def judge(run: ParityRun) -> list[Check]:
     """One check for the files, what a kind of model adds, one for each graph of each target, and for its packages."""
     return [
-        _files(lab),
-        *lab.compare_manifest(),
-        *lab.for_each_target(lambda target: [*_graphs(lab, target), *_packages(lab, target)]),
+        _files(run),
+        *run.kind.compare_manifest(run),
+        *for_each_target(run, lambda target: [*_graphs(run, target), *_packages(run, target)]),
     ]
 
 
-def _packages(lab: Lab, target: str) -> list[Check]:
+def _packages(run: ParityRun, target: str) -> list[Check]:
     """Whether packages are of this bundle and make a whole model; other targets' graphs do not say."""
     if target != COREML:
         return []
-    return [_check(lab, "packages", KEY, foreign_packages(lab.bundle) + incomplete_packages(lab.bundle), target)]
+    return [_check(run, "packages", KEY, foreign_packages(run.bundle) + incomplete_packages(run.bundle), target)]
 
 
-def _graphs(lab: Lab, target: str) -> list[Check]:
+def _graphs(run: ParityRun, target: str) -> list[Check]:
     runner = runner_of(target)
     return [
         _check(
-            lab,
+            run,
             name,
             f"{len(info.inputs)} inputs, {len(info.outputs)} outputs",
-            _graph_problems(lab, runner, name, info),
+            _graph_problems(run, runner, name, info),
             target,
         )
-        for name, info in lab.manifest.graphs[target].items()
+        for name, info in run.manifest.graphs[target].items()
     ]
 
 
-def _check(lab: Lab, stage: str, what: str, problems: list[str], case: str) -> Check:
-    gate = lab.gate("P0", "*")(stage)
+def _check(run: ParityRun, stage: str, what: str, problems: list[str], case: str) -> Check:
+    gate = run.judges.gate("P0", "*")(stage)
     return Check(stage, what, case, {"mismatches": float(len(problems))}, gate, None, "; ".join(problems) or None)
 
 
-def _files(lab: Lab) -> Check:
-    count = f"{len(lab.manifest.files)} files"
+def _files(run: ParityRun) -> Check:
+    count = f"{len(run.manifest.files)} files"
     try:
-        Bundle.open(lab.bundle.root, check="sha256")
+        Bundle.open(run.bundle.root, check="sha256")
     except BundleError as error:
-        return _check(lab, "files", count, [str(error)], "bundle")
-    return _check(lab, "files", count, [], "bundle")
+        return _check(run, "files", count, [str(error)], "bundle")
+    return _check(run, "files", count, [], "bundle")
 
 
-def _graph_problems(lab: Lab, runner: Runner, name: str, info: GraphInfo) -> list[str]:
-    path = lab.bundle.file(info.file)
+def _graph_problems(run: ParityRun, runner: Runner, name: str, info: GraphInfo) -> list[str]:
+    path = run.bundle.file(info.file)
     try:
         # A runtime copies every weight into its kernels' own layout when it loads a graph.
-        lab.require_memory(2 * weight_bytes(lab.bundle), "loading every graph")
+        run.memory.require(2 * weight_bytes(run.bundle), "loading every graph")
         loads = True
     except NotRunError as error:
-        lab.note(f"graphs were read, not loaded: {error}")
+        run.note(f"graphs were read, not loaded: {error}")
         loads = False
     except CheckpointError as error:  # a weights file that is cut off, or no safetensors at all
         return [str(error)]

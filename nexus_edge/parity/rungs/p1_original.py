@@ -6,17 +6,19 @@ are the test suite's, and those of this rung travel in the wheel, so that it run
 
 from nexus_edge._resources import goldens_dir
 from nexus_edge.errors import InputError
-from nexus_edge.parity.lab import Lab
+from nexus_edge.parity.kinds import judged_family
 from nexus_edge.parity.report.report import Check, NotRunError
+from nexus_edge.parity.run import ParityRun
 
 TITLE = "original: reference model against the authors' code"
 
 
-def run(lab: Lab) -> list[Check]:
+def judge(run: ParityRun) -> list[Check]:
     """Every value that the family's goldens record."""
-    folder = lab.goldens or goldens_dir() / lab.golden_set
+    given = judged_family(run.manifest.model_type).parity()
+    folder = run.goldens or goldens_dir() / given.golden_set
     if not folder.is_dir():
-        if lab.goldens is not None:
+        if run.goldens is not None:
             raise InputError(f"{folder}: no such folder; --goldens wants one with cases.json and outputs.safetensors")
         raise NotRunError(f"{folder}: the original's goldens are not there; name their folder with --goldens")
-    return lab.compare_original(folder, lab.judge("P1", scheme="float32"))
+    return given.compare_original(folder, run.judges.judge("P1", scheme="float32"))

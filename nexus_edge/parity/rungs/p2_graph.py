@@ -12,9 +12,10 @@ from tempfile import TemporaryDirectory
 
 from nexus_edge.engines.probes import PIECEWISE, WeightOf
 from nexus_edge.families import family_named
-from nexus_edge.parity.graphs import Judges, compare_graphs
-from nexus_edge.parity.lab import Lab
+from nexus_edge.parity.graphs import GraphJudges, compare_graphs
+from nexus_edge.parity.per_target import for_each_target
 from nexus_edge.parity.report.report import Check
+from nexus_edge.parity.run import ParityRun
 from nexus_edge.parity.sources import full_precision, graph_bytes, recipe_of
 
 TITLE = "graph: exported full-precision graphs against the reference"
@@ -22,23 +23,23 @@ TITLE = "graph: exported full-precision graphs against the reference"
 Files = Mapping[str, Path]  # graph name -> file
 
 
-def run(lab: Lab) -> list[Check]:
+def judge(run: ParityRun) -> list[Check]:
     """Export the checkpoint in full precision to a temporary folder and compare every graph of every target.
 
     Raises:
         NotRunError: there is no checkpoint.
     """
-    _ = lab.source  # before the sizes of its model are asked for
+    _ = run.source  # before the sizes of its model are asked for
     with TemporaryDirectory(prefix="nexus-edge-") as folder:
 
-        def judge(target: str) -> list[Check]:
-            lab.require_memory(_needed(lab, target), "comparing full-precision graphs")
-            return compare(lab, target, export_full_precision(lab, Path(folder), target))
+        def judge_target(target: str) -> list[Check]:
+            run.memory.require(_needed(run, target), "comparing full-precision graphs")
+            return compare(run, target, export_full_precision(run, Path(folder), target))
 
-        return lab.for_each_target(judge)
+        return for_each_target(run, judge_target)
 
 
-def export_full_precision(lab: Lab, folder: Path, target: str) -> Files:
+def export_full_precision(run: ParityRun, folder: Path, target: str) -> Files:
     """The graphs of the bundle's model in float32, for one target.
 
     Raises:
@@ -46,40 +47,40 @@ def export_full_precision(lab: Lab, folder: Path, target: str) -> Files:
     """
     from nexus_edge.pipeline import export as pipeline
 
-    recipe = full_precision(recipe_of(lab.manifest)).with_targets((target,))
+    recipe = full_precision(recipe_of(run.manifest)).with_targets((target,))
     if target in PIECEWISE:
-        files: Files = import_module(PIECEWISE[target]).write_without_weights(lab.source, recipe, folder / target)
+        files: Files = import_module(PIECEWISE[target]).write_without_weights(run.source, recipe, folder / target)
         return files
     root = folder / target  # of its own: two targets may be written as a whole
-    manifest = pipeline.export(lab.source, recipe, root, parity=False)
+    manifest = pipeline.export(run.source, recipe, root, parity=False)
     return {name: root / info.file for name, info in manifest.graphs[target].items()}
 
 
-def compare(lab: Lab, target: str, files: Files) -> list[Check]:
+def compare(run: ParityRun, target: str, files: Files) -> list[Check]:
     """A target's exported full-precision graphs against the reference."""
-    judges = Judges(lab, "P2", target, "float32", unrounded=True)
-    return compare_graphs(lab, "full", target, files, judges, _reader(lab) if target in PIECEWISE else None)
+    judges = GraphJudges(run.judges, "P2", target, "float32", unrounded=True)
+    return compare_graphs(run, "full", target, files, judges, _reader(run) if target in PIECEWISE else None)
 
 
-def _needed(lab: Lab, target: str) -> int:
+def _needed(run: ParityRun, target: str) -> int:
     """Bytes of the reference, and of the largest graph that comes whole what the kernel caches and the runtime's copy.
 
     A piece takes the same of one layer, which is what a streamed reference takes.
     """
     module = import_module(PIECEWISE[target]) if target in PIECEWISE else None
-    names = family_named(lab.manifest.model_type).split().names
+    names = family_named(run.manifest.model_type).split().names
     whole = [name for name in names if module is None or not module.comes_in_pieces(name)]
-    reference, sizes = lab.reference_bytes("full"), graph_bytes(lab.source, lab.manifest.model_type)
+    reference, sizes = run.kind.reference_bytes(run, "full"), graph_bytes(run.source, run.manifest.model_type)
     piece = 0 if len(whole) == len(names) else min(reference, max(sizes.values()))
     return reference + 2 * max(piece, *(sizes[name] for name in whole), 0)
 
 
-def _reader(lab: Lab) -> WeightOf:
+def _reader(run: ParityRun) -> WeightOf:
     """Weights of the checkpoint by the names of the model."""
     import torch
 
     from nexus_edge.models.loading import build_model, read_tensor, source_keys
 
     with torch.device("meta"):
-        keys = source_keys(lab.source, build_model(lab.source))
-    return lambda name: read_tensor(lab.source, keys[name]).float().numpy()
+        keys = source_keys(run.source, build_model(run.source))
+    return lambda name: read_tensor(run.source, keys[name]).float().numpy()

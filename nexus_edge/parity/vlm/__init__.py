@@ -1,7 +1,9 @@
 """The ladder of vision-language models.
 
-lab.py         what a climb shares            cases.py       prompts with pictures, and their way through the graphs
-scheme.py      P4 (streamed.py: in little memory; held_out.py: questions with known answers)
-end_to_end.py  P5 (answers.py: greedy tokens)
-goldens.py     what is recorded (sampling.py)  replay.py      the same on a device
+kind.py        what the rungs call             run.py      what a run asks, and what came of it
+cases.py       prompts with images             references.py  their way through the graphs in PyTorch (streamed.py)
+scheme.py      P4 (held_out.py: questions with known answers)
+end_to_end.py  P5 (runtime_answers.py, answers.py: greedy tokens)
+own_data.py    a user's questions
+goldens.py     what is recorded (sampling.py)  replay.py   the same on a device
 """

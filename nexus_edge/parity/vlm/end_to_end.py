@@ -5,25 +5,27 @@ those crops. What full precision would have answered is reported beside it and g
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nexus_edge.bundle import Bundle
 from nexus_edge.parity.formats import Formats
 from nexus_edge.parity.metrics import Array, top2_margin
+from nexus_edge.parity.per_target import compare_runtimes, only, reference_for
 from nexus_edge.parity.precisions import formats_of
 from nexus_edge.parity.report.report import Check, NotRunError
+from nexus_edge.parity.run import ParityRun
 from nexus_edge.parity.samples import Sample, question_of, thumbnail, tokens_apart
 from nexus_edge.parity.stages import Judge
 from nexus_edge.parity.vlm.answers import NEW_TOKENS, Answer, greedy_check, shared_logits, up_to_difference
 from nexus_edge.parity.vlm.cases import Case
-from nexus_edge.processing import from_checkpoint
+from nexus_edge.parity.vlm.run import VlmRun, vlm_run
 
 if TYPE_CHECKING:
-    from nexus_edge.parity.vlm.lab import VlmLab
     from nexus_edge.runtimes import VLM, EngineOptions
     from nexus_edge.runtimes.vlm.context import Context
 
@@ -38,76 +40,78 @@ class Found:
     seconds: float
 
 
-def compare_end_to_end(lab: "VlmLab", target: str) -> list[Check]:
+def compare_end_to_end(run: ParityRun, target: str) -> list[Check]:
     """For each case what goes in, then in each precision of the runtime what comes out, stage by stage.
 
     The runtime answers first and is closed; then the reference says in one pass what it would have said at each token.
     """
-    judge = lab.judge("P5", target=target)
-    checks = [check for case in lab.cases for check in _compare_inputs(lab, case, judge)]
+    vlm, judge = vlm_run(run), run.judges.judge("P5", target=target)
+    checks = [check for case in vlm.cases for check in _compare_inputs(vlm, case, judge)]
 
     def compare(options: "EngineOptions", judge: Judge) -> list[Check]:
-        return _compare_outputs(lab, target, lab.answers(target, options), judge, formats_of(options))
+        return _compare_outputs(vlm, target, vlm.runtime.of(target, options), judge, formats_of(options))
 
-    return checks + lab.compare_runtimes(target, "P5", compare)
+    return checks + compare_runtimes(run, target, "P5", compare)
 
 
-def answer_all(lab: "VlmLab", target: str, options: "EngineOptions") -> list[Found]:
+def answer_all(
+    bundle: Bundle, target: str, options: "EngineOptions", cases: Sequence[Case], stop_ids: tuple[int, ...]
+) -> list[Found]:
     """Every case in the runtime that ships."""
     from nexus_edge.runtimes import load_vlm
 
-    vlm, stops = load_vlm(lab.only(target), options), lab.processor.stop_ids
-    return [_answer(vlm, stops, case) for case in lab.cases]
+    vlm = load_vlm(only(bundle, target), options)
+    return [_answer(vlm, stop_ids, case) for case in cases]
 
 
-def _compare_inputs(lab: "VlmLab", case: Case, judge: Judge) -> list[Check]:
+def _compare_inputs(vlm: VlmRun, case: Case, judge: Judge) -> list[Check]:
     name = "pixel_values"
     checks: list[Check] = []
     if case.pictures:
         inputs: Any = case.inputs
-        checks += judge.check("crops", case.name, {name: inputs[name]}, {name: lab.original_pixels(case)})
-    return [*checks, _tokens(lab, case, judge)]
+        checks += judge.check("crops", case.name, {name: inputs[name]}, {name: vlm.original_pixels(case)})
+    return [*checks, _tokens(vlm, case, judge)]
 
 
-def _compare_outputs(lab: "VlmLab", target: str, found: list[Found], judge: Judge, formats: Formats) -> list[Check]:
-    reference = lab.reference_for(target)
+def _compare_outputs(vlm: VlmRun, target: str, found: list[Found], judge: Judge, formats: Formats) -> list[Check]:
+    reference = reference_for(target)
     ids = {entry.case.name: tuple(entry.answer.ids) for entry in found}
-    expected, full = lab.forced(reference, ids), _full_precision(lab, ids)
+    expected, full = vlm.forced(reference, ids), _full_precision(vlm, ids)
     checks: list[Check] = []
     for entry in found:
         case, answer = entry.case.name, entry.answer
-        effects = partial(lab.references.effects, reference, formats, case)
+        effects = partial(vlm.references.effects, reference, formats, case)
         if entry.features is not None:
-            features = lab.traces(reference)[case].load("image_features")
+            features = vlm.traces(reference)[case].load("image_features")
             checks += judge.check("image features", case, _named(entry.features), _named(features), effects)
         ours, theirs = ({"logits": logits} for logits in shared_logits(answer, expected[case]))
         checks += judge.check("logits", case, ours, theirs, effects)
         greedy = greedy_check("greedy tokens", case, answer, expected[case], judge)
-        checks.append(replace(greedy, samples=_samples(lab, entry, expected[case], full.get(case))))
+        checks.append(replace(greedy, samples=_samples(vlm, entry, expected[case], full.get(case))))
         if case in full:
             checks.append(greedy_check("greedy tokens of full precision", case, answer, full[case], judge))
     return checks
 
 
-def _samples(lab: "VlmLab", found: Found, quantized: Answer, full: Answer | None) -> tuple[Sample, ...]:
+def _samples(vlm: VlmRun, found: Found, quantized: Answer, full: Answer | None) -> tuple[Sample, ...]:
     """For readers: the case with the answers of both, where there is a question to read."""
     case, answer = found.case, found.answer
     if not case.prompt:
         return ()
     reference = up_to_difference(full or quantized, answer.ids)
-    before, after = (lab.processor.decode(ids).strip() for ids in (reference.ids, answer.ids))
+    before, after = (vlm.processor.decode(ids).strip() for ids in (reference.ids, answer.ids))
     name = "quantized, in PyTorch" if full is None else "full precision"
     images = tuple(thumbnail(image) for image in case.pictures)
     apart = tokens_apart(reference.ids, answer.ids)
     return (Sample(images, question_of(case.prompt), name, before, after, apart, found.seconds),)
 
 
-def _full_precision(lab: "VlmLab", ids: Mapping[str, tuple[int, ...]]) -> Mapping[str, Answer]:
+def _full_precision(vlm: VlmRun, ids: Mapping[str, tuple[int, ...]]) -> Mapping[str, Answer]:
     """Nothing where there is no checkpoint."""
     try:
-        return lab.forced("full", ids)
+        return vlm.forced("full", ids)
     except NotRunError as error:
-        lab.note(f"greedy tokens of full precision: {error}")
+        vlm.run.note(f"greedy tokens of full precision: {error}")
         return {}
 
 
@@ -136,13 +140,12 @@ def _named(features: Array) -> dict[str, Array]:
     return {"image_features": features}
 
 
-def _tokens(lab: "VlmLab", case: Case, judge: Judge) -> Check:
+def _tokens(vlm: VlmRun, case: Case, judge: Judge) -> Check:
     """The bundle's ids against those of the checkpoint's own processor files."""
     ids = case.inputs["input_ids"][0]
-    folder = None if isinstance(lab.checkpoint, str) else lab.checkpoint.folder
-    if not case.prompt or folder is None:
+    if not case.prompt or vlm.original_processor is None:
         return Check("tokens", "input_ids", case.name)
-    original = lab.processor_for(case, from_checkpoint(folder))
+    original = vlm.original_processor.with_most_views(case.num_crops)
     expected = original(case.prompt, list(case.pictures))["input_ids"][0]
     same_length = len(ids) == len(expected)
     mismatches = float((ids != expected).sum()) if same_length else float(max(len(ids), len(expected)))

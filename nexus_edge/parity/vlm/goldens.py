@@ -19,14 +19,15 @@ from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.parity.goldens import formats_elsewhere, recorded
 from nexus_edge.parity.metrics import Array, Measures, compare
 from nexus_edge.parity.report.report import NotRunError
+from nexus_edge.parity.run import ParityRun
 from nexus_edge.parity.sources import weight_bytes
 from nexus_edge.parity.vlm.answers import Answer, up_to_difference
 from nexus_edge.parity.vlm.cases import Case
 from nexus_edge.parity.vlm.references import of_a_token
+from nexus_edge.parity.vlm.run import VlmRun, vlm_run
 from nexus_edge.parity.vlm.sampling import sample
 
 if TYPE_CHECKING:
-    from nexus_edge.parity.vlm.lab import VlmLab
     from nexus_edge.parity.vlm.streamed import Trace
 
 
@@ -34,20 +35,21 @@ SMALL = 100_000_000
 """Bytes of weights up to which goldens say what rounding does to them: that takes a pass for every engine."""
 
 
-def record(lab: "VlmLab") -> Iterator[tuple[str, Array]]:
+def record(run: ParityRun) -> Iterator[tuple[str, Array]]:
     """Every case with a prompt, as the quantized PyTorch model carried it; nothing where not even a layer fits."""
-    cases = [case for case in lab.cases if case.prompt]
+    vlm = vlm_run(run)
+    cases = [case for case in vlm.cases if case.prompt]
     try:
-        traces, answers = lab.traces("quantized"), _answers(lab)
+        traces, answers = vlm.traces("quantized"), _answers(vlm)
     except NotRunError:
         return
     full: Mapping[str, Trace] = {}
     with suppress(NotRunError):  # without the checkpoint there is nothing to compare full precision with
-        full = lab.traces("full")
+        full = vlm.traces("full")
     for case in cases:
         values = dict(chain(_prompt(case), _values(traces[case.name]), _greedy(answers[case.name])))
-        if weight_bytes(lab.bundle) < SMALL:
-            values |= dict(_effects(lab, case.name))
+        if weight_bytes(run.bundle) < SMALL:
+            values |= dict(_effects(vlm, case.name))
         if case.name in full:
             values["full_precision_logits"] = full[case.name].load("logits")[-1:]
         for name, array in values.items():
@@ -70,12 +72,12 @@ def _values(trace: "Trace") -> Iterator[tuple[str, Array]]:
         yield name, value[None, -1:] if name == "logits" else sample(name, value)
 
 
-def _effects(lab: "VlmLab", case: str) -> Iterator[tuple[str, Array]]:
+def _effects(vlm: VlmRun, case: str) -> Iterator[tuple[str, Array]]:
     """How far rounding moves the values of a case; a pass through the model for each kind."""
-    trace = lab.traces("quantized")[case]
+    trace = vlm.traces("quantized")[case]
     clean = dict(_values(trace))
-    for key, formats in formats_elsewhere(lab):
-        other = lab.references.moved("quantized", formats, "pixels")[case]
+    for key, formats in formats_elsewhere(vlm.run):
+        other = vlm.references.moved("quantized", formats, "pixels")[case]
         moved = dict(_values(other))
         found: dict[str, Measures] = {name: compare(moved[name], clean[name]) for name in clean}
         yield from recorded(key, found | {"logits": of_a_token(found["logits"], clean["logits"], other, trace)})
@@ -86,16 +88,16 @@ def _greedy(answer: Answer) -> Iterator[tuple[str, Array]]:
     yield "greedy_margins", np.array(answer.margins, np.float32)
 
 
-def _answers(lab: "VlmLab") -> Mapping[str, Answer]:
+def _answers(vlm: VlmRun) -> Mapping[str, Answer]:
     """The quantized model's greedy answers, as far as they are those of the runtime (and the first token where they
     part): what comes after that would take a pass through the model for every token.
 
     One token where the runtime does not fit into memory beside what else an export holds.
     """
     try:
-        found = lab.any_answers()
+        found = vlm.runtime.of_any()
     except NotRunError:
-        first = {name: int(trace.load("logits")[-1].argmax()) for name, trace in lab.traces("quantized").items()}
-        return lab.forced("quantized", {name: (token,) for name, token in first.items()})
-    forced = lab.forced("quantized", found)
+        first = {name: int(trace.load("logits")[-1].argmax()) for name, trace in vlm.traces("quantized").items()}
+        return vlm.forced("quantized", {name: (token,) for name, token in first.items()})
+    forced = vlm.forced("quantized", found)
     return {name: up_to_difference(forced[name], ids) for name, ids in found.items()}

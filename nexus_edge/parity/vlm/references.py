@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from nexus_edge.bundle.layer_names import ENDING, layer_of_output
 from nexus_edge.parity.formats import Formats
-from nexus_edge.parity.lab import Reference
 from nexus_edge.parity.metrics import Array, Floats, Measures, compare, top2_margin
+from nexus_edge.parity.references import MemoryLimit, Reference
 from nexus_edge.parity.spool import LazyValues, Spool
 from nexus_edge.parity.stages import Step, in_order
 from nexus_edge.parity.vlm.answers import Answer
@@ -27,28 +27,45 @@ if TYPE_CHECKING:
 
 Ids = NDArray[np.int64]
 
+ACTIVATION_BYTES = 500_000
+"""Of one token in the widest part of a layer: a gated MLP of 2 x 8,192 in a few copies, and its row of scores."""
+
 Fed = Literal["layers", "graphs", "pixels"]
 """What a pass with errors gets without them: the input of each layer, the inputs of each graph, or those of the first
 graph alone."""
 
 
 @dataclass
-class References:
-    """The passes of one lab.
+class StreamedReferences:
+    """The passes of one run.
 
     Attributes:
         source: opens one of the models
         prompts: a call for each case, by its name
-        limit: tokens up to which a sequence takes LongRoPE's short list; None for a model that has one list only
+        limit: tokens up to which a sequence takes LongRoPE's short factors; None for a model with one list of factors
+        memory: what a pass may fill
+        part_bytes: of the largest layer, or table outside of layers, in float32
     """
 
     source: Callable[[Reference], "Streamed"]
     prompts: "Mapping[str, Call]"
     limit: int | None
+    memory: MemoryLimit
+    part_bytes: int
     _spool: Spool = field(default_factory=Spool)
     _traces: "dict[Reference, dict[str, Trace]]" = field(default_factory=dict)
     _moved: "dict[tuple[Reference, Formats, Fed], dict[str, Trace]]" = field(default_factory=dict)
     _answers: dict[tuple[Reference, str, tuple[int, ...]], Answer] = field(default_factory=dict)
+
+    @property
+    def bytes_needed(self) -> int:
+        """Memory that a pass takes: one layer in float32, as it is stored, and the longest prompt's activations."""
+        tokens = max(call.ids.shape[1] for call in self.prompts.values())
+        return self.part_bytes * 5 // 4 + tokens * ACTIVATION_BYTES
+
+    def require_room(self) -> None:
+        """Raise NotRunError unless a pass fits."""
+        self.memory.require(self.bytes_needed, "one layer in float32 with its activations")
 
     def traces(self, reference: Reference) -> "dict[str, Trace]":
         """What every case left in a model, by the case's name."""
@@ -81,7 +98,7 @@ class References:
 
     def _continuations(self, case: str, prompt: "Trace", ids: tuple[int, ...]) -> "Iterator[tuple[str, Call]]":
         """Calls that give logits at each of `ids` after a prompt; a sequence that grows past the limit of LongRoPE's
-        short list is computed anew from there on."""
+        short factors is computed anew from there on."""
         tokens, added = prompt.tokens, np.array([ids], np.int64).reshape(1, -1)
         fits = len(ids)
         if self.limit is not None and tokens <= self.limit:

@@ -9,8 +9,8 @@ from PIL import Image
 
 from nexus_edge import processing
 from nexus_edge.engines.probes import Stage
-from nexus_edge.parity.family import Golden, Replay
 from nexus_edge.parity.goldens import effects_of
+from nexus_edge.parity.kinds import Golden, Replay
 from nexus_edge.parity.metrics import Array, Values, compare_logits
 from nexus_edge.parity.report.report import Check
 from nexus_edge.parity.stages import Effects, Judge, in_order

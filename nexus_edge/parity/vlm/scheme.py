@@ -10,19 +10,20 @@ import numpy as np
 from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.parity.metrics import Values, compare_logits, perplexity
 from nexus_edge.parity.report.report import Check, NotRunError
+from nexus_edge.parity.run import ParityRun
 from nexus_edge.parity.sources import parameter_bytes, weight_bytes
 from nexus_edge.parity.spool import LazyValues
-from nexus_edge.parity.stages import in_order, layer_outputs
+from nexus_edge.parity.stages import Judge, in_order, layer_outputs
 from nexus_edge.parity.vlm.cases import Case
 from nexus_edge.parity.vlm.held_out import answer_all, read_questions
 from nexus_edge.parity.vlm.references import text_rows
+from nexus_edge.parity.vlm.run import vlm_run
 
 if TYPE_CHECKING:
     from nexus_edge.models.base import ReferenceModel
-    from nexus_edge.parity.vlm.lab import VlmLab
     from nexus_edge.parity.vlm.streamed import Trace
 
-PICTURES = 20  # 100 questions of the embedded checkpoint: one wrong answer is 1 %; takes some seconds
+IMAGES = 20  # 100 questions of the embedded checkpoint: one wrong answer is 1 %; takes some seconds
 # Of the vocabulary, which is the perplexity of a guess among all tokens. A model that was trained on a language is at
 # some ten to some hundred on a plain sentence of it; one that was not is at the vocabulary's size or above, and what it
 # says there, in whatever bits, answers nothing.
@@ -31,13 +32,17 @@ KNOWN = 0.25
 STAGES = ("vision_encoder", "decoder", "logits")
 
 
-def compare_schemes(lab: "VlmLab") -> list[Check]:
+def compare_schemes(run: ParityRun) -> list[Check]:
     """Layers and logits for each case, then the held-out questions."""
-    full, quantized = lab.traces("full"), lab.traces("quantized")
+    vlm, judge = vlm_run(run), run.judges.judge("P4")
+    full, quantized = vlm.traces("full"), vlm.traces("quantized")
     checks: list[Check] = []
-    for case in lab.cases:
-        checks += compare_case(lab, case, *(_values(traces[case.name]) for traces in (full, quantized)))
-    return checks + check_held_out(lab)
+    for case in vlm.cases:
+        found, note = compare_case(judge, case, *(_values(traces[case.name]) for traces in (full, quantized)))
+        checks += found
+        if note is not None:
+            run.note(note)
+    return checks + check_held_out(run)
 
 
 def _values(trace: "Trace") -> Values:
@@ -64,15 +69,14 @@ def capture(model: "ReferenceModel", case: Case) -> Values:
     return {name: values[name].float().numpy() for name in (*in_order(list(layers)), *seen, "logits")}
 
 
-def compare_case(lab: "VlmLab", case: Case, full: Values, quantized: Values) -> list[Check]:
-    """Checks of one case, stage by stage.
+def compare_case(judge: Judge, case: Case, full: Values, quantized: Values) -> tuple[list[Check], str | None]:
+    """Checks of one case, stage by stage, and a remark where one of them is not gated as the others are.
 
     Args:
-        lab: with the gates
+        judge: with the gates of P4
         case: what was asked
         full, quantized: values by name; `logits` [rows, vocab] of the case's `text_rows`
     """
-    judge = lab.judge("P4")
     groups: dict[str, list[str]] = {stage: [] for stage in STAGES}
     for name in full:
         groups["logits" if name == "logits" else _stage(name)].append(name)
@@ -85,29 +89,31 @@ def compare_case(lab: "VlmLab", case: Case, full: Values, quantized: Values) -> 
     reference = perplexity(full["logits"][:-1], targets)
     price = perplexity(quantized["logits"][:-1], targets) / reference
     logits = replace(checks[-1], measures={**checks[-1].measures, "perplexity_delta": price - 1.0})
+    note = None
     if logits.gate is not None and logits.gate.metric == "kl" and reference > KNOWN * full["logits"].shape[-1]:
-        lab.note(
+        note = (
             f"{case.name}: KL is not gated: full precision does not know this text, its perplexity is {reference:.3g}; "
             "--eval takes your own data"
         )
         logits = replace(logits, gate=judge.gate("logits of unknown text"))
-    return [*checks[:-1], logits]
+    return [*checks[:-1], logits], note
 
 
-def check_held_out(lab: "VlmLab") -> list[Check]:
+def check_held_out(run: ParityRun) -> list[Check]:
     """Exact match on the checkpoint's held-out questions beside that of full precision; nothing where it has none."""
-    folder = lab.source.folder
-    questions = [] if folder is None else read_questions(folder, lab.processor, lab.held_out_pictures or PICTURES)
+    folder, processor = run.source.folder, vlm_run(run).processor
+    questions = [] if folder is None else read_questions(folder, processor, run.held_out_images or IMAGES)
     if not questions:
-        lab.note("exact match: this checkpoint brings no held-out questions")
+        run.note("exact match: this checkpoint brings no held-out questions")
         return []
     try:
-        lab.require_memory(parameter_bytes(lab.source) + weight_bytes(lab.bundle), "both models in PyTorch")
-        full, quantized = answer_all(lab.full, questions), answer_all(lab.quantized, questions)
+        run.memory.require(parameter_bytes(run.source) + weight_bytes(run.bundle), "both models in PyTorch")
+        models = run.references
+        full, quantized = answer_all(models.full, questions), answer_all(models.quantized, questions)
     except NotRunError as error:
-        lab.note(f"exact match on the held-out questions: {error}")
+        run.note(f"exact match on the held-out questions: {error}")
         return []
-    judge = lab.judge("P4")
+    judge = run.judges.judge("P4")
     share, reference = (sum(answers.exact) / len(answers.exact) for answers in (quantized, full))
     price = perplexity(quantized.logits, quantized.targets) / perplexity(full.logits, full.targets)
     measures = compare_logits(quantized.logits, full.logits, judge.near_tie("logits")) | {

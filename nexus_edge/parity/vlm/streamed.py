@@ -19,9 +19,12 @@ from nexus_edge.bundle import BundleWeights
 from nexus_edge.bundle.layer_names import is_layer, output_of, part_of
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.layers.decoder import KeyValue
-from nexus_edge.models.loading import fill_constants, read_tensor, source_keys, to_torch
+from nexus_edge.models.loading import build_model, fill_constants, read_tensor, source_keys, to_torch
 from nexus_edge.parity.metrics import Array
-from nexus_edge.parity.settled import Settle, nothing_settled
+from nexus_edge.parity.references import Reference
+from nexus_edge.parity.run import ParityRun
+from nexus_edge.parity.settled import Settle, as_float, as_stored, nothing_settled
+from nexus_edge.parity.sources import build_quantized
 from nexus_edge.parity.spool import Kept, Spool
 from nexus_edge.parity.stages import layer_outputs
 
@@ -98,6 +101,16 @@ class Trace:
     def tensor(self, name: str) -> Tensor:
         """One value for PyTorch."""
         return torch.from_numpy(self.load(name))
+
+
+def open_streamed(run: ParityRun, reference: Reference) -> Streamed:
+    """One of a run's models; raises NotRunError for full precision without a checkpoint."""
+    if reference == "full":
+        with torch.device("meta"):
+            model = build_model(run.source)
+        return Streamed(model, checkpoint_reader(run.source, model))
+    settle = as_stored if reference == "quantized" else as_float
+    return Streamed(build_quantized(run.bundle), bundle_reader(BundleWeights(run.bundle)), settle)
 
 
 def checkpoint_reader(checkpoint: Checkpoint, model: "ReferenceModel") -> Read:

@@ -1,6 +1,6 @@
-"""What the ladder of a dual encoder looks at: real pictures and real sentences, the same in every climb.
+"""What the ladder of a dual encoder looks at: real images and real sentences, the same in every run.
 
-The pictures are the held-out blood cells and fields of the embedded checkpoint (BCCD, MIT licence), which the package
+The images are the held-out blood cells and fields of the embedded checkpoint (BCCD, MIT licence), which the package
 brings along: whatever model is judged, its towers see photographs and not noise.
 """
 
@@ -12,8 +12,8 @@ from PIL import Image
 from nexus_edge.assets.heldout_crops import HeldOutCrop, HeldOutPictures, held_out_pictures
 from nexus_edge.parity.dual_encoder.sentences import SENTENCES
 
-# Parameters times pictures: what may run through a pair of towers. The embedded checkpoint (2 million parameters) sees
-# all 150 pictures; BiomedCLIP (196 million) sees 24, and half of the sentences: 80 s of one core for the whole ladder.
+# Parameters times images: what may run through a pair of towers. The embedded checkpoint (2 million parameters) sees
+# all 150 images; BiomedCLIP (196 million) sees 24, and half of the sentences: 80 s of one core for the whole ladder.
 BUDGET = 4_800_000_000
 FEWEST = 12
 LARGE = 50_000_000
@@ -21,19 +21,19 @@ LARGE = 50_000_000
 
 @dataclass(frozen=True)
 class Probe:
-    """A picture that P5 and the goldens follow from its pixels on."""
+    """An image that P5 and the goldens follow from its pixels on."""
 
     name: str
     picture: Image.Image
 
 
 @dataclass(frozen=True)
-class Material:
-    """Pictures with what is known of them, and texts.
+class EvaluationSet:
+    """Images with what is known of them, and texts.
 
     Attributes:
         held_out: cells with their labels and fields with their captions, as many as the model's size allows
-        probes: a few pictures of many sizes, larger and smaller than any model's input, upright, wide, and in grey
+        probes: a few images of many sizes, larger and smaller than any model's input, upright, wide, and in grey
         sentences: of biomedical figures, from one word to more than a context holds
     """
 
@@ -58,8 +58,8 @@ class Material:
         return tuple(template.replace("{}", label) for template in held_out.templates for label in held_out.labels)
 
 
-def make_material(parameters: int, most: int | None = None) -> Material:
-    """For a model of so many parameters; `most` limits the pictures further."""
+def make_evaluation_set(parameters: int, most: int | None = None) -> EvaluationSet:
+    """For a model of so many parameters; `most` limits the images further."""
     held_out = held_out_pictures()
     every = len(held_out.cells) + len(held_out.fields)
     pictures = min(every, most or every, max(FEWEST, BUDGET // parameters))
@@ -69,7 +69,7 @@ def make_material(parameters: int, most: int | None = None) -> Material:
     fewer = replace(held_out, cells=tuple(in_turn[:cells]), fields=held_out.fields[: pictures - cells])
     # From the end, where the text is that every context cuts.
     sentences = SENTENCES[::-2][::-1] if parameters > LARGE else SENTENCES
-    return Material(fewer, _probes(held_out), sentences)
+    return EvaluationSet(fewer, _probes(held_out), sentences)
 
 
 def _probes(held_out: HeldOutPictures) -> tuple[Probe, ...]:
