@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.compare.material import Material, make_material
+from nexus_edge.compare.inputs import Inputs, inputs_of
 from nexus_edge.compare.record import encode
 from nexus_edge.compare.subjects import Load, Subject, subject_of
 from nexus_edge.errors import NexusEdgeError
@@ -28,9 +28,7 @@ class Child:
         self._target: str = setup["target"]
         self._options = EngineOptions(setup["threads"], engine=setup["engine"], device=setup["device"])
         examples = setup["examples"]
-        self._material: Material = make_material(
-            Bundle.open(setup["material"]), None if examples is None else Path(examples)
-        )
+        self._inputs: Inputs = inputs_of(Bundle.open(setup["carrier"]), None if examples is None else Path(examples))
         load = Load(setup["prompt_tokens"], setup["new_tokens"], tuple(Path(image) for image in setup["images"]))
         self._subject: Subject = subject_of(self._bundle, self._options, load)
 
@@ -41,7 +39,7 @@ class Child:
         if request == "speeds":
             return {"speeds": self._subject.speeds()}
         if request == "ask":
-            replies, vectors = self._subject.ask(self._material)
+            replies, vectors = self._subject.ask(self._inputs)
             found = [{"item": reply.item, "text": reply.text, "right": reply.right} for reply in replies]
             return {"replies": found, "vectors": {name: encode(rows) for name, rows in vectors.items()}}
         if request == "trace":
@@ -55,7 +53,7 @@ class Child:
         from nexus_edge.parity.report.report import NotRunError
 
         try:
-            layers, vectors = trace(self._bundle, self._target, self._material)
+            layers, vectors = trace(self._bundle, self._target, self._inputs)
         except NotRunError as error:
             return {"not_run": str(error)}
         return {

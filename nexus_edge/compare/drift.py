@@ -10,7 +10,7 @@ import numpy as np
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.bundle.layer_names import layer_of_output
-from nexus_edge.compare.material import Item, Material
+from nexus_edge.compare.inputs import Inputs, Item
 from nexus_edge.compare.record import Floats
 from nexus_edge.engines.probes import Stage, runner_of
 from nexus_edge.parity.metrics import Array, Values
@@ -38,7 +38,7 @@ class Trace:
         self.vectors.setdefault(name, []).append(_rows(value))
 
 
-def trace(bundle: Bundle, target: str, material: Material) -> tuple[dict[str, tuple[Floats, ...]], dict[str, Floats]]:
+def trace(bundle: Bundle, target: str, asked: Inputs) -> tuple[dict[str, tuple[Floats, ...]], dict[str, Floats]]:
     """Layers, and output vectors by name, of a few items.
 
     Raises:
@@ -50,9 +50,9 @@ def trace(bundle: Bundle, target: str, material: Material) -> tuple[dict[str, tu
     stages = {part.name: part.open("visible") for part in parts}
     found = Trace()
     if bundle.manifest.dual_encoder is None:
-        _answer(bundle, stages, material, found)
+        _answer(bundle, stages, asked, found)
     else:
-        _embed(bundle, stages, material, found)
+        _embed(bundle, stages, asked, found)
     return found.layers, {name: np.concatenate(rows) for name, rows in found.vectors.items()}
 
 
@@ -67,14 +67,14 @@ def _chosen(items: tuple[Item, ...]) -> Iterator[Item]:
         yield from [item for item in items if bool(item.images) is pictured][:MOST_ITEMS]
 
 
-def _answer(bundle: Bundle, stages: dict[str, Stage], material: Material, found: Trace) -> None:
+def _answer(bundle: Bundle, stages: dict[str, Stage], asked: Inputs, found: Trace) -> None:
     from nexus_edge import processing
     from nexus_edge.parity.vlm.replay import decoder_inputs
     from nexus_edge.processing.messages import ImagePart, TextPart
 
     processor = processing.from_checkpoint(bundle.root)
     hidden = int(stages["embed_tokens"].inputs["image_features"].shape[-1])
-    for item in _chosen(material.items):
+    for item in _chosen(asked.items):
         parts: list[TextPart | ImagePart] = [*[ImagePart(type="image")] * len(item.images)]
         parts.append(TextPart(type="text", text=item.question))
         prompt = processor.apply_chat_template([{"role": "user", "content": parts}])
@@ -92,13 +92,13 @@ def _answer(bundle: Bundle, stages: dict[str, Stage], material: Material, found:
         found.output("logits", values["logits"][:, -1])
 
 
-def _embed(bundle: Bundle, stages: dict[str, Stage], material: Material, found: Trace) -> None:
+def _embed(bundle: Bundle, stages: dict[str, Stage], asked: Inputs, found: Trace) -> None:
     from nexus_edge import processing
 
     processor = processing.dual_from_checkpoint(bundle.root)
-    for item in material.items[:MOST_ITEMS]:
+    for item in asked.items[:MOST_ITEMS]:
         found.add(IMAGE, item.name, stages[IMAGE].run({"pixel_values": processor.images([item.images[0]])}))
-    for number, sentence in enumerate(material.sentences[:MOST_ITEMS] if TEXT in stages else ()):
+    for number, sentence in enumerate(asked.sentences[:MOST_ITEMS] if TEXT in stages else ()):
         ids = processor.texts([sentence])
         width = int((np.asarray(ids) != 0).sum(axis=1).max())
         found.add(TEXT, f"sentence {number + 1}", stages[TEXT].run({"input_ids": ids[:, :width]}))

@@ -17,6 +17,7 @@ from nexus_edge.errors import InputError
 
 FORMAT = "nexus-edge baseline"
 VERSION = 1
+_IN_FILES = {"inputs": "material"}  # fields whose names in baseline files of version 1 are others
 Floats = NDArray[np.float32]
 
 
@@ -39,7 +40,7 @@ class Record:
         model_type, weights, recipe: from the manifest
         engine: the target that ran
         machine: processor, cores and threads, in words
-        material: a hash of the items; replies can be compared only where it is the same
+        inputs: a hash of what was asked, in files called material; replies can be compared only where it is the same
         size_bytes: of all files but parity/
         graph_bytes: of each graph's files, by graph
         load_s: of each round
@@ -57,7 +58,7 @@ class Record:
     recipe: str
     engine: str
     machine: str
-    material: str
+    inputs: str
     size_bytes: int
     graph_bytes: Mapping[str, int]
     load_s: tuple[float, ...] = ()
@@ -73,7 +74,7 @@ class Record:
         return {
             "format": FORMAT,
             "format_version": VERSION,
-            **{name: getattr(self, name) for name in names},
+            **{_IN_FILES.get(name, name): getattr(self, name) for name in names},
             "replies": [asdict(reply) for reply in self.replies],
             "vectors": {name: encode(rows) for name, rows in self.vectors.items()},
             "layers": {name: [encode(rows) for rows in layers] for name, layers in self.layers.items()},
@@ -125,14 +126,16 @@ def read(path: Path) -> Record:
         raise InputError(f"{path}: is no baseline; write one with nexus-edge compare --save-baseline")
     if value.get("format_version") != VERSION:
         raise InputError(f"{path}: format_version is {value.get('format_version')!r:.20}, this version reads {VERSION}")
-    return _record(Fields.of(value, str(path), InputError, ("format", "format_version", *Record.__dataclass_fields__)))
+    names = (_IN_FILES.get(name, name) for name in Record.__dataclass_fields__)
+    return _record(Fields.of(value, str(path), InputError, ("format", "format_version", *names)))
 
 
 def _record(table: Fields) -> Record:
-    texts = ("bundle", "folder", "model_type", "weights", "recipe", "engine", "machine", "material")
+    texts = ("bundle", "folder", "model_type", "weights", "recipe", "engine", "machine")
     vectors, layers, speeds = table.sub("vectors"), table.sub("layers"), table.sub("speeds")
     return Record(
         **{name: table.text(name) for name in texts},
+        inputs=table.text(_IN_FILES["inputs"]),
         size_bytes=table.integer("size_bytes"),
         graph_bytes={name: table.sub("graph_bytes").integer(name) for name in table.sub("graph_bytes").table},
         load_s=_numbers(table, "load_s"),

@@ -10,7 +10,7 @@ from typing import Any
 from nexus_edge.bundle import Bundle
 from nexus_edge.bundle.reader import GOLDENS, PARITY
 from nexus_edge.compare.comparison import Comparison
-from nexus_edge.compare.material import make_material
+from nexus_edge.compare.inputs import inputs_of
 from nexus_edge.compare.record import Record, Reply, decode
 from nexus_edge.compare.side import Side
 from nexus_edge.errors import InputError
@@ -60,16 +60,16 @@ def compare(request: Request, progress: Progress = silent) -> Comparison:
     for bundle in bundles:
         bundle.require_accepted()
     carrier = next((bundle for bundle in bundles if GOLDENS in bundle.manifest.files), request.new)
-    material = make_material(carrier, request.examples)  # wrong examples end here, before any work
-    if isinstance(request.old, Record) and request.old.material != material.digest:
+    inputs = inputs_of(carrier, request.examples)  # wrong examples end here, before any work
+    if isinstance(request.old, Record) and request.old.inputs != inputs.digest:
         raise InputError(
             f"the baseline of {request.old.bundle} was recorded with other questions, images or texts than "
-            f"{material.source}; record it again with --save-baseline"
+            f"{inputs.source}; record it again with --save-baseline"
         )
     measured, notes = _measure(request, carrier, bundles, progress)
-    records = [replace(record, material=material.digest) for record in measured]
+    records = [replace(record, inputs=inputs.digest) for record in measured]
     old, same_run = (request.old, False) if isinstance(request.old, Record) else (records[0], True)
-    found = Comparison(old, records[-1], same_run, request.limits, material.source, skippable=request.skippable)
+    found = Comparison(old, records[-1], same_run, request.limits, inputs.source, skippable=request.skippable)
     return replace(found, notes=(*notes, *_notes(found)))
 
 
@@ -161,7 +161,7 @@ def _blank(bundle: Bundle, request: Request) -> Record:
         recipe=str(manifest.recipe.get("name", "")),
         engine=target,
         machine=f"{machine()}, {request.threads or os.cpu_count()} threads",
-        material="",
+        inputs="",
         size_bytes=sum(files.values()),
         graph_bytes=graphs,
     )
@@ -171,7 +171,7 @@ def _setup(request: Request, bundle: Bundle, carrier: Bundle, target: str) -> di
     return {
         "bundle": str(bundle.root),
         "allow_rejected": bundle.allow_rejected,
-        "material": str(carrier.root),
+        "carrier": str(carrier.root),
         "examples": None if request.examples is None else str(request.examples),
         "target": target,
         "engine": target if request.device == "CPU" and request.engine != "auto" else request.engine,

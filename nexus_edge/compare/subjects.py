@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.compare.material import Material
+from nexus_edge.compare.inputs import Inputs
 from nexus_edge.compare.record import Floats, Reply
 from nexus_edge.runtimes import DualEncoder, EngineOptions
 
@@ -34,7 +34,7 @@ class Subject(Protocol):
     def speeds(self) -> dict[str, float]:
         """One round against the clock, per second, by the names of `Record.speeds`."""
 
-    def ask(self, material: Material) -> tuple[list[Reply], dict[str, Floats]]:
+    def ask(self, inputs: Inputs) -> tuple[list[Reply], dict[str, Floats]]:
         """A reply to each item, and what vectors a runtime gives away."""
 
 
@@ -70,10 +70,10 @@ class Answering:
         speeds = {"tokens_per_s": run.decode_tokens_per_s, "prefill_tokens_per_s": run.prefill_tokens_per_s}
         return speeds | ({"images_per_s": len(images) / run.vision_s} if images else {})
 
-    def ask(self, material: Material) -> tuple[list[Reply], dict[str, Floats]]:
+    def ask(self, inputs: Inputs) -> tuple[list[Reply], dict[str, Floats]]:
         assert self._vlm is not None
         replies = []
-        for item in material.items:
+        for item in inputs.items:
             text = "".join(
                 self._vlm.generate(item.question, list(item.images), max_new_tokens=NEW_TOKENS, raw=False)
             ).strip()
@@ -110,25 +110,23 @@ class Embedding:
             speeds["texts_per_s"] = dual_benchmark.text_rates(self._model, _text_tokens(self._model), 1)[1][0]
         return speeds
 
-    def ask(self, material: Material) -> tuple[list[Reply], dict[str, Floats]]:
+    def ask(self, inputs: Inputs) -> tuple[list[Reply], dict[str, Floats]]:
         from nexus_edge.runtimes import TruncatedTextWarning
 
         assert self._model is not None
-        images = self._model.embed_images([item.images[0] for item in material.items])
+        images = self._model.embed_images([item.images[0] for item in inputs.items])
         vectors = {"image embeddings": images}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", TruncatedTextWarning)  # one sentence of the goldens is there to be cut
             if self._has_text:
-                vectors["text embeddings"] = self._model.embed_texts(material.sentences)
+                vectors["text embeddings"] = self._model.embed_texts(inputs.sentences)
             bank = (
-                self._model.label_bank(material.labels, material.templates)
-                if self._has_text
-                else self._model.bundled_bank
+                self._model.label_bank(inputs.labels, inputs.templates) if self._has_text else self._model.bundled_bank
             )
         if bank is None:
             return [], vectors
         best = [self._model.compare(row, bank).best for row in images]
-        return [_reply(item.name, label, item.right) for item, label in zip(material.items, best, strict=True)], vectors
+        return [_reply(item.name, label, item.right) for item, label in zip(inputs.items, best, strict=True)], vectors
 
     @property
     def _has_text(self) -> bool:

@@ -90,6 +90,7 @@ def test_models_of_different_sizes_are_refused() -> None:
 
 def test_a_baseline_file_is_read_back_and_so_is_a_comparison(tmp_path: Path) -> None:
     save(NEW, tmp_path / "base.json")
+    assert json.loads((tmp_path / "base.json").read_text())["material"] == NEW.inputs, "as in files of before"
     for path in (tmp_path / "base.json", tmp_path / "compare.json"):
         if not path.exists():
             path.write_text(to_json(comparison({"size_ratio": 1.0})))

@@ -34,7 +34,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Material:
+class Inputs:
     """Everything that one comparison asks.
 
     Attributes:
@@ -59,7 +59,7 @@ class Material:
         return found.hexdigest()
 
 
-def make_material(bundle: Bundle, examples: Path | None) -> Material:
+def inputs_of(bundle: Bundle, examples: Path | None) -> Inputs:
     """Of a user's file, else of the bundle.
 
     Raises:
@@ -76,13 +76,13 @@ def make_material(bundle: Bundle, examples: Path | None) -> Material:
     return _embedded(bundle) if embeds else _carried_questions(bundle)
 
 
-def _asked(path: Path) -> Material:
+def _asked(path: Path) -> Inputs:
     examples = read_examples(path, "question")
     items = tuple(Item(example.name, example.question, example.images, example.answers) for example in examples)
-    return Material(items, path.name)
+    return Inputs(items, path.name)
 
 
-def _labelled(path: Path) -> Material:
+def _labelled(path: Path) -> Inputs:
     from nexus_edge.runtimes.dual_encoder.prompts import DEFAULT_TEMPLATES
 
     examples = read_examples(path, "label")
@@ -91,10 +91,10 @@ def _labelled(path: Path) -> Material:
         raise InputError(f"{path}: has one label only, {labels[0]!r:.60}; a choice needs two")
     items = tuple(Item(example.name, "", example.images, (example.label,)) for example in examples)
     sentences = tuple(template.replace("{}", label) for template in DEFAULT_TEMPLATES for label in labels)
-    return Material(items, path.name, labels, DEFAULT_TEMPLATES, sentences)
+    return Inputs(items, path.name, labels, DEFAULT_TEMPLATES, sentences)
 
 
-def _carried_questions(bundle: Bundle) -> Material:
+def _carried_questions(bundle: Bundle) -> Inputs:
     from nexus_edge.assets.heldout import held_out_questions
     from nexus_edge.parity.goldens import read_goldens
 
@@ -110,10 +110,10 @@ def _carried_questions(bundle: Bundle) -> Material:
         for number, asked in _spread(enumerate(questions), len(questions)):
             items.append(Item(f"held-out question {number}", asked.question, (asked.picture,), (asked.answer,)))
         source += " and held-out questions"
-    return Material(tuple(items), source)
+    return Inputs(tuple(items), source)
 
 
-def _embedded(bundle: Bundle) -> Material:
+def _embedded(bundle: Bundle) -> Inputs:
     from nexus_edge.assets.heldout_crops import held_out_pictures
     from nexus_edge.parity.goldens import read_goldens
 
@@ -129,7 +129,7 @@ def _embedded(bundle: Bundle) -> Material:
         for number, cell in _spread(enumerate(cells), len(cells)):
             items.append(Item(f"held-out cell {number}", "", (cell.path,), (cell.label or "",)))
         source += " and held-out cells"
-    return Material(tuple(items), source, *(tuple(text[name]) for name in ("labels", "templates", "sentences")))
+    return Inputs(tuple(items), source, *(tuple(text[name]) for name in ("labels", "templates", "sentences")))
 
 
 def _spread(examples: Iterable[tuple[int, T]], count: int) -> list[tuple[int, T]]:
