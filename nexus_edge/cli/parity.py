@@ -84,7 +84,7 @@ def parity(
         raise InputError(f"--allow-skip {','.join(unknown)}: is not among the rungs {', '.join(chosen)}")
     # What the user wrote is read before any work begins.
     examples = read(own_data, answers=opened.manifest.dual_encoder is None) if own_data else ()
-    own = with_own(tolerances) if tolerances else None
+    own = with_own(tolerances, opened.manifest.model_type) if tolerances else None
     limit = None if max_memory is None else int(max_memory * GB)
     with step_bar(quiet=quiet or as_json) as progress:
         run = ladder.prepare(opened, checkpoint, goldens=goldens, max_memory=limit)

@@ -50,10 +50,15 @@ def prepare(
         BundleError: it is of no known family
         CheckpointError: a checkpoint was asked for and cannot be opened
     """
-    kind = kind_of(bundle.manifest.model_type)
-    # What was rejected is judged again: P5 runs it.
-    opened, source = replace(bundle, allow_rejected=True), _open(bundle, checkpoint)
-    return ParityRun(opened, kind, source, tolerances.load(), MemoryLimit(max_memory or half_of_memory()), goldens)
+    family = bundle.manifest.model_type
+    return ParityRun(
+        bundle=replace(bundle, allow_rejected=True),  # what was rejected is judged again: P5 runs it
+        kind=kind_of(family),
+        checkpoint=_open(bundle, checkpoint),
+        tolerances=tolerances.load(family),
+        memory=MemoryLimit(max_memory or half_of_memory()),
+        goldens=goldens,
+    )
 
 
 def run(

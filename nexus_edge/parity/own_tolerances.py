@@ -8,8 +8,8 @@ from nexus_edge.errors import InputError
 from nexus_edge.parity.tolerances import Tolerances, TolerancesError, load, parse
 
 
-def with_own(path: Path) -> Tolerances:
-    """The package's tolerances and, behind them, those of a file.
+def with_own(path: Path, family: str) -> Tolerances:
+    """The package's tolerances for a family, which is named by its model_type, and after them those of a file.
 
     Raises:
         InputError: naming the file, and the entry that is wrong
@@ -20,5 +20,5 @@ def with_own(path: Path) -> Tolerances:
         raise InputError(str(error)) from error
     if not own.entries and not own.near_ties:
         raise InputError(f"{path}: has no [[gate]] and no [[near_tie]]; see nexus_edge/parity/tolerances.toml")
-    packaged = load()
+    packaged = load(family)
     return replace(packaged, entries=packaged.entries + own.entries, near_ties=packaged.near_ties + own.near_ties)

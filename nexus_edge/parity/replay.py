@@ -66,7 +66,7 @@ def _replay(bundle: Bundle, target: str, goldens: tuple[Golden, ...]) -> list[Ch
     files = {name: bundle.graph(target, name) for name in manifest.graphs[target]}
     parts = [part for part in runner_of(target).counterparts(files) if part.as_shipped]
     precision = next((part.precision for part in parts), "")
-    judge = Judges(tolerances.load(), manifest).judge("verify", target=target, precision=precision)
+    judge = Judges(tolerances.load(manifest.model_type), manifest).judge("verify", target=target, precision=precision)
     stages = {part.name: part.open("hidden") for part in parts}
     checks = kind_of(manifest.model_type).replay(Replay(bundle, stages, goldens, judge, target, precision))
     return [replace(check, target=target, precision=precision) for check in checks]

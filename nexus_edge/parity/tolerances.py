@@ -1,6 +1,7 @@
 """Reads the files `tolerances.toml`, the only home of a tolerance: which metric gates what, at which limit, and why.
 
-parity/tolerances.toml has what all share, parity/<kind>/ what a kind of models needs, targets/<target>/ what a target.
+parity/tolerances.toml has what all share, parity/<kind>/ what a kind of models needs, targets/<target>/ what a target,
+and models/<family>/ what one family alone needs.
 
 A gate is looked up by rung, stage, target, scheme class, kind of weights (real, trained-tiny, synthetic) and, where a
 target knows several ways to compute, its precision. Entries are fnmatch patterns; like in recipes the last match wins,
@@ -15,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from nexus_edge import models
 from nexus_edge.errors import NexusEdgeError
 from nexus_edge.parity.metrics import METRICS, Measures, NearTie
 
@@ -76,7 +78,7 @@ def _match(values: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
 
 @dataclass(frozen=True)
 class Tolerances:
-    """All gates and near-tie margins of one file."""
+    """Gates and near-tie margins, from general to special."""
 
     entries: tuple[_Entry, ...]
     near_ties: tuple[tuple[tuple[str, ...], NearTie], ...]  # in the order of _NEAR_TIE_PATTERNS, and the rule
@@ -145,18 +147,24 @@ def parse(document: Mapping[str, Any], origin: str) -> Tolerances:
     return Tolerances(tuple(entries), tuple(near_ties))
 
 
-def files() -> list[Path]:
-    """All of them, from general to special."""
+def files(family: str = "") -> list[Path]:
+    """All that hold for a family, which is named by its model_type, from general to special; "": for none."""
     package = FILE.parents[1]
-    return [FILE, *sorted(package.glob(f"parity/*/{FILE.name}")), *sorted(package.glob(f"targets/*/{FILE.name}"))]
+    found = [FILE, *sorted(package.glob(f"parity/*/{FILE.name}")), *sorted(package.glob(f"targets/*/{FILE.name}"))]
+    own = [Path(room) / family / FILE.name for room in models.__path__] if family else []
+    return found + [path for path in own if path.is_file()]
 
 
 @cache
-def load() -> Tolerances:
-    """Read and validate the package's tolerances, once: what all share, then kinds of models, then targets."""
-    package, entries, near_ties = FILE.parents[1], list[_Entry](), list[tuple[tuple[str, ...], NearTie]]()
-    for path in files():
-        found = parse(tomllib.loads(path.read_text(encoding="utf-8")), path.relative_to(package).as_posix())
+def load(family: str = "") -> Tolerances:
+    """Read and validate the tolerances of `files`, once for each family.
+
+    Raises:
+        TolerancesError: see `parse`.
+    """
+    entries, near_ties = list[_Entry](), list[tuple[tuple[str, ...], NearTie]]()
+    for path in files(family):
+        found = parse(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
         entries += found.entries
         near_ties += found.near_ties
     return Tolerances(tuple(entries), tuple(near_ties))

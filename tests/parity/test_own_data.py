@@ -47,7 +47,7 @@ def judge(bundle: Bundle, checkpoint: Checkpoint, path: Path, *, answers: bool, 
     run = prepare(bundle, checkpoint)
     add_examples(run, read(path, answers=answers))
     if own is not None:
-        run.tolerances, run.own_tolerances = with_own(own), str(own)
+        run.tolerances, run.own_tolerances = with_own(own, bundle.manifest.model_type), str(own)
     return ladder.run(run, ())
 
 
@@ -144,13 +144,13 @@ def test_wrong_tolerances_are_refused(tmp_path: Path, text: str, problem: str) -
     path = tmp_path / "mine.toml"
     path.write_text(text, "utf-8")
     with pytest.raises(InputError, match=problem):
-        with_own(path)
+        with_own(path, "")
 
 
 def test_later_entries_win(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(ENTRY.format(metric="exact_match_drop", limit=0.5), "utf-8")
-    own = with_own(path)
+    own = with_own(path, "")
     gate = own.gate("eval", "own questions", "onnx", "int4", "real")
     assert gate is not None and (gate.limit, gate.reason) == (0.5, "ours")
     assert own.gate("P0", "files", "onnx", "int4", "real") is not None, "the others are as they were"

@@ -1,9 +1,12 @@
 """The tolerances file and its reader."""
 
+import json
 import tomllib
+from pathlib import Path
 
 import pytest
 
+from nexus_edge import models
 from nexus_edge.parity import tolerances
 from nexus_edge.parity.ladder import RUNGS
 from nexus_edge.parity.metrics import METRICS
@@ -119,6 +122,22 @@ def test_the_last_match_wins() -> None:
     assert found.gate("P3", "decoder", "onnx", "int4", "real").limit == 0.2
     assert found.gate("P3", "logits", "onnx", "int4", "real").limit == 0.1
     assert found.gate("P4", "decoder", "onnx", "int4", "real") is None
+
+
+def test_a_family_has_the_last_word_on_itself_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file in its folder is found with no edit, and no other family is judged by it."""
+    lines = [f"{key} = {json.dumps(value)}" for key, value in {**GATE, "stage": "dec*", "target": "openvino"}.items()]
+    for name in ("third", "fourth"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "third" / "tolerances.toml").write_text("\n".join(["[[gate]]", *lines]), "utf-8")
+    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
+    tolerances.load.cache_clear()
+    asked = ("P3", "decoder", "openvino", "int4", "real")
+    third, fourth, none = (tolerances.load(name).gate(*asked) for name in ("third", "fourth", ""))
+    tolerances.load.cache_clear()
+    assert third is not None and (third.metric, third.limit) == ("kl", 0.1)
+    assert fourth == none and none is not None and none.metric != "kl"
+    assert [path.parent.name for path in tolerances.files("third")][-2:] == ["openvino", "third"], "after the targets"
 
 
 @pytest.mark.parametrize(
