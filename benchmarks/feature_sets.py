@@ -1,4 +1,4 @@
-"""Does the ladder hold on CPUs with fewer features? Climbs it as on each of them, and prints a table in Markdown.
+"""Does the ladder hold on CPUs with fewer features? Runs it as on each of them, and prints a table in Markdown.
 
     python benchmarks/feature_sets.py /tmp/cpus                                   # both families, every set of features
     python benchmarks/feature_sets.py /tmp/cpus --family biomedclip --cpu avx2 --cpu vnni

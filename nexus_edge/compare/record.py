@@ -40,7 +40,7 @@ class Record:
         model_type, weights, recipe: from the manifest
         engine: the target that ran
         machine: processor, cores and threads, in words
-        inputs: a hash of what was asked, in files called material; replies can be compared only where it is the same
+        inputs: a hash of what was asked, "material" in files; replies can be compared only where it is the same
         size_bytes: of all files but parity/
         graph_bytes: of each graph's files, by graph
         load_s: of each round

@@ -31,7 +31,7 @@ IMAGE, TEXT = "image_encoder", "text_encoder"
 
 @pytest.fixture
 def judge(biomedclip_checkpoint: Checkpoint) -> Judge:
-    """Climb some rungs of a bundle, with few of the held-out pictures."""
+    """Run some rungs of a bundle, with few of the held-out images."""
 
     def judge(bundle: Bundle, *rungs: str) -> Report:
         run = prepare(bundle, biomedclip_checkpoint)

@@ -30,7 +30,7 @@ WEIGHTS = "onnx/decoder.safetensors"
 
 @pytest.fixture
 def judge(checkpoint: Checkpoint) -> Callable[..., Report]:
-    """Climb some rungs of a bundle, with few of the held-out questions."""
+    """Run some rungs of a bundle, with few of the held-out questions."""
 
     def judge(bundle: Bundle, *rungs: str) -> Report:
         run = prepare(bundle, checkpoint)
