@@ -21,7 +21,7 @@ FAMILY_BYTES = {"tiny_phi3_v": 4_000_000, "tiny_biomedclip": 6_000_000}
 NEXT_FAMILY_BYTES = 1_500_000
 # What `pip install nexus-edge` brings does not include these.
 EXPORT_ONLY = (
-    "torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "ml_dtypes", "huggingface_hub", "matplotlib", "jinja2",
+    "torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "ml_dtypes", "huggingface_hub", "matplotlib",
     "transformers", "openvino", "coremltools",
 )  # fmt: skip
 RUNTIME_MODULES = (
@@ -40,6 +40,15 @@ for name in json.loads(sys.argv[2]):
     importlib.import_module(name)
 from nexus_edge.cli.commands import Commands
 list(Commands().values())
+"""
+HELP = """
+from nexus_edge.cli import main
+import sys
+sys.argv[1:] = ["--help"]
+try:
+    main()
+except SystemExit:
+    pass
 """
 # Finds every kind of data file that travels with the package; prints where.
 FIND_DATA = """
@@ -109,6 +118,11 @@ def _lines(path: Path) -> int:
 
 def test_the_runtime_imports_nothing_of_the_export_extra() -> None:
     run(BLOCKED_IMPORTS, json.dumps(EXPORT_ONLY), json.dumps(RUNTIME_MODULES), path=ROOT, cwd=ROOT)
+
+
+@pytest.mark.parametrize("script", ["import nexus_edge", "import nexus_edge.runtimes, nexus_edge.processing", HELP])
+def test_jinja_is_imported_for_prompts_alone(script: str) -> None:
+    run(f"{script}\nimport sys\nassert 'jinja2' not in sys.modules", path=ROOT, cwd=ROOT)
 
 
 def test_a_checkout_finds_its_data_beside_the_package(tmp_path: Path) -> None:

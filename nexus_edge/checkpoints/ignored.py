@@ -12,6 +12,7 @@ from nexus_edge._fields import suggest
 from nexus_edge.configs.keys import OPTION, Each, Read, Rules, Table, has, paths_of, rule_of, without
 from nexus_edge.errors import CheckpointError
 from nexus_edge.families import families
+from nexus_edge.processing.templates.source import BESIDE, KEY
 
 
 def rules_of(model_type: object) -> Mapping[str, Rules]:
@@ -27,8 +28,12 @@ def without_ignored(config: Mapping[str, Any], ignored: Sequence[str]) -> dict[s
 
 
 def pruned(files: Mapping[str, bytes], ignored: Sequence[str]) -> dict[str, bytes]:
-    """Files by name, JSON objects among them without these keys; a file that has none of them keeps its bytes."""
-    return {name: _pruned(name, content, ignored) for name, content in files.items()}
+    """Files by name, JSON objects among them without these keys; a file that has none of them keeps its bytes.
+
+    A chat template in a file of its own goes by that key's name.
+    """
+    kept = {name: content for name, content in files.items() if name != BESIDE or KEY not in ignored}
+    return {name: _pruned(name, content, ignored) for name, content in kept.items()}
 
 
 def require_ignorable(
@@ -53,7 +58,8 @@ def require_ignorable(
                 f"{folder}: {OPTION} {path}: no configuration file has that key{suggest(path, known)}"
             )
         for name in holders:
-            if isinstance(rule_of(rules.get(name, {}), path), Read | Table | Each):
+            rule = rule_of(rules.get(name, {}), path)
+            if isinstance(rule, Read | Table | Each) and not (isinstance(rule, Read) and rule.instead):
                 raise CheckpointError(
                     f"{folder}: {OPTION} {path}: {name}'s {path} is used; to change it, edit a copy of the file"
                 )

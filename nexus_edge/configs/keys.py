@@ -22,10 +22,12 @@ class Read:
     Attributes:
         by: what uses it, for whoever reads the list
         required: whether its absence would mean something that is not computed here
+        instead: what is used where somebody leaves it out on purpose; None: leaving it out is refused
     """
 
     by: str
     required: bool = False
+    instead: str | None = None
 
 
 @dataclass(frozen=True)

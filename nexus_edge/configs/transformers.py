@@ -126,6 +126,8 @@ SPECIAL_TOKENS_MAP: Rules = {
     **dict.fromkeys(("additional_special_tokens", "extra_special_tokens", "image_token"), _TOKENIZES),
 }
 
+TEMPLATE = Read("prompts", instead="the family's chat template")
+
 # tokenizer_config.json of every tokenizer.
 TOKENIZER_CONFIG: Rules = {
     **dict.fromkeys(("tokenizer_class", "processor_class", "auto_map", "name_or_path", "backend"), _ORIGIN),

@@ -39,9 +39,6 @@ class Family(ABC):
     published: ClassVar[Mapping[str, str]]
     """Hub id of a published checkpoint -> file of `published/` with its numbers, without the ending."""
 
-    chat_templates: ClassVar[tuple[str, ...]] = ()
-    """Spellings of the Jinja chat template that is built in; () where prompts have none."""
-
     def matches(self, config: Mapping[str, Any]) -> bool:
         """Whether a parsed configuration is of this family."""
         return config.get("model_type") == self.model_type

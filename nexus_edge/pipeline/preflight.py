@@ -16,8 +16,10 @@ from nexus_edge.bundle.writer import require_free
 from nexus_edge.checkpoints import Checkpoint, require_model_type
 from nexus_edge.checkpoints.ignored import rules_of
 from nexus_edge.checkpoints.license import read_license, require_readable
-from nexus_edge.configs.keys import check_keys_of, once
-from nexus_edge.errors import CheckpointError, OutputError
+from nexus_edge.configs.keys import OPTION, check_keys_of, once
+from nexus_edge.errors import CheckpointError, OutputError, PromptError
+from nexus_edge.interfaces.family import VlmFamily
+from nexus_edge.interfaces.processor import Processor
 from nexus_edge.models.base import ReferenceModel
 from nexus_edge.pipeline.plan import Plan, make_plan
 from nexus_edge.processing.agreement import check_agreement
@@ -118,7 +120,8 @@ def check_processor(
 ) -> None:
     """Open the processor that the bundle will have, and hold its tokenizer against the model and its own files."""
     family = processing.family_in(folder)
-    processor = family.processor(folder)
+    vlm = family.processor(folder) if isinstance(family, VlmFamily) else None
+    processor = family.processor(folder) if vlm is None else vlm
     largest = processor.largest_id
     if largest >= model.vocab_size:
         raise CheckpointError(
@@ -127,7 +130,19 @@ def check_processor(
             "(transformers: resize_token_embeddings)"
         )
     configs = {name: _object(content, str(folder / name)) for name, content in files.items() if name.endswith(".json")}
-    check_agreement(folder, configs, processor.token_id, family.chat_templates, ignored)
+    check_agreement(folder, configs, processor.token_id)
+    if vlm is not None and "chat_template" not in ignored:
+        _check_template(folder, vlm)
+
+
+def _check_template(folder: Path, processor: Processor) -> None:
+    """Make one prompt, so that a chat template that cannot is not found by the first user."""
+    try:
+        processor.apply_chat_template([{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}])
+    except PromptError as error:
+        raise CheckpointError(
+            f"{folder}: {error}, correct the template, or pass {OPTION} chat_template to take the family's own"
+        ) from error
 
 
 def bundle_sizes(plan: Plan, targets: Mapping[str, Target], model_type: str) -> dict[str, dict[str, int]]:

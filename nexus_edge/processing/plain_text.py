@@ -1,11 +1,14 @@
 """Ids of text in which no control token is recognised, however the text looks."""
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any
 
 import tokenizers
+
+from nexus_edge.processing.segments import Control
 
 
 class PlainText:
@@ -19,6 +22,8 @@ class PlainText:
         self._core = core
         added = core.get_added_tokens_decoder().values()
         self.control = {token.content: token for token in added if token.special or token.content in control}
+        longest_first = sorted((token for token in self.control if token == token.strip()), key=len, reverse=True)
+        self._control = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
     def ids(self, text: str, *, first: bool) -> list[int]:
         """Ids of a text; `first`: nothing stands before it in its chunk."""
@@ -27,6 +32,18 @@ class PlainText:
         if any(content in text for content in self.control):
             return self._without_control.ids(text)
         return list(self._core.encode(text, add_special_tokens=False).ids)
+
+    def split(self, text: str) -> list[str | Control]:
+        """A template's own text at the control tokens in it, the longest first where several begin, as tokenizers do.
+
+        A token with white space at an end is none here: the white space may be that of a user's text beside it.
+        """
+        segments: list[str | Control] = []
+        start = 0
+        for found in self._control.finditer(text):
+            segments += [text[start : found.start()], Control(found[0])]
+            start = found.end()
+        return [one for one in (*segments, text[start:]) if one != ""]
 
     @cached_property
     def _document(self) -> dict[str, Any]:

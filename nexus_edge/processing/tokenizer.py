@@ -113,6 +113,15 @@ class Tokenizer:
                 ids.append(id_)
         return ids
 
+    @property
+    def control_tokens(self) -> Collection[str]:
+        """The tokens that no text of a user becomes."""
+        return self._plain.control.keys()
+
+    def split_control(self, text: str) -> list[str | Control]:
+        """What a template itself writes, at the control tokens in it."""
+        return self._plain.split(text)
+
     def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
         """Text of `ids`; negative ids (places of pictures) are left out."""
         return self._core.decode([id_ for id_ in ids if id_ >= 0], skip_special_tokens=skip_special)

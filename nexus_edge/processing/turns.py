@@ -50,7 +50,12 @@ def _read(apply: Apply) -> Turns:
 
 def _frame(apply: Apply, role: str) -> Frame:
     first, second = TextPart(type="text", text=FIRST), TextPart(type="text", text=SECOND)
-    before, _, rest = str(apply([_message(role, first, second)], False)).partition(FIRST)
+    try:
+        written = str(apply([_message(role, first, second)], False))
+    except PromptError:  # some take one text of a system message or an answer
+        before, _, after = str(apply([_message(role, first)], False)).partition(FIRST)
+        return Frame(before=before, between="", after=after)
+    before, _, rest = written.partition(FIRST)
     between, _, after = rest.partition(SECOND)
     return Frame(before=before, between=between, after=after)
 

@@ -17,7 +17,6 @@ from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
 from nexus_edge.models.phi3_v import config_keys as phi3_v
 from nexus_edge.models.phi3_v.params import Phi3VisionParams
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
-from nexus_edge.models.phi3_v.prompt import CHAT_TEMPLATES
 from nexus_edge.processing.agreement import check_agreement
 
 Config = dict[str, Any]
@@ -61,7 +60,7 @@ def phi3(folder: Path) -> Any:
             check_keys_of(json.loads((folder / name).read_text()), phi3_v.FILES[name], name)
     processor = Phi3VProcessor.from_folder(folder)
     configs = {path.name: json.loads(path.read_text()) for path in folder.glob("*.json")}
-    check_agreement(folder, configs, processor.token_id, CHAT_TEMPLATES)
+    check_agreement(folder, configs, processor.token_id)
     return (
         params, params.rope.magnitudes, processor.stop_ids, processor.num_crops, processor.mean, processor.std,
         processor.tokenizer.bos_id,

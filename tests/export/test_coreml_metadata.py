@@ -18,7 +18,6 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.bundle.identity import identity
 from nexus_edge.engines.coreml.mil import MilModel
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
-from nexus_edge.models.phi3_v.prompt import apply_chat_template
 from nexus_edge.parity.ladder import prepare, run
 from nexus_edge.parity.provenance import foreign_packages
 
@@ -89,7 +88,7 @@ def test_prompts_and_limits_are_those_of_the_runtime(coreml_vlm: Bundle) -> None
     turn = chat["picture"].format(number=1) + "What is shown?"
     written = chat["turn"].format(role="user", text=turn) + chat["reply"]
     messages: Any = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is shown?"}]}]
-    assert written == str(apply_chat_template(messages))
+    assert written == str(processor.apply_chat_template(messages))
     assert tuple(limits["stop_ids"]) == processor.stop_ids
     assert table["tokenizer"]["special"]["<|user|>"] == processor.tokenizer.token_id("<|user|>")
     config = json.loads((coreml_vlm.root / "processor/config.json").read_text())

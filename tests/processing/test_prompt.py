@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+import tokenizers
 
 from nexus_edge.errors import PromptError
-from nexus_edge.models.phi3_v.prompt import apply_chat_template, encode_prompt, is_whole_prompt, split_prompt
+from nexus_edge.models.phi3_v.prompt import CHAT_TEMPLATE, IMAGES, encode_prompt, is_whole_prompt, split_prompt
 from nexus_edge.processing.messages import Message
+from nexus_edge.processing.templates.chat import ChatTemplate
+from nexus_edge.processing.templates.source import TemplateSource
 from nexus_edge.processing.tokenizer import Tokenizer
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/phi3_tokenizer/expected.json").read_text(encoding="utf-8"))
@@ -16,6 +19,15 @@ GOLDEN = json.loads((Path(__file__).parents[1] / "golden/phi3_tokenizer/expected
 @pytest.fixture(scope="module")
 def real_tokenizer(real_checkpoint: Path) -> Tokenizer:
     return Tokenizer.from_folder(real_checkpoint)
+
+
+@pytest.fixture
+def template(core: tokenizers.Tokenizer) -> ChatTemplate:
+    return phi3(Tokenizer(core, None))
+
+
+def phi3(tokenizer: Tokenizer) -> ChatTemplate:
+    return ChatTemplate(TemplateSource(CHAT_TEMPLATE, "the template"), tokenizer, IMAGES, {})
 
 
 @pytest.mark.parametrize("case", [case for case in GOLDEN["tagged"] if "ids" in case], ids=lambda case: case["text"])
@@ -54,17 +66,17 @@ def test_every_chunk_is_encoded_by_itself_also_an_empty_one() -> None:
 
 @pytest.mark.parametrize("case", GOLDEN["chats"], ids=lambda case: str(len(case["messages"])))
 @pytest.mark.parametrize("add", [True, False])
-def test_chat_template_is_the_originals(case: dict, add: bool) -> None:
-    assert str(apply_chat_template(case["messages"], add)) == case[f"text_add_generation_prompt_{add}"]
+def test_chat_template_is_the_originals(template: ChatTemplate, case: dict, add: bool) -> None:
+    assert str(template(case["messages"], add)) == case[f"text_add_generation_prompt_{add}"]
 
 
-def test_pictures_among_parts_are_numbered_over_the_conversation() -> None:
+def test_images_among_parts_are_numbered_over_the_conversation(template: ChatTemplate) -> None:
     messages: list[Message] = [
         {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What?"}]},
         {"role": "assistant", "content": "A cat."},
         {"role": "user", "content": [{"type": "text", "text": "And "}, {"type": "image"}, {"type": "image"}]},
     ]
-    assert str(apply_chat_template(messages)) == (
+    assert str(template(messages)) == (
         "<|user|>\n<|image_1|>\nWhat?<|end|>\n<|assistant|>\nA cat.<|end|>\n"
         "<|user|>\nAnd <|image_2|>\n<|image_3|>\n<|end|>\n<|assistant|>\n"
     )
@@ -78,16 +90,18 @@ def test_pictures_among_parts_are_numbered_over_the_conversation() -> None:
         ([{"role": "user", "content": [{"type": "audio"}]}], "unknown message part 'audio'"),
     ],
 )
-def test_conversations_that_cannot_be_rendered_are_explained(messages: list[Message], message: str) -> None:
+def test_conversations_that_cannot_be_rendered_are_explained(
+    template: ChatTemplate, messages: list[Message], message: str
+) -> None:
     with pytest.raises(PromptError, match=message):
-        apply_chat_template(messages)
+        template(messages)
 
 
 @pytest.mark.parametrize("case", GOLDEN["chats"], ids=lambda case: str(len(case["messages"])))
 @pytest.mark.parametrize("add", [True, False])
 def test_ids_of_a_conversation_are_the_originals(real_tokenizer: Tokenizer, case: dict, add: bool) -> None:
     """In the goldens of chats, tags are text: the original's tokenizer knows no tag, its processor cuts them out."""
-    (chunk,), _ = apply_chat_template(case["messages"], add).split()
+    (chunk,), _ = phi3(real_tokenizer)(case["messages"], add).split()
     assert real_tokenizer.encode_segments(chunk, add_bos=False) == case[f"ids_apply_chat_template_{add}"]
 
 

@@ -14,6 +14,7 @@ from nexus_edge.checkpoints.json_file import read_json, read_processor_file
 from nexus_edge.checkpoints.pointers import refuse_pointers
 from nexus_edge.configs.transformers import QUANTIZED
 from nexus_edge.errors import CheckpointError
+from nexus_edge.processing.templates import source as templates
 from nexus_edge.storage.reader import SafetensorsFile
 
 SINGLE = "model.safetensors"
@@ -21,9 +22,8 @@ INDEX = "model.safetensors.index.json"
 # A checkpoint that this project made says so in its configuration, so that nobody takes it for the real one.
 KIND_KEY = "_nexus_edge_weights"
 REQUIRED_FILES = ("config.json", "preprocessor_config.json", "tokenizer.json")
-OPTIONAL_FILES = ("tokenizer_config.json", "special_tokens_map.json", "generation_config.json")
+OPTIONAL_FILES = ("special_tokens_map.json", "generation_config.json", *templates.FILES)
 ADAPTER = "adapter_config.json"
-TEMPLATE = "chat_template.jinja"
 # What may be a Git LFS pointer in a clone, of the files that are read.
 LARGE = ("*.json", "*.safetensors", "vocab.txt")
 
@@ -130,11 +130,12 @@ def _refuse_quantized(config: Mapping[str, Any], folder: Path) -> None:
 
 def _require_ignorable(config: Mapping[str, Any], folder: Path, ignored: Sequence[str]) -> None:
     configs = {"config.json": config}
-    for path in sorted(folder.glob("*_config.json")) + sorted(folder.glob("special_tokens_map.json")):
+    named = ("*_config.json", "special_tokens_map.json", "chat_template.json")
+    for path in (path for name in named for path in sorted(folder.glob(name))):
         if not open_clip.is_config(path):  # that is `config`
             configs[path.name] = read_json(path)
-    if (folder / TEMPLATE).is_file():
-        configs[TEMPLATE] = {"chat_template": ""}
+    if (folder / templates.BESIDE).is_file():
+        configs[templates.BESIDE] = {templates.KEY: ""}
     require_ignorable(configs, rules_of(config.get("model_type")), ignored, folder)
 
 

@@ -5,7 +5,7 @@ defaults.py     what absent keys mean
 params.py       the numbers of config.json
 anyres.py       which grid of tiles an image takes, and where its features go
 views.py        images to views
-prompt.py       the chat templates
+prompt.py       the chat templates of checkpoints that bring none
 processing.py   text and images to the model's inputs
 facts.py        what every runtime must know of it, as data
 model.py        the reference model
@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from nexus_edge.errors import CheckpointError
 from nexus_edge.interfaces.family import VlmFamily
-from nexus_edge.models.llava_next.prompt import TEMPLATES
 
 if TYPE_CHECKING:
     from nexus_edge.checkpoints.keys import KeyRules
@@ -35,7 +34,6 @@ class LlavaNextFamily(VlmFamily):
     model_type = "llava_next"
     title = "LLaVA-NeXT"
     published: ClassVar[Mapping[str, str]] = {}
-    chat_templates = tuple(TEMPLATES)
 
     @property
     def config_rules(self) -> "Mapping[str, Rules]":

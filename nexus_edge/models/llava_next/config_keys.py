@@ -5,7 +5,7 @@ Source: transformers' configuration, processor and image processor of the model 
 """
 
 from nexus_edge.configs.keys import Compared, Inert, Only, Read, Rules, Table
-from nexus_edge.configs.transformers import GENERATION_CONFIG, MODEL, SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG
+from nexus_edge.configs.transformers import GENERATION_CONFIG, MODEL, SPECIAL_TOKENS_MAP, TEMPLATE, TOKENIZER_CONFIG
 
 _PLAIN = "positions are rotated by plain RoPE"
 _ROPE: Rules = {
@@ -95,14 +95,14 @@ PROCESSOR: Rules = {
     "patch_size": Compared("the tower's patch_size"),
     "vision_feature_select_strategy": Only(("default",), "the layout has no place for the class token"),
     "num_additional_image_tokens": Inert("the class token, which vision_feature_select_strategy takes off again"),
-    "chat_template": Compared("prompt.apply_chat_template"),
+    "chat_template": TEMPLATE,
 }
 
 FILES: dict[str, Rules] = {
     "config.json": CONFIG,
     "preprocessor_config.json": IMAGE_PROCESSOR,
     "processor_config.json": PROCESSOR,
-    "chat_template.json": {"chat_template": Compared("prompt.apply_chat_template")},
+    "chat_template.json": {"chat_template": TEMPLATE},
     "generation_config.json": GENERATION_CONFIG,
     "special_tokens_map.json": SPECIAL_TOKENS_MAP,
     "tokenizer_config.json": {
@@ -113,7 +113,7 @@ FILES: dict[str, Rules] = {
         "add_eos_token": Only((False,), "an end token after the prompt ends the conversation"),
         "add_prefix_space": Inert("tokenizer.json, which tokenizes, has it already"),
         "errors": Inert("for ids that are no text"),
-        "chat_template": Compared("prompt.apply_chat_template"),
+        "chat_template": TEMPLATE,
         "clean_up_tokenization_spaces": Only((False,), "true would remove spaces from answers"),
         "spaces_between_special_tokens": Inert("special tokens are never part of an answer"),
         "image_token": Only(("<image>",), "images are written as <image>"),

@@ -1,7 +1,7 @@
 """LLaVA-NeXT: images to views, prompts to ids with the image token repeated for each feature."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,16 @@ from nexus_edge.interfaces.processor import ModelInputs
 from nexus_edge.models.llava_next import prompt as llava_prompt
 from nexus_edge.models.llava_next.anyres import AnyRes, read_anyres, read_pinpoints
 from nexus_edge.models.llava_next.defaults import image_token, text_config
-from nexus_edge.models.llava_next.prompt import IMAGE_TAG, TEMPLATES
+from nexus_edge.models.llava_next.prompt import IMAGE_TAG
 from nexus_edge.models.llava_next.views import preprocess_images
-from nexus_edge.processing.agreement import read_template, same_template
 from nexus_edge.processing.folder import read_json
 from nexus_edge.processing.messages import Message
 from nexus_edge.processing.normalise import CLIP_MEAN, CLIP_STD, Rgb, read_mean_std
 from nexus_edge.processing.segments import Control, ImagePlace, Prompt
 from nexus_edge.processing.sources import Picture, as_pictures
 from nexus_edge.processing.stop_ids import ids_in, read_stop_ids
+from nexus_edge.processing.templates.chat import ChatTemplate
+from nexus_edge.processing.templates.source import TemplateSource, read_template, special_tokens
 from nexus_edge.processing.text_side import TextSide, as_inputs
 from nexus_edge.processing.tokenizer import Tokenizer
 
@@ -33,7 +34,7 @@ class LlavaNextProcessor(TextSide):
     stop_ids: tuple[int, ...]
     anyres: AnyRes
     image_token: int
-    chat_format: str | None
+    template: ChatTemplate
     mean: Rgb = CLIP_MEAN
     std: Rgb = CLIP_STD
 
@@ -54,11 +55,11 @@ class LlavaNextProcessor(TextSide):
                 f"{tokenizer.token_id(IMAGE_TAG)}; take both files from the same checkpoint"
             )
         stops = read_stop_ids(folder, tokenizer) + ids_in(text, f"{source}: text_config")
-        end = tokenizer.token_id(llava_prompt.END.token)
+        end = tokenizer.token_id(llava_prompt.END)
         stops += [] if end is None else [end]
         mean, std = read_mean_std(processor, ("image_mean", "image_std"), named)
-        format_ = _chat_format(folder, text["model_type"], end is not None)
-        return cls(tokenizer, tuple(dict.fromkeys(stops)), anyres, token, format_, mean, std)
+        template = _template(folder, tokenizer, text["model_type"])
+        return cls(tokenizer, tuple(dict.fromkeys(stops)), anyres, token, template, mean, std)
 
     @property
     def largest_id(self) -> int:
@@ -122,10 +123,8 @@ class LlavaNextProcessor(TextSide):
         return self.tokenizer.encode_segments(segments), numbers
 
     def apply_chat_template(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> Prompt:
-        """See `prompt.apply_chat_template`, in the format of the checkpoint's own template."""
-        if self.chat_format is None:
-            raise PromptError("the checkpoint's chat template is none that is built in; write out the whole prompt")
-        return llava_prompt.apply_chat_template(self.chat_format, messages, add_generation_prompt)
+        """See `ChatTemplate`; the published ones have the images of a message before its text."""
+        return self.template(messages, add_generation_prompt)
 
     def count_image_tokens(self, width: int, height: int) -> int:
         """How many positions of the prompt an image of this size (in pixels) takes."""
@@ -156,9 +155,12 @@ def _compare(processor: Mapping[str, Any], source: str, anyres: AnyRes) -> None:
         raise CheckpointError(f"{source}: {error}") from error
 
 
-def _chat_format(folder: Path, decoder: str, has_chatml: bool) -> str | None:
-    """The format of the checkpoint's own template, or without one that of its decoder; None for an unknown template."""
-    template, _ = read_template(folder, read_json(folder, "tokenizer_config.json"))
-    if template is None:
-        return "mistral" if decoder == "mistral" else "chatml" if has_chatml else "vicuna"
-    return next((name for known, name in TEMPLATES.items() if same_template(template, known)), None)
+def _template(folder: Path, tokenizer: Tokenizer, decoder: str) -> ChatTemplate:
+    """The checkpoint's own template, or without one that of its decoder."""
+    source = read_template(folder)
+    if source is None:
+        chatml = tokenizer.token_id(llava_prompt.END) is not None
+        format_ = "mistral" if decoder == "mistral" else "chatml" if chatml else "vicuna"
+        source = TemplateSource(llava_prompt.TEMPLATES[format_], f"the built-in chat template of {format_}")
+    source = replace(source, text=source.text.replace(*llava_prompt.MISTYPED))
+    return ChatTemplate(source, tokenizer, llava_prompt.IMAGES, special_tokens(folder))

@@ -2,7 +2,7 @@
 
 config_keys.py  every key of a checkpoint's configuration files, and what reads it
 params.py       the numbers of config.json
-prompt.py       the chat template and the tags of images
+prompt.py       the chat template of checkpoints that bring none, and the tags of images
 processing.py   text and images to the model's inputs
 facts.py        what every runtime must know of it, as data
 model.py        the reference model
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nexus_edge.interfaces.family import VlmFamily
-from nexus_edge.models.phi3_v.prompt import CHAT_TEMPLATES
 
 if TYPE_CHECKING:
     from nexus_edge.checkpoints.keys import KeyRules
@@ -42,7 +41,6 @@ class Phi3VFamily(VlmFamily):
         "microsoft/Phi-3-vision-128k-instruct": "phi3_vision",
         "microsoft/Phi-3.5-vision-instruct": "phi3_5_vision",
     }
-    chat_templates = CHAT_TEMPLATES
 
     @property
     def config_rules(self) -> "Mapping[str, Rules]":

@@ -7,9 +7,9 @@ image_processing_phi3_v.py; what they read and what they take for an absent key.
 from collections.abc import Mapping
 from typing import Any
 
-from nexus_edge.configs.keys import Compared, Inert, Only, Read, Rules, Table
+from nexus_edge.configs.keys import Inert, Only, Read, Rules, Table
 from nexus_edge.configs.rope import ROPE_KEYS
-from nexus_edge.configs.transformers import GENERATION_CONFIG, MODEL, SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG
+from nexus_edge.configs.transformers import GENERATION_CONFIG, MODEL, SPECIAL_TOKENS_MAP, TEMPLATE, TOKENIZER_CONFIG
 
 CONTEXT = 4096
 """Tokens of the longest sequence where a config.json names none, in the authors' configuration class."""
@@ -100,6 +100,11 @@ FILES: dict[str, Rules] = {
     "preprocessor_config.json": PREPROCESSOR,
     "generation_config.json": GENERATION_CONFIG,
     "special_tokens_map.json": SPECIAL_TOKENS_MAP,
+    "chat_template.json": {"chat_template": TEMPLATE},
+    "processor_config.json": {
+        **dict.fromkeys(("processor_class", "auto_map"), Inert("names classes of Python")),
+        "chat_template": TEMPLATE,
+    },
     "tokenizer_config.json": {
         **TOKENIZER_CONFIG,
         "bos_token": Read("begins every text"),
@@ -107,7 +112,7 @@ FILES: dict[str, Rules] = {
         "eos_token": Read("the processor's stop ids"),
         "add_eos_token": Only((False,), "an end token after the prompt ends the conversation"),
         "add_prefix_space": Inert("tokenizer.json, which tokenizes, has it already"),
-        "chat_template": Compared("processing.prompt.apply_chat_template"),
+        "chat_template": TEMPLATE,
         "clean_up_tokenization_spaces": Only((False,), "true would remove spaces from answers"),
         "spaces_between_special_tokens": Inert("special tokens are never part of an answer"),
         "image_token": Inert("images are written as <|image_1|>, <|image_2|>, ..."),

@@ -19,6 +19,7 @@ from nexus_edge.processing.resize import resize_bicubic
 from nexus_edge.processing.segments import Prompt
 from nexus_edge.processing.sources import Picture, as_pictures, name_of
 from nexus_edge.processing.stop_ids import read_stop_ids
+from nexus_edge.processing.templates.chat import ChatTemplate
 from nexus_edge.processing.text_side import TextSide, as_inputs
 from nexus_edge.processing.tokenizer import Tokenizer
 
@@ -66,6 +67,7 @@ class Phi3VProcessor(TextSide):
     tokenizer: Tokenizer
     stop_ids: tuple[int, ...]
     num_crops: int
+    template: ChatTemplate
     mean: Rgb = CLIP_MEAN
     std: Rgb = CLIP_STD
 
@@ -88,7 +90,9 @@ class Phi3VProcessor(TextSide):
         if type(num_crops) is not int or num_crops < 1:
             raise CheckpointError(f"{source}: num_crops is {num_crops!r}; it must be a whole number above 0")
         mean, std = read_mean_std(config, ("image_mean", "image_std"), source)
-        return cls(tokenizer, tuple(dict.fromkeys(stops + read_stop_ids(folder, tokenizer))), num_crops, mean, std)
+        template = ChatTemplate.from_folder(folder, tokenizer, phi3_prompt.IMAGES, phi3_prompt.CHAT_TEMPLATE)
+        stop_ids = tuple(dict.fromkeys(stops + read_stop_ids(folder, tokenizer)))
+        return cls(tokenizer, stop_ids, num_crops, template, mean, std)
 
     @property
     def largest_id(self) -> int:
@@ -145,8 +149,8 @@ class Phi3VProcessor(TextSide):
         return places, lambda taken: phi3_prompt.encode_prompt(chunks, places, taken, self.tokenizer.encode_segments)
 
     def apply_chat_template(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> Prompt:
-        """See `nexus_edge.models.phi3_v.prompt.apply_chat_template`."""
-        return phi3_prompt.apply_chat_template(messages, add_generation_prompt)
+        """See `ChatTemplate`; images are numbered 1, 2, ... over the whole conversation."""
+        return self.template(messages, add_generation_prompt)
 
     def count_image_tokens(self, width: int, height: int) -> int:
         """How many positions of the prompt a picture of this size (in pixels) takes; raises ImageError."""

@@ -1,4 +1,4 @@
-"""Prompts of the Phi-3 family: the chat template, and the tags that stand for pictures."""
+"""Prompts of the Phi-3 family: its chat template, and the tags that stand for images."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -6,14 +6,12 @@ from typing import TypeVar
 
 from nexus_edge._words import counted
 from nexus_edge.errors import PromptError
-from nexus_edge.processing.messages import Message, TextPart
-from nexus_edge.processing.segments import Control, ImagePlace, Prompt
+from nexus_edge.processing.templates.chat import ImageTags
 
 Chunk = TypeVar("Chunk")
 
 IMAGE_TAG = re.compile(r"<\|image_(\d+)\|>")
 ROLES = ("system", "user", "assistant")
-END = Control("<|end|>")
 STOP_TOKENS = (
     "<|end|>",
     "<|assistant|>",
@@ -21,46 +19,15 @@ STOP_TOKENS = (
     "</s>",
 )  # config.json names only the last, which never comes
 
-# What `apply_chat_template` writes, as checkpoints spell it in Jinja: Phi-3-vision's, and Phi-3-mini's with a branch
-# for each role, which fine-tunes copy.
-CHAT_TEMPLATES = (
+CHAT_TEMPLATE = (
     "{% for message in messages %}{{'<|' + message['role'] + '|>' + '\\n' + message['content'] + '<|end|>\\n' }}"
     "{% endfor %}{% if add_generation_prompt and messages[-1]['role'] != 'assistant' %}{{- '<|assistant|>\\n' -}}"
-    "{% endif %}",
-    "{% for message in messages %}{% if message['role'] == 'system' %}{{'<|system|>\\n' + message['content'] + "
-    "'<|end|>\\n'}}{% elif message['role'] == 'user' %}{{'<|user|>\\n' + message['content'] + '<|end|>\\n'}}"
-    "{% elif message['role'] == 'assistant' %}{{'<|assistant|>\\n' + message['content'] + '<|end|>\\n'}}{% endif %}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% else %}{{ eos_token }}{% endif %}",
+    "{% endif %}"
 )
+"""Phi-3-vision's, for checkpoints that bring none."""
 
-
-def apply_chat_template(messages: Sequence[Message], add_generation_prompt: bool = True) -> Prompt:
-    """The prompt of a conversation, in the fixed template of the Phi-3 models (no BOS: the tokenizer adds it).
-
-    Images are numbered 1, 2, ... over the whole conversation. Raises PromptError for an empty conversation, an unknown
-    role or an unknown part.
-    """
-    if not messages:
-        raise PromptError("the conversation is empty; give at least one message")
-    numbered = 0
-    segments: list[str | Control | ImagePlace] = []
-    for message in messages:
-        role, content = message["role"], message["content"]
-        if role not in ROLES:
-            raise PromptError(f"unknown role {role!r} in the conversation; use one of {', '.join(ROLES)}")
-        segments += [Control(f"<|{role}|>"), "\n"]
-        for part in [TextPart(type="text", text=content)] if isinstance(content, str) else content:
-            if part["type"] == "text":
-                segments.append(part["text"])
-            elif part["type"] == "image":
-                numbered += 1
-                segments += [ImagePlace(numbered), "\n"]
-            else:
-                raise PromptError(f"unknown message part {part['type']!r}; use 'text' or 'image'")
-        segments += [END, "\n"]
-    if add_generation_prompt and messages[-1]["role"] != "assistant":
-        segments += [Control("<|assistant|>"), "\n"]
-    return Prompt(tuple(segments))
+IMAGES = ImageTags(IMAGE_TAG)
+"""Its texts hold a tag for each image, on a line of its own as in the model card."""
 
 
 def is_whole_prompt(text: str) -> bool:

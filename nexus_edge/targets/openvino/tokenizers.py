@@ -9,6 +9,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from nexus_edge._telemetry import without_telemetry
+from nexus_edge.processing.templates.source import template_in
 from nexus_edge.targets.openvino.ir_file import save
 
 with without_telemetry():
@@ -20,9 +21,9 @@ def write_tokenizers(folder: Path, files: Mapping[str, bytes]) -> None:
 
     Args:
         folder: where to
-        files: tokenizer.json and tokenizer_config.json by name
+        files: of the processor, by name
     """
-    config = json.loads(files["tokenizer_config.json"])
+    config, template = json.loads(files["tokenizer_config.json"]), template_in(files, Path())
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "tokenizer.json"
         path.write_bytes(files["tokenizer.json"])
@@ -30,7 +31,7 @@ def write_tokenizers(folder: Path, files: Mapping[str, bytes]) -> None:
         tokens = {f"{kind}_token": _text(config.get(f"{kind}_token")) for kind in ("bos", "eos", "pad", "unk")}
         make: Any = PreTrainedTokenizerFast  # its annotations are incomplete
         tokenizer = make(tokenizer_file=str(path), **tokens)
-        tokenizer.chat_template = config.get("chat_template")
+        tokenizer.chat_template = None if template is None else template.text
         models = convert_tokenizer(tokenizer, with_detokenizer=True)
     for name, model in zip(("tokenizer", "detokenizer"), models, strict=True):
         save(model, folder / f"openvino_{name}.xml")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -14,11 +13,13 @@ from PIL import Image
 
 from nexus_edge.errors import CheckpointError, InputError, PromptError
 from nexus_edge.models.llava_next.processing import LlavaNextProcessor
-from nexus_edge.models.llava_next.prompt import TEMPLATES, apply_chat_template
+from nexus_edge.models.llava_next.prompt import IMAGES, TEMPLATES
 from nexus_edge.models.llava_next.views import cut
 from nexus_edge.processing import from_checkpoint
 from nexus_edge.processing.messages import Message
-from nexus_edge.processing.segments import ImagePlace, Prompt
+from nexus_edge.processing.segments import Control, ImagePlace, Prompt
+from nexus_edge.processing.templates.chat import ChatTemplate
+from nexus_edge.processing.templates.source import TemplateSource
 
 TINY = Path(__file__).parents[2] / "golden" / "llava_next_tiny"
 IMAGE = 504
@@ -78,24 +79,9 @@ def test_tiles_are_the_padded_image(processor: LlavaNextProcessor) -> None:
     assert not joined[:, :56].any() and not joined[:, 616:].any()
 
 
-def render(template: str, messages: list[Message], add_generation_prompt: bool) -> str:
-    """As transformers does it, whose extension takes the generation marks."""
-    bare = template.replace("{% generation %}", "").replace("{% endgeneration %}", "")
-    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(bare).render(messages=messages, add_generation_prompt=add_generation_prompt)
-
-
-@pytest.mark.parametrize("add_generation_prompt", [True, False])
-@pytest.mark.parametrize("system", [True, False])
-@pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: TEMPLATES[template])
-def test_the_built_in_formats_write_what_the_templates_write(
-    template: str, system: bool, add_generation_prompt: bool
-) -> None:
-    first: list[Message] = [{"role": "system", "content": [{"type": "text", "text": "Be brief."}]}]
-    messages = (first if system else []) + CHAT
-    prompt = apply_chat_template(TEMPLATES[template], messages, add_generation_prompt)
-    text = str(Prompt(tuple("<image>" if isinstance(one, ImagePlace) else one for one in prompt.segments)))
-    assert text == render(template, messages, add_generation_prompt).replace("<\\s>", "</s>")
+def in_format(format_: str) -> ChatTemplate:
+    source = TemplateSource(TEMPLATES[format_], format_)
+    return ChatTemplate(source, LlavaNextProcessor.from_folder(TINY).tokenizer, IMAGES, {})
 
 
 # LLaVA-NeXT's model cards.
@@ -109,7 +95,7 @@ def test_the_built_in_formats_write_what_the_templates_write(
 )
 def test_one_question(format_: str, expected: str) -> None:
     question: list[Message] = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What?"}]}]
-    assert str(apply_chat_template(format_, question)).replace("<|image_1|>", "<image>") == expected
+    assert str(in_format(format_)(question)).replace("<|image_1|>", "<image>") == expected
 
 
 def test_the_template_gives_the_ids_of_the_written_prompt(processor: LlavaNextProcessor) -> None:
@@ -199,19 +185,29 @@ def test_files_of_transformers_5_give_the_same_inputs(processor: LlavaNextProces
     assert all(np.array_equal(made[key], expected[key]) for key in expected)  # type: ignore[literal-required]
 
 
-@pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: TEMPLATES[template])
-@pytest.mark.parametrize("name", ["chat_template.json", "chat_template.jinja"])
-def test_the_checkpoints_own_template_decides(name: str, template: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["chat_template.json", "chat_template.jinja", "processor_config.json"])
+def test_the_checkpoints_own_template_decides(name: str, tmp_path: Path) -> None:
     folder = copied(tmp_path / "checkpoint")
+    template = "{% for m in messages %}{{ m['content'] | upper }} {% endfor %}"
     text = json.dumps({"chat_template": template}) if name.endswith("json") else template
     (folder / name).write_text(text, "utf-8")
-    assert LlavaNextProcessor.from_folder(folder).chat_format == TEMPLATES[template]
+    prompt = LlavaNextProcessor.from_folder(folder).apply_chat_template([{"role": "user", "content": "Hi </s>"}])
+    assert prompt.segments == ("HI </S>", " ")
 
 
-def test_an_unknown_template_is_not_replaced(tmp_path: Path) -> None:
+def test_the_mistyped_end_of_the_first_publication_is_an_end(tmp_path: Path) -> None:
+    """Its template spells the end of an answer `<\\s>` in a Jinja string; other publications have `</s>` there."""
     folder = copied(tmp_path / "checkpoint")
-    (folder / "chat_template.jinja").write_text("{{ messages }}", "utf-8")
+    (folder / "chat_template.jinja").write_text(TEMPLATES["mistral"].replace("</s>", "<\\\\s>"), "utf-8")
+    made = LlavaNextProcessor.from_folder(folder).apply_chat_template(CHAT)
+    assert made == in_format("mistral")(CHAT)
+    assert Control("</s>") in made.segments
+
+
+def test_a_template_that_fails_leaves_whole_prompts(tmp_path: Path) -> None:
+    folder = copied(tmp_path / "checkpoint")
+    (folder / "chat_template.jinja").write_text("{% for", "utf-8")
     processor = LlavaNextProcessor.from_folder(folder)
     assert processor("[INST] Hi [/INST]")["input_ids"].shape[0] == 1
-    with pytest.raises(PromptError, match="none that is built in"):
+    with pytest.raises(CheckpointError, match=r"chat_template.jinja, line 1: "):
         processor.apply_chat_template([{"role": "user", "content": "Hi"}])

@@ -4,7 +4,7 @@ Its parser refuses unknown keys, so nothing of our own is written here.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from nexus_edge.engines.onnx.session import NO_SATURATION
 from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.models.phi3_v.params import Phi3VisionParams
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
+from nexus_edge.processing.templates.source import KEY, template_in
 from nexus_edge.targets.base import Ingredients
 
 # GenAI allocates the whole KV cache of `max_length` tokens at the start when past and present share a buffer.
@@ -61,8 +62,17 @@ def write_phi3v(folder: Path, ingredients: Ingredients) -> None:
     model = phi3v_model(ingredients.model.params, Phi3VProcessor.from_folder(folder.parent / "processor"))
     for name, config in (("genai_config.json", genai_config(model)), ("processor_config.json", processor_config())):
         (folder / name).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (folder / name).write_bytes(files[name])
+    (folder / "tokenizer.json").write_bytes(files["tokenizer.json"])
+    (folder / "tokenizer_config.json").write_bytes(with_template(files))
+
+
+def with_template(files: Mapping[str, bytes]) -> bytes:
+    """tokenizer_config.json with the chat template that counts, wherever it stands: GenAI reads it there alone."""
+    content, template = files["tokenizer_config.json"], template_in(files, Path())
+    config = json.loads(content)
+    if template is None or config.get(KEY) == template.text:
+        return content
+    return json.dumps({**config, KEY: template.text}, indent=2).encode() + b"\n"
 
 
 def genai_config(model: GenAIModel) -> dict[str, Any]:
