@@ -95,9 +95,12 @@ CASES: list[tuple[str, Change, str]] = [
     (
         "phi3_v",
         edit("tokenizer_config.json", chat_template="[INST]"),
-        "its chat_template is not the one that is built in",
+        "chat template leaves out text of message 1 (user)",
     ),
-    ("phi3_v", write("chat_template.jinja", "[INST]"), ""),  # tokenizer_config.json has one, which wins
+    ("phi3_v", write("chat_template.jinja", "{% for m in messages %}"), "chat_template.jinja, line 1: "),
+    ("phi3_v", edit("tokenizer_config.json", chat_template="{{ raise_exception('no') }}"), "take the family's own"),
+    ("phi3_v", write("chat_template.jinja", "[INST] {{ messages[0].content }} [/INST]"), ""),
+    ("phi3_v", write("processor_config.json", '{"image_seq_length": 4}'), "'image_seq_length'"),
     ("phi3_v", edit("tokenizer_config.json", "added_tokens_decoder", "618", content="<|fin|>"), "as id 618"),
     (
         "phi3_v",

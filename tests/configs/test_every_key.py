@@ -63,7 +63,7 @@ def phi3(folder: Path) -> Any:
     check_agreement(folder, configs, processor.token_id)
     return (
         params, params.rope.magnitudes, processor.stop_ids, processor.num_crops, processor.mean, processor.std,
-        processor.tokenizer.bos_id,
+        processor.tokenizer.bos_id, processor.template.source.text,
     )  # fmt: skip
 
 
