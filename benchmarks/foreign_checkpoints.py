@@ -22,6 +22,7 @@ import typer
 from foreign import FAMILIES
 from foreign.reuse import translated_once
 
+from nexus_edge.axes import targets
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import open_checkpoint
 from nexus_edge.errors import ParityError
@@ -31,7 +32,6 @@ from nexus_edge.parity.report.report import Report, utilisation
 from nexus_edge.pipeline.export import export
 from nexus_edge.pipeline.request import WeightFormat
 from nexus_edge.recipe import find_recipe
-from nexus_edge.targets import TARGETS
 
 SCHEMES = tuple(get_args(WeightFormat))
 OVER_BUDGET = "over budget"
@@ -148,7 +148,7 @@ def main(
     folder: Annotated[Path, typer.Argument(help="Where results are kept, one JSON line each.")],
     family: Annotated[list[str] | None, typer.Option(help="; ".join(FAMILIES))] = None,
     scheme: Annotated[list[str] | None, typer.Option(help="; ".join(SCHEMES))] = None,
-    target: Annotated[list[str] | None, typer.Option(help="; ".join(TARGETS))] = None,
+    target: Annotated[list[str] | None, typer.Option(help="; ".join(targets()))] = None,
     count: Annotated[int | None, typer.Option(help="Only so many checkpoints of a family.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Forget what was found before.")] = False,
 ) -> None:
@@ -163,8 +163,9 @@ def main(
     known = Known(graphs={(row.family, row.checkpoint, row.target) for row in rows})
     for chosen in family or list(FAMILIES):
         for name in islice(FAMILIES[chosen].checkpoints, count):
-            wanted = {s: [t for t in target or TARGETS if (chosen, name, s, t) not in done] for s in scheme or SCHEMES}
-            for row in judge(chosen, name, {s: targets for s, targets in wanted.items() if targets}, known):
+            formats = target or list(targets())
+            wanted = {s: [t for t in formats if (chosen, name, s, t) not in done] for s in scheme or SCHEMES}
+            for row in judge(chosen, name, {s: left for s, left in wanted.items() if left}, known):
                 rows.append(row)
                 with kept.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(asdict(row)) + "\n")

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.engines.onnx.session import NO_SATURATION
 from nexus_edge.interfaces.graph import GraphSpec
-from nexus_edge.pipeline.weights import StoredTensor
+from nexus_edge.interfaces.target import StoredTensor
 from nexus_edge.quant.apply import quantize_tensor
 from nexus_edge.quant.linear import QuantLinear
 from nexus_edge.quant.schemes import available_schemes, load_scheme

@@ -1,7 +1,15 @@
-"""Finds what grows by one folder or one file: a room is scanned, and nothing is listed by hand."""
+"""Finds what grows by one folder or one file: a room is scanned, and nothing is listed by hand.
+
+Records are torch-free, so that the runtime and the command line can read them, too. Families are in `families.py`,
+quantizers in `quant/registry.py`.
+"""
 
 import pkgutil
+from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
+
+from nexus_edge.interfaces.target import TargetInfo
 
 
 def folders(room: str) -> list[str]:
@@ -12,3 +20,14 @@ def folders(room: str) -> list[str]:
 def files(room: str) -> list[str]:
     """Names of the modules in the package `room` that are single files, by name; none of them is imported."""
     return sorted(found.name for found in pkgutil.iter_modules(import_module(room).__path__) if not found.ispkg)
+
+
+@cache
+def targets() -> Mapping[str, TargetInfo]:
+    """Name -> format that an export can write, by name."""
+    return {name: import_module(f"nexus_edge.targets.{name}").TARGET for name in folders("nexus_edge.targets")}
+
+
+def deployments() -> dict[str, int]:
+    """What a recipe's `deployment` can be -> its version, of all targets."""
+    return {name: version for info in targets().values() for name, version in info.deployments.items()}

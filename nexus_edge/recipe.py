@@ -12,10 +12,10 @@ from typing import Any, Literal, cast, get_args
 from nexus_edge._fields import Fields, suggest
 from nexus_edge._resources import calibration_dir, recipes_dir
 from nexus_edge._toml import read_toml
+from nexus_edge.axes import deployments, targets
 from nexus_edge.compare.budgets import read_budgets
 from nexus_edge.errors import RecipeError
 from nexus_edge.quant.schemes import available_schemes
-from nexus_edge.targets import DEPLOYMENTS, TARGETS
 
 CacheDtype = Literal["float32"]
 KEYS = ("extends", "name", "description", "model_type", "checkpoint", "targets", "deployment", "graphs", "gates")
@@ -51,7 +51,8 @@ class Recipe:
         checkpoint: hub id that is exported unless the user names another
         targets: what is written
         graphs: by graph name
-        deployment: of `DEPLOYMENTS`, the oldest system that Core ML packages must load on; None: what the weights allow
+        deployment: oldest system that the files of a target must load on (`TargetInfo.deployments`); None: what the
+            weights allow
         gates: how much worse than its baseline a bundle may be, by the names of `compare.budgets.BUDGETS`
     """
 
@@ -127,7 +128,7 @@ def read_recipe(path: Path) -> Recipe:
         RecipeError: the file cannot be read, or a key, type, scheme, target or `extends` is wrong.
     """
     table = Fields.of(_resolve(path, ()), str(path), RecipeError, KEYS)
-    targets = _targets(table.texts("targets"), str(path))
+    chosen = _targets(table.texts("targets"), str(path))
     graphs = {name: _graph(table.sub("graphs").sub(name, GRAPH_KEYS)) for name in table.sub("graphs").table}
     if not graphs:
         raise RecipeError(f"{path}: graphs is missing; copy a recipe of {recipes_dir()} and change it")
@@ -136,17 +137,17 @@ def read_recipe(path: Path) -> Recipe:
         description=table.text("description"),
         model_type=table.text("model_type"),
         checkpoint=table.text("checkpoint"),
-        targets=targets,
+        targets=chosen,
         graphs=graphs,
-        deployment=table.choice("deployment", tuple(DEPLOYMENTS)) if "deployment" in table.table else None,
+        deployment=table.choice("deployment", tuple(deployments())) if "deployment" in table.table else None,
         gates=read_budgets(table.sub("gates")),
     )
 
 
 def _targets(names: Sequence[str], where: str) -> tuple[str, ...]:
     for name in names:
-        if name not in TARGETS:
-            raise RecipeError(f"{where}: targets: {name!r}{suggest(name, TARGETS)}")
+        if name not in targets():
+            raise RecipeError(f"{where}: targets: {name!r}{suggest(name, targets())}")
     if not names or len(set(names)) != len(names):
         raise RecipeError(f"{where}: targets must name each target once")
     return tuple(names)

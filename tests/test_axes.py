@@ -1,5 +1,6 @@
 """The axes of growth: a third quantizer, target or engine is one folder or file, found by scanning with no edit."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -7,13 +8,59 @@ from pathlib import Path
 
 import pytest
 
+from nexus_edge import axes
 from nexus_edge.bundle import Bundle, BundleWeights
 from nexus_edge.checkpoints import open_checkpoint
+from nexus_edge.errors import RecipeError
 from nexus_edge.pipeline.export import export
+from nexus_edge.pipeline.preflight import check
 from nexus_edge.quant import schemes
 from nexus_edge.quant.registry import methods
-from nexus_edge.recipe import read_recipe
+from nexus_edge.recipe import find_recipe, read_recipe
 
+TARGET = """
+from nexus_edge.interfaces.target import TargetInfo
+
+HELD = frozenset({"float32", "int8-row", "int8-group"})
+TARGET = TargetInfo(name="third", title="Third", extra="export", flavour="dynamic", encodings=HELD, kv="io")
+"""
+WRITER = """
+from dataclasses import dataclass
+from nexus_edge.bundle import GraphInfo
+from nexus_edge.interfaces.target import WeightsFile
+from nexus_edge.targets.onnx.emit import tensor_names, translate
+
+@dataclass(frozen=True)
+class Names:
+    spec: object
+    files: tuple
+
+    @property
+    def graph(self):
+        return self.spec.name
+
+class Third:
+    def weight_files(self, spec):
+        return 1
+
+    def translate(self, spec):
+        names = frozenset(tensor_names(translate(spec)))
+        return Names(spec, (WeightsFile(f"third/{spec.name}.weights", names, {}),))
+
+    def write(self, root, graphs, weights, exported):
+        infos = {}
+        for graph in graphs:
+            (file,), path = graph.files, root / f"third/{graph.graph}.txt"
+            path.write_text("".join(f"{name} {weights.tensors[name].offset}\\n" for name in sorted(file.tensors)))
+            scheme = weights.schemes[graph.graph]
+            infos[graph.graph] = GraphInfo(
+                path.relative_to(root).as_posix(), graph.spec.inputs, graph.spec.outputs, scheme, file.file
+            )
+        return infos
+
+def make(recipe, specs):
+    return Third()
+"""
 QUANTIZER = """
 import torch
 from nexus_edge.interfaces.quantizer import Quantizer
@@ -48,14 +95,62 @@ targets = ["onnx"]
 @pytest.fixture
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder whose modules are found as if they were in the rooms that are scanned."""
-    rooms = ("nexus_edge.quant.methods",)
+    rooms = ("nexus_edge.quant.methods", "nexus_edge.targets")
     for name in rooms:
         package = import_module(name)
         monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / name)])
         (tmp_path / name).mkdir()
+    axes.targets.cache_clear()
     yield tmp_path
+    monkeypatch.undo()
+    axes.targets.cache_clear()
     for name in [name for name in sys.modules if any(name.startswith(f"{room}.third") for room in rooms)]:
         del sys.modules[name]
+
+
+def write_target(room: Path) -> None:
+    folder = room / "nexus_edge.targets" / "third"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(TARGET, "utf-8")
+    (folder / "target.py").write_text(WRITER, "utf-8")
+
+
+def test_a_third_target_is_one_folder(room: Path) -> None:
+    """Its weights are the first target's: the same file, on the disk once."""
+    write_target(room)
+    recipe = find_recipe("biomedclip", "int8").with_targets(("onnx", "third"))
+    export(open_checkpoint("tiny", recipe.checkpoint), recipe, room / "out", parity=False)
+
+    bundle = Bundle.open(room / "out", check="sha256")
+    assert list(bundle.manifest.graphs["third"]) == ["image_encoder", "text_encoder"]
+    for graph in ("image_encoder", "text_encoder"):
+        shared = [bundle.root / f"onnx/{graph}.safetensors", bundle.root / f"third/{graph}.weights"]
+        assert len({path.stat().st_ino for path in shared}) == 1
+
+
+def test_a_target_that_cannot_hold_a_scheme_is_refused_before_anything_is_made(room: Path) -> None:
+    write_target(room)
+    recipe = find_recipe("biomedclip", "int4").with_targets(("third",))
+    with pytest.raises(
+        RecipeError,
+        match=r"target third: image_encoder: \S+ has the scheme int4-\S+, whose int4-\S+ weights Third cannot hold "
+        r"\(float32, int8-group, int8-row\)",
+    ):
+        check(open_checkpoint("tiny", recipe.checkpoint), recipe, room / "out")
+    assert not (room / "out").exists()
+
+
+def test_finding_targets_and_quantizers_imports_no_torch() -> None:
+    code = (
+        "import sys; from nexus_edge import axes, recipe; from nexus_edge.quant.registry import methods; "
+        "axes.targets(), methods(); print({'torch', 'onnx', 'openvino', 'coremltools'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_a_target_is_named_after_its_folder() -> None:
+    assert {name: info.name for name, info in axes.targets().items()} == {name: name for name in axes.targets()}
 
 
 def test_a_third_quantizer_is_one_file_and_a_scheme(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,11 @@ from typing import Annotated, get_args
 import typer
 
 from nexus_edge._extras import needs_extra
+from nexus_edge.axes import targets
 from nexus_edge.cli.progress import step_bar
 from nexus_edge.configs.keys import OPTION
 from nexus_edge.errors import BundleError, InputError, ParityError
 from nexus_edge.pipeline.request import ExportRequest, WeightFormat
-from nexus_edge.targets import TARGETS
 
 
 def export(
@@ -30,7 +30,7 @@ def export(
     ] = None,
     target: Annotated[
         list[str] | None,
-        typer.Option(metavar="|".join(TARGETS), help="Repeat it for several; default: the recipe's, onnx."),
+        typer.Option(metavar="|".join(targets()), help="Repeat it for several; default: the recipe's, onnx."),
     ] = None,
     calibration: Annotated[
         Path | None,

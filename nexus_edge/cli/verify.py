@@ -7,10 +7,10 @@ import typer
 from rich.console import Console
 
 from nexus_edge._extras import needs_extra
+from nexus_edge.axes import targets
 from nexus_edge.bundle import Bundle
 from nexus_edge.cli.formats import Formats, Output, deliver
 from nexus_edge.cli.parity import require_passed
-from nexus_edge.targets import TARGETS
 
 
 def verify(
@@ -18,7 +18,7 @@ def verify(
     target: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="|".join(TARGETS), help="Only this one; repeat it for several. Default: all of the bundle."
+            metavar="|".join(targets()), help="Only this one; repeat it for several. Default: all of the bundle."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from nexus_edge._extras import needs_extra
+from nexus_edge.axes import targets
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.errors import MissingExtraError
 from nexus_edge.parity.formats import EXACT, Formats
 from nexus_edge.parity.metrics import Array, Values
 from nexus_edge.parity.report.report import NotRunError
-from nexus_edge.targets import EXTRAS
 
 Layers = Literal["hidden", "visible", "cut"]
 """What a graph lets see. "hidden": its outputs. "visible": besides, what leaves every layer, as `<layer>.output`.
@@ -149,7 +149,7 @@ def runner_of(target: str) -> Runner:
     if target not in RUNNERS:
         raise NotRunError(f"nothing here runs graphs of the target {target}; known are {', '.join(RUNNERS)}")
     try:
-        with needs_extra(f"running graphs of the target {target}", EXTRAS[target]):
+        with needs_extra(f"running graphs of the target {target}", targets()[target].extra):
             runner: Runner = import_module(RUNNERS[target]).RUNNER
     except MissingExtraError as error:
         raise NotRunError(str(error)) from error

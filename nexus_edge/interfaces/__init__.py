@@ -7,4 +7,5 @@ parity.py     what a family gives to the parity ladder
 progress.py   how long work says how far it is
 processor.py  from text and images to a model's inputs
 quantizer.py  how the codes of a weight are chosen
+target.py     a format that an export can write: what is known of it, and how its graphs are written
 """

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from nexus_edge.interfaces.graph import ModelSplit
     from nexus_edge.interfaces.parity import DualCases, ParityCases, VlmCases
     from nexus_edge.interfaces.processor import DualProcessor, Processor
+    from nexus_edge.interfaces.target import CompanionWriter
     from nexus_edge.models.base import ReferenceModel
-    from nexus_edge.targets.base import CompanionWriter
     from nexus_edge.targets.coreml.family import StaticSplit
     from nexus_edge.targets.openvino.family import OpenVinoClient
 

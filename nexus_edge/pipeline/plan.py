@@ -20,16 +20,18 @@ from nexus_edge.recipe import Recipe
 
 @dataclass(frozen=True)
 class Plan:
-    """A model on the meta device, before and after its layers were replaced, and the graphs of the latter."""
+    """A model on the meta device, before and after its layers were replaced as the recipe says, and the graphs of the
+    latter."""
 
+    recipe: Recipe
     full: ReferenceModel
     quantized: ReferenceModel
     specs: tuple[GraphSpec, ...]
     schemes: Mapping[str, Mapping[str, Scheme]]  # graph -> module -> scheme
 
-    def stored_bytes(self, model_type: str) -> dict[str, int]:
+    def stored_bytes(self) -> dict[str, int]:
         """Bytes of the stored weights by graph; with those that a checkpoint holds and no result needs."""
-        owner, constants = family_named(model_type).split().owner, self.quantized.constants().keys()
+        owner, constants = family_named(self.recipe.model_type).split().owner, self.quantized.constants().keys()
         sizes: Counter[str] = Counter({spec.name: 0 for spec in self.specs})
         for name, tensor in (*self.quantized.named_parameters(), *self.quantized.named_buffers()):
             if name not in constants:
@@ -69,4 +71,4 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
     unused = recipe.unused_overrides(schemes)
     if unused:
         raise RecipeError(f"{recipe.name}: overrides that match no layer: {', '.join(unused)}")
-    return Plan(full, quantized, split.graphs(quantized), schemes)
+    return Plan(recipe, full, quantized, split.graphs(quantized), schemes)

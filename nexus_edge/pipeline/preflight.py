@@ -9,22 +9,25 @@ import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nexus_edge import processing
 from nexus_edge._text import decode, parse_json
+from nexus_edge.axes import targets
 from nexus_edge.bundle.writer import require_free
 from nexus_edge.checkpoints import Checkpoint, require_model_type
 from nexus_edge.checkpoints.ignored import rules_of
 from nexus_edge.checkpoints.license import read_license, require_readable
 from nexus_edge.configs.keys import OPTION, check_keys_of, once
-from nexus_edge.errors import CheckpointError, OutputError, PromptError
+from nexus_edge.errors import CheckpointError, OutputError, PromptError, RecipeError
 from nexus_edge.interfaces.family import VlmFamily
 from nexus_edge.interfaces.processor import Processor
+from nexus_edge.interfaces.target import Target, TargetInfo
 from nexus_edge.models.base import ReferenceModel
 from nexus_edge.pipeline.plan import Plan, make_plan
 from nexus_edge.processing.agreement import check_agreement
 from nexus_edge.recipe import Recipe
-from nexus_edge.targets.base import Target, make_target
+from nexus_edge.targets import make_target
 
 PROCESS_BYTES = 700_000_000
 """What Python, torch and the exporters take without a model, measured on exports of the embedded checkpoints."""
@@ -40,7 +43,7 @@ class Ready:
 
     Attributes:
         plan: the models and graphs
-        targets: their writers, nothing translated yet
+        targets: their writers
         sizes: target -> graph -> bytes that its weights add to the bundle, about; 0 where another target's are linked
         free: bytes of the disk that will hold the bundle
         peak: bytes of memory that the export takes at once, without the ladder, about
@@ -48,7 +51,7 @@ class Ready:
     """
 
     plan: Plan
-    targets: Mapping[str, Target]
+    targets: Mapping[str, Target[Any]]
     sizes: Mapping[str, Mapping[str, int]]
     free: int
     peak: int
@@ -78,10 +81,12 @@ def check(checkpoint: Checkpoint, recipe: Recipe, out: Path, *, force: bool = Fa
     plan = make_plan(checkpoint, recipe)
     if checkpoint.folder is not None:  # synthetic weights are lent the files of an embedded checkpoint
         check_processor(checkpoint.folder, files, plan.full, checkpoint.ignored_keys)
-    targets = {name: make_target(name, recipe, plan.specs) for name in recipe.targets}
-    sizes = bundle_sizes(plan, targets, recipe.model_type)
+    for name in recipe.targets:
+        require_encodings(plan, targets()[name])
+    writers = {name: make_target(name, recipe, plan.specs) for name in recipe.targets}
+    sizes = bundle_sizes(plan, writers)
     peak = PROCESS_BYTES + TENSORS_HELD * plan.largest_tensor
-    ready = Ready(plan, targets, sizes, shutil.disk_usage(parent).free, peak, read_license(checkpoint.folder))
+    ready = Ready(plan, writers, sizes, shutil.disk_usage(parent).free, peak, read_license(checkpoint.folder))
     if ready.free < ready.total:
         raise OutputError(
             f"{out}: cannot be written: the bundle takes about {ready.total / 1e6:,.0f} MB, and the disk of {parent} "
@@ -145,18 +150,31 @@ def _check_template(folder: Path, processor: Processor) -> None:
         ) from error
 
 
-def bundle_sizes(plan: Plan, targets: Mapping[str, Target], model_type: str) -> dict[str, dict[str, int]]:
+def require_encodings(plan: Plan, target: TargetInfo) -> None:
+    """Raise RecipeError if a format cannot hold the weights of a layer as the recipe stores them."""
+    for graph, schemes in plan.schemes.items():
+        for module, scheme in schemes.items():
+            if scheme.encoding not in target.encodings:
+                raise RecipeError(
+                    f"{plan.recipe.name}: target {target.name}: {graph}: {module} has the scheme {scheme.name}, whose "
+                    f"{scheme.encoding} weights {target.title} cannot hold ({', '.join(sorted(target.encodings))}); "
+                    "take another scheme, or leave out the target"
+                )
+
+
+def bundle_sizes(plan: Plan, writers: Mapping[str, Target[Any]]) -> dict[str, dict[str, int]]:
     """Target -> graph -> bytes that it adds to the bundle, about."""
-    weights, sizes = plan.stored_bytes(model_type), dict[str, dict[str, int]]()
+    weights, sizes = plan.stored_bytes(), dict[str, dict[str, int]]()
     written: dict[str, set[int]] = {spec.name: set() for spec in plan.specs}
-    for name, target in targets.items():
+    for name, writer in writers.items():
+        repeats = targets()[name].repeats_weights
         sizes[name] = {}
         for spec in plan.specs:
-            files = target.weight_files(spec)
+            files = writer.weight_files(spec)
             # A file of the same tensors is linked; where one target cuts a graph into several, they are copied.
             linked = files in written[spec.name]
             written[spec.name].add(files)
-            sizes[name][spec.name] = weights[spec.name] * (int(not linked) + int(target.repeats_weights))
+            sizes[name][spec.name] = weights[spec.name] * (int(not linked) + int(repeats))
     return sizes
 
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from nexus_edge.checkpoints import SafetensorsFile, StreamingSafetensorsWriter, TensorInfo
-from nexus_edge.pipeline.weights import StoredTensor, WeightsFile, places
+from nexus_edge.interfaces.target import StoredTensor, WeightsFile
+from nexus_edge.pipeline.weights import places
 
 
 def completed(files: Sequence[WeightsFile], others: Sequence[WeightsFile]) -> list[WeightsFile]:

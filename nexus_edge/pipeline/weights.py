@@ -10,40 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from nexus_edge.checkpoints import Checkpoint, StreamingSafetensorsWriter, TensorInfo, check_finite
-from nexus_edge.checkpoints.base import Array
 from nexus_edge.interfaces.progress import Count
+from nexus_edge.interfaces.target import StoredTensor, WeightsFile
 from nexus_edge.models.loading import read_tensor, source_keys
 from nexus_edge.quant.apply import quantize_tensor
 from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
 from nexus_edge.quant.schemes import Scheme
 
 WORKERS = 2  # each holds one tensor of the checkpoint; torch lets go of the interpreter while it computes
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """Where a tensor's bytes lie: the file, type by numpy's name, offset and size in bytes."""
-
-    path: Path
-    dtype: str
-    shape: tuple[int, ...]
-    offset: int
-    size: int
-
-
-@dataclass(frozen=True)
-class WeightsFile:
-    """A safetensors file that a target wants for a graph.
-
-    Attributes:
-        file: relative to the bundle
-        tensors: parameters and buffers of the quantized model
-        extra: small tensors of the target's own
-    """
-
-    file: str
-    tensors: frozenset[str]
-    extra: Mapping[str, Array]
 
 
 @dataclass(frozen=True)

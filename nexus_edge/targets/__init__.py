@@ -1,14 +1,33 @@
-"""The formats that an export can write; one folder each."""
+"""The formats that an export can write: one folder each, found by scanning.
 
-TARGETS = {
-    "onnx": "nexus_edge.targets.onnx.target",
-    "openvino": "nexus_edge.targets.openvino.target",
-    "coreml": "nexus_edge.targets.coreml.target",
-}
-"""Name -> module with `make(model_type, specs) -> Target`; see `nexus_edge.targets.base`."""
+A folder's `__init__.py` has a `TARGET` (see `nexus_edge.interfaces.target.TargetInfo`) and imports no torch; its
+target.py does the work. `nexus_edge.axes.targets` lists them.
 
-DEPLOYMENTS = {"iOS17": 17, "iOS18": 18, "macOS14": 17, "macOS15": 18}
-"""Oldest system that Core ML packages are to load on, as a recipe names it -> the major version of iOS."""
+tracing.py    what torch.export wants to know of a graph
+"""
 
-EXTRAS = {"onnx": "export", "openvino": "openvino", "coreml": "coreml"}
-"""Name -> extra of pyproject.toml that an export for it needs, beside `export`."""
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from nexus_edge._extras import needs_extra
+from nexus_edge.axes import targets
+
+if TYPE_CHECKING:
+    from nexus_edge.interfaces.graph import GraphSpec
+    from nexus_edge.interfaces.target import Target
+    from nexus_edge.recipe import Recipe
+
+__all__ = ["make_target"]
+
+
+def make_target(name: str, recipe: "Recipe", specs: "Sequence[GraphSpec]") -> "Target[Any]":
+    """The writer of a format for the graphs of a recipe.
+
+    Raises:
+        MissingExtraError: a package that it needs is not installed
+        RecipeError: the format cannot hold what the recipe asks for
+    """
+    with needs_extra(f"target {name}", targets()[name].extra):
+        made: Target[Any] = import_module(f"nexus_edge.targets.{name}.target").make(recipe, specs)
+    return made

@@ -21,8 +21,8 @@ import pytest
 import safetensors.numpy
 
 from nexus_edge._resources import recipes_dir
+from nexus_edge.axes import targets
 from nexus_edge.checkpoints import StreamingSafetensorsWriter, tiny_folder
-from nexus_edge.targets import TARGETS
 
 Run = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -208,7 +208,7 @@ def test_a_dry_run_downloads_nothing(tmp_path: Path, run_command: Run, monkeypat
 def test_the_help_names_every_model_and_target(run_command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     shown = run_command("export", "--help").stdout
-    for name in (*TARGETS, *(folder.name for folder in recipes_dir().iterdir() if folder.is_dir())):
+    for name in (*targets(), *(folder.name for folder in recipes_dir().iterdir() if folder.is_dir())):
         assert name in shown
 
 

@@ -23,7 +23,7 @@ from nexus_edge.parity.sources import load_quantized
 from nexus_edge.quant.linear import QuantLinear
 from nexus_edge.quant.tensor import QuantizedTensor
 from nexus_edge.recipe import find_recipe
-from nexus_edge.targets.base import make_target
+from nexus_edge.targets import make_target
 from nexus_edge.targets.coreml.layer_outputs import value_name
 
 HALF = 5e-3  # relative: weights, scales and tables rounded to float16 (2^-11 each) through up to 6 layers

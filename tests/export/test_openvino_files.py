@@ -11,8 +11,8 @@ from openvino import opset13 as op
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import SafetensorsFile, write_tensors
 from nexus_edge.errors import OutputError
+from nexus_edge.interfaces.target import StoredTensor, WeightsFile
 from nexus_edge.pipeline.sharing import share_weights
-from nexus_edge.pipeline.weights import StoredTensor, WeightsFile
 from nexus_edge.runtimes import VLM, EngineOptions, load
 from nexus_edge.targets.openvino.ir_file import save
 

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from nexus_edge.checkpoints import Checkpoint, FolderCheckpoint, TensorInfo
 from nexus_edge.errors import CheckpointError
+from nexus_edge.interfaces.target import WeightsFile
 from nexus_edge.pipeline import weights
 from nexus_edge.pipeline.plan import make_plan
-from nexus_edge.pipeline.weights import WeightsFile, summary, write_weights
+from nexus_edge.pipeline.weights import summary, write_weights
 from nexus_edge.quant.apply import quantize_modules
 from nexus_edge.quant.schemes import load_scheme
 from nexus_edge.recipe import find_recipe

@@ -18,7 +18,9 @@ from nexus_edge.parity.ladder import prepare
 from nexus_edge.parity.replay import replay
 from nexus_edge.parity.report.report import CARRIED, NotRunError, Report, Rung
 from nexus_edge.parity.rungs import p2_graph
-from nexus_edge.recipe import Recipe, find_recipe
+from nexus_edge.pipeline.build import Targets
+from nexus_edge.pipeline.plan import Plan
+from nexus_edge.recipe import find_recipe
 
 Copy = Callable[[Bundle], Bundle]
 
@@ -70,15 +72,15 @@ def test_a_full_precision_package_is_the_reference(coreml: Bundle, dual_checkpoi
 def test_p2_gives_every_target_a_folder_of_its_own(
     coreml: Bundle, dual_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two targets that come whole are both exported, and an export replaces no folder that is there."""
+    """Two targets that come whole are both built."""
     roots = []
 
-    def export(source: Checkpoint, recipe: Recipe, root: Path, parity: bool) -> SimpleNamespace:
-        root.mkdir()
+    def build(source: Checkpoint, plan: Plan, targets: Targets, root: Path) -> SimpleNamespace:
+        assert not list(root.iterdir())
         roots.append(root)
-        return SimpleNamespace(graphs={target: {} for target in recipe.targets})
+        return SimpleNamespace(graphs={target: {} for target in targets})
 
-    monkeypatch.setattr("nexus_edge.pipeline.export.export", export)
+    monkeypatch.setattr("nexus_edge.pipeline.build.build", build)
     monkeypatch.setattr(p2_graph, "PIECEWISE", {})
     for target in ("openvino", "coreml"):
         p2_graph.export_full_precision(prepare(coreml, dual_checkpoint), tmp_path, target)

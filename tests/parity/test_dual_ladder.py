@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import nexus_edge
+from nexus_edge.axes import targets
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.ci.from_report import report_junit
@@ -33,7 +34,6 @@ from nexus_edge.parity.sources import parameter_bytes, weight_bytes
 from nexus_edge.processing import dual_from_checkpoint
 from nexus_edge.runtimes import load_dual_encoder
 from nexus_edge.runtimes.dual_encoder.ship import ship_image_tower
-from nexus_edge.targets import EXTRAS
 
 TOO_LITTLE = 1000  # bytes
 EXPORT_PACKAGES = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "ml_dtypes", "matplotlib", "jinja2")
@@ -165,7 +165,7 @@ def two_targets(healthy_dual: Bundle, copy_of: CopyOf, monkeypatch: pytest.Monke
     second.RUNNER = onnx.OnnxRunner()
     monkeypatch.setitem(sys.modules, second.__name__, second)
     monkeypatch.setitem(RUNNERS, "second", second.__name__)
-    monkeypatch.setitem(EXTRAS, "second", EXTRAS["onnx"])
+    monkeypatch.setitem(targets(), "second", targets()["onnx"])
     bundle = copy_of(healthy_dual)
     graphs = {}
     for name, info in bundle.manifest.graphs["onnx"].items():

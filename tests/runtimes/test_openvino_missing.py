@@ -73,7 +73,7 @@ def test_an_export() -> None:
     script = """
 import sys
 from nexus_edge.errors import MissingExtraError
-from nexus_edge.targets.base import make_target
+from nexus_edge.targets import make_target
 from nexus_edge.recipe import find_recipe
 for package in ("transformers", "openvino_tokenizers", "openvino"):
     sys.modules[package] = None

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from nexus_edge.interfaces.facts import VlmFacts
     from nexus_edge.interfaces.graph import ModelSplit
     from nexus_edge.interfaces.parity import VlmCases
+    from nexus_edge.interfaces.target import CompanionWriter
     from nexus_edge.models.phi3_v.model import Phi3V
     from nexus_edge.models.phi3_v.processing import Phi3VProcessor
-    from nexus_edge.targets.base import CompanionWriter
     from nexus_edge.targets.coreml.family import StaticSplit
     from nexus_edge.targets.openvino.family import OpenVinoClient
 

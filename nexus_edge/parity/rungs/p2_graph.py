@@ -45,14 +45,18 @@ def export_full_precision(run: ParityRun, folder: Path, target: str) -> Files:
     Raises:
         NotRunError: there is no checkpoint.
     """
-    from nexus_edge.pipeline import export as pipeline
+    from nexus_edge.pipeline.build import build
+    from nexus_edge.pipeline.plan import make_plan
+    from nexus_edge.targets import make_target
 
     recipe = full_precision(recipe_of(run.manifest)).with_targets((target,))
     if target in PIECEWISE:
         files: Files = import_module(PIECEWISE[target]).write_without_weights(run.source, recipe, folder / target)
         return files
     root = folder / target  # of its own: two targets may be written as a whole
-    manifest = pipeline.export(run.source, recipe, root, parity=False)
+    root.mkdir()
+    plan = make_plan(run.source, recipe)
+    manifest = build(run.source, plan, {target: make_target(target, recipe, plan.specs)}, root)
     return {name: root / info.file for name, info in manifest.graphs[target].items()}
 
 

@@ -10,3 +10,20 @@ package.py, joining.py    .mlpackage folders, and functions that share weights
 metadata.py               what an app reads before it loads one
 masking.py                what attention adds to a score that may not count
 """
+
+from typing import get_args
+
+from nexus_edge.interfaces.quantizer import Encoding
+from nexus_edge.interfaces.target import TargetInfo
+
+TARGET = TargetInfo(
+    name="coreml",
+    title="Core ML",
+    extra="coreml",
+    flavour="static",
+    encodings=frozenset(get_args(Encoding)),  # which of them an older system can hold, schemes.py says
+    kv="state",
+    deployments={"iOS17": 17, "iOS18": 18, "macOS14": 17, "macOS15": 18},  # -> the major version of iOS
+    repeats_weights=True,
+    sealed=True,
+)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.interfaces.graph import GraphSpec
+from nexus_edge.interfaces.target import ExportedModel
 from nexus_edge.models.base import ReferenceModel
-from nexus_edge.targets.base import Ingredients
 
 Model = TypeVar("Model", bound=ReferenceModel)
 Role = Literal["vision", "embedding", "decoder", "head", "image", "text"]
@@ -68,14 +68,14 @@ class StaticSplit:
     Attributes:
         packages: from a graph of the model's split, and the oldest iOS that must load it, to the packages that it is;
             without such an iOS, to the best for iOS 18 and, where the weights allow it, one for an older system
-        facts: what an app must know beside the packages, sections of metadata.json by name; from what the bundle is
-            written with and its `processor/` folder
+        facts: what an app must know beside the packages, sections of metadata.json by name; from the model and the
+            bundle's `processor/` folder
         ios: the oldest that the programs themselves need, whatever the weights
         reason: why, the end of "it needs iOS 18 for ..."
     """
 
     packages: Callable[[GraphSpec, int | None], Sequence[Package]]
-    facts: Callable[[Ingredients, Path], Mapping[str, Any]]
+    facts: Callable[[ExportedModel, Path], Mapping[str, Any]]
     ios: int = 17
     reason: str = ""
 

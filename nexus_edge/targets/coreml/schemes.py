@@ -8,7 +8,7 @@ from nexus_edge.errors import RecipeError
 from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
 from nexus_edge.recipe import Recipe
-from nexus_edge.targets import DEPLOYMENTS
+from nexus_edge.targets.coreml import TARGET
 from nexus_edge.targets.coreml.family import StaticSplit
 
 IOS_BLOCKS = 18
@@ -25,7 +25,7 @@ def require_ios(recipe: Recipe, specs: Sequence[GraphSpec], family: StaticSplit)
         RecipeError: they cannot; it names the layer, its scheme and the system
     """
     assert recipe.deployment is not None
-    ios = DEPLOYMENTS[recipe.deployment]
+    ios = TARGET.deployments[recipe.deployment]
     where = f'{recipe.name}: deployment = "{recipe.deployment}"'
     if ios < family.ios:
         raise RecipeError(f"{where}: {recipe.model_type} needs iOS {family.ios} (macOS 15) for {family.reason}")

@@ -16,11 +16,10 @@ from nexus_edge.bundle.identity import KEY, identity
 from nexus_edge.checkpoints import SafetensorsFile
 from nexus_edge.families import family_named
 from nexus_edge.interfaces.graph import GraphSpec
+from nexus_edge.interfaces.target import ExportedModel, StoredWeights, WeightsFile
 from nexus_edge.models.loading import to_torch
-from nexus_edge.pipeline.weights import WeightsFile
 from nexus_edge.recipe import Recipe
-from nexus_edge.targets import DEPLOYMENTS
-from nexus_edge.targets.base import Ingredients
+from nexus_edge.targets.coreml import TARGET
 from nexus_edge.targets.coreml.family import Function, Package, StaticSplit
 from nexus_edge.targets.coreml.joining import MODEL
 from nexus_edge.targets.coreml.metadata import about_model, graph_name, write_metadata
@@ -32,71 +31,84 @@ FOLDER = "coreml"
 
 
 def make(recipe: Recipe, specs: Sequence[GraphSpec]) -> "CoremlTarget":
-    """See `nexus_edge.targets.base.make_target`."""
+    """See `nexus_edge.targets.make_target`."""
     with quiet():
         import_module("coremltools")  # now, and not after minutes of quantizing
     family = family_named(recipe.model_type).static_split()
     if recipe.deployment is not None:
         require_ios(recipe, specs, family)
-    return CoremlTarget(family, DEPLOYMENTS[recipe.deployment] if recipe.deployment else None)
+    return CoremlTarget(family, TARGET.deployments[recipe.deployment] if recipe.deployment else None)
 
 
 @dataclass(frozen=True)
-class _Translated:
+class _TracedPackage:
     """A package that waits for its weights."""
 
     package: Package
     programs: tuple[ExportedProgram, ...]
 
 
-class CoremlTarget:
-    """Traced graphs that wait for their weights; see `nexus_edge.targets.base.Target`."""
+@dataclass(frozen=True)
+class CoremlPackages:
+    """The packages that a graph of the split becomes; see `nexus_edge.interfaces.target.Translated`."""
 
-    repeats_weights = True
+    graph: str
+    packages: tuple[_TracedPackage, ...]
+
+    @property
+    def files(self) -> Sequence[WeightsFile]:
+        """One per graph, beside its packages: the quantized numbers that parity compares with.
+
+        A package holds them too, in Core ML's spelling. No app reads this file; beside another target it is a link.
+        """
+        names = {name for traced in self.packages for program in traced.programs for name in tensor_names(program)}
+        return [WeightsFile(_weights(self.graph), frozenset(names), {})]
+
+
+class CoremlTarget:
+    """See `nexus_edge.interfaces.target.Target`."""
 
     def __init__(self, family: StaticSplit, ios: int | None) -> None:
         self._family, self._ios = family, ios
-        self._done: dict[str, list[_Translated]] = {}
 
     def weight_files(self, spec: GraphSpec) -> int:
         """One, beside the packages."""
         return 1
 
-    def translate(self, spec: GraphSpec) -> None:
-        self._done[spec.name] = [
-            _Translated(package, tuple(trace(function) for function in package.functions))
-            for package in self._family.packages(spec, self._ios)
-        ]
+    def translate(self, spec: GraphSpec) -> CoremlPackages:
+        packages = self._family.packages(spec, self._ios)
+        return CoremlPackages(spec.name, tuple(_TracedPackage(found, _traced(found)) for found in packages))
 
-    def weights_files(self, graph: str) -> Sequence[WeightsFile]:
-        """One per graph, beside its packages: the quantized numbers that parity compares with.
-
-        A package holds them too, in Core ML's spelling. No app reads this file; beside another target it is a link.
-        """
-        names = {name for done in self._done[graph] for program in done.programs for name in tensor_names(program)}
-        return [WeightsFile(_weights(graph), frozenset(names), {})]
-
-    def write(self, root: Path, ingredients: Ingredients) -> dict[str, GraphInfo]:
+    def write(
+        self, root: Path, graphs: Sequence[CoremlPackages], weights: StoredWeights, exported: ExportedModel
+    ) -> dict[str, GraphInfo]:
         infos: dict[str, GraphInfo] = {}
-        folder, model = root / FOLDER, about_model(ingredients.manifest, _identity(root, ingredients.manifest))
-        for graph, translated in self._done.items():
-            about = _about(root, graph, ingredients, model)
-            for package, programs in ((done.package, done.programs) for done in translated):
+        folder, model = root / FOLDER, about_model(exported.manifest, _identity(root, exported.manifest))
+        folder.mkdir(exist_ok=True)
+        for whole in graphs:
+            scheme = weights.schemes[whole.graph]
+            about = _about(root, whole.graph, scheme, model)
+            for traced in whole.packages:
+                package = traced.package
                 path = folder / f"{package.file}.mlpackage"
-                write_package(path, package, programs, _reader(root, ingredients), about)
+                write_package(path, package, traced.programs, _reader(root, weights), about)
                 for function in package.functions:
                     infos[graph_name(package, function)] = GraphInfo(
                         f"{FOLDER}/{path.name}/{MODEL}",
                         function.inputs,
                         function.outputs,
-                        ingredients.schemes[graph],
-                        _weights(graph),
+                        scheme,
+                        _weights(whole.graph),
                     )
         # The whole folder goes into an app, which has no use for the rest of a bundle.
         shutil.copytree(root / "processor", folder / "processor")
-        packages = [(graph, done.package) for graph, translated in self._done.items() for done in translated]
-        write_metadata(folder, model, self._family.facts(ingredients, root / "processor"), packages)
+        packages = [(whole.graph, traced.package) for whole in graphs for traced in whole.packages]
+        write_metadata(folder, model, self._family.facts(exported, root / "processor"), packages)
         return infos
+
+
+def _traced(package: Package) -> tuple[ExportedProgram, ...]:
+    return tuple(trace(function) for function in package.functions)
 
 
 def _identity(root: Path, manifest: Manifest) -> str:
@@ -106,7 +118,7 @@ def _identity(root: Path, manifest: Manifest) -> str:
     return identity(manifest.with_files(files), FOLDER)
 
 
-def _about(root: Path, graph: str, ingredients: Ingredients, model: Mapping[str, Any]) -> About:
+def _about(root: Path, graph: str, scheme: str, model: Mapping[str, Any]) -> About:
     """What a package says about itself."""
     source, licence = model["source"], model["license"]
     return About(
@@ -119,23 +131,23 @@ def _about(root: Path, graph: str, ingredients: Ingredients, model: Mapping[str,
             "revision": model["revision"] or "none",
             "version": model["toolkit_version"],
             "graph": graph,
-            "scheme": ingredients.schemes[graph],
+            "scheme": scheme,
             "weights_sha256": hash_together([root / _weights(graph)]),
         },
     )
 
 
-def _reader(root: Path, ingredients: Ingredients) -> Callable[[Function], Read]:
+def _reader(root: Path, weights: StoredWeights) -> Callable[[Function], Read]:
     """From a function to what reads its tensors: computed ones, the model's constants, and those of weights files."""
-    files = {path: SafetensorsFile(path) for path in {stored.path for stored in ingredients.stored.values()}}
+    files = {path: SafetensorsFile(path) for path in {stored.path for stored in weights.tensors.values()}}
 
     def reader(function: Function) -> Read:
-        computed = {**ingredients.constants, **function.constants(root / "processor")}
+        computed = {**weights.constants, **function.constants(root / "processor")}
 
         def read(name: str) -> Tensor:
             if name in computed:
                 return computed[name]
-            return to_torch(files[ingredients.stored[name].path].read(name))
+            return to_torch(files[weights.tensors[name].path].read(name))
 
         return read
 

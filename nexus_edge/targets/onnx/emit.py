@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nexus_edge import __version__
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.interfaces.graph import GraphSpec
-from nexus_edge.pipeline.weights import StoredTensor
+from nexus_edge.interfaces.target import StoredTensor
 from nexus_edge.targets.onnx.lowering import OPSET, TranslationTable, translation_table
 from nexus_edge.targets.onnx.passes import PARAMETER_PREFIX, clean
 from nexus_edge.targets.tracing import dynamic_shapes, example

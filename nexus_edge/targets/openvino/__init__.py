@@ -9,3 +9,17 @@ ir_file.py                the .xml, with the weights in their place in the .bin
 family.py                 the layout that a runtime wants for a family of models
 tokenizers.py             tokenizers as OpenVINO GenAI reads them
 """
+
+from typing import get_args
+
+from nexus_edge.interfaces.quantizer import Encoding
+from nexus_edge.interfaces.target import TargetInfo
+
+TARGET = TargetInfo(
+    name="openvino",
+    title="OpenVINO",
+    extra="openvino",
+    flavour="dynamic",
+    encodings=frozenset(get_args(Encoding)),
+    kv="state",
+)

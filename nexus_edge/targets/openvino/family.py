@@ -7,8 +7,8 @@ from typing import TypeVar
 from nexus_edge._telemetry import without_telemetry
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.interfaces.graph import GraphSpec
+from nexus_edge.interfaces.target import CompanionWriter
 from nexus_edge.models.base import ReferenceModel
-from nexus_edge.targets.base import CompanionWriter
 
 with without_telemetry():
     import openvino as ov

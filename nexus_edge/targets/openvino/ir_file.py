@@ -17,7 +17,7 @@ import numpy as np
 from nexus_edge._telemetry import without_telemetry
 from nexus_edge.checkpoints.base import Array
 from nexus_edge.errors import OutputError
-from nexus_edge.pipeline.weights import StoredTensor
+from nexus_edge.interfaces.target import StoredTensor
 
 with without_telemetry():
     import openvino as ov

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 from nexus_edge.checkpoints import Checkpoint, TensorInfo
+from nexus_edge.interfaces.target import StoredTensor
 from nexus_edge.pipeline.plan import make_plan
-from nexus_edge.pipeline.weights import StoredTensor
 from nexus_edge.recipe import Recipe
 from nexus_edge.targets.onnx.emit import attach_weights, save, tensor_names, translate
 

@@ -4,11 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from nexus_edge.checkpoints import Checkpoint
-from nexus_edge.pipeline import export as pipeline
+from nexus_edge.interfaces.progress import silent, uncounted
+from nexus_edge.interfaces.target import StoredTensor
+from nexus_edge.pipeline.build import translate_graphs, write_graphs
 from nexus_edge.pipeline.plan import make_plan
-from nexus_edge.pipeline.weights import StoredTensor, write_weights
+from nexus_edge.pipeline.weights import write_weights
 from nexus_edge.recipe import Recipe
-from nexus_edge.targets.base import make_target
+from nexus_edge.targets import make_target
 
 OPENVINO = "openvino"
 
@@ -27,18 +29,15 @@ def write_without_weights(checkpoint: Checkpoint, recipe: Recipe, folder: Path) 
         folder: is made
     """
     plan = make_plan(checkpoint, recipe)
-    targets = {OPENVINO: make_target(OPENVINO, recipe, plan.specs)}
-    pipeline.translate_graphs(plan, targets, lambda step, share: None)
+    writers = {OPENVINO: make_target(OPENVINO, recipe, plan.specs)}
+    graphs = translate_graphs(plan, writers, silent)
     constants = plan.quantized.constants().keys()
     stored: dict[str, StoredTensor] = {}
     folder.mkdir(parents=True)
-    for spec in plan.specs:
-        for file in targets[OPENVINO].weights_files(spec.name):
-            left_out = file.tensors if comes_in_pieces(spec.name) else constants | stored.keys()
+    for translated in graphs[OPENVINO]:
+        for file in translated.files:
+            left_out = file.tensors if comes_in_pieces(translated.graph) else constants | stored.keys()
             wanted = replace(file, tensors=file.tensors - left_out)
-            stored |= write_weights(
-                checkpoint, plan.full, plan.quantized, wanted, folder, lambda done, total: None, importance={}
-            )
-    manifest = pipeline.describe(checkpoint, recipe, plan)
-    written = pipeline.write_targets(checkpoint, plan, targets, {OPENVINO: stored}, manifest, folder)
+            stored |= write_weights(checkpoint, plan.full, plan.quantized, wanted, folder, uncounted, importance={})
+    written = write_graphs(checkpoint, plan, writers, graphs, {OPENVINO: stored}, folder)
     return {name: folder / info.file for name, info in written.graphs[OPENVINO].items()}

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nexus_edge.interfaces.target import ExportedModel
 from nexus_edge.models.biomedclip.model import BiomedClip
 from nexus_edge.models.biomedclip.processing import RESAMPLING, BiomedClipProcessor
 from nexus_edge.processing.word_pieces import PAD_ID
 from nexus_edge.runtimes.dual_encoder.prompts import DEFAULT_TEMPLATES
-from nexus_edge.targets.base import Ingredients
 
 SHORT_TEXT = 64
 """Most tokens of the shorter text function: labels fit, and attention to padding costs as much as to words."""
@@ -19,9 +19,9 @@ def text_lengths(context: int) -> tuple[int, int]:
     return min(SHORT_TEXT, context // 2), context
 
 
-def facts(ingredients: Ingredients, processor: Path) -> Mapping[str, Any]:
+def facts(exported: ExportedModel, processor: Path) -> Mapping[str, Any]:
     """See `Family`."""
-    model, settings = ingredients.model, BiomedClipProcessor.from_folder(processor)
+    model, settings = exported.model, BiomedClipProcessor.from_folder(processor)
     assert isinstance(model, BiomedClip)
     files = {path.name for path in processor.iterdir()}
     return {
@@ -47,7 +47,7 @@ def facts(ingredients: Ingredients, processor: Path) -> Mapping[str, Any]:
             "embed_dim": model.embed_dim,
             "context": model.context_length,
             "text_lengths": list(text_lengths(model.context_length)),
-            "logit_scale": ingredients.logit_scale,
+            "logit_scale": exported.logit_scale,
             "templates": list(DEFAULT_TEMPLATES),
         },
     }

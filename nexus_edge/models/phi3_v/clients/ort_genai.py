@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from nexus_edge.engines.onnx.session import NO_SATURATION
+from nexus_edge.interfaces.target import ExportedModel, StoredWeights
 from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.models.phi3_v.params import Phi3VisionParams
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 from nexus_edge.processing.templates.source import KEY, template_in
-from nexus_edge.targets.base import Ingredients
 
 # GenAI allocates the whole KV cache of `max_length` tokens at the start when past and present share a buffer.
 MAX_LENGTH = 4096
@@ -55,11 +55,11 @@ def phi3v_model(params: Phi3VisionParams, processor: Phi3VProcessor) -> GenAIMod
     )
 
 
-def write_phi3v(folder: Path, ingredients: Ingredients) -> None:
+def write_phi3v(folder: Path, exported: ExportedModel, weights: StoredWeights) -> None:
     """Add to the graphs' folder what ONNX Runtime GenAI reads beside them."""
-    assert isinstance(ingredients.model, Phi3V)
-    files = ingredients.processor_files
-    model = phi3v_model(ingredients.model.params, Phi3VProcessor.from_folder(folder.parent / "processor"))
+    assert isinstance(exported.model, Phi3V)
+    files = exported.processor_files
+    model = phi3v_model(exported.model.params, Phi3VProcessor.from_folder(folder.parent / "processor"))
     for name, config in (("genai_config.json", genai_config(model)), ("processor_config.json", processor_config())):
         (folder / name).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     (folder / "tokenizer.json").write_bytes(files["tokenizer.json"])

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nexus_edge.interfaces.target import ExportedModel
 from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 from nexus_edge.models.phi3_v.prompt import ROLES, STOP_TOKENS
 from nexus_edge.processing.hd_transform import CROP, TOKENS_PER_SIDE
-from nexus_edge.targets.base import Ingredients
 
 PROMPT_TOKENS = 64
 """Tokens of a piece of a prompt: the Neural Engine is busy with it, and a rest is not filled up with much."""
@@ -33,9 +33,9 @@ def kept_context(model: Phi3V) -> int:
     return min(MOST_CONTEXT, model.context_length)
 
 
-def facts(ingredients: Ingredients, processor: Path) -> Mapping[str, Any]:
+def facts(exported: ExportedModel, processor: Path) -> Mapping[str, Any]:
     """See `Family`."""
-    model, settings = ingredients.model, Phi3VProcessor.from_folder(processor)
+    model, settings = exported.model, Phi3VProcessor.from_folder(processor)
     assert isinstance(model, Phi3V)
     params, tokenizer = model.params, settings.tokenizer
     ids = {token: tokenizer.token_id(token) for token in (*(f"<|{role}|>" for role in ROLES), *STOP_TOKENS)}
