@@ -12,7 +12,7 @@ def needs_extra(what: str, extra: str = "export") -> Iterator[None]:
 
     Args:
         what: what the user wants to do, the beginning of the message
-        extra: the extra of pyproject.toml that brings it
+        extra: the extra of pyproject.toml that brings it; "" for the base install
 
     Raises:
         MissingExtraError: one of the imported packages is not installed.
@@ -22,4 +22,5 @@ def needs_extra(what: str, extra: str = "export") -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "nexus_edge":
             raise  # our own mistake, not a missing package
-        raise MissingExtraError(f"{what} needs {error.name}: pip install 'nexus-edge[{extra}]'") from error
+        package = f"'nexus-edge[{extra}]'" if extra else "nexus-edge"
+        raise MissingExtraError(f"{what} needs {error.name}: pip install {package}") from error

@@ -5,10 +5,12 @@ quantizers in `quant/registry.py`.
 """
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
+from typing import Any
 
+from nexus_edge.interfaces.engine_info import EngineInfo
 from nexus_edge.interfaces.target import TargetInfo
 
 
@@ -31,3 +33,24 @@ def targets() -> Mapping[str, TargetInfo]:
 def deployments() -> dict[str, int]:
     """What a recipe's `deployment` can be -> its version, of all targets."""
     return {name: version for info in targets().values() for name, version in info.deployments.items()}
+
+
+@cache
+def engines() -> Mapping[str, EngineInfo]:
+    """Name -> engine, by name."""
+    return {name: import_module(f"nexus_edge.engines.{name}").ENGINE for name in folders("nexus_edge.engines")}
+
+
+def engines_of(targets: Sequence[str]) -> list[EngineInfo]:
+    """The engines that run some of these targets, in the order of the targets; of one target its namesake first."""
+    return [
+        info
+        for target in targets
+        for info in sorted(engines().values(), key=lambda info: (info.name != target, info.name))
+        if info.target == target
+    ]
+
+
+def engine_module(engine: EngineInfo, name: str) -> Any:
+    """A module in an engine's folder, by its name there; raises ImportError where its runtime is not installed."""
+    return import_module(f"nexus_edge.engines.{engine.name}.{name}")

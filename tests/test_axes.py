@@ -4,9 +4,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from code_strings import strings
 
 from nexus_edge import axes
 from nexus_edge.bundle import Bundle, BundleWeights
@@ -17,7 +19,14 @@ from nexus_edge.pipeline.preflight import check
 from nexus_edge.quant import schemes
 from nexus_edge.quant.registry import methods
 from nexus_edge.recipe import find_recipe, read_recipe
+from nexus_edge.runtimes import EngineOptions, load_vlm
 
+PACKAGE = Path(__file__).parents[1] / "nexus_edge"
+# Strings outside that are such a name and mean something else.
+NAMED = {
+    "parity/sources.py": 2,  # packages whose versions a report states
+    "runtimes/tuned.py": 1,  # a key of tuning.json
+}
 TARGET = """
 from nexus_edge.interfaces.target import TargetInfo
 
@@ -61,6 +70,20 @@ class Third:
 def make(recipe, specs):
     return Third()
 """
+ENGINE = """
+from nexus_edge.interfaces.engine_info import EngineInfo
+
+ENGINE = EngineInfo(name="third", title="Third", target="onnx", extra="", modules={"vlm": "chat"})
+"""
+CHAT = """
+from nexus_edge.engines.onnx.engine import OnnxEngine
+
+class ThirdEngine(OnnxEngine):
+    pass
+
+def open_engine(bundle, options):
+    return ThirdEngine(bundle, options)
+"""
 QUANTIZER = """
 import torch
 from nexus_edge.interfaces.quantizer import Quantizer
@@ -92,18 +115,23 @@ targets = ["onnx"]
 """
 
 
+def forget() -> None:
+    axes.targets.cache_clear()
+    axes.engines.cache_clear()
+
+
 @pytest.fixture
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder whose modules are found as if they were in the rooms that are scanned."""
-    rooms = ("nexus_edge.quant.methods", "nexus_edge.targets")
+    rooms = ("nexus_edge.quant.methods", "nexus_edge.targets", "nexus_edge.engines")
     for name in rooms:
         package = import_module(name)
         monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / name)])
         (tmp_path / name).mkdir()
-    axes.targets.cache_clear()
+    forget()
     yield tmp_path
     monkeypatch.undo()
-    axes.targets.cache_clear()
+    forget()
     for name in [name for name in sys.modules if any(name.startswith(f"{room}.third") for room in rooms)]:
         del sys.modules[name]
 
@@ -140,13 +168,55 @@ def test_a_target_that_cannot_hold_a_scheme_is_refused_before_anything_is_made(r
     assert not (room / "out").exists()
 
 
-def test_finding_targets_and_quantizers_imports_no_torch() -> None:
+def test_finding_what_there_is_imports_no_torch_and_no_runtime() -> None:
     code = (
         "import sys; from nexus_edge import axes, recipe; from nexus_edge.quant.registry import methods; "
-        "axes.targets(), methods(); print({'torch', 'onnx', 'openvino', 'coremltools'} & set(sys.modules))"
+        "axes.targets(), axes.engines(), methods(); "
+        "print({'torch', 'onnx', 'onnxruntime', 'openvino', 'coremltools'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_third_engine_for_a_target_is_one_folder(room: Path, toy_bundle: Bundle) -> None:
+    folder = room / "nexus_edge.engines" / "third"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(ENGINE, "utf-8")
+    (folder / "chat.py").write_text(CHAT, "utf-8")
+
+    def opened(name: str | None) -> str:
+        with load_vlm(toy_bundle, EngineOptions(threads=1, engine=name)) as vlm:
+            return type(vlm.engine).__name__
+
+    assert (opened("third"), opened("onnx"), opened(None)) == ("ThirdEngine", "OnnxEngine", "OnnxEngine")
+
+
+def test_an_engine_is_named_after_its_folder_and_runs_a_target() -> None:
+    assert {name: info.name for name, info in axes.engines().items()} == {name: name for name in axes.engines()}
+    assert {info.target for info in axes.engines().values()} <= axes.targets().keys()
+
+
+def test_every_module_that_a_record_names_is_there() -> None:
+    for info in axes.engines().values():
+        names = (*info.modules.values(), info.state, info.variants, info.tuning, info.probe, info.piecewise)
+        for name in filter(None, names):
+            assert find_spec(f"nexus_edge.engines.{info.name}.{name}"), (info.name, name)
+    for name in axes.targets():
+        assert find_spec(f"nexus_edge.targets.{name}.target"), name
+
+
+def test_no_string_outside_its_folder_names_a_target_or_an_engine() -> None:
+    """What is said of one belongs into its record."""
+    names = {*axes.targets(), *axes.engines()}
+    found: dict[str, int] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        where = path.relative_to(PACKAGE)
+        if where.parts[0] in ("targets", "engines") and where.parts[1] in names:
+            continue
+        count = sum(1 for text in strings(path) if text.strip("rfb").strip("\"'") in names)
+        if count:
+            found[where.as_posix()] = count
+    assert found == NAMED
 
 
 def test_a_target_is_named_after_its_folder() -> None:

@@ -1,15 +1,14 @@
 """The rooms of the package: a family is one folder, found by scanning, and no other room names one."""
 
-import io
 import json
 import re
 import subprocess
 import sys
-import tokenize
 import tomllib
 from pathlib import Path
 
 import pytest
+from code_strings import strings
 
 from nexus_edge import families
 from nexus_edge.errors import CheckpointError
@@ -103,25 +102,10 @@ def test_no_string_outside_models_names_a_family() -> None:
         where = path.relative_to(PACKAGE).as_posix()
         if where.startswith("models/"):
             continue
-        count = sum(1 for text in _strings(path) if names.search(text))
+        count = sum(1 for text in strings(path) if names.search(text))
         if count:
             found[where] = count
     assert found == NAMED
-
-
-def _strings(path: Path) -> list[str]:
-    """Strings that are values: those that begin a statement are docstrings."""
-    found, begins = [], True
-    for token in tokenize.generate_tokens(io.StringIO(path.read_text("utf-8")).readline):
-        if token.type in (tokenize.NL, tokenize.COMMENT):  # also inside brackets, where no statement begins
-            continue
-        if token.type in (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT):
-            begins = True
-            continue
-        if token.type == tokenize.STRING and not begins:
-            found.append(token.string)
-        begins = False
-    return found
 
 
 def test_the_contract_lists_every_family() -> None:

@@ -2,6 +2,7 @@
 
 import re
 
+from nexus_edge.axes import targets
 from nexus_edge.ci.junit import to_junit
 from nexus_edge.ci.outcome import Case, Outcome, Status, Suite
 from nexus_edge.parity.report.markdown import gate_text, to_markdown
@@ -67,7 +68,7 @@ def _suite(report: Report, rung: Rung) -> Suite:
 def _case(rung: Rung, check: Check) -> Case:
     group = (*_rung(rung), check.stage)
     name = f"{_what(check)} ({check.circumstances})"
-    file = f"{check.target}/{check.stage}.onnx" if check.target == "onnx" and _TENSOR.fullmatch(check.stage) else ""
+    file = _graph_file(check.target).format(check.stage) if _TENSOR.fullmatch(check.stage) else ""
     facts = {"gate": gate_text(check), "share of the tolerance used": f"{utilisation(check):.3g}"} if check.gate else {}
     if check.status == "failed":
         kind = check.gate.metric if check.gate is not None and check.problem is None else "missing"
@@ -75,6 +76,12 @@ def _case(rung: Rung, check: Check) -> Case:
     if check.near_ties is not None:
         return Case(name, group, "noted", check.near_ties.sentence, "near ties", "", check.seconds, file, facts)
     return Case(name, group, "passed", check.finding, "", "", check.seconds, file, facts)
+
+
+def _graph_file(target: str) -> str:
+    """The file of a graph with {} for its name; "" where a graph is not one file, and for what is of no target."""
+    info = targets().get(target)
+    return "" if info is None or info.graph_file is None else info.graph_file
 
 
 def _rung(rung: Rung) -> tuple[str, ...]:

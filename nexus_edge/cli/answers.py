@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nexus_edge._words import counted
+from nexus_edge.axes import engines, engines_of
 
 if TYPE_CHECKING:
     from nexus_edge.bundle import Manifest
@@ -26,7 +27,7 @@ Stop = Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Ends the a
 Threads = Annotated[int | None, typer.Option(metavar="N", help="Threads; default: one per core.")]
 Engine = Annotated[
     str | None,
-    typer.Option(metavar="onnx|openvino|coreml|auto", help="What runs it; auto: as nexus-edge tune found best."),
+    typer.Option(metavar="|".join((*engines(), "auto")), help="What runs it; auto: as nexus-edge tune found best."),
 ]
 Device = Annotated[str, typer.Option(metavar="CPU|GPU|NPU|AUTO", help="OpenVINO's device; any but CPU implies it.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the answer.")]
@@ -44,15 +45,14 @@ def say(text: str, style: str = "dim") -> None:
 
 def introduce(manifest: "Manifest", engine: str | None) -> None:
     """Say it where the weights are not those of the published model, and where an evaluator stands in for a runtime."""
-    from nexus_edge.engines.base import is_reference
-
     if manifest.source.weights != "real" or manifest.source.published is False:
         say(f"{manifest.name}: the weights are {manifest.source.label}, not the published model's")
     if manifest.rejection is not None:
         say(f"warning: {manifest.name} was rejected by its parity ladder: {manifest.rejection}", style="yellow")
-    targets = (engine,) if engine in manifest.targets else manifest.targets
-    if all(is_reference(target) for target in targets):
-        say("Core ML is not here: an evaluator computes what it would, slowly")
+    usable = engines_of(manifest.targets)
+    chosen = [info for info in usable if info.name == engine] or usable
+    if chosen and all(info.is_reference() for info in chosen):
+        say(f"{chosen[0].title} is not here: an evaluator computes what it would, slowly")
 
 
 def runs_said(runs: int) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nexus_edge._telemetry import without_telemetry
+from nexus_edge.axes import engine_module, engines, targets
+from nexus_edge.interfaces.engine_info import EngineInfo, EngineState
 
 PACKAGE = "nexus-edge"
 # What decides how fast quantized graphs run; as /proc/cpuinfo names them on x86 and on Arm.
@@ -19,16 +20,6 @@ FEATURES = (
     "bf16", "sve",
 )  # fmt: skip
 REQUIREMENT = re.compile(r"""(?P<name>[A-Za-z0-9._-]+)[^;]*(?:;.*extra\s*==\s*['"](?P<extra>[\w-]+)['"])?""")
-USER_EXTRAS = ("export", "openvino", "coreml", "dicom")
-
-
-@dataclass(frozen=True)
-class EngineState:
-    """An engine: what it lists, or what is missing. `usable`: it runs here, as what it is."""
-
-    name: str
-    usable: bool
-    state: str
 
 
 @dataclass(frozen=True)
@@ -82,8 +73,8 @@ def examine(environment: Mapping[str, str] = os.environ) -> Checkup:
         features=_features(),
         memory_bytes=memory.get("MemTotal"),
         memory_free_bytes=memory.get("MemAvailable"),
-        engines=(_onnx(), _openvino(), _coreml()),
-        extras=tuple(_extra(name, required.get(name, ())) for name in USER_EXTRAS),
+        engines=tuple(_state(info) for info in engines().values()),
+        extras=tuple(_extra(name, required.get(name, ())) for name in user_extras()),
         places=_places(environment),
     )
     missing = [name for name in required.get("", ()) if not _installed(name)]
@@ -91,11 +82,23 @@ def examine(environment: Mapping[str, str] = os.environ) -> Checkup:
         found.problems.append(f"{', '.join(missing)} is not installed; run pip install {PACKAGE} again")
     if not required:
         found.problems.append(f"{PACKAGE} is not installed as a package, so what it needs is not known")
-    if not found.engines[0].usable and "onnxruntime" not in missing:
-        found.problems.append(f"ONNX Runtime does not work: {found.engines[0].state}")
+    base = [engine for engine in found.engines if not engines()[engine.name].extra and not engine.usable]
+    if not missing:
+        found.problems += [f"{engines()[engine.name].title} does not work: {engine.state}" for engine in base]
     for place in found.places:
         if not place.writable:
             found.problems.append(f"{place.path} cannot be written to ({place.name}); change its permissions")
+    return found
+
+
+def user_extras() -> tuple[str, ...]:
+    """Extras of pyproject.toml that are for users: an export's, those of targets and engines, and DICOM's."""
+    of_axes = [*(info.extra for info in targets().values()), *(info.extra for info in engines().values())]
+    return tuple(extra for extra in dict.fromkeys(("export", *of_axes, "dicom")) if extra)
+
+
+def _state(engine: EngineInfo) -> EngineState:
+    found: EngineState = engine_module(engine, engine.state).state()
     return found
 
 
@@ -123,46 +126,13 @@ def _installed(name: str) -> str | None:
 
 
 def _versions(required: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    names = {name for extra in ("", *USER_EXTRAS) for name in required.get(extra, ())}
+    names = {name for extra in ("", *user_extras()) for name in required.get(extra, ())}
     return {name: version for name in sorted(names) if (version := _installed(name)) is not None}
 
 
 def _extra(name: str, packages: Sequence[str]) -> ExtraState:
     missing = tuple(package for package in packages if not _installed(package))
     return ExtraState(name, missing, f"pip install '{PACKAGE}[{name}]'")
-
-
-def _onnx() -> EngineState:
-    try:
-        with without_telemetry():
-            import onnxruntime
-    except ImportError as error:
-        return EngineState("onnx", False, f"cannot be imported: {error}")
-    listed = ", ".join(onnxruntime.get_available_providers())
-    return EngineState("onnx", True, f"ONNX Runtime {onnxruntime.__version__} lists {listed}; nexus-edge uses the CPU")
-
-
-def _openvino() -> EngineState:
-    try:
-        with without_telemetry():
-            import openvino
-    except ImportError:
-        return EngineState("openvino", False, f"not installed: pip install '{PACKAGE}[openvino]'")
-    core = openvino.Core()
-    devices = []
-    for name in core.available_devices:
-        able = ", ".join(core.get_property(name, "OPTIMIZATION_CAPABILITIES"))
-        devices.append(f"{name} {core.get_property(name, 'FULL_DEVICE_NAME')} ({able})")
-    version = openvino.get_version().partition("-")[0]
-    return EngineState("openvino", bool(devices), f"OpenVINO {version} lists {'; '.join(devices) or 'no device'}")
-
-
-def _coreml() -> EngineState:
-    from nexus_edge.engines.coreml.native import is_native
-
-    if is_native():
-        return EngineState("coreml", True, "Core ML runs packages here")
-    return EngineState("coreml", False, "no Core ML here: packages run in an evaluator, hundreds of times slower")
 
 
 def _features() -> tuple[str, ...]:

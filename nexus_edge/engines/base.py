@@ -1,7 +1,6 @@
-"""What a runtime has to offer, and the registry of those that do: one file per engine, none of them imports torch."""
+"""What a runtime has to offer, and which one runs a bundle; none of them imports torch."""
 
-import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Protocol, cast
@@ -10,20 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nexus_edge._extras import needs_extra
+from nexus_edge.axes import engine_module, engines, engines_of
 from nexus_edge.bundle import Bundle
 from nexus_edge.engines.openvino.settings import CPU, OpenVinoSettings
 from nexus_edge.errors import BundleError, InputError, MissingExtraError
-from nexus_edge.runtimes.tuned import tuned
+from nexus_edge.interfaces.engine_info import EngineInfo
+from nexus_edge.interfaces.family import Kind
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
-
-ENGINES = {
-    "onnx": "nexus_edge.engines.onnx.engine",
-    "openvino": "nexus_edge.engines.openvino.engine",
-    "coreml": "nexus_edge.engines.coreml.engine",
-}
-"""Target of a bundle -> module with `open_engine(bundle, options) -> Engine`; see `choose_engine`."""
 
 MOST_THREADS = 1024
 """Beyond the cores of any machine that this is for; ONNX Runtime would start 100,000, and none of them ever works."""
@@ -37,11 +31,11 @@ class EngineOptions:
         threads: that compute one operator; None leaves it to the engine (one per core)
         keep_vision: keep the vision encoder loaded between pictures. Off, its memory is free while text is generated,
             and each new picture pays for loading it again.
-        engine: the target of the bundle whose graphs run; None takes the first whose runtime is installed, Core ML only
-            on a Mac or if there is no other; "auto" the one that `nexus-edge tune` found to be the fastest
+        engine: by its name; None takes the first that runs a target of the bundle and is installed, an evaluator only
+            if there is no other; "auto" the one that `nexus-edge tune` found to be the fastest
         openvino: how OpenVINO computes; None: as `nexus-edge tune` found best, or as measured best elsewhere
-        device: what computes, as OpenVINO names it: CPU, GPU, GPU.1, NPU, or AUTO. Any but CPU takes the openvino
-            target, and decides for itself how it computes.
+        device: what computes, as OpenVINO names it: CPU, GPU, GPU.1, NPU, or AUTO. Any but CPU takes an engine that
+            knows devices, and decides for itself how it computes.
         sessions: answers that a VLM makes at the same time; each has a KV cache of its own, which is made when it is
             first needed, and any more wait for their turn
     """
@@ -112,54 +106,57 @@ def closed() -> InputError:
 
 def open_engine(bundle: Bundle, options: EngineOptions) -> Engine:
     """The engine that `options` asks for; raises as `choose_engine`."""
-    return cast(Engine, choose_engine(bundle, ENGINES, options).open_engine(bundle, options))
+    return cast(Engine, choose_engine(bundle, "vlm", options).open_engine(bundle, options))
 
 
-def choose_engine(bundle: Bundle, engines: Mapping[str, str], options: EngineOptions) -> ModuleType:
+def choose_engine(bundle: Bundle, kind: Kind, options: EngineOptions) -> ModuleType:
     """The module of an engine that runs a target of the bundle.
 
     Args:
         bundle: the bundle
-        engines: target -> module
+        kind: of its model
         options: which one is asked for
 
     Raises:
-        BundleError: the bundle has no such target, or none that runs here
+        BundleError: the bundle has no target of the engine, or none that runs here
         InputError: the engine that is asked for does not know the device that is
         MissingExtraError: the engine's package is not installed
     """
-    targets = bundle.manifest.targets
+    from nexus_edge.runtimes.tuned import tuned  # a runtime is made of engines, and imports this module
+
     wanted = tuned(bundle, options.threads).engine if options.engine == "auto" else options.engine
+    usable = {info.name: info for info in engines_of(bundle.manifest.targets) if kind in info.modules}
     if options.device != CPU:
-        if options.engine not in (None, "auto", "openvino"):
-            raise InputError(f"device {options.device!r} is OpenVINO's to use; leave it out, or the engine {wanted!r}")
-        wanted = "openvino"
-    usable = [target for target in targets if target in engines]
+        wanted = _with_devices(options, usable.values())
     if not usable or (wanted is not None and wanted not in usable):
         asked = "" if wanted is None else f", which {wanted!r} is not"
         raise BundleError(
-            f"{bundle.root}: was exported for {', '.join(targets)}{asked}; what can run here is {', '.join(engines)}: "
-            "export it for that (nexus-edge export --target)"
+            f"{bundle.root}: was exported for {', '.join(bundle.manifest.targets)}{asked}; what can run here is "
+            f"{', '.join(engines())}: export it for that (nexus-edge export --target)"
         )
     # Of those that are alike the first; which of them is installed is known only when it is imported.
-    order = sorted(usable, key=lambda target: (target != wanted, is_reference(target)))
+    order = sorted(usable.values(), key=lambda info: (info.name != wanted, info.is_reference()))
     if wanted is not None and (options.engine != "auto" or options.device != CPU):
-        order = [wanted]
+        order = [usable[wanted]]
     missing: MissingExtraError | None = None
-    for target in order:
+    for info in order:
         try:
-            with needs_extra(f"engine {target}", target):
-                return importlib.import_module(engines[target])
+            with needs_extra(f"engine {info.name}", info.extra):
+                return cast(ModuleType, engine_module(info, info.modules[kind]))
         except MissingExtraError as error:
             missing = missing or error
     assert missing is not None  # `order` is not empty
     raise missing
 
 
-def is_reference(target: str) -> bool:
-    """Whether all that runs a target here is an evaluator, made for comparisons and hundreds of times too slow."""
-    if target != "coreml":
-        return False
-    from nexus_edge.engines.coreml.native import is_native  # needs Engine's types itself
-
-    return not is_native()
+def _with_devices(options: EngineOptions, usable: Iterable[EngineInfo]) -> str:
+    """The engine for a device that is not the CPU; raises InputError if another one is asked for."""
+    able = {info.name: info for info in (*usable, *engines().values()) if info.devices}
+    if options.engine in (None, "auto"):
+        return next(iter(able))
+    if options.engine not in able:
+        titles = " or ".join(info.title for info in able.values())
+        raise InputError(
+            f"device {options.device!r} is {titles}'s to use; leave it out, or the engine {options.engine!r}"
+        )
+    return options.engine

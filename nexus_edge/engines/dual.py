@@ -1,4 +1,4 @@
-"""What a runtime of a dual encoder has to offer, and the registry of those that do."""
+"""What a runtime of a dual encoder has to offer."""
 
 from typing import Protocol, cast
 
@@ -7,13 +7,6 @@ from nexus_edge.engines.base import EngineOptions, Floats, Ids, choose_engine
 
 IMAGE, TEXT = "image_encoder", "text_encoder"
 """Names of the two graphs in a bundle."""
-
-ENGINES = {
-    "onnx": "nexus_edge.engines.onnx.dual",
-    "openvino": "nexus_edge.engines.openvino.dual",
-    "coreml": "nexus_edge.engines.coreml.dual",
-}
-"""Target of a bundle -> module with `open_engine(bundle, options) -> DualEngine`; see `engine.choose_engine`."""
 
 
 class DualEngine(Protocol):
@@ -35,7 +28,7 @@ class DualEngine(Protocol):
 
 def open_engine(bundle: Bundle, options: EngineOptions) -> DualEngine:
     """The engine that `options` asks for; raises as `choose_engine`."""
-    return cast(DualEngine, choose_engine(bundle, ENGINES, options).open_engine(bundle, options))
+    return cast(DualEngine, choose_engine(bundle, "dual_encoder", options).open_engine(bundle, options))
 
 
 def has_graph(bundle: Bundle, name: str) -> bool:

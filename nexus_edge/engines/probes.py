@@ -1,4 +1,4 @@
-"""How the ladder loads and runs the graphs of a target: one file per target, with one line in `RUNNERS`.
+"""How the ladder loads and runs the graphs of a target: through the `probe/` of an engine.
 
 A runner never touches a bundle's files. It shows what a runtime hides: the value that leaves each layer, and each layer
 on its own.
@@ -7,17 +7,22 @@ on its own.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from nexus_edge._extras import needs_extra
-from nexus_edge.axes import targets
-from nexus_edge.bundle import TensorSpec
+from nexus_edge.axes import engine_module, engines, engines_of, targets
+from nexus_edge.bundle import Bundle, TensorSpec
+from nexus_edge.engines.base import EngineOptions
 from nexus_edge.errors import MissingExtraError
+from nexus_edge.interfaces.engine_info import EngineInfo
 from nexus_edge.parity.formats import EXACT, Formats
 from nexus_edge.parity.metrics import Array, Values
 from nexus_edge.parity.report.report import NotRunError
+
+if TYPE_CHECKING:
+    from nexus_edge.checkpoints import Checkpoint
+    from nexus_edge.recipe import Recipe
 
 Layers = Literal["hidden", "visible", "cut"]
 """What a graph lets see. "hidden": its outputs. "visible": besides, what leaves every layer, as `<layer>.output`.
@@ -28,19 +33,32 @@ layer to layer, so gates can be tight."""
 ANY_SIZE = "?"
 """In a graph's interface: a size that varies, where the format has no names for sizes."""
 
-RUNNERS = {
-    "onnx": "nexus_edge.engines.onnx.probe.runner",
-    "openvino": "nexus_edge.engines.openvino.probe.runner",
-    "coreml": "nexus_edge.engines.coreml.probe.runner",
-}
-"""Target -> module with `RUNNER`."""
 
-PIECEWISE = {
-    "onnx": "nexus_edge.engines.onnx.probe.graphs",
-    "openvino": "nexus_edge.engines.openvino.probe.graphs",
-}
-"""Target with counterparts that come in pieces -> module with `comes_in_pieces(graph)`, which says of which graphs of
-the split, and `write_without_weights(checkpoint, recipe, folder)`."""
+@dataclass(frozen=True)
+class Variant:
+    """A way in which an engine can be asked to compute.
+
+    Attributes:
+        precision: in words; "" where there is no choice
+        options: with which P5 opens the runtime
+        formats: what it rounds beyond what the quantized model in PyTorch does
+        here: whether this machine can compute so
+    """
+
+    precision: str
+    options: EngineOptions
+    formats: Formats
+    here: Callable[[], bool] = lambda: True
+
+
+class Piecewise(Protocol):
+    """What an engine whose graphs are run layer by layer says of it: the module that `EngineInfo.piecewise` names."""
+
+    def comes_in_pieces(self, graph: str) -> bool:
+        """Whether a graph of the split does."""
+
+    def write_without_weights(self, checkpoint: "Checkpoint", recipe: "Recipe", folder: Path) -> Mapping[str, Path]:
+        """Full-precision graphs, those that come in pieces without weights: graph of the target -> its file."""
 
 
 class Stage(Protocol):
@@ -144,13 +162,36 @@ def one_by_one(runner: Runner, files: Mapping[str, Path], formats: Formats) -> l
     ]
 
 
+@runtime_checkable
+class Sealed(Protocol):
+    """A runner of files that name their bundle (`TargetInfo.sealed`)."""
+
+    def seal_problems(self, bundle: Bundle) -> list[str]:
+        """In words, what is of another bundle, or is no whole model together; needs neither torch nor a runtime."""
+
+
 def runner_of(target: str) -> Runner:
     """The runner of a target; raises NotRunError where there is none, or where its runtime is not installed."""
-    if target not in RUNNERS:
-        raise NotRunError(f"nothing here runs graphs of the target {target}; known are {', '.join(RUNNERS)}")
+    info = probed(target)
+    if info is None or info.probe is None:
+        raise NotRunError(f"nothing here runs graphs of the target {target}; known are {', '.join(engines())}")
     try:
         with needs_extra(f"running graphs of the target {target}", targets()[target].extra):
-            runner: Runner = import_module(RUNNERS[target]).RUNNER
+            runner: Runner = engine_module(info, info.probe).RUNNER
     except MissingExtraError as error:
         raise NotRunError(str(error)) from error
     return runner
+
+
+def piecewise(target: str) -> Piecewise | None:
+    """Which graphs of a target are run layer by layer; None: none of them."""
+    info = probed(target)
+    if info is None or info.piecewise is None:
+        return None
+    found: Piecewise = engine_module(info, info.piecewise)
+    return found
+
+
+def probed(target: str) -> EngineInfo | None:
+    """The engine through which the ladder judges a target."""
+    return next((info for info in engines_of((target,)) if info.probe is not None), None)

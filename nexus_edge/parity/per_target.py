@@ -44,7 +44,7 @@ def compare_runtimes(
     """What `compare` finds in each precision that a target's runtime can be asked for here."""
     checks: list[Check] = []
     for precision, options in runtime_options(target).items():
-        if computes_here(options.openvino):
+        if computes_here(options):
             found = compare(options, run.judges.judge(rung, target=target, precision=precision))
             checks += [replace(check, precision=precision) for check in found]
         else:

@@ -20,7 +20,7 @@ FOLDER_VARIABLE = "NEXUS_EDGE_CACHE"
 
 @dataclass(frozen=True)
 class Tuned:
-    """The target that was fastest, None if none was measured, and how OpenVINO is to compute."""
+    """The engine that was fastest, None if none was measured, and how OpenVINO is to compute."""
 
     engine: str | None = None
     openvino: OpenVinoSettings = field(default_factory=OpenVinoSettings)

@@ -9,10 +9,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from nexus_edge._extras import needs_extra
+from nexus_edge.axes import engine_module, engines_of
 from nexus_edge.bundle import Bundle
-from nexus_edge.engines.base import ENGINES, is_reference
 from nexus_edge.engines.openvino.settings import OpenVinoSettings
 from nexus_edge.errors import BundleError, MissingExtraError
+from nexus_edge.families import family_named
+from nexus_edge.interfaces.engine_info import EngineInfo
 from nexus_edge.runtimes import DualEncoder, EngineOptions, load
 from nexus_edge.runtimes.machine import Clock
 from nexus_edge.runtimes.tuned import Tuned
@@ -26,15 +29,6 @@ QUESTIONS, ASKED, ANSWERED = 4, 64, 128
 """The conversation that it stands for: so many questions of so many tokens, and tokens of an answer."""
 IMAGES = 4
 ROUNDS = 2  # the better one counts: whatever else runs on a machine only ever slows down
-
-SETTINGS = (
-    OpenVinoSettings("bf16", 128, "u8"),
-    OpenVinoSettings("bf16", 64, "u8"),
-    OpenVinoSettings("f32", 128, "u8"),
-    OpenVinoSettings("f32", 64, "u8"),
-    OpenVinoSettings("f32", 32, "u8"),
-)
-"""Those that were the fastest for some model on some machine."""
 
 
 @dataclass(frozen=True)
@@ -66,39 +60,38 @@ def candidates(bundle: Bundle, threads: int | None) -> Iterator[Candidate]:
         MissingExtraError: there would be, with a package that is not installed
     """
     measured, missing = False, None
-    for target in bundle.manifest.targets:
-        if target not in ENGINES or is_reference(target):
+    kind = family_named(bundle.manifest.model_type).kind
+    for info in engines_of(bundle.manifest.targets):
+        if kind not in info.modules or info.is_reference():
             continue
         try:
-            for settings in settings_of(target):
-                model = load(bundle, EngineOptions(threads, engine=target, openvino=settings, keep_vision=True))
+            for settings in settings_of(info):
+                model = load(bundle, EngineOptions(threads, engine=info.name, openvino=settings, keep_vision=True))
                 measured = True
-                yield Candidate(target, settings, _best(model))
+                yield Candidate(info.name, settings, _best(model))
         except MissingExtraError as error:
             missing = error
     if not measured:
         raise missing or BundleError(
-            f"{bundle.root}: nothing of it runs here but evaluators; export it for onnx or openvino (--target)"
+            f"{bundle.root}: nothing of it runs here but evaluators; export it for another target (--target)"
         )
 
 
-def settings_of(target: str) -> tuple[OpenVinoSettings | None, ...]:
-    """In which ways a target can compute on this CPU: none of those that it would only emulate.
+def settings_of(engine: EngineInfo) -> tuple[OpenVinoSettings | None, ...]:
+    """In which ways an engine can compute on this CPU: none of those that it would only emulate.
 
     Raises:
-        MissingExtraError: the target's package is not installed
+        MissingExtraError: its package is not installed
     """
-    if target != "openvino":
+    if engine.tuning is None:
         return (None,)
-    from nexus_edge._extras import needs_extra
-
-    with needs_extra(f"engine {target}", target):
-        from nexus_edge.engines.openvino import session as openvino_session
-    return tuple(dict.fromkeys(settings.on(openvino_session.capabilities()) for settings in SETTINGS))
+    with needs_extra(f"engine {engine.name}", engine.extra):
+        found: tuple[OpenVinoSettings, ...] = engine_module(engine, engine.tuning).settings_here()
+    return found
 
 
 def fastest(found: list[Candidate]) -> Tuned:
-    """Of all, and of those that are OpenVINO's."""
+    """Of all, and of those that have settings."""
     best = min(found, key=lambda candidate: candidate.seconds)
     tuned = Tuned(best.engine)
     openvino = [candidate for candidate in found if candidate.openvino is not None]

@@ -17,9 +17,9 @@ pytest.importorskip("coremltools", reason="needs the extra `coreml`")
 from nexus_edge.bundle import Bundle
 from nexus_edge.bundle.identity import identity
 from nexus_edge.engines.coreml.mil import MilModel
+from nexus_edge.engines.coreml.probe.provenance import foreign_packages
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 from nexus_edge.parity.ladder import prepare, run
-from nexus_edge.parity.provenance import foreign_packages
 
 BOTH = ("coreml_dual", "coreml_vlm")
 Change = Callable[[dict[str, Any]], object]

@@ -81,7 +81,7 @@ def test_p2_gives_every_target_a_folder_of_its_own(
         return SimpleNamespace(graphs={target: {} for target in targets})
 
     monkeypatch.setattr("nexus_edge.pipeline.build.build", build)
-    monkeypatch.setattr(p2_graph, "PIECEWISE", {})
+    monkeypatch.setattr(p2_graph, "piecewise", lambda target: None)
     for target in ("openvino", "coreml"):
         p2_graph.export_full_precision(prepare(coreml, dual_checkpoint), tmp_path, target)
     assert len(roots) == 2

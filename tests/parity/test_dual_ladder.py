@@ -13,12 +13,11 @@ import pytest
 from PIL import Image
 
 import nexus_edge
-from nexus_edge.axes import targets
+from nexus_edge.axes import engines, targets
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.ci.from_report import report_junit
 from nexus_edge.engines.onnx.probe import runner as onnx
-from nexus_edge.engines.probes import RUNNERS
 from nexus_edge.errors import BundleError
 from nexus_edge.models.biomedclip.original_inputs import OriginalInputs
 from nexus_edge.parity import ladder
@@ -161,10 +160,10 @@ def test_the_other_half_of_a_bundle_is_not_judged(certified_dual: Bundle, biomed
 @pytest.fixture
 def two_targets(healthy_dual: Bundle, copy_of: CopyOf, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     """A bundle whose graphs are there twice, for a second target that runs them in the same way."""
-    second = ModuleType("tests_second_target")
+    second = ModuleType("nexus_edge.engines.second.probe.runner")
     second.RUNNER = onnx.OnnxRunner()
     monkeypatch.setitem(sys.modules, second.__name__, second)
-    monkeypatch.setitem(RUNNERS, "second", second.__name__)
+    monkeypatch.setitem(engines(), "second", replace(engines()["onnx"], name="second", target="second"))
     monkeypatch.setitem(targets(), "second", targets()["onnx"])
     bundle = copy_of(healthy_dual)
     graphs = {}
@@ -207,7 +206,7 @@ def test_a_broken_target_does_not_stop_the_others(two_targets: Bundle, biomedcli
 def test_a_target_that_nothing_here_runs(
     two_targets: Bundle, biomedclip_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(RUNNERS, "second")
+    monkeypatch.delitem(engines(), "second")
     report = ladder.run(prepare(two_targets, biomedclip_checkpoint), ("P0",))
     assert report.rungs[0].status_of("second") == "not run"
     assert "nothing here runs graphs of the target second" in report.rungs[0].notes[0]

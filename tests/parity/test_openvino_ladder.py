@@ -11,8 +11,9 @@ import pytest
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.engines.openvino.probe import variants
 from nexus_edge.engines.probes import runner_of
-from nexus_edge.parity import ladder, per_target, precisions
+from nexus_edge.parity import ladder, per_target
 from nexus_edge.parity.goldens import write_goldens
 from nexus_edge.parity.ladder import prepare
 from nexus_edge.parity.report.report import Check, NotRunError, Report
@@ -22,8 +23,8 @@ from nexus_edge.parity.vlm.run import ask, vlm_run
 from nexus_edge.recipe import find_recipe
 
 CopyOf = Callable[[Bundle], Bundle]
-EXACT, F32, BF16 = (precisions.in_words(way) for way in (precisions.EXACT, precisions.F32, precisions.BF16))
-SHIPPED = precisions.in_words(precisions.shipped_here())
+EXACT, F32, BF16 = (variants.in_words(way) for way in (variants.EXACT, variants.F32, variants.BF16))
+SHIPPED = variants.in_words(variants.shipped_here())
 FLOAT_NOISE = 1e-5  # 6e-8 of each number, in sums of some hundred of them through four layers: 3e-6, and some room
 TOO_LITTLE = 1000  # bytes
 NOT_INSTALLED = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "ml_dtypes", "matplotlib", "jinja2")
@@ -168,7 +169,7 @@ def test_a_cpu_without_bf16_passes_as_it_ships(
     tiny_openvino: Bundle, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Inputs and cache in 8 bits, nothing in bfloat16: what a CPU with VNNI alone is judged by, and no other."""
-    monkeypatch.setattr("nexus_edge.engines.openvino.probe.runner.shipped_here", lambda: precisions.F32)
+    monkeypatch.setattr("nexus_edge.engines.openvino.probe.runner.shipped_here", lambda: variants.F32)
     run = run_with(only_openvino(tiny_openvino), checkpoint, "one picture", "text beyond the LongRoPE limit")
     report = ladder.run(run, ("P3",))
     assert report.rungs[0].status == "passed"
@@ -188,7 +189,7 @@ def test_a_cpu_without_bf16_leaves_a_note(
     tiny_openvino: Bundle, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    monkeypatch.setattr(per_target, "computes_here", lambda settings: settings.precision != "bf16")
+    monkeypatch.setattr(per_target, "computes_here", lambda options: options.openvino.precision != "bf16")
     run = prepare(only_openvino(tiny_openvino), checkpoint)
     checks = per_target.compare_runtimes(
         run, "openvino", "P5", lambda options, judge: [Check("logits", "logits", "case")]

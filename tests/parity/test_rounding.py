@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from nexus_edge.engines.onnx.probe import variants as onnx
+from nexus_edge.engines.openvino.probe import variants as openvino
 from nexus_edge.engines.openvino.settings import OpenVinoSettings
 from nexus_edge.ops.matmul_int8 import matmul_int8
-from nexus_edge.parity.formats import BFLOAT16, EXACT, FLOAT16, Formats, of_onnx, of_openvino
+from nexus_edge.parity.formats import BFLOAT16, EXACT, FLOAT16, Formats
 from nexus_edge.parity.metrics import compare
 from nexus_edge.parity.rounding import _shortened, effect, rounded
 from nexus_edge.quant.linear import QuantLinear
@@ -136,7 +138,7 @@ def test_formats_of_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     machines = {"x86_64": "ties", "AMD64": "ties", "aarch64": "rows", "arm64": "rows"}
     for machine, inputs in machines.items():
         monkeypatch.setattr("platform.machine", lambda machine=machine: machine)
-        assert of_onnx().inputs == inputs
-    assert of_openvino(OpenVinoSettings("f32", 0, "f32")) == EXACT
-    shipped = of_openvino(OpenVinoSettings("bf16", 64, "u8"))
+        assert onnx.formats().inputs == inputs
+    assert openvino.formats_of(OpenVinoSettings("f32", 0, "f32")) == EXACT
+    shipped = openvino.formats_of(OpenVinoSettings("bf16", 64, "u8"))
     assert shipped == Formats(BFLOAT16, "groups", 64, cache=True)

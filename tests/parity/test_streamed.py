@@ -13,12 +13,12 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.engines.onnx.probe.pieces import pieces
 from nexus_edge.engines.onnx.probe.runner import RUNNER
+from nexus_edge.engines.openvino.probe.variants import EXACT, shipped_here
 from nexus_edge.errors import OutputError
 from nexus_edge.layers.kv_cache import KVCache
 from nexus_edge.parity.formats import BFLOAT16, Formats
 from nexus_edge.parity.ladder import prepare
 from nexus_edge.parity.metrics import compare
-from nexus_edge.parity.precisions import EXACT, shipped_here
 from nexus_edge.parity.rounding import effect, rounded
 from nexus_edge.parity.rungs import p2_graph
 from nexus_edge.parity.spool import Spool

@@ -12,7 +12,6 @@ import pytest
 
 from nexus_edge.assets.heldout import held_out_questions
 from nexus_edge.bundle import Bundle
-from nexus_edge.engines import base as engine
 from nexus_edge.engines.base import choose_engine
 from nexus_edge.engines.coreml.decoder import pieces
 from nexus_edge.engines.coreml.engine import CoremlEngine, cut, open_engine
@@ -179,6 +178,6 @@ def test_a_chunk_of_another_decoder_is_refused(coreml_vlm: Bundle, tmp_path: Pat
 def test_the_evaluator_is_taken_last(coreml_vlm: Bundle) -> None:
     targets = ("coreml", "onnx")
     both = replace(coreml_vlm, manifest=replace(coreml_vlm.manifest, targets=targets))
-    assert choose_engine(both, engine.ENGINES, EngineOptions()).TARGET == "onnx"
-    assert choose_engine(both, engine.ENGINES, EngineOptions(engine="coreml")).TARGET == "coreml"
-    assert choose_engine(coreml_vlm, engine.ENGINES, EngineOptions()).TARGET == "coreml"
+    assert choose_engine(both, "vlm", EngineOptions()).TARGET == "onnx"
+    assert choose_engine(both, "vlm", EngineOptions(engine="coreml")).TARGET == "coreml"
+    assert choose_engine(coreml_vlm, "vlm", EngineOptions()).TARGET == "coreml"

@@ -15,8 +15,8 @@ from torch.nn import Linear
 
 from nexus_edge.bundle import Bundle, BundleWeights
 from nexus_edge.checkpoints import open_checkpoint
+from nexus_edge.engines.openvino.probe.variants import formats_of
 from nexus_edge.engines.openvino.settings import OpenVinoSettings
-from nexus_edge.parity.formats import of_openvino
 from nexus_edge.parity.metrics import compare
 from nexus_edge.parity.rounding import effect
 from nexus_edge.parity.sources import load_dequantized
@@ -178,6 +178,6 @@ def as_far_as_rounding_goes(
         with torch.inference_mode():
             return {"image": model.encode_image(pixels).numpy(), "text": model.encode_text(ids).numpy()}
 
-    moved = effect(run, run(), of_openvino(settings))
+    moved = effect(run, run(), formats_of(settings))
     image, text = (max(NOISE, 4 * moved[name]["relative_l2"]) for name in ("image", "text"))
     return image, text

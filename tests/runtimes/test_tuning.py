@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from nexus_edge.axes import engines
 from nexus_edge.bundle import Bundle
 from nexus_edge.engines.openvino import session as openvino_session
 from nexus_edge.engines.openvino.engine import OpenVinoEngine
 from nexus_edge.engines.openvino.settings import OpenVinoSettings
+from nexus_edge.engines.openvino.tuning import SETTINGS
 from nexus_edge.errors import OutputError
 from nexus_edge.runtimes import VLM, EngineOptions, load
 from nexus_edge.runtimes.tuned import FOLDER_VARIABLE, Tuned, cache_file, remember, tuned
-from nexus_edge.runtimes.tuning import SETTINGS, Candidate, Part, candidates, fastest, settings_of
+from nexus_edge.runtimes.tuning import Candidate, Part, candidates, fastest, settings_of
 
 SLOW = OpenVinoSettings("bf16", 32, "u8")
 
@@ -101,7 +103,7 @@ def test_bfloat16_where_the_cpu_has_it(cpu: str, tiny_openvino: Bundle, monkeypa
     """By default, where it was asked for, where it was tuned for, and in what tuning tries."""
     monkeypatch.setattr(openvino_session, "capabilities", lambda: CPUS[cpu])
     expected = "bf16" if cpu == "bf16" else "f32"
-    tried = settings_of("openvino")
+    tried = settings_of(engines()["openvino"])
     assert {settings.precision for settings in tried if settings} == {"f32", expected}
     assert len(tried) == (len(SETTINGS) if cpu == "bf16" else 3)
     asked = EngineOptions(threads=1, engine="openvino", openvino=SLOW)

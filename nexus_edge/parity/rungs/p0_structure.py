@@ -4,10 +4,9 @@ from collections.abc import Mapping
 
 from nexus_edge.bundle import Bundle, GraphInfo, TensorSpec
 from nexus_edge.bundle.identity import KEY
-from nexus_edge.engines.probes import ANY_SIZE, Runner, runner_of
+from nexus_edge.engines.probes import ANY_SIZE, Runner, Sealed, runner_of
 from nexus_edge.errors import BundleError, CheckpointError, ParityError
 from nexus_edge.parity.per_target import for_each_target
-from nexus_edge.parity.provenance import COREML, foreign_packages, incomplete_packages
 from nexus_edge.parity.report.report import Check, NotRunError
 from nexus_edge.parity.run import ParityRun
 from nexus_edge.parity.sources import weight_bytes
@@ -25,10 +24,11 @@ def judge(run: ParityRun) -> list[Check]:
 
 
 def _packages(run: ParityRun, target: str) -> list[Check]:
-    """Whether packages are of this bundle and make a whole model; other targets' graphs do not say."""
-    if target != COREML:
+    """Whether files that name their bundle are of this one and make a whole model; other targets' files do not say."""
+    runner = runner_of(target)
+    if not isinstance(runner, Sealed):
         return []
-    return [_check(run, "packages", KEY, foreign_packages(run.bundle) + incomplete_packages(run.bundle), target)]
+    return [_check(run, "packages", KEY, runner.seal_problems(run.bundle), target)]
 
 
 def _graphs(run: ParityRun, target: str) -> list[Check]:

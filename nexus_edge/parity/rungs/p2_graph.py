@@ -6,11 +6,10 @@ a whole. So a model of any size fits where its large graphs come in pieces: in t
 """
 
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from nexus_edge.engines.probes import PIECEWISE, WeightOf
+from nexus_edge.engines.probes import WeightOf, piecewise
 from nexus_edge.families import family_named
 from nexus_edge.parity.graphs import GraphJudges, compare_graphs
 from nexus_edge.parity.per_target import for_each_target
@@ -50,9 +49,9 @@ def export_full_precision(run: ParityRun, folder: Path, target: str) -> Files:
     from nexus_edge.targets import make_target
 
     recipe = full_precision(recipe_of(run.manifest)).with_targets((target,))
-    if target in PIECEWISE:
-        files: Files = import_module(PIECEWISE[target]).write_without_weights(run.source, recipe, folder / target)
-        return files
+    in_pieces = piecewise(target)
+    if in_pieces is not None:
+        return in_pieces.write_without_weights(run.source, recipe, folder / target)
     root = folder / target  # of its own: two targets may be written as a whole
     root.mkdir()
     plan = make_plan(run.source, recipe)
@@ -63,7 +62,7 @@ def export_full_precision(run: ParityRun, folder: Path, target: str) -> Files:
 def compare(run: ParityRun, target: str, files: Files) -> list[Check]:
     """A target's exported full-precision graphs against the reference."""
     judges = GraphJudges(run.judges, "P2", target, "float32", unrounded=True)
-    return compare_graphs(run, "full", target, files, judges, _reader(run) if target in PIECEWISE else None)
+    return compare_graphs(run, "full", target, files, judges, None if piecewise(target) is None else _reader(run))
 
 
 def _needed(run: ParityRun, target: str) -> int:
@@ -71,7 +70,7 @@ def _needed(run: ParityRun, target: str) -> int:
 
     A piece takes the same of one layer, which is what a streamed reference takes.
     """
-    module = import_module(PIECEWISE[target]) if target in PIECEWISE else None
+    module = piecewise(target)
     names = family_named(run.manifest.model_type).split().names
     whole = [name for name in names if module is None or not module.comes_in_pieces(name)]
     reference, sizes = run.kind.reference_bytes(run, "full"), graph_bytes(run.source, run.manifest.model_type)

@@ -12,13 +12,13 @@ from pathlib import Path
 from nexus_edge.bundle.layer_names import is_layer, layer_of_output, output_of
 from nexus_edge.checkpoints import SafetensorsFile
 from nexus_edge.engines.coreml.mil import ComputePrecision, MilFunction
+from nexus_edge.engines.coreml.probe import variants
 from nexus_edge.engines.coreml.session import CoremlFunction, CoremlState, EvaluatedState, open_function
 from nexus_edge.engines.probes import Layers
 from nexus_edge.errors import BundleError, CheckpointError, ParityError
 from nexus_edge.parity.metrics import Array
-from nexus_edge.parity.precisions import COREML
 
-PRECISION = f"{COREML}, single layers in f32"
+PRECISION = f"{variants.PRECISION}, single layers in f32"
 """Of the target's counterparts, in words."""
 
 _CAST = r"(_cast_fp16)?$"  # what coremltools adds to the name of a value that it makes float16

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from nexus_edge.bundle import TensorSpec
+from nexus_edge.bundle import Bundle, TensorSpec
 from nexus_edge.engines.coreml.images import IMAGE
 from nexus_edge.engines.coreml.mil import Feature, MilFunction, MilModel
 from nexus_edge.engines.coreml.probe import vlm as coreml_vlm
 from nexus_edge.engines.coreml.probe.images import PictureStage
 from nexus_edge.engines.coreml.probe.layers import Call, Caller
+from nexus_edge.engines.coreml.probe.provenance import foreign_packages, incomplete_packages
+from nexus_edge.engines.coreml.probe.variants import FORMATS
 from nexus_edge.engines.probes import Counterpart, Layers, Stage
 from nexus_edge.errors import BundleError, ParityError
-from nexus_edge.parity.formats import COREML
 from nexus_edge.parity.metrics import Array, Values
 from nexus_edge.parity.report.report import NotRunError
 from nexus_edge.parity.stages import in_order
@@ -89,13 +90,16 @@ class CoremlRunner:
     def open(self, path: Path, graph: str, layers: Layers = "hidden") -> CoremlStage:
         return CoremlStage(path, graph, layers)
 
+    def seal_problems(self, bundle: Bundle) -> list[str]:
+        return foreign_packages(bundle) + incomplete_packages(bundle)
+
     def counterparts(self, files: Mapping[str, Path]) -> list[Counterpart]:
         if coreml_vlm.is_vlm(files):
             return coreml_vlm.counterparts(files)
         # Each graph of the split is a package, and perhaps one for an older system, of several functions each.
         names = [(name, _FORM.fullmatch(name)) for name in files]
         return [
-            Counterpart(name, match[1], partial(self._open_form, files[name], name), formats=COREML)
+            Counterpart(name, match[1], partial(self._open_form, files[name], name), formats=FORMATS)
             for name, match in names
             if match is not None and match[1] in files
         ]

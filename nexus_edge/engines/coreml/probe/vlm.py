@@ -7,9 +7,9 @@ from pathlib import Path
 from nexus_edge.engines.coreml.parts import CoremlParts
 from nexus_edge.engines.coreml.probe.layers import PRECISION, Caller
 from nexus_edge.engines.coreml.probe.stages import DecoderStage, EmbeddingStage, VisionStage
+from nexus_edge.engines.coreml.probe.variants import FORMATS
 from nexus_edge.engines.probes import Counterpart, Layers, Stage
 from nexus_edge.errors import BundleError, ParityError
-from nexus_edge.parity.formats import COREML
 
 VISION, EMBEDDING, DECODER = "vision_encoder", "embed_tokens", "decoder"
 """The graphs of the split."""
@@ -33,7 +33,7 @@ def counterparts(files: Mapping[str, Path]) -> list[Counterpart]:
         (EMBEDDING, EMBEDDING, partial(_embedding, parts)),
         (DECODER, DECODER, partial(_decoder, parts)),
     ]
-    return [Counterpart(*counterpart, PRECISION, formats=COREML) for counterpart in found]
+    return [Counterpart(*counterpart, PRECISION, formats=FORMATS) for counterpart in found]
 
 
 def _parts(packages: tuple[Path, ...]) -> CoremlParts:

@@ -12,10 +12,10 @@ from nexus_edge._telemetry import without_telemetry
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.engines.onnx.probe.layers import with_layers_visible
+from nexus_edge.engines.onnx.probe.variants import formats
 from nexus_edge.engines.onnx.session import NO_SATURATION
 from nexus_edge.engines.probes import Counterpart, Layers, Piece, WeightOf, one_by_one
 from nexus_edge.errors import ParityError
-from nexus_edge.parity.formats import of_onnx
 from nexus_edge.parity.metrics import Array, Values
 from nexus_edge.parity.stages import in_order
 
@@ -94,7 +94,7 @@ class OnnxRunner:
         return OnnxStage(path, layers)
 
     def counterparts(self, files: Mapping[str, Path]) -> list[Counterpart]:
-        parts = one_by_one(self, files, of_onnx())
+        parts = one_by_one(self, files, formats())
         return [replace(part, pieces=partial(_pieces, files[part.name])) for part in parts]
 
     def interface(self, path: Path, graph: str) -> tuple[Mapping[str, TensorSpec], Mapping[str, TensorSpec]]:

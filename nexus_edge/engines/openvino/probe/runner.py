@@ -14,12 +14,11 @@ from nexus_edge.engines.openvino.check import check_graph
 from nexus_edge.engines.openvino.probe.graph import OpenVinoGraph, Specs, specs_of
 from nexus_edge.engines.openvino.probe.pieces import decoder_pieces
 from nexus_edge.engines.openvino.probe.stages import DecoderStage, EmbeddingStage, VisionStage
+from nexus_edge.engines.openvino.probe.variants import EXACT, formats_of, in_words, shipped_here
 from nexus_edge.engines.openvino.session import reported_as_bundle_error
 from nexus_edge.engines.openvino.settings import OpenVinoSettings
 from nexus_edge.engines.probes import Counterpart, Layers, Stage
 from nexus_edge.errors import BundleError, ParityError
-from nexus_edge.parity.formats import of_openvino
-from nexus_edge.parity.precisions import EXACT, in_words, shipped_here
 
 with without_telemetry():
     import openvino as ov
@@ -44,7 +43,7 @@ class OpenVinoRunner:
                 in_words(settings),
                 rounds=settings is not EXACT,
                 as_shipped=settings is not EXACT,
-                formats=of_openvino(settings),
+                formats=formats_of(settings),
                 pieces=partial(decoder_pieces, files["language_model"], settings) if graph == "decoder" else None,
             )
             for settings in (EXACT, shipped_here())

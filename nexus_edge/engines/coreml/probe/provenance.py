@@ -8,12 +8,13 @@ from contextlib import suppress
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.bundle.identity import KEY, PREFIX, identity
+from nexus_edge.engines.coreml import ENGINE
 from nexus_edge.engines.coreml.mil import MilModel
 from nexus_edge.engines.coreml.parts import CoremlParts
 from nexus_edge.errors import BundleError, CheckpointError
 from nexus_edge.processing.folder import read_json
 
-COREML = "coreml"
+COREML = ENGINE.target
 METADATA = "metadata.json"
 
 
