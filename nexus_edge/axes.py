@@ -37,8 +37,9 @@ def deployments() -> dict[str, int]:
 
 @cache
 def engines() -> Mapping[str, EngineInfo]:
-    """Name -> engine, by name."""
-    return {name: import_module(f"nexus_edge.engines.{name}").ENGINE for name in folders("nexus_edge.engines")}
+    """Name -> engine, those of the base install first, by name."""
+    found = [import_module(f"nexus_edge.engines.{name}").ENGINE for name in folders("nexus_edge.engines")]
+    return {info.name: info for info in sorted(found, key=lambda info: (info.extra != "", info.name))}
 
 
 def engines_of(targets: Sequence[str]) -> list[EngineInfo]:
