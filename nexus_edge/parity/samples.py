@@ -47,7 +47,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Similarities:
-    """Cosines of pictures (rows) and texts (columns) before and after, for a plot.
+    """Cosines of images (rows) and texts (columns) before and after, for a plot.
 
     `expected` is full precision's, `actual` the quantized model's; both rounded, for people.
     """

@@ -49,7 +49,7 @@ def embed(model: "ReferenceModel", processor: DualProcessor, data: "EvaluationSe
 
 
 def embed_pictures(model: "ReferenceModel", pixels: "Tensor") -> Floats:
-    """[pictures, 3, size, size] -> [pictures, dim]"""
+    """[images, 3, size, size] -> [images, dim]"""
     import torch
 
     module: Any = model

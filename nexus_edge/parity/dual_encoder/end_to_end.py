@@ -39,9 +39,9 @@ class Answers:
     """What one model makes of the probes and the sentences.
 
     Attributes:
-        images, texts: embeddings [pictures, dim] and [sentences, dim]
-        labels: how well each label fits a picture, cosines [pictures, labels]
-        probabilities: [pictures, labels]
+        images, texts: embeddings [images, dim] and [sentences, dim]
+        labels: how well each label fits an image, cosines [images, labels]
+        probabilities: [images, labels]
     """
 
     images: Floats
@@ -208,7 +208,7 @@ def _samples(dual: DualRun, actual: Answers, reference: Answers, is_full: bool) 
 
 
 def _search(runtime: "DualEncoder", images: Floats, sentences: tuple[str, ...]) -> Array:
-    """Cosines [sentences, pictures] as a search in an index of the pictures finds them."""
+    """Cosines [sentences, images] as a search in an index of the images finds them."""
     from nexus_edge.runtimes import PictureIndex, TruncatedTextWarning
     from nexus_edge.runtimes.dual_encoder.index.picture_index import Stamp
 

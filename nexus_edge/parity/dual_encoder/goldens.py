@@ -1,10 +1,10 @@
-"""The goldens of a dual encoder: pictures and texts, and what the quantized PyTorch model makes of them.
+"""The goldens of a dual encoder: images and texts, and what the quantized PyTorch model makes of them.
 
     probes.picture.{i}       uint8, a PNG file             probes.text          uint8, JSON
     probes.pixel_values      float32, every 997th number   probes.input_ids     int64 [texts, tokens]
-    probes.image_embeds      float32 [pictures, dim]       probes.text_embeds   float32 [sentences, dim]
-    probes.probabilities     float32 [pictures, labels]    probes.effect.*       see `recorded_effects`
-    probes.full_precision_similarities                     float32 [pictures, sentences]
+    probes.image_embeds      float32 [images, dim]         probes.text_embeds   float32 [sentences, dim]
+    probes.probabilities     float32 [images, labels]      probes.effect.*       see `recorded_effects`
+    probes.full_precision_similarities                     float32 [images, sentences]
 
 The JSON has sentences, labels and templates.
 PNG and not JPEG, which not every decoder reads to the same pixels.
@@ -26,7 +26,7 @@ from nexus_edge.parity.report.report import NotRunError
 from nexus_edge.parity.run import ParityRun
 
 CASE = "probes"
-PIXEL_STRIDE = 997  # a prime, so that it hits every column of a picture in turn
+PIXEL_STRIDE = 997  # a prime, so that it hits every column of an image in turn
 
 
 def record(run: ParityRun) -> Iterator[tuple[str, Array]]:
@@ -82,7 +82,7 @@ def _stages(images: Array, texts: Array, probabilities: Array) -> dict[str, Arra
 
 
 def sample(pixels: Array) -> Array:
-    """The numbers of [pictures, 3, size, size] that a golden keeps."""
+    """The numbers of [images, 3, size, size] that a golden keeps."""
     return pixels.reshape(-1)[::PIXEL_STRIDE]
 
 

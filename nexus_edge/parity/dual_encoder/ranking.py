@@ -123,11 +123,11 @@ def ranking_checks(
 def zero_shot_measures(
     actual: tuple[Floats, Floats], expected: tuple[Floats, Floats], wanted: NDArray[np.int64]
 ) -> dict[str, float]:
-    """Accuracy of both on pictures with known labels.
+    """Accuracy of both on images with known labels.
 
     Args:
-        actual, expected: embeddings of pictures [n, dim] and of labels [labels, dim]
-        wanted: int [n], the right label of each picture
+        actual, expected: embeddings of images [n, dim] and of labels [labels, dim]
+        wanted: int [n], the right label of each image
     """
     share, reference = (zero_shot_accuracy(*pair, wanted).accuracy for pair in (actual, expected))
     shares = {"accuracy": share, "accuracy_reference": reference, "accuracy_drop": max(0.0, reference - share)}
@@ -135,10 +135,10 @@ def zero_shot_measures(
 
 
 def recall_measures(actual: tuple[Floats, Floats], expected: tuple[Floats, Floats]) -> dict[str, dict[str, float]]:
-    """Direction -> recall of both among the first k; row i of the pictures belongs to row i of the texts.
+    """Direction -> recall of both among the first k; row i of the images belongs to row i of the texts.
 
     Args:
-        actual, expected: embeddings of pictures [n, dim] and of their texts [n, dim]
+        actual, expected: embeddings of images [n, dim] and of their texts [n, dim]
     """
     found: dict[str, dict[str, float]] = {"picture to text": {}, "text to picture": {}}
     for k in RECALL_AT:

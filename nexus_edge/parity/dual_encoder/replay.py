@@ -1,4 +1,4 @@
-"""Replays the goldens of a dual encoder: stored pictures and texts through the device's processing and both towers."""
+"""Replays the goldens of a dual encoder: stored images and texts through the device's processing and both towers."""
 
 import io
 import json

@@ -23,14 +23,14 @@ from nexus_edge.parity.stages import Judge
 if TYPE_CHECKING:
     from nexus_edge.parity.dual_encoder.embeddings import Embeddings
 
-SHOWN = 12  # pictures, and captions, of the report's heat map
+SHOWN = 12  # images, and captions, of the report's heat map
 # Balanced accuracy from which a model knows the three kinds of cells. One that tells two kinds of images apart, by
 # their colour say, and names them by luck, is at 2/3: that it names them otherwise in fewer bits costs nobody anything.
 KNOWN = 0.75
 
 
 def compare_schemes(run: ParityRun) -> list[Check]:
-    """Layers of a few inputs, then embeddings, best matches, order, and the held-out pictures.
+    """Layers of a few inputs, then embeddings, best matches, order, and the held-out images.
 
     Raises:
         NotRunError: both models do not fit.
@@ -82,7 +82,7 @@ def _embeddings(judge: Judge, quantized: "Embeddings", full: "Embeddings") -> li
 
 
 def _similarities(dual: DualRun, judge: Judge, quantized: "Embeddings", full: "Embeddings") -> list[Check]:
-    """Fields with their captions, and all pictures with sentences that were written about other things."""
+    """Fields with their captions, and all images with sentences that were written about other things."""
     pairs = (
         ("captions", quantized.fields @ quantized.captions.T, full.fields @ full.captions.T),
         ("sentences", quantized.pictures @ quantized.sentences.T, full.pictures @ full.sentences.T),

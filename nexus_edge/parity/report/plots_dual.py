@@ -1,6 +1,6 @@
 """Two plots for dual encoders, as inline SVG.
 
-`similarity_maps`: how well each caption fits each picture, before and after the scheme, and the difference.
+`similarity_maps`: how well each caption fits each image, before and after the scheme, and the difference.
 `before_and_after`: accuracy and recall of full precision beside those of the quantized model.
 """
 
@@ -44,7 +44,7 @@ def similarity_maps(report: Report) -> str | None:
         ((low, high), (low, high), (-reach, reach)),
         strict=True,
     ):
-        # Not imshow, which would put a picture inside of the SVG.
+        # Not imshow, which would put an image inside of the SVG.
         axes.pcolormesh(values, cmap=colours, vmin=limits[0], vmax=limits[1], edgecolors="white", linewidth=0.6)
         axes.set_title(title, fontsize=11, color=INK, loc="left", fontweight="bold")
         axes.set_xticks(_middles(shown.columns), [str(place + 1) for place in range(len(shown.columns))])

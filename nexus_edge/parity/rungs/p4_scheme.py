@@ -17,7 +17,7 @@ from nexus_edge.parity.sources import build_quantized, graph_of
 TITLE = "scheme: quantized against full precision"
 
 _PARTS = ("qweight", "scales", "zero_points", "multipliers")  # what a quantized weight is stored in
-_OUTSIDE = 1 << 30  # sorts what is in no layer behind all layers
+_OUTSIDE = 1 << 30  # sorts what is in no layer after all layers
 
 
 def judge(run: ParityRun) -> list[Check]:

@@ -1,4 +1,4 @@
-"""P5: pictures and text in, answers out, in the runtime that ships, against the quantized PyTorch model.
+"""P5: images and text in, answers out, in the runtime that ships, against the quantized PyTorch model.
 
 The reference's images come from other code than the runtime's (the family's original.py), so that the processing is
 judged as well; what a kind of model answers is its own file's matter (vlm/end_to_end.py, dual_encoder/end_to_end.py).

@@ -1,4 +1,4 @@
-"""A prompt with its pictures, and a picture drawn here.
+"""A prompt with its images, and an image drawn here.
 
 Nothing here is random and nothing is read from elsewhere, so two runs on one bundle see the same numbers.
 """
@@ -13,9 +13,9 @@ from nexus_edge.processing import ModelInputs
 
 @dataclass(frozen=True)
 class Case:
-    """One prompt with its pictures, and what the processor made of them.
+    """One prompt with its images, and what the processor made of them.
 
-    No prompt: the ids were made otherwise. `num_crops` is what the processor was told for these pictures.
+    No prompt: the ids were made otherwise. `num_crops` is what the processor was told for these images.
     """
 
     name: str

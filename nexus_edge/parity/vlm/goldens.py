@@ -1,4 +1,4 @@
-"""The goldens of a vision-language model. Pictures and prompts are stored, not pixels: so the device's own processing
+"""The goldens of a vision-language model. Images and prompts are stored, not pixels: so the device's own processing
 is replayed too. Long tensors are sampled, which keeps the file at some hundred kB.
 
     {case}.prompt                   uint8, UTF-8            {case}.picture.{i}   uint8 [height, width, 3]

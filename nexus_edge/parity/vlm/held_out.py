@@ -1,4 +1,4 @@
-"""Questions about pictures that a checkpoint was never trained on, which it brings in its folder, or does not."""
+"""Questions about images that a checkpoint was never trained on, which it brings in its folder, or does not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ FILE = "questions.json"
 
 @dataclass(frozen=True)
 class Questions:
-    """One picture with the token ids of its questions and answers.
+    """One image with the token ids of its questions and answers.
 
     Attributes:
-        inputs: of the picture, with the ids up to and including its places in the prompt
-        tails: for each question the ids behind the picture, the answer and its end token included
+        inputs: of the image, with the ids up to and including its last image token
+        tails: for each question the ids after the image, the answer and its end token included
         answers: how many of each tail's last ids are the answer
     """
 
@@ -51,12 +51,12 @@ class Answers:
     exact: list[bool]
 
 
-def read_questions(folder: Path, processor: Processor, pictures: int) -> list[Questions]:
-    """The first `pictures` of a checkpoint's held-out set; empty where it has none."""
+def read_questions(folder: Path, processor: Processor, images: int) -> list[Questions]:
+    """The first `images` of a checkpoint's held-out set; empty where it has none."""
     if not (folder / FOLDER / FILE).is_file():
         return []
     by_picture = groupby(held_out_questions(folder=folder / FOLDER), key=lambda question: question.picture)
-    return [_questions(picture, list(asked), processor) for picture, asked in islice(by_picture, pictures)]
+    return [_questions(picture, list(asked), processor) for picture, asked in islice(by_picture, images)]
 
 
 def _questions(picture: Path, asked: Sequence[HeldOutQuestion], processor: Processor) -> Questions:
@@ -73,7 +73,7 @@ def _questions(picture: Path, asked: Sequence[HeldOutQuestion], processor: Proce
 
 
 def answer_all(model: "ReferenceModel", held_out: Sequence[Questions]) -> Answers:
-    """Run every question once with its true answer behind it; the picture's part is computed once for its questions."""
+    """Run every question once followed by its true answer; the image's part is computed once for its questions."""
     logits, targets, exact = [], [], []
     for questions in held_out:
         for tail, count, predicted in zip(
@@ -87,7 +87,7 @@ def answer_all(model: "ReferenceModel", held_out: Sequence[Questions]) -> Answer
 
 
 def _predictions(model: "ReferenceModel", questions: Questions) -> "Tensor":
-    """Logits [questions, longest tail, vocab] behind the picture; tails are padded on the right, where none looks."""
+    """Logits [questions, longest tail, vocab] after the image; tails are padded on the right, where none looks."""
     import torch
 
     from nexus_edge.layers.kv_cache import KVCache

@@ -214,7 +214,7 @@ def walk_layers(
         streamed: the model
         hidden: what enters the first layer, [1, tokens, hidden] for each call
         calls: where their tokens are in their sequences
-        given: from a layer's number to what goes on behind it; None: what left it
+        given: from a layer's number to what goes on after it; None: what left it
     """
     fill_constants(streamed.model)
     root: Any = streamed.model
