@@ -34,6 +34,21 @@ class ParityCases:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """How a question about one image and its answer are written out, in text with a family's own tags.
+
+    Attributes:
+        image: up to and including the image
+        question: what follows, with {} for the question
+        end: what follows the answer
+    """
+
+    image: str
+    question: str
+    end: str
+
+
+@dataclass(frozen=True)
 class VlmCases(ParityCases):
     """Of a family of vision-language models.
 
@@ -43,11 +58,13 @@ class VlmCases(ParityCases):
             of a processor
         limit: from a parsed config.json to the tokens up to which a sequence takes LongRoPE's short factors; None for
             one list of factors
+        turn: for the questions with known answers that a checkpoint may bring
     """
 
     make: "Callable[[Processor, int | None], list[Case]]"
     original_pixels: "Callable[[Case, Processor], NDArray[np.generic]]"
     limit: Callable[[Mapping[str, Any]], int | None]
+    turn: Turn
 
 
 class DualInputs(Protocol):

@@ -26,4 +26,4 @@ def original_inputs(config: Mapping[str, Any], files: Mapping[str, bytes]) -> "O
     return OriginalInputs.of(config, files)
 
 
-CASES = DualCases("biomedclip_tiny", compare_original, original_inputs)
+CASES = DualCases(golden_set="biomedclip_tiny", compare_original=compare_original, original_inputs=original_inputs)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from nexus_edge.interfaces.parity import VlmCases
+from nexus_edge.interfaces.parity import Turn, VlmCases
 from nexus_edge.models.phi3_v.params import Phi3VisionParams
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 from nexus_edge.parity.metrics import Array
@@ -75,4 +75,11 @@ def limit(config: Mapping[str, Any]) -> int | None:
     return Phi3VisionParams.from_json(config).rope.original_max_position_embeddings
 
 
-CASES = VlmCases("phi3_vision_tiny", compare_original, make_cases, original_pixels, limit)
+CASES = VlmCases(
+    golden_set="phi3_vision_tiny",
+    compare_original=compare_original,
+    make=make_cases,
+    original_pixels=original_pixels,
+    limit=limit,
+    turn=Turn(image="<|user|>\n<|image_1|>", question="\n{}<|end|>\n<|assistant|>\n", end="<|end|>"),
+)

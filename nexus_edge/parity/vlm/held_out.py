@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nexus_edge.assets.heldout import HeldOutQuestion, held_out_questions
+from nexus_edge.interfaces.parity import Turn
 from nexus_edge.parity.metrics import Array
 from nexus_edge.processing import Processor
 from nexus_edge.processing.images import load_image
@@ -51,22 +52,22 @@ class Answers:
     exact: list[bool]
 
 
-def read_questions(folder: Path, processor: Processor, images: int) -> list[Questions]:
+def read_questions(folder: Path, processor: Processor, turn: Turn, images: int) -> list[Questions]:
     """The first `images` of a checkpoint's held-out set; empty where it has none."""
     if not (folder / FOLDER / FILE).is_file():
         return []
     by_picture = groupby(held_out_questions(folder=folder / FOLDER), key=lambda question: question.picture)
-    return [_questions(picture, list(asked), processor) for picture, asked in islice(by_picture, images)]
+    return [_questions(picture, list(asked), processor, turn) for picture, asked in islice(by_picture, images)]
 
 
-def _questions(picture: Path, asked: Sequence[HeldOutQuestion], processor: Processor) -> Questions:
+def _questions(picture: Path, asked: Sequence[HeldOutQuestion], processor: Processor, turn: Turn) -> Questions:
     image = load_image(picture)
-    prompts = [f"<|user|>\n<|image_1|>\n{entry.question}<|end|>\n<|assistant|>\n" for entry in asked]
-    inputs: dict[str, Any] = dict(processor(prompts[0], [image]))
+    written = [turn.question.replace("{}", entry.question) for entry in asked]
+    inputs: dict[str, Any] = dict(processor(turn.image + written[0], [image]))
     first = inputs["input_ids"]
     behind = int(np.flatnonzero(first[0] < 0)[-1]) + 1
-    answers = [np.array(processor.encode(f"{entry.answer}<|end|>", add_bos=False)) for entry in asked]
-    questions = [processor.encode(prompt.partition("<|image_1|>")[2]) for prompt in prompts]
+    answers = [np.array(processor.encode(entry.answer + turn.end, add_bos=False)) for entry in asked]
+    questions = [processor.encode(text) for text in written]
     tails = [np.concatenate((question, answer)) for question, answer in zip(questions, answers, strict=True)]
     inputs = {name: inputs[name] for name in ("pixel_values", "image_sizes")} | {"input_ids": first[:, :behind]}
     return Questions(inputs, tails, [len(answer) for answer in answers])

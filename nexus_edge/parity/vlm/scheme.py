@@ -101,8 +101,8 @@ def compare_case(judge: Judge, case: Case, full: Values, quantized: Values) -> t
 
 def check_held_out(run: ParityRun) -> list[Check]:
     """Exact match on the checkpoint's held-out questions beside that of full precision; nothing where it has none."""
-    folder, processor = run.source.folder, vlm_run(run).processor
-    questions = [] if folder is None else read_questions(folder, processor, run.held_out_images or IMAGES)
+    folder, vlm, most = run.source.folder, vlm_run(run), run.held_out_images or IMAGES
+    questions = [] if folder is None else read_questions(folder, vlm.processor, vlm.family.turn, most)
     if not questions:
         run.note("exact match: this checkpoint brings no held-out questions")
         return []
