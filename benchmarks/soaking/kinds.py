@@ -116,11 +116,11 @@ def embed_image(bundle: Path, case: Case) -> str | None:
             return f"an error of several lines: {str(error)[:200]!r}"
     if crc32(case.file.read_bytes()) % 10:
         return None
-    index = case.scratch / "index.npz"
+    index = case.scratch / "index.safetensors"
     ended = command("embed", bundle, case.file, "-o", index, "--threads", 1)
     if ended.code == 0 and len(PictureIndex.load(index)) != 1:
         return "embedded, and not in the index"
-    return ended.problem or _left(case, *(["index.npz"] if ended.code == 0 else []))
+    return ended.problem or _left(case, *(["index.safetensors"] if ended.code == 0 else []))
 
 
 def search(bundle: Path, case: Case) -> str | None:
@@ -168,13 +168,13 @@ def kinds(desk: Desk) -> list[Kind]:
             shutil.copy(file, recipes / f"{file.parent.name}-{file.name}")
         index.mkdir()
         model = load_dual_encoder(towers)
-        build_index(model, sorted(images.iterdir()), index / "index.npz")
+        build_index(model, sorted(images.iterdir()), index / "index.safetensors")
         model.label_bank(["red", "green"]).save(index / "bank.safetensors")
     found = [
         *(Kind(f"checkpoint of {name}", at, _names(at), partial(plan, name), 900) for name, at in checkpoints.items()),
         Kind("recipe", recipes, _names(recipes), plan_recipe, 600),
         Kind("image", images, _names(images), partial(embed_image, towers), 1500),
-        Kind("index", index, ("index.npz",), partial(search, towers), 400),
+        Kind("index", index, ("index.safetensors",), partial(search, towers), 400),
         Kind("label bank", index, ("bank.safetensors",), partial(use_bank, towers), 300),
         Kind("labels, calibration", tables, _names(tables), partial(use_table, towers), 300),
     ]  # fmt: skip

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 def embed(
     pictures: Pictures,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.npz", help="The index to make or to update.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE.safetensors", help="The index to make or to update.")
+    ],
     bundle: BundleOption = None,
     float16: Annotated[
         bool, typer.Option("--float16", help="Half the size; cosines change by less than 0.001.")
@@ -45,15 +47,15 @@ def embed(
 ) -> None:
     """Embed pictures into an index. What is in it already, unchanged, is not embedded again.
 
-    Interrupted, it keeps what it has done in FILE.npz.partial, and takes it from there when run again. Pictures that
-    cannot be read are skipped, and the exit code is 2.
+    Interrupted, it keeps what it has done in FILE.safetensors.partial, and takes it from there when run again. Pictures
+    that cannot be read are skipped, and the exit code is 2.
     """
     import numpy as np
 
     from nexus_edge.runtimes.dual_encoder.index import PictureIndex, build_index, scan
 
-    if out.suffix != ".npz":
-        raise InputError(f"{out}: an index ends in .npz; choose another -o")
+    if out.suffix != ".safetensors":
+        raise InputError(f"{out}: an index ends in .safetensors; choose another -o")
     named, places = split_bundle(pictures, bundle)
     scanned = scan(places)
     files = scanned.pictures

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def search(
-    index: Annotated[Path, typer.Option("--index", metavar="FILE.npz", help="What nexus-edge embed made.")],
+    index: Annotated[Path, typer.Option("--index", metavar="FILE.safetensors", help="What nexus-edge embed made.")],
     query: Annotated[
         list[str] | None,
         typer.Argument(metavar='[BUNDLE] ["TEXT"]', help="What to look for; a bundle may stand before it."),

@@ -201,14 +201,14 @@ def test_a_name_that_would_move_the_cursor_is_escaped(run_command: Run, desk: Pa
 @pytest.mark.parametrize("command", ["classify", "embed", "search", "bank", "bench"])
 @pytest.mark.parametrize("outside", ["../secret.onnx", "/etc/passwd"])
 def test_a_manifest_that_points_outside(command: str, outside: str, run_command: Run, desk: Path) -> None:
-    run_command("embed", "pictures", "-o", "index.npz", "--quiet")
+    run_command("embed", "pictures", "-o", "index.safetensors", "--quiet")
     (desk / "out" / "secret.onnx").write_bytes((desk / "out/toy-dual/onnx/image_encoder.onnx").read_bytes())
     manifest = desk / "out" / "toy-dual" / "manifest.json"
     manifest.write_text(manifest.read_text().replace("onnx/image_encoder.onnx", outside))
     arguments = {
         "classify": ("pictures", "--labels", "red"),
-        "embed": ("pictures", "-o", "other.npz"),
-        "search": ("red", "--index", "index.npz"),
+        "embed": ("pictures", "-o", "other.safetensors"),
+        "search": ("red", "--index", "index.safetensors"),
         "bank": ("pcam", "-o", "my.bank"),
         "bench": (),
     }[command]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,86 +24,88 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def index(run_command: Run, desk: Path) -> Path:
-    assert run_command("embed", "pictures", "-o", "index.npz", "--quiet").exit_code == 0
-    return desk / "index.npz"
+    assert run_command("embed", "pictures", "-o", "index.safetensors", "--quiet").exit_code == 0
+    return desk / "index.safetensors"
 
 
 def test_embed_works_as_the_issue_prints_it(run_command: Run, desk: Path) -> None:
-    result = run_command("embed", "pictures/red.png", "pictures/sub", "-o", "index.npz")
+    result = run_command("embed", "pictures/red.png", "pictures/sub", "-o", "index.safetensors")
     assert result.exit_code == 0, result.stderr
-    assert result.stdout == "index.npz: 2 pictures (2 new or changed), 4 numbers each\n"
+    assert result.stdout == "index.safetensors: 2 pictures (2 new or changed), 4 numbers each\n"
     assert "using out/toy-dual (the only one below out/; --bundle names another)" in result.stderr
-    assert PictureIndex.load(desk / "index.npz").paths == ("pictures/red.png", "pictures/sub/blue.jpg")
+    assert PictureIndex.load(desk / "index.safetensors").paths == ("pictures/red.png", "pictures/sub/blue.jpg")
 
 
 def test_a_second_run_embeds_what_is_new(run_command: Run, desk: Path, index: Path) -> None:
     toy_dual.write_pictures(desk, "pictures/red.2.png")
     (desk / "pictures" / "green.png").unlink()
-    said = json.loads(run_command("embed", "pictures", "-o", "index.npz", "--json").stdout)
+    said = json.loads(run_command("embed", "pictures", "-o", "index.safetensors", "--json").stdout)
     assert {key: said[key] for key in ("pictures", "embedded", "unchanged", "kept", "gone", "dim")} == {
         "pictures": 3, "embedded": 1, "unchanged": 2, "kept": 0, "gone": 1, "dim": 4
     }  # fmt: skip
     assert (said["index"], said["model"], said["weights"], said["skipped"]) == (
-        "index.npz", "toy-dual", "synthetic", []
+        "index.safetensors", "toy-dual", "synthetic", []
     )  # fmt: skip
-    said = json.loads(run_command("embed", "pictures", "-o", "index.npz", "--force", "--json").stdout)
+    said = json.loads(run_command("embed", "pictures", "-o", "index.safetensors", "--force", "--json").stdout)
     assert (said["embedded"], said["unchanged"]) == (3, 0)
 
 
 def test_half_precision(run_command: Run, desk: Path) -> None:
-    run_command("embed", "pictures", "-o", "half.npz", "--float16")
-    assert PictureIndex.load(desk / "half.npz").embeddings.dtype == np.float16
-    assert run_command("search", "blue", "--index", "half.npz", "--top-k", 1).stdout.endswith("sub/blue.jpg\n")
+    run_command("embed", "pictures", "-o", "half.safetensors", "--float16")
+    assert PictureIndex.load(desk / "half.safetensors").embeddings.dtype == np.float16
+    assert run_command("search", "blue", "--index", "half.safetensors", "--top-k", 1).stdout.endswith("sub/blue.jpg\n")
 
 
 def test_unreadable_pictures_are_skipped_counted_listed_and_end_with_2(run_command: Run, desk: Path) -> None:
     (desk / "pictures" / "letter.png").write_bytes(b"a letter")
     (desk / "pictures" / "empty.png").touch()
-    result = run_command("embed", "pictures", "-o", "index.npz")
-    result.assert_ended(2, "2 of 5 pictures cannot be read, the others are in index.npz; the first: pictures/empty.png")
-    assert result.stdout == "index.npz: 3 pictures (3 new or changed, 2 skipped), 4 numbers each\n"
+    result = run_command("embed", "pictures", "-o", "index.safetensors")
+    result.assert_ended(
+        2, "2 of 5 pictures cannot be read, the others are in index.safetensors; the first: pictures/empty.png"
+    )
+    assert result.stdout == "index.safetensors: 3 pictures (3 new or changed, 2 skipped), 4 numbers each\n"
     assert "skipped: pictures/letter.png" in result.stderr
-    assert len(PictureIndex.load(desk / "index.npz")) == 3
-    said = run_command("embed", "pictures", "-o", "index.npz", "--json")
+    assert len(PictureIndex.load(desk / "index.safetensors")) == 3
+    said = run_command("embed", "pictures", "-o", "index.safetensors", "--json")
     assert said.exit_code == 2
     assert [one["path"] for one in json.loads(said.stdout)["skipped"]] == ["pictures/empty.png", "pictures/letter.png"]
 
 
 def test_nothing_readable_makes_no_index(run_command: Run, desk: Path) -> None:
     (desk / "letter.png").write_bytes(b"a letter")
-    result = run_command("embed", "letter.png", "-o", "index.npz", "--quiet")
+    result = run_command("embed", "letter.png", "-o", "index.safetensors", "--quiet")
     result.assert_error(2, "no picture of 1 can be read", "letter.png")
-    assert not (desk / "index.npz").exists()
+    assert not (desk / "index.safetensors").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("pictures", "-o", "index.bin"), "index.bin: an index ends in .npz"),
-        (("absent", "-o", "i.npz"), "absent: no such file or folder"),
-        (("empty", "-o", "i.npz"), "empty: no images there"),
-        (("pictures", "-o", "pictures/red.png/i.npz"), "cannot be written"),
-        (("pictures", "-o", "broken.npz"), "broken.npz: is damaged or no index"),
-        (("pictures", "-o", "i.npz", "--batch-size", "0"), "batch size is 0"),
+        (("pictures", "-o", "index.bin"), "index.bin: an index ends in .safetensors"),
+        (("absent", "-o", "i.safetensors"), "absent: no such file or folder"),
+        (("empty", "-o", "i.safetensors"), "empty: no images there"),
+        (("pictures", "-o", "pictures/red.png/i.safetensors"), "cannot be written"),
+        (("pictures", "-o", "broken.safetensors"), "it is damaged or no index"),
+        (("pictures", "-o", "i.safetensors", "--batch-size", "0"), "batch size is 0"),
     ],
 )
 def test_embed_refuses(arguments: tuple[str, ...], message: str, run_command: Run, desk: Path) -> None:
     (desk / "empty").mkdir()
-    (desk / "broken.npz").write_bytes(b"PK not really")
+    (desk / "broken.safetensors").write_bytes(b"PK not really")
     run_command("embed", *arguments, "--quiet").assert_error(2, message)
-    assert (desk / "broken.npz").read_bytes() == b"PK not really"
+    assert (desk / "broken.safetensors").read_bytes() == b"PK not really"
 
 
 def test_another_models_index_is_not_mixed(run_command: Run, desk: Path, index: Path) -> None:
     toy_dual.write_bundle(desk / "other", tint=2.0)
-    result = run_command("embed", "pictures", "-o", "index.npz", "--bundle", "other", "--quiet")
+    result = run_command("embed", "pictures", "-o", "index.safetensors", "--bundle", "other", "--quiet")
     result.assert_error(2, "made by another model (toy-dual) than other")
-    result = run_command("search", "red", "--index", "index.npz", "--bundle", "other", "--quiet")
+    result = run_command("search", "red", "--index", "index.safetensors", "--bundle", "other", "--quiet")
     result.assert_error(2, "made by another model (toy-dual) than other", "--bundle")
 
 
 def test_search_with_a_text(run_command: Run, desk: Path, index: Path) -> None:
-    result = run_command("search", "a photo of green", "--index", "index.npz")
+    result = run_command("search", "a photo of green", "--index", "index.safetensors")
     assert result.exit_code == 0, result.stderr
     scores, paths = zip(*(line.split(maxsplit=1) for line in result.stdout.splitlines()), strict=True)
     assert paths[0] == "pictures/green.png" and len(paths) == 3
@@ -115,22 +118,22 @@ def test_search_from_elsewhere_prints_paths_that_lead_there(
 ) -> None:
     (desk / "else" / "where").mkdir(parents=True)
     monkeypatch.chdir(desk / "else" / "where")
-    result = run_command("search", "blue", "--index", "../../index.npz", "--top-k", 1)
+    result = run_command("search", "blue", "--index", "../../index.safetensors", "--top-k", 1)
     assert result.stdout.split()[1] == "../../pictures/sub/blue.jpg"
     assert "using ../../out/toy-dual (noted in the index" in result.stderr
 
 
 def test_an_index_moves_together_with_its_pictures(run_command: Run, desk: Path, tmp_path: Path) -> None:
-    run_command("embed", "pictures", "-o", "pictures/index.npz")
+    run_command("embed", "pictures", "-o", "pictures/index.safetensors")
     shutil.move(desk / "pictures", desk / "moved")
-    said = json.loads(run_command("search", "blue", "--index", "moved/index.npz", "--json").stdout)
+    said = json.loads(run_command("search", "blue", "--index", "moved/index.safetensors", "--json").stdout)
     assert said["hits"][0]["path"] == "moved/sub/blue.jpg"
     assert Path(said["hits"][0]["path"]).is_file()
 
 
 def test_search_with_a_picture_as_json(run_command: Run, desk: Path, index: Path) -> None:
     toy_dual.write_pictures(desk, "query/blue.png")
-    result = run_command("search", "--image", "query/blue.png", "--index", "index.npz", "--top-k", 2, "--json")
+    result = run_command("search", "--image", "query/blue.png", "--index", "index.safetensors", "--top-k", 2, "--json")
     said = json.loads(result.stdout)
     assert (said["image"], said["model"], len(said["hits"])) == ("query/blue.png", "toy-dual", 2)
     assert said["hits"][0]["path"] == "pictures/sub/blue.jpg"
@@ -139,12 +142,12 @@ def test_search_with_a_picture_as_json(run_command: Run, desk: Path, index: Path
 
 
 def test_a_bundle_may_stand_before_the_text(run_command: Run, desk: Path, index: Path) -> None:
-    result = run_command("search", "out/toy-dual", "red", "--index", "index.npz", "--quiet")
+    result = run_command("search", "out/toy-dual", "red", "--index", "index.safetensors", "--quiet")
     assert result.stdout.splitlines()[0].endswith("pictures/red.png")
 
 
 def test_hits_as_a_picture(run_command: Run, desk: Path, index: Path) -> None:
-    result = run_command("search", "red", "--index", "index.npz", "--sheet", "hits.png")
+    result = run_command("search", "red", "--index", "index.safetensors", "--sheet", "hits.png")
     assert "hits.png: the hits as a picture" in result.stderr
     with Image.open(desk / "hits.png") as sheet:
         assert sheet.width > 3 * 220
@@ -153,26 +156,28 @@ def test_hits_as_a_picture(run_command: Run, desk: Path, index: Path) -> None:
 def test_a_moved_bundle_is_found_by_its_tower(run_command: Run, desk: Path, index: Path) -> None:
     shutil.move(desk / "out" / "toy-dual", desk / "out" / "renamed")
     toy_dual.write_bundle(desk / "out" / "newer", tint=2.0)
-    result = run_command("search", "red", "--index", "index.npz", "--top-k", 1)
+    result = run_command("search", "red", "--index", "index.safetensors", "--top-k", 1)
     assert result.stdout.endswith("pictures/red.png\n")
     assert "using out/renamed (the only one that fits below out/" in result.stderr
 
 
 def test_a_device_without_text_tower(run_command: Run, desk: Path) -> None:
     run_command("bank", "--labels", "red,blue", "--ship", "device")
-    assert run_command("embed", "device", "pictures", "-o", "index.npz", "--quiet").exit_code == 0
-    result = run_command("search", "--image", "pictures/red.png", "--index", "index.npz", "--top-k", 1, "--quiet")
+    assert run_command("embed", "device", "pictures", "-o", "index.safetensors", "--quiet").exit_code == 0
+    result = run_command(
+        "search", "--image", "pictures/red.png", "--index", "index.safetensors", "--top-k", 1, "--quiet"
+    )
     assert result.stdout.endswith("pictures/red.png\n")
-    result = run_command("search", "red", "--index", "index.npz", "--bundle", "device", "--quiet")
+    result = run_command("search", "red", "--index", "index.safetensors", "--bundle", "device", "--quiet")
     result.assert_error(2, "device: was shipped without its text tower, so it cannot embed text")
     # The whole bundle has the same image tower, and goes before the one noted in the index.
-    result = run_command("search", "red", "--index", "index.npz", "--top-k", 1)
+    result = run_command("search", "red", "--index", "index.safetensors", "--top-k", 1)
     assert result.stdout.endswith("pictures/red.png\n")
     assert "using out/toy-dual" in result.stderr
 
 
 def test_a_query_of_5000_words_is_cut_and_that_is_said(run_command: Run, desk: Path, index: Path) -> None:
-    result = run_command("search", "red " * 5000, "--index", "index.npz", "--top-k", 1, "--json")
+    result = run_command("search", "red " * 5000, "--index", "index.safetensors", "--top-k", 1, "--json")
     assert json.loads(result.stdout)["hits"][0]["path"] == "pictures/red.png"
     assert result.stderr.startswith("warning: a text was cut to the 12 tokens")
 
@@ -185,18 +190,18 @@ def test_a_query_of_5000_words_is_cut_and_that_is_said(run_command: Run, desk: P
         (("red", "--image", "pictures/red.png"), "give one text in quotes"),
         (("--image", "absent.png"), "absent.png: no such file"),
         (("red", "--top-k", "0"), "top_k is 0"),
-        (("red", "--index", "absent.npz"), "absent.npz: cannot be read"),
-        (("red", "--index", "pictures/red.png"), "is damaged or no index"),
-        (("red", "--index", "cut.npz"), "cut.npz"),
-        (("red", "--index", "nan.npz"), "3 of 3 picture embeddings are not finite"),
+        (("red", "--index", "absent.safetensors"), "absent.safetensors: cannot be read"),
+        (("red", "--index", "pictures/red.png"), "it is damaged or no index"),
+        (("red", "--index", "cut.safetensors"), "cut.safetensors"),
+        (("red", "--index", "nan.safetensors"), "3 of 3 picture embeddings are not finite"),
         (("red", "--sheet", "pictures/red.png/hits.png"), "cannot be written"),
     ],
 )
 def test_search_refuses(arguments: tuple[str, ...], message: str, run_command: Run, desk: Path, index: Path) -> None:
-    (desk / "cut.npz").write_bytes(index.read_bytes()[:-30])
-    with np.load(index) as arrays:
-        np.savez(desk / "nan.npz", **{**arrays, "embeddings": np.full((3, 4), np.nan, np.float32)})
-    given = arguments if "--index" in arguments else (*arguments, "--index", "index.npz")
+    (desk / "cut.safetensors").write_bytes(index.read_bytes()[:-30])
+    found = PictureIndex.load(index)
+    replace(found, embeddings=np.full((3, 4), np.nan, np.float32)).save(desk / "nan.safetensors")
+    given = arguments if "--index" in arguments else (*arguments, "--index", "index.safetensors")
     run_command("search", *given, "--quiet").assert_error(2, message)
 
 
@@ -205,10 +210,10 @@ def test_ctrl_c_says_that_nothing_is_lost(run_command: Run, desk: Path, monkeypa
         raise KeyboardInterrupt
 
     monkeypatch.setattr("nexus_edge.engines.onnx.dual.OnnxDualEngine.encode_images", interrupt)
-    result = run_command("embed", "pictures", "-o", "index.npz")
+    result = run_command("embed", "pictures", "-o", "index.safetensors")
     result.assert_ended(130, "interrupted")
-    assert "index.npz.partial keeps what is done; the same command goes on from there" in result.stderr
-    assert not (desk / "index.npz").exists()
+    assert "index.safetensors.partial keeps what is done; the same command goes on from there" in result.stderr
+    assert not (desk / "index.safetensors").exists()
 
 
 def test_killed_in_the_middle_it_goes_on_from_there(desk: Path) -> None:
@@ -222,14 +227,14 @@ def test_killed_in_the_middle_it_goes_on_from_there(desk: Path) -> None:
         "engine.OnnxDualEngine.encode_images = slow\n"
         "from nexus_edge.cli import main\nmain()\n"
     )
-    command = [sys.executable, "-c", script, "embed", "many", "-o", "i.npz", "--batch-size", "1", "--json"]
+    command = [sys.executable, "-c", script, "embed", "many", "-o", "i.safetensors", "--batch-size", "1", "--json"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    partial = desk / "i.npz.partial"
+    partial = desk / "i.safetensors.partial"
     with subprocess.Popen(command, cwd=desk, env=environment, stdout=subprocess.PIPE) as process:
         while process.poll() is None and (not partial.exists() or partial.read_bytes().count(b"\n") < 20):
             time.sleep(0.01)
         process.kill()
-    assert not (desk / "i.npz").exists()
+    assert not (desk / "i.safetensors").exists()
     done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, check=True)
     said = json.loads(done.stdout)
     assert said["pictures"] == 300

@@ -28,7 +28,7 @@ def test_devices_and_engines_that_are_not_there(command: str, tiny_openvino: Bun
 @pytest.mark.parametrize("choice", [("--engine", "openvino"), ("--device", "GPU")])
 def test_towers_too(command: str, choice: tuple[str, str], desk: Path, run_command: Run) -> None:
     """The toy is for ONNX Runtime only."""
-    bundle, index = desk / "out" / "toy-dual", desk / "index.npz"
+    bundle, index = desk / "out" / "toy-dual", desk / "index.safetensors"
     assert run_command("embed", bundle, "pictures", "-o", index, "--engine", "onnx").exit_code == 0
     options = {
         "classify": (bundle, "pictures", "--labels", "a,b", "-q"),

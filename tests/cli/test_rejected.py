@@ -58,21 +58,21 @@ def test_commands_of_answers_refuse_it(
     "command",
     [
         ["classify", PICTURES, "--labels", "red,green"],
-        ["embed", PICTURES, "-o", "index.npz"],
-        ["bank", "--labels", "red,green", "-o", "labels.npz"],
+        ["embed", PICTURES, "-o", "index.safetensors"],
+        ["bank", "--labels", "red,green", "-o", "labels.safetensors"],
         ["bench", "--runs", "1"],
     ],
 )
 def test_commands_of_two_towers_refuse_it(run_command: Run, dual: Path, command: list[str]) -> None:
     name, *options = command
     run_command(name, dual, *options).assert_ended(3, REASON, "--allow-rejected")
-    assert not Path("index.npz").exists() and not Path("labels.npz").exists()
+    assert not Path("index.safetensors").exists() and not Path("labels.safetensors").exists()
 
 
 def test_search_refuses_it(run_command: Run, dual: Path) -> None:
-    assert run_command("embed", "out/toy-dual", PICTURES, "-o", "index.npz").exit_code == 0
-    run_command("search", dual, "red", "--index", "index.npz").assert_ended(3, REASON)
-    done = run_command("search", dual, "red", "--index", "index.npz", "--allow-rejected", "--json")
+    assert run_command("embed", "out/toy-dual", PICTURES, "-o", "index.safetensors").exit_code == 0
+    run_command("search", dual, "red", "--index", "index.safetensors").assert_ended(3, REASON)
+    done = run_command("search", dual, "red", "--index", "index.safetensors", "--allow-rejected", "--json")
     assert done.exit_code == 0, done.stderr
 
 

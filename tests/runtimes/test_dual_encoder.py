@@ -216,9 +216,9 @@ def test_a_text_that_fits_exactly_is_not_complained_about(model: DualEncoder) ->
 
 def test_search_with_a_text_and_with_a_picture(model: DualEncoder, tmp_path: Path) -> None:
     paths = toy_dual.write_pictures(tmp_path, "red.png", "green.png", "blue.png")
-    built = nexus_edge.runtimes.build_index(model, paths, tmp_path / "index.npz").index
+    built = nexus_edge.runtimes.build_index(model, paths, tmp_path / "index.safetensors").index
     for query in ("a photo of blue", tmp_path / "blue.png", picture("blue")):
-        for index in (built, tmp_path / "index.npz", str(tmp_path / "index.npz")):
+        for index in (built, tmp_path / "index.safetensors", str(tmp_path / "index.safetensors")):
             assert [hit.path for hit in model.search(query, index, top_k=1)] == ["blue.png"]
     hits = model.search("green", built)
     assert len(hits) == 3
@@ -232,7 +232,7 @@ def test_search_with_a_text_and_with_a_picture(model: DualEncoder, tmp_path: Pat
 def test_another_models_index_is_refused(model: DualEncoder, tmp_path: Path) -> None:
     other = load_dual_encoder(toy_dual.write_bundle(tmp_path / "other", tint=2.0))
     paths = toy_dual.write_pictures(tmp_path, "red.png")
-    index = nexus_edge.runtimes.build_index(other, paths, tmp_path / "index.npz").index
+    index = nexus_edge.runtimes.build_index(other, paths, tmp_path / "index.safetensors").index
     with pytest.raises(InputError, match=r"made by another model \(other\) than toy-dual"):
         model.search("red", index)
     changed = dataclasses.replace(index, embeddings=np.ones((1, 1), np.float32), image_tower=model.info.image_tower)

@@ -66,7 +66,7 @@ def test_probabilities_of_labels(model: DualEncoder, recorded: dict[str, np.ndar
 def test_search_ranks_as_the_recorded_similarities(
     model: DualEncoder, recorded: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
-    index = build_index(model, PICTURES, tmp_path / "i.npz").index
+    index = build_index(model, PICTURES, tmp_path / "i.safetensors").index
     for text, logits in zip(CASES["texts"], recorded["logits_per_text"], strict=True):
         hits = model.search(text, index, len(PICTURES))
         scores = [hit.score * model.info.logit_scale for hit in hits]

@@ -76,7 +76,7 @@ def test_it_says_why_it_cannot_embed_text(device: DualEncoder) -> None:
 
 def test_its_index_is_the_whole_models_index(device: DualEncoder, whole: Bundle, tmp_path: Path) -> None:
     paths = toy_dual.write_pictures(tmp_path, "red.png", "blue.png")
-    index = build_index(device, paths, tmp_path / "i.npz").index
+    index = build_index(device, paths, tmp_path / "i.safetensors").index
     assert load_dual_encoder(whole).search("blue", index, 1)[0].path == "blue.png"
     assert device.search(tmp_path / "red.png", index, 1)[0].path == "red.png"
 

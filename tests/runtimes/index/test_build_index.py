@@ -64,7 +64,7 @@ def expected(model: DualEncoder, paths: list[Path]) -> np.ndarray:
 
 
 def test_an_index_holds_each_picture_under_its_name(model: DualEncoder, pictures: list[Path], tmp_path: Path) -> None:
-    out = tmp_path / "made" / "here" / "i.npz"
+    out = tmp_path / "made" / "here" / "i.safetensors"
     built = build_index(model, pictures, out, batch_size=4)
     assert (built.embedded, built.unchanged, built.kept, built.gone, built.skipped) == (9, 0, 0, 0, ())
     index = PictureIndex.load(out)
@@ -73,42 +73,42 @@ def test_an_index_holds_each_picture_under_its_name(model: DualEncoder, pictures
     assert index.stamps[0].size == pictures[0].stat().st_size
     assert (index.image_tower, index.model, index.weights) == (model.info.image_tower, "toy-dual", "synthetic")
     assert (out.parent / index.bundle).resolve() == model.root.resolve()
-    assert [path.name for path in out.parent.iterdir()] == ["i.npz"], "the journal is gone"
+    assert [path.name for path in out.parent.iterdir()] == ["i.safetensors"], "the journal is gone"
 
 
 def test_the_second_time_nothing_is_embedded(
     model: DualEncoder, pictures: list[Path], tmp_path: Path, counting: Callable[..., Counting]
 ) -> None:
-    first = build_index(model, pictures, tmp_path / "i.npz").index
+    first = build_index(model, pictures, tmp_path / "i.safetensors").index
     engine = counting()
-    built = build_index(model, pictures, tmp_path / "i.npz")
+    built = build_index(model, pictures, tmp_path / "i.safetensors")
     assert (engine.pictures, built.embedded, built.unchanged) == (0, 0, 9)
     assert np.array_equal(built.index.embeddings, first.embeddings)
-    built = build_index(model, pictures, tmp_path / "i.npz", fresh=True)
+    built = build_index(model, pictures, tmp_path / "i.safetensors", fresh=True)
     assert (engine.pictures, built.embedded, built.unchanged) == (9, 9, 0)
 
 
 def test_only_what_changed_is_embedded_again(
     model: DualEncoder, pictures: list[Path], tmp_path: Path, counting: Callable[..., Counting]
 ) -> None:
-    build_index(model, pictures, tmp_path / "i.npz")
+    build_index(model, pictures, tmp_path / "i.safetensors")
     toy_dual.picture("black", 41, 31).save(pictures[4])
     stat = pictures[7].stat()
     os.utime(pictures[7], ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
     engine = counting()
-    built = build_index(model, pictures, tmp_path / "i.npz")
+    built = build_index(model, pictures, tmp_path / "i.safetensors")
     assert (engine.pictures, built.embedded, built.unchanged) == (2, 2, 7)
-    assert np.allclose(PictureIndex.load(tmp_path / "i.npz").embeddings, expected(model, pictures), atol=NOISE)
+    assert np.allclose(PictureIndex.load(tmp_path / "i.safetensors").embeddings, expected(model, pictures), atol=NOISE)
 
 
 def test_pictures_from_before_stay_unless_they_are_gone(
     model: DualEncoder, pictures: list[Path], tmp_path: Path
 ) -> None:
-    build_index(model, pictures[:6], tmp_path / "i.npz")
+    build_index(model, pictures[:6], tmp_path / "i.safetensors")
     pictures[0].unlink()
-    built = build_index(model, pictures[5:], tmp_path / "i.npz")
+    built = build_index(model, pictures[5:], tmp_path / "i.safetensors")
     assert (built.embedded, built.unchanged, built.kept, built.gone) == (3, 1, 4, 1)
-    index = PictureIndex.load(tmp_path / "i.npz")
+    index = PictureIndex.load(tmp_path / "i.safetensors")
     assert sorted(index.paths) == sorted(f"p/{path.name}" for path in pictures[1:])
     by_name = dict(zip(index.paths, index.embeddings, strict=True))
     for path, row in zip(pictures[1:], expected(model, pictures[1:]), strict=True):
@@ -120,27 +120,27 @@ def test_an_interrupted_run_is_taken_up_where_it_was(
 ) -> None:
     counting(stop_at=5)
     with pytest.raises(KeyboardInterrupt):
-        build_index(model, pictures, tmp_path / "i.npz", batch_size=2)
-    assert not (tmp_path / "i.npz").exists()
-    assert (tmp_path / "i.npz.partial").exists()
+        build_index(model, pictures, tmp_path / "i.safetensors", batch_size=2)
+    assert not (tmp_path / "i.safetensors").exists()
+    assert (tmp_path / "i.safetensors.partial").exists()
     engine = counting()
-    built = build_index(model, pictures, tmp_path / "i.npz", batch_size=2)
+    built = build_index(model, pictures, tmp_path / "i.safetensors", batch_size=2)
     assert (engine.pictures, built.embedded, built.unchanged) == (5, 5, 4)
-    assert np.allclose(PictureIndex.load(tmp_path / "i.npz").embeddings, expected(model, pictures), atol=NOISE)
-    assert not (tmp_path / "i.npz.partial").exists()
+    assert np.allclose(PictureIndex.load(tmp_path / "i.safetensors").embeddings, expected(model, pictures), atol=NOISE)
+    assert not (tmp_path / "i.safetensors.partial").exists()
 
 
 def test_an_interrupted_update_leaves_the_old_index(
     model: DualEncoder, pictures: list[Path], tmp_path: Path, counting: Callable[..., Counting]
 ) -> None:
-    build_index(model, pictures[:3], tmp_path / "i.npz")
-    before = (tmp_path / "i.npz").read_bytes()
+    build_index(model, pictures[:3], tmp_path / "i.safetensors")
+    before = (tmp_path / "i.safetensors").read_bytes()
     counting(stop_at=2)
     with pytest.raises(KeyboardInterrupt):
-        build_index(model, pictures, tmp_path / "i.npz", batch_size=1)
-    assert (tmp_path / "i.npz").read_bytes() == before
+        build_index(model, pictures, tmp_path / "i.safetensors", batch_size=1)
+    assert (tmp_path / "i.safetensors").read_bytes() == before
     engine = counting()
-    assert len(build_index(model, pictures, tmp_path / "i.npz").index) == 9
+    assert len(build_index(model, pictures, tmp_path / "i.safetensors").index) == 9
     assert engine.pictures == 4
 
 
@@ -171,42 +171,42 @@ def test_a_damaged_journal_costs_what_is_damaged(
     tmp_path: Path,
     counting: Callable[..., Counting],
 ) -> None:
-    partial = partial_of(model, pictures, tmp_path / "i.npz", counting)
+    partial = partial_of(model, pictures, tmp_path / "i.safetensors", counting)
     lines = partial.read_bytes().splitlines(keepends=True)
     assert len(lines) == 6  # a head, and five pictures
     partial.write_bytes(b"".join(damage(lines)))
     engine = counting(stop_at=9 - reused - 1)
     with pytest.raises(KeyboardInterrupt):  # once more, so that what is appended behind the damage counts as well
-        build_index(model, pictures, tmp_path / "i.npz", batch_size=1)
+        build_index(model, pictures, tmp_path / "i.safetensors", batch_size=1)
     engine = counting()
-    build_index(model, pictures, tmp_path / "i.npz")
+    build_index(model, pictures, tmp_path / "i.safetensors")
     assert engine.pictures == 1
-    assert np.allclose(PictureIndex.load(tmp_path / "i.npz").embeddings, expected(model, pictures), atol=NOISE)
+    assert np.allclose(PictureIndex.load(tmp_path / "i.safetensors").embeddings, expected(model, pictures), atol=NOISE)
 
 
 def test_another_models_journal_is_not_used(
     model: DualEncoder, pictures: list[Path], tmp_path: Path, counting: Callable[..., Counting]
 ) -> None:
-    partial_of(model, pictures, tmp_path / "i.npz", counting)
+    partial_of(model, pictures, tmp_path / "i.safetensors", counting)
     other = load_dual_encoder(toy_dual.write_bundle(tmp_path / "other", tint=2.0))
-    assert build_index(other, pictures, tmp_path / "i.npz").embedded == 9
+    assert build_index(other, pictures, tmp_path / "i.safetensors").embedded == 9
 
 
 def test_another_models_index_is_not_overwritten(model: DualEncoder, pictures: list[Path], tmp_path: Path) -> None:
     other = load_dual_encoder(toy_dual.write_bundle(tmp_path / "other", tint=2.0))
-    build_index(other, pictures, tmp_path / "i.npz")
-    before = (tmp_path / "i.npz").read_bytes()
+    build_index(other, pictures, tmp_path / "i.safetensors")
+    before = (tmp_path / "i.safetensors").read_bytes()
     with pytest.raises(InputError, match=r"made by another model \(other\) than toy-dual"):
-        build_index(model, pictures, tmp_path / "i.npz")
-    assert (tmp_path / "i.npz").read_bytes() == before
-    assert build_index(model, pictures, tmp_path / "i.npz", fresh=True).embedded == 9
+        build_index(model, pictures, tmp_path / "i.safetensors")
+    assert (tmp_path / "i.safetensors").read_bytes() == before
+    assert build_index(model, pictures, tmp_path / "i.safetensors", fresh=True).embedded == 9
 
 
 def test_unreadable_pictures_are_skipped_and_listed(model: DualEncoder, pictures: list[Path], tmp_path: Path) -> None:
     pictures[2].write_bytes(b"a letter")
     pictures[5].write_bytes(pictures[5].read_bytes()[:60])
     pictures[6].unlink()
-    built = build_index(model, pictures, tmp_path / "i.npz", batch_size=2)
+    built = build_index(model, pictures, tmp_path / "i.safetensors", batch_size=2)
     assert {item.path for item in built.skipped} == {pictures[2], pictures[5], pictures[6]}
     assert all(str(item.path) in item.reason for item in built.skipped)
     good = [path for place, path in enumerate(pictures) if place not in (2, 5, 6)]
@@ -217,23 +217,23 @@ def test_unreadable_pictures_are_skipped_and_listed(model: DualEncoder, pictures
 def test_a_picture_that_became_unreadable_leaves_the_index(
     model: DualEncoder, pictures: list[Path], tmp_path: Path
 ) -> None:
-    build_index(model, pictures, tmp_path / "i.npz")
+    build_index(model, pictures, tmp_path / "i.safetensors")
     pictures[0].write_bytes(b"a letter")
-    built = build_index(model, pictures, tmp_path / "i.npz")
+    built = build_index(model, pictures, tmp_path / "i.safetensors")
     assert (built.unchanged, len(built.skipped), len(built.index)) == (8, 1, 8)
 
 
 def test_no_readable_picture_is_no_index(model: DualEncoder, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"a letter")
     with pytest.raises(InputError, match=r"no picture of 1 can be read, the first because: .*a\.png"):
-        build_index(model, [tmp_path / "a.png"], tmp_path / "i.npz")
-    assert not (tmp_path / "i.npz").exists()
+        build_index(model, [tmp_path / "a.png"], tmp_path / "i.safetensors")
+    assert not (tmp_path / "i.safetensors").exists()
 
 
 def test_half_precision_halves_the_embeddings(model: DualEncoder, pictures: list[Path], tmp_path: Path) -> None:
-    built = build_index(model, pictures, tmp_path / "i.npz", dtype=np.float16)
+    built = build_index(model, pictures, tmp_path / "i.safetensors", dtype=np.float16)
     assert built.index.embeddings.dtype == np.float16
-    again = build_index(model, pictures, tmp_path / "i.npz", dtype=np.float16)
+    again = build_index(model, pictures, tmp_path / "i.safetensors", dtype=np.float16)
     assert again.unchanged == 9 and np.array_equal(again.index.embeddings, built.index.embeddings)
 
 
@@ -243,20 +243,20 @@ def test_a_place_that_cannot_be_written_is_known_before_the_work(
     (tmp_path / "file").touch()
     engine = counting()
     with pytest.raises(OutputError, match="cannot be written"):
-        build_index(model, pictures, tmp_path / "file" / "i.npz")
+        build_index(model, pictures, tmp_path / "file" / "i.safetensors")
     assert engine.pictures == 0
 
 
 def test_two_at_once_do_not_write_into_each_other(
     model: DualEncoder, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, refused = tmp_path / "i.npz", []
+    out, refused = tmp_path / "i.safetensors", []
     encode = model.engine.encode_images
 
     def meanwhile(pixels: np.ndarray) -> np.ndarray:
         if not refused:
             with pytest.raises(
-                OutputError, match=r"i\.npz\.partial: another nexus-edge embed is writing it; wait"
+                OutputError, match=r"i\.safetensors\.partial: another nexus-edge embed is writing it; wait"
             ) as error:
                 build_index(model, pictures[:2], out)
             refused.append(error)
@@ -266,19 +266,19 @@ def test_two_at_once_do_not_write_into_each_other(
     assert build_index(model, pictures, out).embedded == 9
     assert refused
     assert build_index(model, pictures, out).unchanged == 9
-    assert not out.with_name("i.npz.partial").exists()
+    assert not out.with_name("i.safetensors.partial").exists()
 
 
 def test_the_journal_says_what_it_is(
     model: DualEncoder, pictures: list[Path], tmp_path: Path, counting: Callable[..., Counting]
 ) -> None:
-    partial = partial_of(model, pictures, tmp_path / "i.npz", counting)
+    partial = partial_of(model, pictures, tmp_path / "i.safetensors", counting)
     head = json.loads(partial.read_bytes().splitlines()[0])
     assert head == {"format": "nexus-edge index journal 1", "image_tower": model.info.image_tower, "dim": toy_dual.DIM}
 
 
 def test_progress_counts_what_is_to_be_embedded(model: DualEncoder, pictures: list[Path], tmp_path: Path) -> None:
-    build_index(model, pictures[:4], tmp_path / "i.npz")
+    build_index(model, pictures[:4], tmp_path / "i.safetensors")
     seen: list[tuple[int, int]] = []
-    build_index(model, pictures, tmp_path / "i.npz", batch_size=2, progress=lambda *counts: seen.append(counts))
+    build_index(model, pictures, tmp_path / "i.safetensors", batch_size=2, progress=lambda *counts: seen.append(counts))
     assert seen == [(0, 5), (2, 5), (4, 5), (5, 5)]

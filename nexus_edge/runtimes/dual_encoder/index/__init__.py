@@ -1,7 +1,7 @@
 """An index of pictures: their embeddings in a file, searched with a text or a picture.
 
-picture_index.py    `PictureIndex`: the index, and its file
-npz.py              reads an .npz file as if an enemy had written it
+picture_index.py    `PictureIndex`: the index
+file.py             what is in the file
 build.py            makes or updates an index; journal.py keeps what an interrupted run has done
 folders.py          the pictures that people mean by files and folders
 sheet.py            hits as one picture, to look at

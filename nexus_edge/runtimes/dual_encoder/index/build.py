@@ -63,7 +63,7 @@ def build_index(
     Args:
         model: whose image tower embeds
         pictures: files, of which none is there twice
-        out: the .npz file. If it is there, its pictures stay in it, unless their file is gone.
+        out: the file, safetensors. If it is there, its pictures stay in it, unless their file is gone.
         fresh: forget what is in `out`
         dtype: of the embeddings in the file, float32 or float16
         batch_size: pictures that run through the tower together

@@ -1,4 +1,4 @@
-"""An index of pictures and its file: an .npz that `numpy.load(path, allow_pickle=False)` opens as well."""
+"""An index of images: search in it, and its file."""
 
 import os
 from dataclasses import dataclass
@@ -11,22 +11,8 @@ from nexus_edge._atomic import replaced_when_done
 from nexus_edge.bundle import DualEncoderInfo
 from nexus_edge.engines.base import Floats
 from nexus_edge.errors import InputError
-from nexus_edge.runtimes.dual_encoder.index.npz import read_npz
+from nexus_edge.runtimes.dual_encoder.index.file import AGAIN, decode_paths, encode_paths, read_index, write_index
 from nexus_edge.runtimes.dual_encoder.unit_rows import check_unit_rows
-
-FORMAT_VERSION = 1
-KINDS = {
-    "format_version": ("i", 0),
-    "image_tower": ("U", 0),
-    "model": ("U", 0),
-    "weights": ("U", 0),
-    "bundle": ("U", 0),
-    "embeddings": ("f", 2),
-    "paths": ("U", 1),
-    "sizes": ("i", 1),
-    "times": ("i", 1),
-}
-"""The arrays in a file: kind of dtype and dimensions."""
 
 ROWS = 65_536  # that are compared at once: 134 MB of 512 float32
 
@@ -102,40 +88,34 @@ class PictureIndex:
 
     def save(self, path: str | Path) -> None:
         """Write the file in one step; raises OutputError."""
-        with replaced_when_done(Path(path)) as temporary, temporary.open("wb") as file:
-            np.savez(
-                file,
-                format_version=np.int64(FORMAT_VERSION),
-                image_tower=np.str_(self.image_tower),
-                model=np.str_(self.model),
-                weights=np.str_(self.weights),
-                bundle=np.str_(self.bundle),
-                embeddings=self.embeddings,
-                paths=np.array(self.paths, np.str_),
-                sizes=np.array([stamp.size for stamp in self.stamps], np.int64),
-                times=np.array([stamp.time for stamp in self.stamps], np.int64),
-            )
+        arrays = {
+            "embeddings": self.embeddings,
+            "sizes": np.array([stamp.size for stamp in self.stamps], np.int64),
+            "times": np.array([stamp.time for stamp in self.stamps], np.int64),
+            "paths": encode_paths(self.paths),
+        }
+        facts = {
+            "image_tower": self.image_tower, "model": self.model, "weights": self.weights, "bundle": self.bundle,
+        }  # fmt: skip
+        with replaced_when_done(Path(path)) as temporary:
+            write_index(temporary, arrays, facts)
 
     @classmethod
     def load(cls, path: str | Path) -> "PictureIndex":
         """Read and validate a file; raises InputError that says what is wrong with it."""
-        arrays = read_npz(Path(path), KINDS)
-        if arrays["format_version"] != FORMAT_VERSION:
-            raise InputError(f"{path}: format_version is {arrays['format_version']}, this nexus-edge reads 1")
-        embeddings = arrays["embeddings"]
-        lengths = {len(arrays[name]) for name in ("embeddings", "paths", "sizes", "times")}
-        if len(lengths) > 1 or embeddings.dtype not in (np.float32, np.float16):
-            raise InputError(f"{path}: its arrays do not fit each other; make it again with nexus-edge embed")
+        arrays, facts = read_index(Path(path))
+        embeddings, sizes, times = (arrays[name] for name in ("embeddings", "sizes", "times"))
+        try:
+            paths = decode_paths(arrays["paths"])
+        except ValueError as error:
+            raise InputError(f"{path}: its paths are no text ({error}); {AGAIN}") from error
+        if len({len(embeddings), len(paths), len(sizes), len(times)}) > 1:
+            raise InputError(f"{path}: its arrays do not fit each other; {AGAIN}")
         try:
             check_unit_rows(embeddings, "picture")
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
-        return cls(
-            embeddings,
-            tuple(arrays["paths"].tolist()),
-            tuple(map(Stamp, arrays["sizes"].tolist(), arrays["times"].tolist())),
-            *(str(arrays[name]) for name in ("image_tower", "model", "weights", "bundle")),
-        )
+        return cls(embeddings, paths, tuple(map(Stamp, sizes.tolist(), times.tolist())), **facts)
 
 
 def relative_to_index(path: Path, index: Path) -> str:
