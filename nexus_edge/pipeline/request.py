@@ -48,7 +48,7 @@ class ExportRequest:
         out: Path | None = None,
         ignored_keys: Sequence[str] = (),
     ) -> "ExportRequest":
-        """Find the recipe and the bundle's place; see `export` for the arguments.
+        """Find the recipe and the bundle's folder; see `export` for the arguments.
 
         Raises:
             RecipeError: no such model, recipe or target, or a recipe of another model.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nexus_edge.checkpoints import SafetensorsFile, StreamingSafetensorsWriter, TensorInfo
 from nexus_edge.interfaces.target import StoredTensor, WeightsFile
-from nexus_edge.pipeline.weights import places
+from nexus_edge.pipeline.weights import stored_tensors
 
 
 def completed(files: Sequence[WeightsFile], others: Sequence[WeightsFile]) -> list[WeightsFile]:
@@ -62,7 +62,7 @@ def share_weights(wanted: WeightsFile, stored: Mapping[str, StoredTensor], root:
             source = files[stored[name].path]
             writer.write(name, source.read(name))
             source.release(name)
-        return places(writer)
+        return stored_tensors(writer)
 
 
 def _same_file(wanted: WeightsFile, stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:

@@ -73,10 +73,10 @@ def write_weights(
         except BaseException:
             pool.shutdown(cancel_futures=True)  # the others must not write into a file that is about to go
             raise
-        return places(writer)
+        return stored_tensors(writer)
 
 
-def places(writer: StreamingSafetensorsWriter) -> dict[str, StoredTensor]:
+def stored_tensors(writer: StreamingSafetensorsWriter) -> dict[str, StoredTensor]:
     """Where the tensors of a file lie."""
     return {
         name: StoredTensor(writer.path, entry.info.dtype, entry.info.shape, entry.offset, entry.info.size)

@@ -47,7 +47,7 @@ class Pair:
 
 
 def pairs_of(model: nn.Module) -> Iterator[Pair]:
-    """Norms with the projections behind them, and up with down: where a factor passes through unchanged.
+    """Norms with the projections after them, and up with down: where a factor passes through unchanged.
 
     Attention's values and its output would do as well, but lose by it (quant/README.md).
     """

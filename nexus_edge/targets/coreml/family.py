@@ -24,7 +24,7 @@ class Function:
         name: within its package
         module: holds the whole model as `root`, so that parameter names are the model's after "root."
         inputs, outputs: all sizes are numbers
-        images: inputs that are pictures, float32 [1, 3, height, width] of 0 to 255 for the module
+        images: inputs of Core ML's image type, float32 [1, 3, height, width] of 0 to 255 for the module
         states: buffers of the module that the program keeps between calls, float16
         constants: from the bundle's `processor/` folder to the buffers that neither checkpoint nor model holds, by name
     """

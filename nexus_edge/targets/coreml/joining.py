@@ -56,10 +56,10 @@ def join(parts: Mapping[str, Path], path: Path) -> None:
         for name in others:
             other = _load(parts[name])
             with (parts[name] / WEIGHTS).open("rb") as source:
-                places = {tensor.offset: _place(tensor, source, file, known) for tensor in _tensors(source)}
+                offsets = {tensor.offset: _offset(tensor, source, file, known) for tensor in _tensors(source)}
             program.functions[name].CopyFrom(other.mlProgram.functions["main"])
             for reference in _references(program.functions[name]):
-                reference.offset = places[reference.offset]
+                reference.offset = offsets[reference.offset]
             _describe(description, name, other.description)
         file.seek(0)
         _, version = _HEADER.unpack(file.read(_HEADER.size))
@@ -110,7 +110,7 @@ def _tensors(file: BinaryIO) -> Iterator[_Tensor]:
             offset = _aligned(start + size)
 
 
-def _place(tensor: _Tensor, source: BinaryIO, file: BinaryIO, known: dict[bytes, int]) -> int:
+def _offset(tensor: _Tensor, source: BinaryIO, file: BinaryIO, known: dict[bytes, int]) -> int:
     """Where a tensor of another file lies in this one; it is appended if it is not there yet."""
     if tensor.digest not in known:
         offset = _aligned(file.seek(0, 2))

@@ -33,7 +33,7 @@ def name_layers(graph: fx.Graph, prefix: str) -> None:
                 last[layer] = (node, layer in paths)
     leaving = {node for output in graph.find_nodes(op="output") for node in output.all_input_nodes}
     for layer, (node, called) in last.items():
-        # Where only the modules within a layer were called, the sum behind the last of them ends it.
+        # Where only the modules within a layer were called, the sum after the last of them ends it.
         end = node if called else next(iter(node.users))
         if end not in leaving:
             end._rename(value_name(layer.removeprefix(prefix)))

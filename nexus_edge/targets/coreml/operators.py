@@ -177,8 +177,8 @@ def _gather_quantized(context: Context, node: Node) -> None:
     else:
         groups = scales.shape[1]
         first = mb.expand_dims(x=mb.mul(x=ids, y=np.int32(groups)), axes=[-1])
-        places = mb.add(x=first, y=np.arange(groups, dtype=np.int32))
-        parts = mb.gather(x=table_of_groups(*stored), indices=places, axis=0)
+        indices = mb.add(x=first, y=np.arange(groups, dtype=np.int32))
+        parts = mb.gather(x=table_of_groups(*stored), indices=indices, axis=0)
         rows = mb.reshape(x=parts, shape=[*ids.shape, groups * parts.shape[-1]])
     context.add(mb.cast(x=rows, dtype="fp32", name=node.name))
 

@@ -87,7 +87,7 @@ def convert(program: ExportedProgram, function: Function, ios: int, read: Read) 
 
 @contextlib.contextmanager
 def _filled(program: ExportedProgram, states: set[str], read: Read) -> Iterator[None]:
-    """The program with the values of its tensors; behind it they are on the meta device again, and take no memory."""
+    """The program with the values of its tensors; after it they are on the meta device again, and take no memory."""
     empty = []
     for spec in program.graph_signature.input_specs:
         if spec.kind in _WEIGHTS and spec.target is not None and spec.target not in states:

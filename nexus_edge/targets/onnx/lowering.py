@@ -162,7 +162,7 @@ def _widen_int4(qweight: Value, multipliers: Value, zero_points: Value, columns:
     def per_group(packed: Value) -> Value:
         values = op.Cast(_nibbles(packed), to=ir.DataType.INT8)
         if groups % 2:
-            start, end, axis = (op.Constant(value_ints=[place]) for place in (0, groups, 1))
+            start, end, axis = (op.Constant(value_ints=[at]) for at in (0, groups, 1))
             values = op.Slice(values, start, end, axis)
         return op.Unsqueeze(values, op.Constant(value_ints=[-1]))
 
@@ -171,7 +171,7 @@ def _widen_int4(qweight: Value, multipliers: Value, zero_points: Value, columns:
     flat = op.Reshape(wide, op.Constant(value_ints=[rows, groups * half * 2]))
     if columns == groups * half * 2:
         return flat
-    start, end, axis = (op.Constant(value_ints=[place]) for place in (0, columns, 1))
+    start, end, axis = (op.Constant(value_ints=[at]) for at in (0, columns, 1))
     return op.Slice(flat, start, end, axis)
 
 

@@ -5,7 +5,7 @@ weight_inputs.py          its weights as inputs, so that nothing here ever holds
 operators.py              the custom ops in OpenVINO's operators, in the form that its CPU plugin fuses
 model.py                  ONNX to an OpenVINO model
 stateful.py               a decoder that keeps its cache
-ir_file.py                the .xml, with the weights in their place in the .bin
+ir_file.py                the .xml, which points at the weights in the .bin
 family.py                 the layout that a runtime wants for a family of models
 tokenizers.py             tokenizers as OpenVINO GenAI reads them
 """

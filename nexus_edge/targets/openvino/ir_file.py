@@ -1,7 +1,7 @@
 """OpenVINO's IR: an .xml with the graph, and a .bin with the constants, each at an offset that the .xml names.
 
-The .bin of ours is a safetensors file. OpenVINO reads at offsets only, so it meets the tensors behind the header; the
-model reaches this place with its weights as inputs, and here these become constants that point at their tensors. So no
+The .bin of ours is a safetensors file. OpenVINO reads at offsets only, so it meets the tensors after the header; the
+model comes here with its weights as inputs, and these become constants that point at their tensors. So no
 weight passes through OpenVINO, and the .bin is what the exporter streamed. Source of the format: OpenVINO's
 documentation, "Operation sets" and "IR format", version 11.
 """

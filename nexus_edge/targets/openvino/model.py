@@ -21,7 +21,7 @@ with without_telemetry():
 def convert(spec: GraphSpec) -> ov.Model:
     """The graph in OpenVINO's operators.
 
-    Its inputs are those of `spec` and, behind them, one per weight under the weight's name in the model; small tables
+    Its inputs are those of `spec` and, after them, one per weight under the weight's name in the model; small tables
     (`ReferenceModel.constants`) are constants of it.
     """
     graph = translate_with(spec, translation_table())

@@ -249,7 +249,7 @@ def _merge_heads(x: Value) -> list[Value]:
 def _inputs(node: Context, count: int) -> list[Any]:
     """The first `count` inputs, None for those that the node does not have."""
     present = node.get_input_size()
-    values = [node.get_input(place) if place < present else None for place in range(count)]
+    values = [node.get_input(index) if index < present else None for index in range(count)]
     return [None if value is None or value.get_node().get_type_name() == "NullNode" else value for value in values]
 
 

@@ -24,8 +24,8 @@ def write_tokenizers(folder: Path, files: Mapping[str, bytes]) -> None:
         files: of the processor, by name
     """
     config, template = json.loads(files["tokenizer_config.json"]), template_in(files, Path())
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / "tokenizer.json"
+    with tempfile.TemporaryDirectory() as folder_name:
+        path = Path(folder_name) / "tokenizer.json"
         path.write_bytes(files["tokenizer.json"])
         # The file as it is: transformers' other classes rebuild a Llama tokenizer, which then gives other ids.
         tokens = {f"{kind}_token": _text(config.get(f"{kind}_token")) for kind in ("bos", "eos", "pad", "unk")}

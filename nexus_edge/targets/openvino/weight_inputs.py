@@ -13,7 +13,7 @@ _TYPES = {4: ir.DataType.UINT4, 8: ir.DataType.UINT8}
 _CODES = 1
 _SCALES = 2
 _ZERO_POINTS = 3
-"""Places among the inputs of a node with a weight in groups."""
+"""Indices among the inputs of a node with a weight in groups."""
 
 
 def make_weight_inputs(model: ir.Model, constants: frozenset[str]) -> None:
