@@ -1,17 +1,21 @@
 #!/bin/sh
 # Puts bundles and sample pictures into the app: copy_models.sh REPOSITORY RESOURCES
 #
-# Each folder of out/ios with a coreml folder in it becomes Models/NAME, without the safetensors files, which are for
-# parity checks. Without any the app starts empty and takes bundles from Files.
+# Each bundle of out/ios with a coreml folder becomes Models/NAME: its manifest, in which a checkpoint's folder keeps its
+# last name alone, the processor's files and the packages, without the safetensors files, which are for parity checks.
+# Without any the app starts empty and takes bundles from Files.
 set -eu
 repository=$1 resources=$2
 
 rm -rf "$resources/Models" "$resources/Samples"
 mkdir -p "$resources/Models" "$resources/Samples"
 for bundle in "$repository"/out/ios/*/; do
-    [ -f "$bundle/coreml/metadata.json" ] || continue
-    cp -R "$bundle/coreml" "$resources/Models/$(basename "$bundle")"
-    rm -f "$resources/Models/$(basename "$bundle")"/*.safetensors
+    [ -d "$bundle/coreml" ] && [ -f "$bundle/manifest.json" ] || continue
+    model=$resources/Models/$(basename "$bundle")
+    mkdir -p "$model"
+    sed 's|\("checkpoint": "\)/.*/\([^/"]*"\)|\1\2|' "$bundle/manifest.json" > "$model/manifest.json"
+    cp -R "$bundle/processor" "$bundle/coreml" "$model"
+    rm -f "$model"/coreml/*.safetensors
 done
 
 assets=$repository/nexus_edge/assets

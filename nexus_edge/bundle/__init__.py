@@ -5,10 +5,13 @@
 
 from nexus_edge.bundle.manifest import (
     FORMAT_VERSION,
+    ComputeUnits,
     DualEncoderInfo,
     FileInfo,
     GraphInfo,
     Manifest,
+    ProgramInfo,
+    Role,
     TensorSpec,
 )
 from nexus_edge.bundle.reader import Bundle
@@ -21,11 +24,14 @@ __all__ = [
     "Bundle",
     "BundleWeights",
     "BundleWriter",
+    "ComputeUnits",
     "Content",
     "DualEncoderInfo",
     "FileInfo",
     "GraphInfo",
     "Manifest",
+    "ProgramInfo",
+    "Role",
     "Source",
     "TensorSpec",
 ]

@@ -4,13 +4,14 @@ import json
 import plistlib
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import openstep
 import pytest
 
-from nexus_edge.bundle import Bundle
+from nexus_edge.bundle import Bundle, GraphInfo, Manifest, ProgramInfo
 from nexus_edge.engines.coreml.parts import SEPARATORS_GLOBAL_FIRST
 
 ROOT = Path(__file__).parents[2]
@@ -39,40 +40,46 @@ def test_no_swift_file_is_longer_than_anybody_reads() -> None:
     assert [path.name for path in swift_files() if len(path.read_text("utf-8").splitlines()) > MAX_LINES] == []
 
 
+def programs(bundle: Bundle) -> list[tuple[GraphInfo, ProgramInfo]]:
+    graphs = bundle.manifest.graphs["coreml"].values()
+    return [(graph, graph.program) for graph in graphs if graph.program is not None]
+
+
 def test_names_in_swift_are_those_of_exported_packages(coreml_vlm: Bundle, coreml_dual: Bundle) -> None:
-    tables = [
-        json.loads((bundle.root / "coreml/metadata.json").read_text("utf-8")) for bundle in (coreml_vlm, coreml_dual)
-    ]
-    packages = [package for table in tables for package in table["packages"]]
-    functions = [function for package in packages for function in package["functions"]]
-
-    def names(part: str) -> set[str]:
-        return {tensor["name"] for function in functions for tensor in function[part]}
-
-    assert constants("Roles") == {package["role"] for package in packages}
-    assert constants("Functions") <= {function["name"] for function in functions}
-    assert constants("Inputs") == names("inputs")
+    both = programs(coreml_vlm) + programs(coreml_dual)
+    assert constants("Roles") == {program.role for _, program in both}
+    assert constants("Functions") <= {program.function for _, program in both}
+    assert constants("Inputs") == {tensor.name for graph, _ in both for tensor in graph.inputs}
     # A checkpoint of the other HD order names its separators so.
-    assert constants("Outputs") == names("outputs") | {SEPARATORS_GLOBAL_FIRST}
+    outputs = {tensor.name for graph, _ in both for tensor in graph.outputs}
+    assert constants("Outputs") == outputs | {SEPARATORS_GLOBAL_FIRST}
 
 
 def test_the_key_that_ties_a_package_to_its_bundle_is_written(coreml_vlm: Bundle) -> None:
     spec = (coreml_vlm.root / "coreml/head.mlpackage/Data/com.apple.CoreML/model.mlmodel").read_bytes()
-    manifest = json.loads((coreml_vlm.root / "coreml/metadata.json").read_text("utf-8"))["model"]["manifest_sha256"]
     (key,) = constants("Keys")
-    assert key.encode() in spec and manifest.encode() in spec
+    assert key.encode() in spec and programs(coreml_vlm)[0][1].identity.encode() in spec
 
 
-def test_recorded_calls_are_of_packages_as_they_are_exported_today(coreml_dual: Bundle) -> None:
-    today = _without_bytes(coreml_dual.root / "coreml/metadata.json")
-    recorded = _without_bytes(FIXTURES / "biomedclip/metadata.json")
-    assert recorded == today, "record again: tests/runtimes/coreml_calls.py"
+@pytest.mark.parametrize("name", ["biomedclip", "phi3-vision"])
+def test_recorded_calls_are_of_packages_as_they_are_exported_today(
+    name: str, coreml_vlm: Bundle, coreml_dual: Bundle
+) -> None:
+    today = (coreml_dual if name == "biomedclip" else coreml_vlm).manifest
+    path = FIXTURES / name / "manifest.json"
+    recorded = Manifest.from_json(path.read_text("utf-8"), str(path))
+    assert recorded.facts == today.facts and _without_identity(recorded) == _without_identity(today), (
+        "record again: tests/runtimes/coreml_calls.py"
+    )
 
 
-def _without_bytes(path: Path) -> Any:
-    table = json.loads(path.read_text("utf-8"))
-    packages = [{key: value for key, value in package.items() if key != "bytes"} for package in table["packages"]]
-    return table["format"], table["zero_shot"], sorted(table["model"]), packages
+def _without_identity(manifest: Manifest) -> dict[str, GraphInfo]:
+    """What apps are told of packages but which bundle they are of, which follows the files of the checkpoint."""
+    graphs = manifest.graphs["coreml"]
+    return {
+        name: replace(graph, program=graph.program and replace(graph.program, identity=""))
+        for name, graph in graphs.items()
+    }
 
 
 def test_the_app_asks_for_what_it_uses() -> None:
@@ -111,14 +118,21 @@ def test_files_of_the_project_exist(project: dict[str, Any]) -> None:
 
 
 def test_models_and_pictures_get_into_the_app(tmp_path: Path) -> None:
-    coreml = tmp_path / "out/ios/tiny/coreml"
-    coreml.mkdir(parents=True)
-    for name in ("metadata.json", "head.safetensors"):
-        (coreml / name).write_text("{}", "utf-8")
+    bundle = tmp_path / "out/ios/tiny"
+    for name in ("coreml/head.mlpackage/Manifest.json", "coreml/head.safetensors", "processor/tokenizer.json",
+                 "onnx/decoder.onnx", "parity/report.json"):  # fmt: skip
+        (bundle / name).parent.mkdir(parents=True, exist_ok=True)
+        (bundle / name).write_text("{}", "utf-8")
+    source = {"source": {"checkpoint": "/home/somebody/customer/mine", "revision": None}}
+    (bundle / "manifest.json").write_text(json.dumps(source, indent=2), "utf-8")
     (tmp_path / "out/ios/unfinished").mkdir()
     (tmp_path / "nexus_edge").symlink_to(ROOT / "nexus_edge")
     resources = tmp_path / "app"
     subprocess.run([APP / "copy_models.sh", tmp_path, resources], check=True)
-    assert [path.name for path in resources.rglob("*.json")] == ["metadata.json"]
-    assert list(resources.rglob("*.safetensors")) == []
+    there = {path.relative_to(resources / "Models").as_posix() for path in (resources / "Models").rglob("*.*")}
+    assert {name for name in there if not name.endswith(".mlpackage")} == {
+        "tiny/manifest.json", "tiny/coreml/head.mlpackage/Manifest.json", "tiny/processor/tokenizer.json"
+    }  # fmt: skip
+    shipped = json.loads((resources / "Models/tiny/manifest.json").read_text("utf-8"))
+    assert shipped["source"]["checkpoint"] == "mine", "where it lies on this computer is nobody else's business"
     assert {path.suffix for path in (resources / "Samples").iterdir()} == {".png", ".jpg"}

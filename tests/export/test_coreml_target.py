@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 pytest.importorskip("coremltools", reason="needs the extra `coreml`")
 
-from nexus_edge.bundle import Bundle, BundleWeights
+from nexus_edge.bundle import Bundle, BundleWeights, GraphInfo
 from nexus_edge.engines.coreml.mil import MilFunction, MilModel
 from nexus_edge.errors import MissingExtraError
 from nexus_edge.layers.hd_assembly import merge_patches
@@ -79,33 +79,33 @@ def distance(values: np.ndarray, right: Tensor) -> float:
     return float(np.linalg.norm(values - expected) / np.linalg.norm(expected))
 
 
-def test_metadata_says_what_the_packages_say(encoders: Bundle, vlm: Bundle) -> None:
+def test_the_manifest_says_what_the_packages_say(encoders: Bundle, vlm: Bundle) -> None:
     for bundle in (encoders, vlm):
-        folder = bundle.root / "coreml"
-        described = json.loads((folder / "metadata.json").read_text())["packages"]
-        assert {entry["file"] for entry in described} == {path.name for path in folder.glob("*.mlpackage")}
-        for entry in described:
-            functions = MilModel.open(folder / entry["file"]).functions
-            assert {function["name"] for function in entry["functions"]} == functions.keys()
-            for function in entry["functions"]:
-                compare(function, functions[function["name"]])
+        graphs = bundle.manifest.graphs["coreml"].values()
+        programs = [graph.program for graph in graphs if graph.program is not None]
+        packages = {path.relative_to(bundle.root).as_posix() for path in (bundle.root / "coreml").glob("*.mlpackage")}
+        assert len(programs) == len(graphs) and {program.package for program in programs} == packages
+        for package in packages:
+            functions = MilModel.open(bundle.root / package).functions
+            described = {graph.program.function: graph for graph in graphs if graph.program.package == package}
+            assert described.keys() == functions.keys()
+            for name, graph in described.items():
+                compare(graph, functions[name])
 
 
-def compare(described: dict, found: MilFunction) -> None:
-    for kind, features in (("inputs", found.inputs), ("outputs", found.outputs), ("states", found.states)):
-        assert [tensor["name"] for tensor in described[kind]] == list(features), described["graph"]
-        for tensor in described[kind]:
-            feature = features[tensor["name"]]
-            if tensor.get("kind") == "image":
+def compare(graph: GraphInfo, found: MilFunction) -> None:
+    assert graph.program is not None
+    for tensors, features in (
+        (graph.inputs, found.inputs), (graph.outputs, found.outputs), (graph.program.states, found.states)
+    ):  # fmt: skip
+        assert [tensor.name for tensor in tensors] == list(features), graph.file
+        for tensor in tensors:
+            feature = features[tensor.name]
+            if tensor.name in graph.program.images:
                 assert feature.kind == "image"
-                assert list(feature.shape) == tensor["shape"][2:]
+                assert feature.shape == tensor.shape[2:]
             else:
-                assert [feature.dtype, list(feature.shape)] == [tensor["dtype"], tensor["shape"]]
-
-
-def test_the_folder_is_all_that_an_app_needs(encoders: Bundle) -> None:
-    for file in (encoders.root / "processor").iterdir():
-        assert (encoders.root / "coreml/processor" / file.name).read_bytes() == file.read_bytes()
+                assert (feature.dtype, feature.shape) == (tensor.dtype, tensor.shape)
 
 
 def test_the_numbers_are_those_of_the_onnx_bundle(vlm: Bundle, tiny_bundle: Bundle) -> None:

@@ -26,6 +26,7 @@ import nexus_edge
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import open_checkpoint
 from nexus_edge.engines.coreml.mil import MilModel
+from nexus_edge.interfaces.facts import DualEncoderFacts
 from nexus_edge.models.phi3_v.static import packages as phi3_v
 from nexus_edge.pipeline.export import export
 from nexus_edge.processing.images import load_image
@@ -84,9 +85,10 @@ class Recorder:
         return {"name": name, "dtype": str(value.dtype), "shape": list(value.shape), "offset": offset}
 
     def write(self, folder: Path, expected: dict[str, Any]) -> None:
-        """calls.json, calls.bin, and what of the bundle is no package."""
+        """calls.json, calls.bin, and what an app reads of the bundle beside its packages."""
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("*.mlpackage", "*.safetensors"))
+        shutil.copytree(self.folder.parent / "processor", folder / "processor")
+        shutil.copy(self.folder.parent / "manifest.json", folder)
         table = {"calls": self.calls, **expected}
         (folder / "calls.json").write_text(json.dumps(table, indent=1) + "\n", "utf-8")
         (folder / "calls.bin").write_bytes(bytes(self.data))
@@ -192,9 +194,11 @@ def record_labels(bundle: Bundle, target: Path) -> None:
     result = towers.classify(image, LABELS)
     pixels = towers.processor.images([image])
     recorder.call("image_encoder.mlpackage", "pixel_values", {"pixel_values": pixels})
-    metadata = json.loads((recorder.folder / "metadata.json").read_text("utf-8"))
-    lengths = metadata["zero_shot"]["text_lengths"]
-    for prompt in (template.format(label) for label in LABELS for template in metadata["zero_shot"]["templates"]):
+    graphs, facts = bundle.manifest.graphs["coreml"], bundle.manifest.facts
+    assert isinstance(facts, DualEncoderFacts)
+    texts = [graph.inputs[0].shape[1] for graph in graphs.values() if graph.program and graph.program.role == "text"]
+    lengths = [length for length in texts if isinstance(length, int)]
+    for prompt in (template.format(label) for label in LABELS for template in facts.templates):
         ids = [int(id_) for id_ in towers.processor.texts([prompt])[0] if id_]
         length = min(length for length in lengths if length >= len(ids))
         filled = np.array([ids + [0] * (length - len(ids))], np.int32)

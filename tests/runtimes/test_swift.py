@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -19,6 +20,7 @@ from swift_vectors import BUILD_S, PACKAGE, SwiftError, SwiftVectors, sha256
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.errors import ImageError, PromptError
+from nexus_edge.families import family_named
 from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor, preprocess_images
 from nexus_edge.models.phi3_v.prompt import is_whole_prompt
@@ -47,6 +49,22 @@ CONTROL_IN_TEXT = [
 ]  # fmt: skip
 # What the package's documentation says is not done: repair of a wrong character set, capitals that HTML lacks.
 UNREPAIRED = ("Ã", "Â", "Ð", "Î²", "&EACUTE;")
+
+
+def phi3(folder: Path = TINY, most_crops: int = 1) -> dict[str, Any]:
+    """The fields of a request about a Phi-3-Vision: its processor, and the embedded checkpoint's facts."""
+    facts = family_named("phi3_v").facts(json.loads((TINY / "config.json").read_text("utf-8")), TINY)
+    table = msgspec.to_builtins(facts)
+    table["images"]["most_crops"] = most_crops
+    return {"folder": str(folder), "facts": table}
+
+
+def biomedclip(folder: Path) -> dict[str, Any]:
+    """The same about a BiomedCLIP, whose facts are its own."""
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    facts = family_named("biomedclip").facts(config, folder)
+    length = BiomedClipProcessor.from_folder(folder).context_length
+    return {"folder": str(folder), "facts": msgspec.to_builtins(facts), "context_length": length}
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +103,8 @@ def test_ids_and_texts_of_phi3(vectors: SwiftVectors) -> None:
     ours = Phi3VProcessor.from_folder(TINY)
     for text in TEXTS + AWKWARD:
         ids = ours.encode(text)
-        assert vectors.ask("phi3_ids", folder=str(TINY), text=text)["ids"] == ids, repr(text)
-        assert vectors.ask("phi3_decode", folder=str(TINY), ids=ids)["text"] == ours.decode(ids), repr(text)
+        assert vectors.ask("phi3_ids", **phi3(), text=text)["ids"] == ids, repr(text)
+        assert vectors.ask("phi3_decode", **phi3(), ids=ids)["text"] == ours.decode(ids), repr(text)
 
 
 def test_pieces_of_any_ids_of_phi3(vectors: SwiftVectors) -> None:
@@ -95,7 +113,7 @@ def test_pieces_of_any_ids_of_phi3(vectors: SwiftVectors) -> None:
         ids = [int(id_) for id_ in draw.choice([*range(-2, 640), *range(3, 259)], 30)]
         stream = ours.stream_decoder()
         pieces = [stream.push(id_) for id_ in ids] + [stream.flush()]
-        assert vectors.ask("phi3_stream", folder=str(TINY), ids=ids)["texts"] == pieces
+        assert vectors.ask("phi3_stream", **phi3(), ids=ids)["texts"] == pieces
 
 
 @pytest.mark.parametrize("prompt", ["<|image_1|>a<|image_2|>", "<|image_2|><|image_1|>", "none", "<|image_1|>", ""])
@@ -103,7 +121,7 @@ def test_prompts_of_phi3(vectors: SwiftVectors, prompt: str) -> None:
     pictures = [Image.new("RGB", (40, 20)), Image.new("RGB", (20, 40))]
     ours = Phi3VProcessor.from_folder(TINY)
     counts = [ours.count_image_tokens(*picture.size) for picture in pictures]
-    request = {"folder": str(TINY), "text": prompt, "image_tokens": counts}
+    request = {**phi3(), "text": prompt, "image_tokens": counts}
     try:
         expected = ours(prompt, pictures)["input_ids"][0].tolist()
     except PromptError as error:
@@ -129,13 +147,13 @@ def test_conversations_of_phi3(vectors: SwiftVectors, text: str) -> None:
     ])  # fmt: skip
     answer = vectors.ask(
         "phi3_chat",
-        folder=str(TINY),
+        **phi3(),
         messages=[{"role": role, "parts": parts} for role, parts in turns],
         image_tokens=[ours.count_image_tokens(*picture.size) for picture in pictures],
     )
     assert answer["ids"] == ours(prompt, pictures)["input_ids"][0].tolist()
     assert answer["text"] == str(prompt)
-    assert vectors.ask("phi3_is_whole", text=text)["ids"] == [int(is_whole_prompt(text))]
+    assert vectors.ask("phi3_is_whole", **phi3(), text=text)["ids"] == [int(is_whole_prompt(text))]
 
 
 @pytest.mark.parametrize("case", json.loads((GOLDEN / "phi3_tokenizer/expected.json").read_text("utf-8"))["plain"])
@@ -143,23 +161,18 @@ def test_ids_of_the_real_phi3(vectors: SwiftVectors, case: dict[str, Any]) -> No
     folder = REPOSITORY.parent / "shared" / "data" / "phi3_vision_hub_files"
     if not (folder / "tokenizer.json").is_file():
         pytest.skip("the real tokenizer.json is not this project's to copy, and ../shared is not here")
-    assert vectors.ask("phi3_ids", folder=str(folder), text=case["text"])["ids"] == case["ids"]
-    decoded = vectors.ask("phi3_decode", folder=str(folder), ids=case["ids"], skip_special=False)["text"]
+    assert vectors.ask("phi3_ids", **phi3(folder), text=case["text"])["ids"] == case["ids"]
+    decoded = vectors.ask("phi3_decode", **phi3(folder), ids=case["ids"], skip_special=False)["text"]
     assert decoded == case["decoded"]
 
 
 @pytest.mark.parametrize(
     "path", sorted((GOLDEN / "phi3_vision_preprocess/images").iterdir()), ids=lambda path: path.stem
 )
-def test_views_of_phi3(vectors: SwiftVectors, tmp_path: Path, path: Path) -> None:
+def test_views_of_phi3(vectors: SwiftVectors, path: Path) -> None:
     for crops in (1, 16):
-        folder = tmp_path / str(crops)
-        folder.mkdir()
-        for name in ("tokenizer.json", "tokenizer_config.json"):
-            shutil.copy(TINY / name, folder)
-        (folder / "preprocessor_config.json").write_text(json.dumps({"num_crops": crops}))
         picture = load_image(path)
-        request = {"folder": str(folder), **vectors.picture(picture)}
+        request = {**phi3(most_crops=crops), **vectors.picture(picture)}
         try:
             pixel_values, sizes, tokens = preprocess_images([picture], crops)
         except ImageError:
@@ -176,17 +189,17 @@ def test_pixels_of_biomedclip(vectors: SwiftVectors, dual_folder: Path) -> None:
     cases = json.loads((GOLDEN / "biomedclip_tiny/cases.json").read_text("utf-8"))
     for name, recorded in zip(cases["images"], cases["pixel_sha256"], strict=True):
         picture = load_image(GOLDEN / "biomedclip_tiny" / name)
-        answer = vectors.ask("biomedclip_picture", folder=str(dual_folder), **vectors.picture(picture))
+        answer = vectors.ask("biomedclip_picture", **biomedclip(dual_folder), **vectors.picture(picture))
         # The original resizes those with opacity or a palette before they are RGB, which is all that the package reads.
         assert (answer["sha256"] == recorded) != name.endswith(("RGBA.png", "P.png")), name
 
 
 def test_ids_of_biomedclip(vectors: SwiftVectors, dual_folder: Path) -> None:
-    ours = BiomedClipProcessor.from_folder(dual_folder)
+    ours, about = BiomedClipProcessor.from_folder(dual_folder), biomedclip(dual_folder)
     for text in TEXTS + AWKWARD:
         if any(part in text for part in UNREPAIRED):
             continue
-        request = {"folder": str(dual_folder), "text": text}
+        request = {**about, "text": text}
         row = ours.texts([text])[0]
         ids = vectors.ask("biomedclip_ids", **request)["ids"]
         assert ids + [0] * (len(row) - len(ids)) == row.tolist(), repr(text[:80])
@@ -277,16 +290,20 @@ def test_a_label_bank_is_read(vectors: SwiftVectors, tmp_path: Path) -> None:
     assert answer == {"texts": ["épaule", "b"], "sha256": sha256(rows)}
 
 
-def test_metadata_of_a_bundle_is_read(vectors: SwiftVectors, coreml_dual: Bundle) -> None:
-    folder = coreml_dual.root / "coreml"
-    metadata = json.loads((folder / "metadata.json").read_text("utf-8"))
+ROLES = ("vision", "embedding", "decoder", "head", "image", "text")
+
+
+def test_the_manifest_of_a_bundle_is_read(vectors: SwiftVectors, coreml_dual: Bundle) -> None:
+    graphs = coreml_dual.manifest.graphs["coreml"].values()
+    programs = [(graph, graph.program) for graph in graphs if graph.program is not None]
+    programs.sort(key=lambda pair: (ROLES.index(pair[1].role), -pair[1].ios, pair[1].package, pair[1].function))
     expected = [
-        f"{package['file']} {package['role']} {function['name']} {tensor['name']} {tensor['shape']}"
-        for package in metadata["packages"]
-        for function in package["functions"]
-        for tensor in (*function["inputs"], *function["outputs"], *function["states"])
+        f"{program.package.rpartition('/')[2]} {program.role} {program.function} {tensor.name} {list(tensor.shape)}"
+        for graph, program in programs
+        for tensor in (*graph.inputs, *graph.outputs, *program.states)
     ]
-    assert vectors.ask("metadata", folder=str(folder))["texts"] == expected
-    processor = BiomedClipProcessor.from_folder(folder / "processor")
-    ids = vectors.ask("biomedclip_ids", folder=str(folder / "processor"), text="a photo of a cell")["ids"]
+    assert vectors.ask("manifest", folder=str(coreml_dual.root))["texts"] == expected
+    folder = coreml_dual.root / "processor"
+    processor = BiomedClipProcessor.from_folder(folder)
+    ids = vectors.ask("biomedclip_ids", **biomedclip(folder), text="a photo of a cell")["ids"]
     assert ids == processor.texts(["a photo of a cell"])[0][: len(ids)].tolist()

@@ -62,7 +62,7 @@ class CoremlChunks:
 
     Args:
         parts: the packages
-        units: of each of them, by the name of its folder, see `coreml_session.UNITS`
+        units: of each of them, by the name of its folder, see `advice.UNITS`
     """
 
     def __init__(self, parts: CoremlParts, units: Mapping[str, str]) -> None:

@@ -42,7 +42,7 @@ class CoremlDualEngine:
             function = self._image_function
         if PIXELS in function.inputs:
             return self._one_by_one(function, PIXELS, [pixels[np.newaxis] for pixels in pixel_values])
-        pictures = pictures_of(pixel_values, package_of(self._bundle, IMAGE).parent)
+        pictures = pictures_of(pixel_values, self._bundle)
         return self._one_by_one(function, PICTURE, list(pictures.transpose(0, 2, 3, 1)))
 
     def encode_texts(self, input_ids: Ids) -> Floats:

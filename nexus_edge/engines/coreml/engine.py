@@ -3,16 +3,14 @@
 On a Mac Core ML computes. Elsewhere it is our evaluator, which shows what a device would answer and is no runtime.
 """
 
-import json
 import threading
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from nexus_edge._fields import Fields
 from nexus_edge.bundle import Bundle
-from nexus_edge.bundle.paths import check_relative
 from nexus_edge.engines.base import EngineOptions, Floats, Ids, closed
+from nexus_edge.engines.coreml.advice import TARGET, compute_units
 from nexus_edge.engines.coreml.decoder import CoremlChunks
 from nexus_edge.engines.coreml.mil import MilFunction
 from nexus_edge.engines.coreml.parts import (
@@ -24,13 +22,9 @@ from nexus_edge.engines.coreml.parts import (
     CoremlParts,
     package_of,
 )
-from nexus_edge.engines.coreml.session import UNITS, CoremlFunction, open_function
-from nexus_edge.errors import BundleError
+from nexus_edge.engines.coreml.session import CoremlFunction, open_function
 from nexus_edge.processing.hd_transform import CROP
 from nexus_edge.runtimes.vlm.hd_layout import SIDE, Separators, lay_out_joined
-
-TARGET = "coreml"
-METADATA = f"{TARGET}/metadata.json"
 
 
 def open_engine(bundle: Bundle, options: EngineOptions) -> "CoremlEngine":
@@ -138,16 +132,3 @@ def cut(items: int, sizes: Mapping[int, object]) -> Iterator[tuple[int, int]]:
         size = max((size for size in sizes if size <= items - start), default=min(sizes))
         yield start, size
         start += size
-
-
-def compute_units(bundle: Bundle) -> dict[str, str]:
-    """Package's folder -> what is advised to compute it; raises BundleError if metadata.json is damaged."""
-    where = bundle.file(METADATA)
-    try:
-        table = Fields.of(json.loads(where.read_text("utf-8")), str(where), BundleError)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{where}: is no valid JSON ({error}); export the bundle again") from error
-    packages = [Fields.of(item, f"{where}: packages", BundleError) for item in table.items("packages")]
-    return {
-        check_relative(package.text("file"), str(where)): package.choice("compute_units", UNITS) for package in packages
-    }

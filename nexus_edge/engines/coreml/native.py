@@ -44,7 +44,7 @@ class NativeFunction:
 
     Args:
         function: its place and its interface are taken; nothing is evaluated
-        units: one of `coreml_session.UNITS`
+        units: one of `advice.UNITS`
     """
 
     def __init__(self, function: MilFunction, units: str) -> None:

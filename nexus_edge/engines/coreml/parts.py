@@ -1,7 +1,7 @@
 """Which packages a vision-language model has, and what each of their functions is for.
 
 The packages themselves say it, by what they take and keep. So nothing else has to be believed: neither an order in
-metadata.json, nor a name.
+the manifest, nor a name.
 """
 
 import re

@@ -15,9 +15,6 @@ from nexus_edge.engines.coreml.mil.registry import Array
 from nexus_edge.engines.coreml.native import NativeFunction, is_native
 from nexus_edge.errors import BundleError
 
-UNITS = ("all", "cpuOnly", "cpuAndGPU", "cpuAndNeuralEngine")
-"""What may compute, by the names of MLComputeUnits' cases."""
-
 
 class CoremlState(Protocol):
     """States by name; those of one package serve all of its functions. (coremltools' MLState is one.)"""
@@ -93,7 +90,7 @@ def open_function(function: MilFunction, units: str = "all") -> CoremlFunction:
 
     Args:
         function: see `MilModel.open`
-        units: one of `UNITS`; the evaluator knows only this CPU
+        units: one of `advice.UNITS`; the evaluator knows only this CPU
 
     Raises:
         BundleError: Core ML cannot load it.

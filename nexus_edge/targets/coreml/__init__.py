@@ -7,7 +7,7 @@ operators.py              the custom ops in MIL
 constants.py              quantized weights as compressed constants
 layer_outputs.py          what leaves a layer has its name
 package.py, joining.py    .mlpackage folders, and functions that share weights
-metadata.py               what an app reads before it loads one
+programs.py               what the manifest tells an app of packages
 masking.py                what attention adds to a score that may not count
 """
 

@@ -3,17 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
 from torch import Tensor, nn
 
-from nexus_edge.bundle import TensorSpec
+from nexus_edge.bundle import ComputeUnits, Role, TensorSpec
 from nexus_edge.interfaces.graph import GraphSpec
-from nexus_edge.interfaces.target import ExportedModel
 from nexus_edge.models.base import ReferenceModel
 
 Model = TypeVar("Model", bound=ReferenceModel)
-Role = Literal["vision", "embedding", "decoder", "head", "image", "text"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Package:
     file: str
     role: Role
     functions: tuple[Function, ...]
-    compute_units: str
+    compute_units: ComputeUnits
     ios: int = 18
     note: str = ""
     layers: range | None = None
@@ -68,14 +66,11 @@ class StaticSplit:
     Attributes:
         packages: from a graph of the model's split, and the oldest iOS that must load it, to the packages that it is;
             without such an iOS, to the best for iOS 18 and, where the weights allow it, one for an older system
-        facts: what an app must know beside the packages, sections of metadata.json by name; from the model and the
-            bundle's `processor/` folder
         ios: the oldest that the programs themselves need, whatever the weights
         reason: why, the end of "it needs iOS 18 for ..."
     """
 
     packages: Callable[[GraphSpec, int | None], Sequence[Package]]
-    facts: Callable[[ExportedModel, Path], Mapping[str, Any]]
     ios: int = 17
     reason: str = ""
 

@@ -1,11 +1,9 @@
 """The packages of a bundle's `coreml/` folder, and the numbers that they were made of."""
 
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 from torch.export import ExportedProgram
@@ -21,13 +19,10 @@ from nexus_edge.models.loading import to_torch
 from nexus_edge.recipe import Recipe
 from nexus_edge.targets.coreml import TARGET
 from nexus_edge.targets.coreml.family import Function, Package, StaticSplit
-from nexus_edge.targets.coreml.joining import MODEL
-from nexus_edge.targets.coreml.metadata import about_model, graph_name, write_metadata
 from nexus_edge.targets.coreml.package import About, write_package
 from nexus_edge.targets.coreml.program import Read, quiet, tensor_names, trace
+from nexus_edge.targets.coreml.programs import FOLDER, package_graphs
 from nexus_edge.targets.coreml.schemes import require_ios
-
-FOLDER = "coreml"
 
 
 def make(recipe: Recipe, specs: Sequence[GraphSpec]) -> "CoremlTarget":
@@ -83,27 +78,15 @@ class CoremlTarget:
         self, root: Path, graphs: Sequence[CoremlPackages], weights: StoredWeights, exported: ExportedModel
     ) -> dict[str, GraphInfo]:
         infos: dict[str, GraphInfo] = {}
-        folder, model = root / FOLDER, about_model(exported.manifest, _identity(root, exported.manifest))
-        folder.mkdir(exist_ok=True)
+        (root / FOLDER).mkdir(exist_ok=True)
+        bundle = _identity(root, exported.manifest)
         for whole in graphs:
             scheme = weights.schemes[whole.graph]
-            about = _about(root, whole.graph, scheme, model)
+            about = _about(root, whole.graph, scheme, exported.manifest, bundle)
             for traced in whole.packages:
-                package = traced.package
-                path = folder / f"{package.file}.mlpackage"
-                write_package(path, package, traced.programs, _reader(root, weights), about)
-                for function in package.functions:
-                    infos[graph_name(package, function)] = GraphInfo(
-                        f"{FOLDER}/{path.name}/{MODEL}",
-                        function.inputs,
-                        function.outputs,
-                        scheme,
-                        _weights(whole.graph),
-                    )
-        # The whole folder goes into an app, which has no use for the rest of a bundle.
-        shutil.copytree(root / "processor", folder / "processor")
-        packages = [(whole.graph, traced.package) for whole in graphs for traced in whole.packages]
-        write_metadata(folder, model, self._family.facts(exported, root / "processor"), packages)
+                path = root / FOLDER / f"{traced.package.file}.mlpackage"
+                write_package(path, traced.package, traced.programs, _reader(root, weights), about)
+                infos |= package_graphs(whole.graph, traced.package, scheme, _weights(whole.graph), bundle)
         return infos
 
 
@@ -118,18 +101,30 @@ def _identity(root: Path, manifest: Manifest) -> str:
     return identity(manifest.with_files(files), FOLDER)
 
 
-def _about(root: Path, graph: str, scheme: str, model: Mapping[str, Any]) -> About:
-    """What a package says about itself."""
-    source, licence = model["source"], model["license"]
+def _about(root: Path, graph: str, scheme: str, manifest: Manifest, bundle: str) -> About:
+    """What a package says about itself.
+
+    Args:
+        root: of the bundle
+        graph: that the package is, or is a part of
+        scheme: in words, how its weights are stored
+        manifest: as far as it is known before graphs are written
+        bundle: the hash by which the packages know it
+    """
+    source = manifest.source
+    # A hub id says where a model comes from; of a folder only its own name is anybody else's business.
+    name = source.checkpoint if source.revision else Path(source.checkpoint).name or source.checkpoint
     return About(
-        author=f"{source}, exported by nexus-edge",
-        license=licence or "not stated by the checkpoint",
-        version=model["revision"] or model["toolkit_version"],
+        author=f"{name}, exported by nexus-edge",
+        license=source.license or "not stated by the checkpoint",
+        version=source.revision or manifest.toolkit_version,
         entries={
-            **{key: str(model[key]) for key in (KEY, "source", "weights")},
-            "license": licence or "unknown",
-            "revision": model["revision"] or "none",
-            "version": model["toolkit_version"],
+            KEY: bundle,
+            "source": name,
+            "weights": source.weights,
+            "license": source.license or "unknown",
+            "revision": source.revision or "none",
+            "version": manifest.toolkit_version,
             "graph": graph,
             "scheme": scheme,
             "weights_sha256": hash_together([root / _weights(graph)]),

@@ -1,7 +1,7 @@
 import Foundation
 import NexusEdge
 
-/// A bundle on this device, as its metadata.json describes it.
+/// A bundle on this device, as its manifest describes it.
 struct InstalledModel: Identifiable, Hashable, Sendable {
     enum Purpose: Sendable { case answers, compares }
 
@@ -13,8 +13,8 @@ struct InstalledModel: Identifiable, Hashable, Sendable {
     /// Where the checkpoint came from.
     let source: String
     let license: String?
-    /// Hash of the bundle's manifest.
-    let manifest: String
+    /// Hash by which packages know their bundle.
+    let identity: String
     /// Part of the app, so it cannot be deleted.
     let isBuiltIn: Bool
 
@@ -22,15 +22,15 @@ struct InstalledModel: Identifiable, Hashable, Sendable {
 
     /// - Throws: `NexusEdgeError` if the folder holds no bundle that this app understands
     init(folder: URL, isBuiltIn: Bool) throws {
-        let metadata = try CoreMLMetadata(folder: folder)
+        let manifest = try Manifest(folder: folder)
         self.folder = folder
         self.isBuiltIn = isBuiltIn
-        name = metadata.model.name
-        purpose = metadata.generation == nil ? .compares : .answers
-        weights = metadata.model.weights
-        source = metadata.model.source
-        license = metadata.model.license
-        manifest = metadata.model.manifestSha256
+        name = manifest.model.name
+        if case .vlm = manifest.facts { purpose = .answers } else { purpose = .compares }
+        weights = manifest.model.weights
+        source = manifest.model.source
+        license = manifest.model.license
+        identity = manifest.model.identity
     }
 
     /// What a reader of the results has to know.

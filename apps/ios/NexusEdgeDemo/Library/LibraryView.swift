@@ -23,7 +23,7 @@ struct LibraryView: View {
                         .disabled(library.isCopying)
                     if library.isCopying { ProgressView("Copying") }
                 } footer: {
-                    Text("Choose the folder that nexus-edge export --target coreml wrote, or the coreml folder in it.")
+                    Text("Choose the folder that nexus-edge export --target coreml wrote.")
                 }
             }
             .navigationTitle("Models")

@@ -24,23 +24,22 @@ enum ModelFolders {
         return (models, problems)
     }
 
-    /// Copies a bundle's `coreml` out of Files. It appears complete or not at all.
+    /// Copies what runs of a bundle out of Files. It appears complete or not at all.
     ///
-    /// - Parameter chosen: the bundle, or its `coreml`; the person chose it, so access begins and ends here
+    /// - Parameter chosen: the bundle; the person chose it, so access begins and ends here
     static func add(_ chosen: URL) throws {
         let isScoped = chosen.startAccessingSecurityScopedResource()
         defer { if isScoped { chosen.stopAccessingSecurityScopedResource() } }
-        let inner = chosen.appendingPathComponent("coreml", isDirectory: true)
-        let source = FileManager.default.fileExists(atPath: inner.path) ? inner : chosen
-        let name = try InstalledModel(folder: source, isBuiltIn: false).name
+        let name = try InstalledModel(folder: chosen, isBuiltIn: false).name
         try FileManager.default.createDirectory(at: imported, withIntermediateDirectories: true)
         let partial = imported.appendingPathComponent(".\(UUID().uuidString)", isDirectory: true)
         do {
-            try FileManager.default.createDirectory(at: partial, withIntermediateDirectories: true)
-            for file in try FileManager.default.contentsOfDirectory(at: source, includingPropertiesForKeys: nil)
-            where file.pathExtension != "safetensors" {  // for parity checks, as large as the packages
-                try FileManager.default.copyItem(at: file, to: partial.appendingPathComponent(file.lastPathComponent))
-            }
+            try copy(chosen, partial, ["manifest.json", "processor"])
+            let coreml = "coreml", packages = chosen.appendingPathComponent(coreml, isDirectory: true)
+            let files = try FileManager.default.contentsOfDirectory(at: packages, includingPropertiesForKeys: nil)
+            // Not those for parity checks, as large as the packages.
+            let names = files.filter { $0.pathExtension != "safetensors" }.map(\.lastPathComponent)
+            try copy(packages, partial.appendingPathComponent(coreml, isDirectory: true), names)
             try FileManager.default.moveItem(at: partial, to: freePlace(for: name))
         } catch {
             try? FileManager.default.removeItem(at: partial)
@@ -48,9 +47,17 @@ enum ModelFolders {
         }
     }
 
+    private static func copy(_ source: URL, _ target: URL, _ names: [String]) throws {
+        try FileManager.default.createDirectory(at: target, withIntermediateDirectories: true)
+        for name in names {
+            try FileManager.default.copyItem(
+                at: source.appendingPathComponent(name), to: target.appendingPathComponent(name))
+        }
+    }
+
     /// Deletes a bundle and what was compiled from it.
     static func remove(_ model: InstalledModel) throws {
-        try CompiledModels().remove(bundle: model.manifest)
+        try CompiledModels().remove(bundle: model.identity)
         try FileManager.default.removeItem(at: model.folder)
     }
 
@@ -64,7 +71,7 @@ enum ModelFolders {
         let found = try? FileManager.default.contentsOfDirectory(
             at: place, includingPropertiesForKeys: nil, options: .skipsHiddenFiles)
         return (found ?? []).filter {
-            FileManager.default.fileExists(atPath: $0.appendingPathComponent("metadata.json").path)
+            FileManager.default.fileExists(atPath: $0.appendingPathComponent("manifest.json").path)
         }.sorted { $0.path < $1.path }
     }
 }

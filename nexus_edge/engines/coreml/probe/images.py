@@ -1,11 +1,10 @@
-"""Functions that take a picture, beside an original that is given normalized pixels."""
+"""Functions that take an image, beside an original that is given normalized pixels."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
-from nexus_edge.bundle import TensorSpec
+from nexus_edge.bundle import Bundle, TensorSpec
 from nexus_edge.engines.coreml.images import IMAGE, pictures_of
 from nexus_edge.engines.probes import Stage
 from nexus_edge.errors import BundleError, ParityError
@@ -18,12 +17,12 @@ class PictureStage:
     """A stage with the input `image`, as one with the input `pixel_values`; see `Stage`.
 
     Args:
-        stage: takes uint8 [pictures, 3, height, width]
-        folder: that of the packages
+        stage: takes uint8 [images, 3, height, width]
+        bundle: that it is of
     """
 
-    def __init__(self, stage: Stage, folder: Path) -> None:
-        self._stage, self._folder = stage, folder
+    def __init__(self, stage: Stage, bundle: Bundle) -> None:
+        self._stage, self._bundle = stage, bundle
         self.outputs = stage.outputs
 
     @property
@@ -35,7 +34,7 @@ class PictureStage:
         if PIXELS not in inputs:
             raise ParityError(f"takes {PIXELS}, which the original has not")
         try:
-            pictures = pictures_of(np.asarray(inputs[PIXELS], np.float32), self._folder)
+            pictures = pictures_of(np.asarray(inputs[PIXELS], np.float32), self._bundle)
         except BundleError as error:
             raise ParityError(str(error)) from error
         return self._stage.run({**inputs, IMAGE: pictures})

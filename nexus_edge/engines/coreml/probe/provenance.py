@@ -11,26 +11,21 @@ from nexus_edge.bundle.identity import KEY, PREFIX, identity
 from nexus_edge.engines.coreml import ENGINE
 from nexus_edge.engines.coreml.mil import MilModel
 from nexus_edge.engines.coreml.parts import CoremlParts
-from nexus_edge.errors import BundleError, CheckpointError
-from nexus_edge.processing.folder import read_json
+from nexus_edge.errors import BundleError
 
 COREML = ENGINE.target
-METADATA = "metadata.json"
 
 
 def foreign_packages(bundle: Bundle) -> list[str]:
     """In words, what in a bundle's `coreml/` folder is of another bundle; needs neither torch nor a Mac."""
-    expected, folder = identity(bundle.manifest, COREML), bundle.root / COREML
+    expected = identity(bundle.manifest, COREML)
     found: dict[str, str | None] = {}
-    for graph in bundle.manifest.graphs[COREML].values():
+    for name, graph in bundle.manifest.graphs[COREML].items():
         package = bundle.file(graph.file).parents[2]
+        if graph.program is not None:
+            found[f"{name} in the manifest"] = graph.program.identity
         with suppress(BundleError):  # a package that does not load is another check's finding
             found[package.name] = MilModel.open(package).metadata.get(PREFIX + KEY)
-    try:
-        model = read_json(folder, METADATA).get("model")
-        found[METADATA] = model.get(KEY) if isinstance(model, dict) else None
-    except CheckpointError as error:
-        return [str(error)]
     return [_problem(name, said, expected) for name, said in found.items() if said != expected]
 
 

@@ -106,7 +106,9 @@ class CoremlRunner:
 
     def _open_form(self, path: Path, graph: str, layers: Layers) -> Stage:
         stage = self.open(path, graph, layers)
-        return PictureStage(stage, path.parents[3]) if IMAGE in stage.inputs else stage
+        if IMAGE not in stage.inputs:
+            return stage
+        return PictureStage(stage, Bundle.open(path.parents[4], check=None))
 
     def interface(self, path: Path, graph: str) -> tuple[Specs, Specs]:
         function = _open(path, graph)

@@ -6,16 +6,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nexus_edge.bundle import TensorSpec
+from nexus_edge.bundle import ComputeUnits, Role, TensorSpec
 from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.models.biomedclip.graphs import ImageEncoder, TextEncoder
 from nexus_edge.models.biomedclip.model import BiomedClip
 from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
-from nexus_edge.models.biomedclip.static.facts import facts, text_lengths
-from nexus_edge.targets.coreml.family import Function, Package, Role, StaticSplit, root_of
+from nexus_edge.models.biomedclip.static.sizes import text_lengths
+from nexus_edge.targets.coreml.family import Function, Package, StaticSplit, root_of
 from nexus_edge.targets.coreml.schemes import IOS_BLOCKS, IOS_ROWS, oldest_ios
 
-_IMAGE_UNITS = _TEXT_UNITS = "cpuAndNeuralEngine"
+_IMAGE_UNITS: ComputeUnits = "cpuAndNeuralEngine"
+_TEXT_UNITS: ComputeUnits = "cpuAndNeuralEngine"
 _PIXELS = "Takes pictures of {0} x {0} pixels, already resized and cropped; normalization is inside."
 
 
@@ -80,7 +81,7 @@ def _packages(
     tower: nn.Module,
     functions: tuple[Function, ...],
     only: Function,
-    units: str,
+    units: ComputeUnits,
     note: str,
     ios: int | None,
 ) -> list[Package]:
@@ -98,4 +99,4 @@ def _build(spec: GraphSpec, ios: int | None) -> Sequence[Package]:
     return _image_packages(model, ios) if spec.name == "image_encoder" else _text_packages(model, ios)
 
 
-STATIC = StaticSplit(_build, facts)
+STATIC = StaticSplit(_build)

@@ -1,2 +1,1 @@
-"""Phi-3-Vision with fixed shapes: packages.py has the programs, modules.py what they compute, facts.py what an app must
-know beside them."""
+"""Phi-3-Vision with fixed shapes: packages.py has the programs, modules.py what they compute, sizes.py their sizes."""

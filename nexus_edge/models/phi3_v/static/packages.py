@@ -15,7 +15,6 @@ from nexus_edge.engines.coreml.parts import SEPARATORS, SEPARATORS_GLOBAL_FIRST
 from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.layers.hd_assembly import MERGED
 from nexus_edge.models.phi3_v.model import Phi3V
-from nexus_edge.models.phi3_v.static.facts import CROPS, PROMPT_TOKENS, facts, kept_context
 from nexus_edge.models.phi3_v.static.modules import (
     SEPARATOR_ROWS,
     CropEncoder,
@@ -25,6 +24,7 @@ from nexus_edge.models.phi3_v.static.modules import (
     cache_names,
     rotary_tables,
 )
+from nexus_edge.models.phi3_v.static.sizes import CROPS, PROMPT_TOKENS, kept_context
 from nexus_edge.targets.coreml.family import Function, Package, StaticSplit, root_of
 from nexus_edge.targets.coreml.schemes import IOS_BLOCKS
 
@@ -135,4 +135,4 @@ _PACKAGES: dict[str, Callable[[Phi3V], Sequence[Package]]] = {
     "embed_tokens": _embedding,
     "decoder": _decoder,
 }
-STATIC = StaticSplit(_build, facts, IOS_BLOCKS, "the decoder's caches, which are states")
+STATIC = StaticSplit(_build, IOS_BLOCKS, "the decoder's caches, which are states")

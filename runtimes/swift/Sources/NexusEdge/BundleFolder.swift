@@ -1,29 +1,25 @@
 #if canImport(CoreML)
 import Foundation
 
-/// The Core ML part of a bundle, with what compiling and loading its packages needs.
+/// A bundle, with what compiling and loading its packages needs.
 struct BundleFolder: Sendable {
     let folder: URL
-    let metadata: CoreMLMetadata
+    let manifest: Manifest
     let options: SessionOptions
 
-    /// - Parameter folder: a bundle's `coreml`, or the bundle itself
     init(_ folder: URL, _ options: SessionOptions) throws {
-        let inner = folder.appendingPathComponent("coreml", isDirectory: true)
-        let isBundle = FileManager.default.fileExists(atPath: inner.path)
-        self.folder = isBundle ? inner : folder
-        metadata = try CoreMLMetadata(folder: self.folder)
-        self.options = options
+        (self.folder, self.options) = (folder, options)
+        manifest = try Manifest(folder: folder)
     }
 
-    /// Where the checkpoint's tokenizer and picture settings are.
+    /// Where the checkpoint's tokenizer is.
     var processor: URL { folder.appendingPathComponent("processor", isDirectory: true) }
 
     /// Packages with this role that run here, in running order.
     ///
     /// - Throws: `NexusEdgeError.bundle` if there is none
     func packages(_ role: String) throws -> [PackageInfo] {
-        let found = metadata.packages(role: role, ios: Self.system)
+        let found = manifest.packages(role: role, ios: Self.system)
         if found.isEmpty {
             throw NexusEdgeError.bundle(
                 "\(folder.path): no package for \(role) runs on this system; it takes iOS 18 or macOS 15, or an export "
@@ -39,8 +35,8 @@ struct BundleFolder: Sendable {
         for (done, package) in packages.enumerated() {
             try Task.checkCancellation()
             progress(OpeningStep(phase: .compiling, package: package.file, done: done, of: packages.count))
-            let source = folder.appendingPathComponent(package.file, isDirectory: true)
-            places[package.file] = try await models.compiled(source, bundle: metadata.model.manifestSha256)
+            let source = folder.appendingPathComponent(package.path, isDirectory: true)
+            places[package.file] = try await models.compiled(source, bundle: manifest.model.identity)
         }
         return places
     }
@@ -52,7 +48,7 @@ struct BundleFolder: Sendable {
         }
         return try PackageModel(
             function, of: package, compiled: place, units: options.computeUnits,
-            manifest: metadata.model.manifestSha256)
+            manifest: manifest.model.identity)
     }
 
     /// The iOS of the same year on a Mac.

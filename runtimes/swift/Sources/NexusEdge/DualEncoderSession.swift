@@ -4,7 +4,7 @@ import Foundation
 /// A model that compares pictures and sentences, such as BiomedCLIP: labels with probabilities, and search.
 public actor DualEncoderSession {
     /// What the bundle says about itself, for instance whose weights these are.
-    public nonisolated let metadata: CoreMLMetadata
+    public nonisolated let manifest: Manifest
 
     private let executor = QueueExecutor("nexus-edge.towers")
     private let bundle: BundleFolder
@@ -15,7 +15,7 @@ public actor DualEncoderSession {
     /// Compiles what was not compiled before. Packages are loaded when they are needed.
     ///
     /// - Parameters:
-    ///   - folder: a bundle's `coreml`, or the bundle itself
+    ///   - folder: the bundle: manifest.json, `coreml` and `processor`
     ///   - progress: called before each package, on any thread
     /// - Throws: `NexusEdgeError.bundle`; `CancellationError` between two packages
     public static func open(
@@ -28,7 +28,7 @@ public actor DualEncoderSession {
     }
 
     private init(_ bundle: BundleFolder) {
-        (self.bundle, metadata) = (bundle, bundle.metadata)
+        (self.bundle, manifest) = (bundle, bundle.manifest)
     }
 
     /// A unit vector.
@@ -63,19 +63,20 @@ public actor DualEncoderSession {
     }
 
     private func load(_ progress: @escaping @Sendable (OpeningStep) -> Void) async throws {
-        guard let zeroShot = metadata.zeroShot else {
-            throw NexusEdgeError.bundle("\(bundle.folder.path) holds \(metadata.model.name), which does not compare")
+        guard case .dualEncoder(let facts) = manifest.facts, let logitScale = manifest.logitScale else {
+            throw NexusEdgeError.bundle("\(bundle.folder.path) holds \(manifest.model.name), which does not compare")
         }
         // Of several packages for one tower the newest that runs here; a bundle for a bank of labels has no text tower.
         let image = try bundle.packages(Roles.image)[0]
-        let text = metadata.packages(role: Roles.text, ios: 17).isEmpty
-            && metadata.packages(role: Roles.text, ios: 18).isEmpty ? nil : try bundle.packages(Roles.text)[0]
+        let text = manifest.packages(role: Roles.text, ios: 17).isEmpty
+            && manifest.packages(role: Roles.text, ios: 18).isEmpty ? nil : try bundle.packages(Roles.text)[0]
         let places = try await bundle.compile([image] + (text.map { [$0] } ?? []), progress)
-        let processor = try BiomedClipProcessor(folder: bundle.processor)
+        let processor = try BiomedClipProcessor(
+            folder: bundle.processor, facts: facts, contextLength: manifest.contextLength)
         let towers = try Towers(processor: processor, image: image, text: text) { [bundle] function, package in
             try bundle.load(function, of: package, places)
         }
-        loaded = (towers, DualEncoder(processor: processor, backend: towers, logitScale: zeroShot.logitScale))
+        loaded = (towers, DualEncoder(processor: processor, backend: towers, logitScale: logitScale))
     }
 }
 #endif

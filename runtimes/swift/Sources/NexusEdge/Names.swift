@@ -1,4 +1,4 @@
-/// Names of the packages' parts. Beside these, everything is read from metadata.json; a Python test compares this file
+/// Names of the packages' parts. Beside these, everything is read from manifest.json; a Python test compares this file
 /// with an exported bundle.
 enum Roles {
     static let vision = "vision"

@@ -26,7 +26,7 @@ final class VisionEncoder: VisionBackend {
             let separators = globalFirst ? Outputs.separatorsGlobalFirst : Outputs.separators
             return VisionFeatures(
                 rows: try model.numbers(Outputs.features, in: outputs),
-                separators: try model.numbers(separators, in: outputs), globalFirst: globalFirst)
+                separators: try model.numbers(separators, in: outputs))
         }
     }
 

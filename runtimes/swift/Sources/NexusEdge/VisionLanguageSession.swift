@@ -9,7 +9,7 @@ import Foundation
 @available(iOS 18, macOS 15, *)
 public actor VisionLanguageSession {
     /// What the bundle says about itself, for instance whose weights these are.
-    public nonisolated let metadata: CoreMLMetadata
+    public nonisolated let manifest: Manifest
     /// Counts and times of the newest answer that was not cancelled, from the end of its stream on.
     public private(set) var lastRun: RunStats?
 
@@ -26,7 +26,7 @@ public actor VisionLanguageSession {
     /// Compiles what was not compiled before, and loads it.
     ///
     /// - Parameters:
-    ///   - folder: a bundle's `coreml`, or the bundle itself
+    ///   - folder: the bundle: manifest.json, `coreml` and `processor`
     ///   - progress: called before each package, on any thread
     /// - Throws: `NexusEdgeError.bundle`; `CancellationError` between two packages
     public static func open(
@@ -39,7 +39,7 @@ public actor VisionLanguageSession {
     }
 
     private init(_ bundle: BundleFolder) {
-        (self.bundle, metadata) = (bundle, bundle.metadata)
+        (self.bundle, manifest) = (bundle, bundle.manifest)
     }
 
     /// The answer to a question, in pieces of whole characters. It is computed once somebody takes pieces, and stops when
@@ -97,10 +97,10 @@ public actor VisionLanguageSession {
     }
 
     private func load(_ progress: @escaping @Sendable (OpeningStep) -> Void) async throws {
-        guard let generation = metadata.generation else {
-            throw NexusEdgeError.bundle("\(bundle.folder.path) holds \(metadata.model.name), which does not write")
+        guard case .vlm(let facts) = manifest.facts else {
+            throw NexusEdgeError.bundle("\(bundle.folder.path) holds \(manifest.model.name), which does not write")
         }
-        let processor = try Phi3Processor(folder: bundle.processor, stopIds: generation.stopIds)
+        let processor = try Phi3Processor(folder: bundle.processor, facts: facts)
         let roles = try [Roles.vision, Roles.embedding, Roles.decoder, Roles.head].map(bundle.packages)
         let packages = roles.flatMap { $0 }
         let places = try await bundle.compile(packages, progress)
@@ -130,7 +130,7 @@ public actor VisionLanguageSession {
         }
         self.vision = vision
         model = VisionLanguageModel(
-            processor: processor, vision: vision, decoder: decoder, ropeLimit: generation.ropeLimit)
+            processor: processor, vision: vision, decoder: decoder, ropeLimit: facts.ropeLimit)
     }
 }
 #endif

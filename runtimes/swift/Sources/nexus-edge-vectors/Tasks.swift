@@ -3,8 +3,8 @@ import NexusEdgeCore
 
 /// The tasks by name, with the processors of folders that were named before.
 struct Tasks {
-    private var phi3: [URL: Phi3Processor] = [:]
-    private var biomedclip: [URL: BiomedClipProcessor] = [:]
+    private var phi3: [String: Phi3Processor] = [:]
+    private var biomedclip: [String: BiomedClipProcessor] = [:]
 
     mutating func answer(_ request: Request) throws -> Answer {
         let fields = request.fields
@@ -22,9 +22,9 @@ struct Tasks {
             return Answer(ids: try processor(request).ids(
                 whole: try fields.text("text"), imageTokens: try fields.integers("image_tokens")))
         case "phi3_is_whole":
-            return Answer(ids: [ChatTemplate.isWhole(try fields.text("text")) ? 1 : 0])
+            return Answer(ids: [try processor(request).chat.isWhole(try fields.text("text")) ? 1 : 0])
         case "phi3_chat":
-            let prompt = try ChatTemplate.render(try request.messages())
+            let prompt = try processor(request).chat.render(try request.messages())
             return Answer(
                 ids: try processor(request).ids(prompt: prompt, imageTokens: try fields.integers("image_tokens")),
                 text: prompt.description)
@@ -45,18 +45,21 @@ struct Tasks {
     private mutating func tokenizer(_ request: Request) throws -> Phi3Tokenizer { try processor(request).tokenizer }
 
     private mutating func processor(_ request: Request) throws -> Phi3Processor {
-        let folder = try request.folder()
-        if let known = phi3[folder] { return known }
-        let processor = try Phi3Processor(folder: folder)
-        phi3[folder] = processor
+        let folder = try request.folder(), facts = try VlmFacts(try request.fields.part("facts"))
+        let key = "\(folder.path) \(facts.mostCrops)"
+        if let known = phi3[key] { return known }
+        let processor = try Phi3Processor(folder: folder, facts: facts)
+        phi3[key] = processor
         return processor
     }
 
     private mutating func dual(_ request: Request) throws -> BiomedClipProcessor {
         let folder = try request.folder()
-        if let known = biomedclip[folder] { return known }
-        let processor = try BiomedClipProcessor(folder: folder)
-        biomedclip[folder] = processor
+        if let known = biomedclip[folder.path] { return known }
+        let processor = try BiomedClipProcessor(
+            folder: folder, facts: try DualEncoderFacts(try request.fields.part("facts")),
+            contextLength: try request.fields.integer("context_length"))
+        biomedclip[folder.path] = processor
         return processor
     }
 }
@@ -101,8 +104,8 @@ enum Numbers {
         case "bank":
             let bank = try LabelBank(contentsOf: URL(fileURLWithPath: try fields.text("path")))
             return Answer(texts: bank.labels, sha256: Array(bank.embeddings.joined()).sha256)
-        case "metadata":
-            return Answer(texts: try metadata(URL(fileURLWithPath: try fields.text("folder"), isDirectory: true)))
+        case "manifest":
+            return Answer(texts: try manifest(URL(fileURLWithPath: try fields.text("folder"), isDirectory: true)))
         default:
             throw NexusEdgeError.input("there is no task \(task)")
         }
@@ -127,8 +130,8 @@ enum Numbers {
     }
 
     /// A line per tensor: package, role, function, name and shape.
-    private static func metadata(_ folder: URL) throws -> [String] {
-        try CoreMLMetadata(folder: folder).packages.flatMap { package in
+    private static func manifest(_ folder: URL) throws -> [String] {
+        try Manifest(folder: folder).packages.flatMap { package in
             package.functions.flatMap { function in
                 (function.inputs + function.outputs + function.states).map { tensor in
                     "\(package.file) \(package.role) \(function.name) \(tensor.name) \(tensor.shape)"

@@ -19,14 +19,35 @@ enum Goldens {
         try JSONSerialization.jsonObject(with: try Data(contentsOf: folder.appendingPathComponent(path)))
     }
 
-    /// A folder as a bundle's `processor` is: the golden BiomedCLIP's tokenizer and config.json.
-    static func biomedclip() throws -> URL {
-        let golden = folder.appendingPathComponent("biomedclip_tiny"), copy = try temporaryFolder()
-        for (from, to) in [("open_clip_config.json", "config.json"), ("tokenizer/tokenizer.json", "tokenizer.json")] {
-            try FileManager.default.copyItem(
-                at: golden.appendingPathComponent(from), to: copy.appendingPathComponent(to))
-        }
-        return copy
+    static let mean = [0.48145466, 0.4578275, 0.40821073], deviation = [0.26862954, 0.26130258, 0.27577711]
+
+    /// Phi-3-Vision's chat template.
+    static let chat = ChatTemplate(turns, control: control)
+    private static let control = ["<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<|endoftext|>", "</s>"]
+    private static let turns = Turns(
+        frames: Dictionary(uniqueKeysWithValues: ChatMessage.Role.allCases.map {
+            ($0, Turns.Frame(before: "<|\($0.rawValue)|>\n", after: "<|end|>\n"))
+        }), reply: "<|assistant|>\n", image: "{image}\n")
+
+    /// With facts as an export writes them.
+    static func phi3(_ folder: URL = tiny, mostCrops: Int = 1, stopIds: [Int] = []) throws -> Phi3Processor {
+        let tokenizer = try Phi3Tokenizer(folder: folder, control: control)
+        let stops = ["<|end|>", "<|assistant|>", "<|endoftext|>", "</s>"].compactMap(tokenizer.id(of:))
+        let facts = VlmFacts(
+            mostCrops: mostCrops, mean: mean, deviation: deviation, turns: turns, control: control,
+            stopIds: stops + stopIds)
+        return try Phi3Processor(folder: folder, facts: facts)
+    }
+
+    /// The golden BiomedCLIP.
+    static func biomedclip(contextLength: Int = 256) throws -> BiomedClipProcessor {
+        try biomedclip(
+            folder.appendingPathComponent("biomedclip_tiny/tokenizer"), size: 224, contextLength: contextLength)
+    }
+
+    static func biomedclip(_ folder: URL, size: Int, contextLength: Int) throws -> BiomedClipProcessor {
+        let facts = DualEncoderFacts(imageSize: size, mean: mean, deviation: deviation)
+        return try BiomedClipProcessor(folder: folder, facts: facts, contextLength: contextLength)
     }
 
     static func temporaryFolder() throws -> URL {

@@ -8,9 +8,9 @@ import Testing
     let stop: Int
 
     init() throws {
-        processor = try Phi3Processor(folder: Goldens.tiny)
+        processor = try Goldens.phi3()
         answer = processor.tokenizer.encode("A red circle é🙂 on the left", addBos: false)
-        stop = processor.stopIds[0]
+        stop = processor.facts.stopIds[0]
     }
 
     private func ask(
@@ -50,7 +50,7 @@ import Testing
     @Test func aStopTokenOfTheBundleEndsTheAnswerToo() throws {
         let own = answer[2]
         let model = VisionLanguageModel(
-            processor: try Phi3Processor(folder: Goldens.tiny, stopIds: [own]), vision: FakeVision(),
+            processor: try Goldens.phi3(stopIds: [own]), vision: FakeVision(),
             decoder: ScriptedDecoder(answer, vocabulary: 700), ropeLimit: nil)
         let run = try model.generate("What?", options: try GenerationOptions()) { _ in true }
         #expect(run.finish == .stop && run.newTokens == answer.firstIndex(of: own))

@@ -12,7 +12,7 @@ import Testing
         let golden = try #require(cases.first { $0["key"] as? String == key })
         let file = try #require(golden["file"] as? String)
         let image = try readPng(Goldens.folder.appendingPathComponent("phi3_vision_preprocess/\(file)"))
-        let picture = try processor(mostCrops: try #require(golden["num_crops"] as? Int)).picture(image)
+        let picture = try Goldens.phi3(mostCrops: try #require(golden["num_crops"] as? Int)).picture(image)
         #expect([picture.tokens] == golden["num_img_tokens"] as? [Int])
         #expect([[336 * picture.rows, 336 * picture.columns]] == golden["image_sizes"] as? [[Int]])
         // The original fills up with empty views.
@@ -25,7 +25,7 @@ import Testing
         let cases = try #require(try Goldens.json("biomedclip_tiny/cases.json") as? [String: Any])
         let hashes = try #require(cases["pixel_sha256"] as? [String])
         let names = try #require(cases["images"] as? [String])
-        let processor = try BiomedClipProcessor(folder: try Goldens.biomedclip())
+        let processor = try Goldens.biomedclip()
         // Those with an alpha channel or a palette are resized in another way by the original.
         for (name, hash) in zip(names, hashes) where !name.contains("RGBA") && !name.contains("_P") {
             let file = URL(fileURLWithPath: name).lastPathComponent
@@ -42,7 +42,7 @@ import Testing
         #expect(throws: NexusEdgeError.self) { try RgbImage(width: 0, height: 0, pixels: []) }
         #expect(throws: NexusEdgeError.self) { try RgbImage(width: 1 << 40, height: 1 << 40, pixels: []) }
         let line = try RgbImage(width: 1, height: 4000, pixels: [UInt8](repeating: 9, count: 12000))
-        #expect(throws: NexusEdgeError.self) { try processor(mostCrops: 4).picture(line) }
+        #expect(throws: NexusEdgeError.self) { try Goldens.phi3(mostCrops: 4).picture(line) }
     }
 
     @Test func resizingToTheSameSizeChangesNothing() throws {
@@ -77,16 +77,5 @@ import Testing
         #expect(throws: NexusEdgeError.self) {
             try HdLayout.layOut(features: [1], separators: [1, 2], width: 1, rows: 1, columns: 1)
         }
-    }
-
-    private func processor(mostCrops: Int) throws -> Phi3Processor {
-        let folder = try Goldens.temporaryFolder()
-        for name in ["tokenizer.json", "tokenizer_config.json"] {
-            try FileManager.default.copyItem(
-                at: Goldens.tiny.appendingPathComponent(name), to: folder.appendingPathComponent(name))
-        }
-        try Data("{\"num_crops\": \(mostCrops)}".utf8).write(
-            to: folder.appendingPathComponent("preprocessor_config.json"))
-        return try Phi3Processor(folder: folder)
     }
 }

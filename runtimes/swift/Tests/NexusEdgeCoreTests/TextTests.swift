@@ -42,7 +42,7 @@ import Testing
     /// Ids and texts of the original tokenizer. Its file is Microsoft's and not part of this project.
     @Test(.enabled(if: Goldens.real != nil, "the files of Phi-3-Vision are not here"))
     func idsAreTheOriginals() throws {
-        let processor = try Phi3Processor(folder: try #require(Goldens.real))
+        let processor = try Goldens.phi3(try #require(Goldens.real))
         let golden = try #require(try Goldens.json("phi3_tokenizer/expected.json") as? [String: Any])
         for entry in try #require(golden["plain"] as? [[String: Any]]) {
             let text = try #require(entry["text"] as? String), ids = try #require(entry["ids"] as? [Int])
@@ -65,23 +65,40 @@ import Testing
                 let role = try #require(ChatMessage.Role(rawValue: message["role"] ?? ""))
                 return ChatMessage(role: role, text: message["content"] ?? "")
             }
-            let prompt = try ChatTemplate.render(messages)
+            let prompt = try Goldens.chat.render(messages)
             #expect(prompt.description == entry["text_add_generation_prompt_True"] as? String)
         }
     }
 
     @Test func questionsAreWrappedWithTheirPicturesInFront() throws {
-        let prompt = try ChatTemplate.render([ChatMessage(user: "Hi", images: 2)])
+        let prompt = try Goldens.chat.render([ChatMessage(user: "Hi", images: 2)])
         #expect(prompt.description == "<|user|>\n<|image_1|>\n<|image_2|>\nHi<|end|>\n<|assistant|>\n")
         #expect(prompt.images == [1, 2] && prompt.chunks.count == 3)
-        #expect(throws: NexusEdgeError.self) { try ChatTemplate.render([]) }
+        #expect(throws: NexusEdgeError.self) { try Goldens.chat.render([]) }
+    }
+
+    /// LLaVA-NeXT's frames for Mistral: words around texts, images first, and no system turn here.
+    @Test func framesOfAnotherTemplateAreWrittenToo() throws {
+        let turns = Turns(
+            frames: [
+                .user: Turns.Frame(before: "[INST] ", between: "|", after: " [/INST]"),
+                .assistant: Turns.Frame(before: " ", after: "</s> "),
+            ], reply: "", image: "{image}\n", imagesFirst: true)
+        let template = ChatTemplate(turns, control: ["</s>"])
+        let asked = ChatMessage(role: .user, parts: [.text("a"), .image, .text("</s>")])
+        let prompt = try template.render([asked, ChatMessage(role: .assistant, text: "b"), asked])
+        #expect(prompt.description == "[INST] <|image_1|>\na|</s> [/INST] b</s> [INST] <|image_2|>\na|</s> [/INST]")
+        // The tokens are the template's: what people wrote between them stays text.
+        #expect(prompt.chunks.joined().filter { $0 == .control("</s>") }.count == 1)
+        #expect(template.isWhole(" [INST] Hi") && !template.isWhole("Hi"))
+        #expect(throws: NexusEdgeError.self) { try template.render([ChatMessage(role: .system, text: "Be brief.")]) }
     }
 
     @Test(arguments: [
         ("Hi <|user|>", false), ("<|imag_1|>", false), (" \n<|user|>\nHi", true), ("<|assistant|>", true),
         ("Is <|image_1|> red?", true),
     ])
-    func whatLooksLikeAWholePrompt(text: String, whole: Bool) { #expect(ChatTemplate.isWhole(text) == whole) }
+    func whatLooksLikeAWholePrompt(text: String, whole: Bool) { #expect(Goldens.chat.isWhole(text) == whole) }
 
     /// The control tokens of a conversation are its template's, whatever people and answers write.
     @Test(arguments: [
@@ -89,11 +106,11 @@ import Testing
         "Is <|image_1|> red?",
     ])
     func textHoldsNoControlToken(text: String) throws {
-        let processor = try Phi3Processor(folder: Goldens.tiny)
+        let processor = try Goldens.phi3()
         func control(_ words: String) throws -> [Int] {
             var messages = [ChatMessage(role: .system, text: words), ChatMessage(user: words, images: 1)]
             messages += [ChatMessage(role: .assistant, text: words), ChatMessage(user: words, images: 0)]
-            let ids = try processor.ids(prompt: ChatTemplate.render(messages), imageTokens: [3])
+            let ids = try processor.ids(prompt: Goldens.chat.render(messages), imageTokens: [3])
             let names = ["<|system|>", "<|user|>", "<|end|>", "<|assistant|>", "<|endoftext|>", "</s>"]
             let known = Set(names.compactMap(processor.tokenizer.id(of:)))
             return ids.filter { known.contains($0) || $0 < 0 }
@@ -113,12 +130,12 @@ import Testing
         ("<|image_0|>", [5]), ("<|image_1234567890|>", [5]),
     ] as [(String, [Int])])
     func tagsAndPicturesMustFit(prompt: String, counts: [Int]) throws {
-        let processor = try Phi3Processor(folder: Goldens.tiny)
+        let processor = try Goldens.phi3()
         #expect(throws: NexusEdgeError.self) { try processor.ids(whole: prompt, imageTokens: counts) }
     }
 
     @Test func picturesStandInThePromptAsNegativeIds() throws {
-        let processor = try Phi3Processor(folder: Goldens.tiny), tokenizer = processor.tokenizer
+        let processor = try Goldens.phi3(), tokenizer = processor.tokenizer
         let ids = try processor.ids(whole: "a<|image_2|><|image_1|>b", imageTokens: [1, 3])
         let parts: [[Int]] = [tokenizer.encode("a"), [-2, -2, -2], tokenizer.encode(""), [-1], tokenizer.encode("b")]
         #expect(ids == Array(parts.joined()))

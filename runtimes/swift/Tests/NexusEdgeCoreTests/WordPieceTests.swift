@@ -12,7 +12,7 @@ import Testing
         let header = try #require(try JSONSerialization.jsonObject(with: data[8..<8 + size]) as? [String: Any])
         let tensor = try #require(header["text_ids"] as? [String: Any])
         let start = 8 + size + (try #require(tensor["data_offsets"] as? [Int]))[0]
-        let processor = try processor(["context_length": 256])
+        let processor = try Goldens.biomedclip()
         for (row, text) in texts.enumerated() where !text.contains("Ã") {  // the wrong character set is not repaired
             let ids: [Int64] = data.withUnsafeBytes { bytes in
                 (0..<256).map { bytes.loadUnaligned(fromByteOffset: start + 8 * (256 * row + $0), as: Int64.self) }
@@ -24,8 +24,8 @@ import Testing
     }
 
     @Test func longTextsAreCutAndStillEnd() throws {
-        let processor = try processor(["context_length": 8])
-        let whole = try self.processor(["context_length": 100]).ids("one two three four five six seven")
+        let processor = try Goldens.biomedclip(contextLength: 8)
+        let whole = try Goldens.biomedclip(contextLength: 100).ids("one two three four five six seven")
         let cut: [Int32] = Array(whole.prefix(7)) + Array(whole.suffix(1))
         #expect(processor.ids("one two three four five six seven") == cut)
         #expect(processor.countTokens("one two three four five six seven") == whole.count)
@@ -46,34 +46,9 @@ import Testing
         let folder = try Goldens.temporaryFolder()
         try Data("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nab\n##c\na\n$\n".utf8).write(
             to: folder.appendingPathComponent("vocab.txt"))
-        try write(["context_length": 20], folder)
-        let processor = try BiomedClipProcessor(folder: folder)
+        let processor = try Goldens.biomedclip(folder, size: 224, contextLength: 20)
         let ids: [Int32] = [2, 5, 6, 1, 4, 7, 8, 3], tooLong: [Int32] = [2, 1, 3]
         #expect(processor.ids("ÁBC abd [MASK] a$") == ids)
         #expect(processor.ids(String(repeating: "a", count: 101)) == tooLong)
-    }
-
-    @Test func settingsThatAreNotKnownAreRefused() {
-        #expect(throws: NexusEdgeError.self) { try processor(["image_size": 2]) }
-        #expect(throws: NexusEdgeError.self) { try processor(["image_size": 1.5]) }
-        #expect(throws: NexusEdgeError.self) { try processor(["interpolation": "lanczos"]) }
-        #expect(throws: NexusEdgeError.self) { try processor(["mean": [1, 2]]) }
-        #expect(throws: NexusEdgeError.self) { try processor(["std": [1, 0, 1]]) }
-    }
-
-    private func processor(_ changes: [String: Any]) throws -> BiomedClipProcessor {
-        let folder = try Goldens.biomedclip()
-        try write(changes, folder)
-        return try BiomedClipProcessor(folder: folder)
-    }
-
-    /// A config.json with these values where open_clip has them.
-    private func write(_ changes: [String: Any], _ folder: URL) throws {
-        let picked = { (keys: [String]) in changes.filter { keys.contains($0.key) } }
-        let config: [String: Any] = [
-            "model_cfg": ["vision_cfg": picked(["image_size"]), "text_cfg": picked(["context_length"])],
-            "preprocess_cfg": picked(["interpolation", "mean", "std"]),
-        ]
-        try JSONSerialization.data(withJSONObject: config).write(to: folder.appendingPathComponent("config.json"))
     }
 }

@@ -9,10 +9,8 @@ import Testing
         let folder = try Goldens.temporaryFolder()
         try Data("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nlung\nheart\n".utf8).write(
             to: folder.appendingPathComponent("vocab.txt"))
-        try Data(#"{"model_cfg": {"vision_cfg": {"image_size": 3}, "text_cfg": {"context_length": 16}}}"#.utf8).write(
-            to: folder.appendingPathComponent("config.json"))
         return DualEncoder(
-            processor: try BiomedClipProcessor(folder: folder), backend: towers, logitScale: 10, textTower: "t")
+            processor: try Goldens.biomedclip(folder, size: 3, contextLength: 16), backend: towers, logitScale: 10, textTower: "t")
     }
 
     @Test func aPictureIsComparedWithLabels() throws {

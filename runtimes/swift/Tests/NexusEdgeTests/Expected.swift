@@ -27,7 +27,7 @@ struct Expected {
         }
     }
 
-    /// As a bundle's `coreml`, without packages.
+    /// A bundle without its packages.
     let folder: URL
     let picture: RgbImage
     let question, answer: String

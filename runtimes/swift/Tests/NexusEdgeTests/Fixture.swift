@@ -15,7 +15,7 @@ struct Fixture {
     /// Takes Core ML's place from here on.
     init(_ name: String) throws {
         expected = try Expected(name)
-        replay = try Replay(expected.folder, manifest: CoreMLMetadata(folder: expected.folder).model.manifestSha256)
+        replay = try Replay(expected.folder, manifest: Manifest(folder: expected.folder).model.identity)
         let temporary = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
         options.compiledModels = try CompiledModels(folder: temporary)
         StandIn.backend = replay

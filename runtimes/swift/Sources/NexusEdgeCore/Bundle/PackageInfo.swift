@@ -3,16 +3,17 @@ public enum ComputeUnits: String, Sendable {
     case all, cpuOnly, cpuAndGPU, cpuAndNeuralEngine
 }
 
-/// One .mlpackage.
+/// One .mlpackage: the graphs of a manifest that are its functions.
 public struct PackageInfo: Sendable, Equatable {
-    /// Relative to the folder of metadata.json.
+    /// Relative to the bundle.
+    public let path: String
+    /// The last name of `path`.
     public let file: String
-    public let name: String
     /// vision, embedding, decoder, head, image or text
     public let role: String
     /// Of the model's split that the package is, or is a part of.
     public let graph: String
-    /// First layer of a decoder's chunk and the one behind its last; nil elsewhere.
+    /// First layer of a decoder's chunk and the one after its last; nil elsewhere.
     public let layers: Range<Int>?
     /// Oldest system that loads it.
     public let ios, macos: Int
@@ -20,27 +21,51 @@ public struct PackageInfo: Sendable, Equatable {
     public let note: String
     /// Of its files.
     public let bytes: Int
-    /// The first is the default.
+    /// In the order of their names.
     public let functions: [FunctionInfo]
+    /// Hash that the package carries, too.
+    let identity: String
 
-    init(_ object: JsonObject) throws {
-        file = try object.text("file")
-        guard !file.hasPrefix("/"), !file.split(separator: "/").contains("..") else {
-            throw object.wrong("file", "a path inside the folder")
+    /// In the order in which data goes through them.
+    private static let roles = ["vision", "embedding", "decoder", "head", "image", "text"]
+
+    /// - Parameters:
+    ///   - graphs: of a manifest's target, by their names
+    ///   - sizes: bytes of each file of the bundle
+    static func packages(_ graphs: [String: JsonObject], sizes: [String: Int]) throws -> [PackageInfo] {
+        var functions: [String: [(graph: JsonObject, name: String)]] = [:]
+        for (name, graph) in graphs {
+            functions[try graph.part("program").text("package"), default: []].append((graph, name))
         }
-        name = try object.text("name")
-        role = try object.text("role")
-        graph = try object.text("graph")
-        layers = try object.isAbsent("layers") ? nil : Self.range(object)
-        (ios, macos) = (try object.positive("ios"), try object.positive("macos"))
-        guard let units = ComputeUnits(rawValue: try object.text("compute_units")) else {
-            throw object.wrong("compute_units", "all, cpuOnly, cpuAndGPU or cpuAndNeuralEngine")
+        return try functions.map { try PackageInfo($0, $1, sizes) }.sorted { $0.place < $1.place }
+    }
+
+    /// - Parameter functions: which say the same of their package
+    private init(_ path: String, _ functions: [(graph: JsonObject, name: String)], _ sizes: [String: Int]) throws {
+        let program = try functions[0].graph.part("program")
+        guard !path.hasPrefix("/"), !path.split(separator: "/").contains("..") else {
+            throw program.wrong("package", "a path inside the bundle")
+        }
+        self.path = path
+        file = path.split(separator: "/").last.map(String.init) ?? path
+        role = try program.text("role")
+        guard Self.roles.contains(role) else { throw program.unknown("role", role) }
+        graph = try program.text("part_of")
+        layers = try program.isAbsent("layers") ? nil : Self.range(program)
+        (ios, macos) = (try program.positive("ios"), try program.positive("macos"))
+        guard let units = ComputeUnits(rawValue: try program.text("compute_units")) else {
+            throw program.wrong("compute_units", "all, cpuOnly, cpuAndGPU or cpuAndNeuralEngine")
         }
         computeUnits = units
-        note = try object.text("note")
-        bytes = try object.positive("bytes")
-        functions = try object.objects("functions").map(FunctionInfo.init)
-        guard !functions.isEmpty else { throw object.wrong("functions", "a list with at least one") }
+        note = try program.text("note")
+        identity = try program.text("identity")
+        bytes = sizes.reduce(0) { $1.key.hasPrefix(path + "/") ? $0 + $1.value : $0 }
+        self.functions = try functions.map { try FunctionInfo($0.graph, name: $0.name) }.sorted { $0.name < $1.name }
+    }
+
+    /// What decides about the order: role, layers, and of those for several systems the newest first.
+    private var place: (Int, Int, Int, String) {
+        (Self.roles.firstIndex(of: role) ?? 0, layers?.lowerBound ?? 0, -ios, path)
     }
 
     /// Throws `.bundle` if there is no such function.
@@ -65,12 +90,13 @@ public struct FunctionInfo: Sendable, Equatable {
     public let graph: String
     public let inputs, outputs, states: [TensorInfo]
 
-    init(_ object: JsonObject) throws {
-        name = try object.text("name")
-        graph = try object.text("graph")
-        inputs = try object.objects("inputs").map(TensorInfo.init)
-        outputs = try object.objects("outputs").map(TensorInfo.init)
-        states = try object.objects("states").map(TensorInfo.init)
+    init(_ graph: JsonObject, name: String) throws {
+        let program = try graph.part("program"), images = Set(try program.texts("images"))
+        self.name = try program.text("function")
+        self.graph = name
+        inputs = try graph.objects("inputs").map { try TensorInfo($0, images: images) }
+        outputs = try graph.objects("outputs").map { try TensorInfo($0) }
+        states = try program.objects("states").map { try TensorInfo($0) }
     }
 
     /// Throws `.bundle` if there is no such input.
@@ -101,11 +127,11 @@ public struct TensorInfo: Sendable, Equatable {
     /// Numbers of the tensor.
     public var count: Int { shape.reduce(1, *) }
 
-    init(_ object: JsonObject) throws {
+    init(_ object: JsonObject, images: Set<String> = []) throws {
         name = try object.text("name")
         dtype = try object.text("dtype")
         shape = try object.integers("shape")
         guard shape.allSatisfy({ $0 > 0 }) else { throw object.wrong("shape", "a list of sizes above 0") }
-        isImage = try object.optionalText("kind") == "image"
+        isImage = images.contains(name)
     }
 }

@@ -4,12 +4,8 @@ public struct VisionFeatures: Sendable {
     public var rows: [UInt16]
     /// [2, hidden]: what ends a row of features, and what stands between the crops and the global view
     public var separators: [UInt16]
-    /// Whether an image begins with its global view and not with its crops.
-    public var globalFirst: Bool
 
-    public init(rows: [UInt16], separators: [UInt16], globalFirst: Bool = false) {
-        (self.rows, self.separators, self.globalFirst) = (rows, separators, globalFirst)
-    }
+    public init(rows: [UInt16], separators: [UInt16]) { (self.rows, self.separators) = (rows, separators) }
 }
 
 /// The vision encoder of a model.
@@ -59,7 +55,7 @@ extension VisionBackend {
             let pixels = Array(picture.views[done * perView..<(done + crops) * perView])
             let part = try encode(pixels, crops: crops)
             features.rows += part.rows
-            (features.separators, features.globalFirst) = (part.separators, part.globalFirst)
+            features.separators = part.separators
             done += crops
         }
         return features

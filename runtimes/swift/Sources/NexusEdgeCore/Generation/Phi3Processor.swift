@@ -3,36 +3,24 @@ import Foundation
 /// What Phi-3-Vision's original processor does: pictures to crops, prompts to ids with the places of the pictures.
 public struct Phi3Processor: Sendable {
     public let tokenizer: Phi3Tokenizer
-    /// Tokens that end an answer.
-    public let stopIds: [Int]
-    /// Crops of a picture at most, without the global view.
-    public let mostCrops: Int
+    public let facts: VlmFacts
 
-    private let normalisation: Normalisation
-    private static let stopTokens = ["<|end|>", "<|assistant|>", "<|endoftext|>", "</s>"]
+    package let chat: ChatTemplate
 
-    /// Reads the tokenizer and preprocessor_config.json of a bundle's `processor` folder; throws `.bundle`.
-    ///
-    /// - Parameter stopIds: tokens that end an answer besides those of every Phi-3, from metadata.json
-    public init(folder: URL, stopIds: [Int] = []) throws {
-        tokenizer = try Phi3Tokenizer(folder: folder, control: Self.stopTokens)
-        for token in ["<|user|>", "<|assistant|>", "<|end|>"] where tokenizer.id(of: token) == nil {
-            throw NexusEdgeError.bundle("\(folder.path): tokenizer.json has no \(token); it is no Phi-3 tokenizer")
+    /// Reads the tokenizer of a bundle's `processor` folder; throws `.bundle`.
+    public init(folder: URL, facts: VlmFacts) throws {
+        tokenizer = try Phi3Tokenizer(folder: folder, control: facts.control)
+        for token in facts.control where tokenizer.id(of: token) == nil {
+            throw NexusEdgeError.bundle(
+                "\(folder.path): tokenizer.json has no \(token), of which the manifest tells; copy the whole bundle")
         }
-        self.stopIds = Self.stopTokens.compactMap(tokenizer.id(of:)) + stopIds
-        let config = try Json.object(at: folder.appendingPathComponent("preprocessor_config.json"))
-        mostCrops = try config.integer("num_crops")
-        guard mostCrops >= 1 else { throw config.wrong("num_crops", "above 0") }
-        let perCrop = HdGeometry.side * HdGeometry.side
-        guard try config.isAbsent("num_img_tokens") || config.integer("num_img_tokens") == perCrop else {
-            throw config.wrong("num_img_tokens", "\(perCrop)")
-        }
-        normalisation = try Normalisation(config, mean: "image_mean", deviation: "image_std")
+        self.facts = facts
+        chat = ChatTemplate(facts.turns, control: facts.control)
     }
 
     /// A picture's views; throws `.image` if it is too narrow.
     public func picture(_ image: RgbImage) throws -> Phi3Picture {
-        Phi3Picture(image, try geometry(image), normalisation)
+        Phi3Picture(image, try geometry(image), facts.normalisation)
     }
 
     /// How many positions of a prompt a picture takes; throws `.image` if it is too narrow.
@@ -59,6 +47,6 @@ public struct Phi3Processor: Sendable {
     }
 
     func geometry(_ image: RgbImage) throws -> HdGeometry {
-        try HdGeometry(width: image.width, height: image.height, mostCrops: mostCrops)
+        try HdGeometry(width: image.width, height: image.height, mostCrops: facts.mostCrops)
     }
 }

@@ -25,7 +25,7 @@ final class PictureFeatures {
                 let encoded = try vision.encode(picture)
                 return try HdLayout.layOut(
                     features: encoded.rows, separators: encoded.separators, width: hidden, rows: picture.rows,
-                    columns: picture.columns, globalFirst: encoded.globalFirst)
+                    columns: picture.columns, globalFirst: processor.facts.globalFirst)
             }
             entries.append((identity, features))
             if entries.count > Self.kept { entries.removeFirst() }

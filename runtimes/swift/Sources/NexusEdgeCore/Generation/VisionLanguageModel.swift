@@ -8,7 +8,7 @@ public final class VisionLanguageModel {
     private let context: SequenceContext
     private let pictures: PictureFeatures
 
-    /// - Parameter ropeLimit: the longest sequence for LongRoPE's short list, from metadata.json
+    /// - Parameter ropeLimit: the longest sequence for LongRoPE's short list, of the bundle's facts
     public init(
         processor: Phi3Processor, vision: any VisionBackend, decoder: any DecoderBackend, ropeLimit: Int?
     ) {
@@ -34,7 +34,7 @@ public final class VisionLanguageModel {
         if raw == true {
             return try complete(images, options, onPiece) { try processor.ids(whole: prompt, imageTokens: $0) }
         }
-        guard raw == false || !ChatTemplate.isWhole(prompt) else {
+        guard raw == false || !processor.chat.isWhole(prompt) else {
             throw NexusEdgeError.prompt(
                 "the prompt begins with a role's token or has <|image_N|> tags; raw: true takes it as a whole prompt, "
                     + "raw: false as a question in which they are text")
@@ -49,7 +49,7 @@ public final class VisionLanguageModel {
     public func answer(
         _ messages: [ChatMessage], images: [RgbImage], options: GenerationOptions, onPiece: (String) throws -> Bool
     ) throws -> RunStats {
-        let prompt = try ChatTemplate.render(messages)
+        let prompt = try processor.chat.render(messages)
         return try complete(images, options, onPiece) { try processor.ids(prompt: prompt, imageTokens: $0) }
     }
 
@@ -83,7 +83,7 @@ public final class VisionLanguageModel {
         let room = self.decoder.contextLength - run.promptTokens
         while true {
             let token = try sampler.pick(logits)
-            if processor.stopIds.contains(token) {
+            if processor.facts.stopIds.contains(token) {
                 run.finish = .stop
                 break
             }

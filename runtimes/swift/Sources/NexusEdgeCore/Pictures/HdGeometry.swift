@@ -6,6 +6,8 @@ struct HdGeometry: Equatable {
     static let crop = 336
     /// Features per side of a crop: 24 x 24 patches, merged 2 x 2.
     static let side = 12
+    /// Level of the padding.
+    static let white = 255
 
     /// After the resize: a multiple of 336, and before the padding.
     let width, height: Int
@@ -44,7 +46,7 @@ struct HdGeometry: Equatable {
         let upright = transposed ? image.transposed() : image
         let resized = upright.resized(width: width, height: height, .bilinear)
         let before = (shortCrops * Self.crop - height) / 2, after = shortCrops * Self.crop - height - before
-        let white = { (lines: Int) in [UInt8](repeating: 255, count: 3 * self.width * lines) }
+        let white = { (lines: Int) in [UInt8](repeating: UInt8(Self.white), count: 3 * self.width * lines) }
         let pixels = white(before) + resized.pixels + white(after)
         let padded = RgbImage(unchecked: pixels, width: width, height: shortCrops * Self.crop)
         return transposed ? padded.transposed() : padded

@@ -120,6 +120,35 @@ package struct JsonObject: Sendable {
         return JsonObject(fields: fields, source: source)
     }
 
+    /// An object that must be there.
+    package func part(_ key: String) throws -> JsonObject {
+        guard case .object(let fields)? = self[key] else { throw wrong(key, "an object") }
+        return JsonObject(fields: fields, source: "\(source), \(key)")
+    }
+
+    /// All values, which must be objects, by their keys.
+    func parts() throws -> [String: JsonObject] {
+        // Two keys that Swift takes for one text, such as é in two spellings, may be in a file that somebody made up.
+        try Dictionary(fields.keys.map { ($0.text, try part($0.text)) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    /// Throws unless a text is the one that is computed here.
+    func only(_ key: String, _ known: String) throws {
+        let value = try text(key)
+        guard value == known else { throw unknown(key, value) }
+    }
+
+    /// Throws unless a number is the one that is computed here.
+    func only(_ key: String, _ known: Int) throws {
+        let value = try integer(key)
+        guard value == known else { throw unknown(key, String(value)) }
+    }
+
+    /// A word of the vocabulary that this package does not have.
+    func unknown(_ key: String, _ value: String) -> NexusEdgeError {
+        .bundle("\(source): \(key) is \(value), which this package does not compute; use a newer one, or another bundle")
+    }
+
     package func wrong(_ key: String, _ wanted: String) -> NexusEdgeError {
         .bundle("\(source): \(key) is missing or not \(wanted); export the bundle again")
     }

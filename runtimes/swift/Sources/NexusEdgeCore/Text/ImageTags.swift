@@ -1,5 +1,8 @@
 /// The tags <|image_1|>, <|image_2|>, ... that stand for pictures in a prompt.
 enum ImageTags {
+    /// As runtime facts spell a tag.
+    static let form = "<|image_{number}|>"
+
     private static let start = Array("<|image_".unicodeScalars), end = Array("|>".unicodeScalars)
 
     /// The texts between the tags, and the digits of each tag: one text more than tags.

@@ -23,7 +23,7 @@ public final class DualEncoder {
     private let textTower: String?
 
     /// - Parameters:
-    ///   - logitScale: factor of a cosine before the softmax, from metadata.json
+    ///   - logitScale: factor of a cosine before the softmax, from the manifest
     ///   - textTower: SHA-256 of the text tower in the bundle's manifest, which banks from files are checked against;
     ///     nil checks the number of dimensions only
     public init(
