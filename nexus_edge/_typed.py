@@ -106,7 +106,8 @@ def _check(value: Any, kind: inspect.Type, field: _Field) -> None:
                 _check(key, key_type, field)
                 _check(item, value_type, field.entry(key))
         case inspect.VarTupleType(item_type=item_type):
-            if not isinstance(value, list | tuple):
+            plain = isinstance(item_type, inspect.StrType | inspect.FloatType)
+            if not isinstance(value, list | tuple) or (plain and not all(_is(item, item_type) for item in value)):
                 raise field.wrong(_words(kind), value)
             for index, item in enumerate(value):
                 _check(item, item_type, field.entry(index))
@@ -147,7 +148,9 @@ def _check_union(value: Any, types: tuple[inspect.Type, ...], field: _Field) -> 
             raise field.error(f"{field.path}: {tag_field} is missing")
         choose(str(value[tag_field]), map(str, structs), field.inner(tag_field).path, field.error)
         _check_fields(value, structs[value[tag_field]], field)
-    elif not any(_is(value, kind) for kind in kinds):
+    elif isinstance(value, list) and (lists := [kind for kind in kinds if isinstance(kind, inspect.VarTupleType)]):
+        _check(value, lists[0], field)
+    elif not any(_is(value, kind) for kind in kinds if not isinstance(kind, inspect.VarTupleType)):
         raise field.wrong(_words(inspect.UnionType(tuple(kinds))), value)
 
 

@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nexus_edge._fields import Fields
 from nexus_edge._text import parse_json, read_text
+from nexus_edge._typed import read
 from nexus_edge.errors import InputError
 
 Kind = Literal["question", "label"]
-KEYS: dict[Kind, tuple[str, ...]] = {
-    "question": ("image", "question", "answers", "id"),
-    "label": ("image", "label", "id"),
-}
+Texts = str | tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -39,6 +36,25 @@ class Example:
     question: str = ""
     answers: tuple[str, ...] = ()
     label: str = ""
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A line for a model that answers."""
+
+    question: str
+    image: Texts = ()
+    answers: Texts = ()
+    id: str | None = None
+
+
+@dataclass(frozen=True)
+class _Label:
+    """A line for a model that embeds."""
+
+    label: str
+    image: Texts = ()
+    id: str | None = None
 
 
 def read_examples(path: Path, kind: Kind) -> tuple[Example, ...]:
@@ -72,25 +88,26 @@ def _example(line: str, where: str, folder: Path, kind: Kind, number: int) -> Ex
         value = parse_json(line)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: is no valid JSON: {error}") from error
-    table = Fields.of(value, where, InputError, KEYS[kind])
-    name = table.text("id") if "id" in table.table else f"line {number}"
-    images = _images(table, where, folder)
     if kind == "label":
-        label = table.text("label").strip()
-        if not label or len(images) != 1:
-            raise InputError(f"{where}: needs one image and a label that is not empty")
-        return Example(name, images, label=label)
-    question = table.text("question")
-    if not question.strip():
+        return _label(read(value, _Label, where, InputError), where, folder, number)
+    asked = read(value, _Question, where, InputError)
+    if not asked.question.strip():
         raise InputError(f"{where}: question is empty")
-    return Example(name, images, question, _answers(table))
+    answers = tuple(answer.strip() for answer in _several(asked.answers))
+    return Example(asked.id or f"line {number}", _images(asked.image, where, folder), asked.question, answers)
 
 
-def _images(table: Fields, where: str, folder: Path) -> tuple[Path, ...]:
-    value = table.table.get("image", [])
-    names = [value] if isinstance(value, str) else value
-    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
-        raise InputError(f"{where}: image must be a path or a list of paths, not {value!r:.60}")
+def _label(said: _Label, where: str, folder: Path, number: int) -> Example:
+    images, label = _images(said.image, where, folder), said.label.strip()
+    if not label or len(images) != 1:
+        raise InputError(f"{where}: needs one image and a label that is not empty")
+    return Example(said.id or f"line {number}", images, label=label)
+
+
+def _images(image: Texts, where: str, folder: Path) -> tuple[Path, ...]:
+    names = _several(image)
+    if not all(names):
+        raise InputError(f"{where}: image must be a path or a list of paths, not empty")
     paths = tuple(folder / name for name in names)
     for path in paths:
         if not path.is_file():
@@ -98,8 +115,5 @@ def _images(table: Fields, where: str, folder: Path) -> tuple[Path, ...]:
     return paths
 
 
-def _answers(table: Fields) -> tuple[str, ...]:
-    if "answers" not in table.table:
-        return ()
-    answers = (table.text("answers"),) if isinstance(table.table["answers"], str) else table.texts("answers")
-    return tuple(answer.strip() for answer in answers)
+def _several(texts: Texts) -> tuple[str, ...]:
+    return (texts,) if isinstance(texts, str) else tuple(texts)

@@ -6,7 +6,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from nexus_edge._fields import suggest
+from nexus_edge._typed import suggest
 from nexus_edge.errors import CheckpointError
 from nexus_edge.interfaces.family import Family
 

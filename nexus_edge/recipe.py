@@ -7,19 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal
 
-from nexus_edge._fields import Fields, suggest
 from nexus_edge._resources import calibration_dir, recipes_dir
 from nexus_edge._toml import read_toml
+from nexus_edge._typed import choose, read, suggest
 from nexus_edge.axes import deployments, targets
 from nexus_edge.compare.budgets import read_budgets
 from nexus_edge.errors import RecipeError
 from nexus_edge.quant.schemes import available_schemes
 
 CacheDtype = Literal["float32"]
-KEYS = ("extends", "name", "description", "model_type", "checkpoint", "targets", "deployment", "graphs", "gates")
-GRAPH_KEYS = ("scheme", "kv_cache", "calibration", "overrides")
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class GraphRecipe:
     """
 
     scheme: str
-    overrides: Mapping[str, str]
+    overrides: Mapping[str, str] = field(default_factory=dict)
     kv_cache: CacheDtype | None = None
     calibration: str | None = None
 
@@ -127,21 +125,19 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         RecipeError: the file cannot be read, or a key, type, scheme, target or `extends` is wrong.
     """
-    table = Fields.of(_resolve(path, ()), str(path), RecipeError, KEYS)
-    chosen = _targets(table.texts("targets"), str(path))
-    graphs = {name: _graph(table.sub("graphs").sub(name, GRAPH_KEYS)) for name in table.sub("graphs").table}
-    if not graphs:
+    table = _resolve(path, ())
+    if not table.get("graphs"):
         raise RecipeError(f"{path}: graphs is missing; copy a recipe of {recipes_dir()} and change it")
-    return Recipe(
-        name=_folder_name(table),
-        description=table.text("description"),
-        model_type=table.text("model_type"),
-        checkpoint=table.text("checkpoint"),
-        targets=chosen,
-        graphs=graphs,
-        deployment=table.choice("deployment", tuple(deployments())) if "deployment" in table.table else None,
-        gates=read_budgets(table.sub("gates")),
-    )
+    if isinstance(table.get("gates"), dict):
+        read_budgets(table["gates"], f"{path}: gates")  # says more of a limit than its type does
+    recipe = read(table, Recipe, str(path), RecipeError)
+    _check_folder_name(recipe.name, path)
+    _targets(recipe.targets, str(path))
+    if recipe.deployment is not None:
+        choose(recipe.deployment, deployments(), f"{path}: deployment", RecipeError)
+    for name, graph in recipe.graphs.items():
+        _check_graph(graph, f"{path}: graphs.{name}")
+    return recipe
 
 
 def _targets(names: Sequence[str], where: str) -> tuple[str, ...]:
@@ -153,24 +149,19 @@ def _targets(names: Sequence[str], where: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _graph(table: Fields) -> GraphRecipe:
+def _check_graph(graph: GraphRecipe, where: str) -> None:
     schemes = available_schemes()
-    overrides = table.sub("overrides")
-    kv_cache = table.choice("kv_cache", get_args(CacheDtype)) if "kv_cache" in table.table else None
-    texts = tuple(sorted(path.stem for path in calibration_dir().glob("*.txt")))
-    return GraphRecipe(
-        scheme=table.choice("scheme", schemes),
-        overrides={pattern: overrides.choice(pattern, schemes) for pattern in overrides.table},
-        kv_cache=cast(CacheDtype | None, kv_cache),
-        calibration=table.choice("calibration", texts) if "calibration" in table.table else None,
-    )
+    choose(graph.scheme, schemes, f"{where}: scheme", RecipeError)
+    for pattern, scheme in graph.overrides.items():
+        choose(scheme, schemes, f"{where}: overrides: {pattern}", RecipeError)
+    if graph.calibration is not None:
+        texts = sorted(path.stem for path in calibration_dir().glob("*.txt"))
+        choose(graph.calibration, texts, f"{where}: calibration", RecipeError)
 
 
-def _folder_name(table: Fields) -> str:
-    name = table.text("name")
+def _check_folder_name(name: str, path: Path) -> None:
     if not name or name.startswith(".") or not all(char.isalnum() or char in "-_." for char in name):
-        raise RecipeError(f"{table.where}: name {name!r:.60} must be letters, digits, '-', '_' and '.'")
-    return name
+        raise RecipeError(f"{path}: name {name!r:.60} must be letters, digits, '-', '_' and '.'")
 
 
 def _resolve(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from nexus_edge._fields import suggest
 from nexus_edge._resources import embedded_checkpoint
+from nexus_edge._typed import suggest
 from nexus_edge.checkpoints.base import Checkpoint, TensorInfo, WeightsKind
 from nexus_edge.checkpoints.formats.folder import FolderCheckpoint
 from nexus_edge.checkpoints.formats.hub import HUB_ID, open_hub

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nexus_edge._fields import suggest
+from nexus_edge._typed import suggest
 from nexus_edge.configs.keys import OPTION, Each, Read, Rules, Table, has, paths_of, rule_of, without
 from nexus_edge.errors import CheckpointError
 from nexus_edge.families import families

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nexus_edge._atomic import replaced_when_done
-from nexus_edge._fields import suggest
+from nexus_edge._typed import suggest
 from nexus_edge.ci.github import append_summary, to_github
 from nexus_edge.ci.gitlab import to_gitlab
 from nexus_edge.ci.junit import to_junit

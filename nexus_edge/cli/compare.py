@@ -53,7 +53,6 @@ def compare(
 
     Exit code 3 beyond a budget ([gates] of NEW's recipe, or --gates), and where a budget could not be judged.
     """
-    from nexus_edge._fields import Fields
     from nexus_edge.ci.formats import Deliveries
     from nexus_edge.compare import record
     from nexus_edge.compare.budgets import read_budget_file, read_budgets
@@ -61,7 +60,6 @@ def compare(
     from nexus_edge.compare.run import Request
     from nexus_edge.compare.run import compare as run
     from nexus_edge.compare.table import table
-    from nexus_edge.errors import RecipeError
 
     deliveries = Deliveries.parse(formats or (), output, as_json=as_json)
     if len(bundles) != (2 if baseline is None else 1):
@@ -70,11 +68,7 @@ def compare(
     new = Bundle.open(bundles[-1], allow_rejected=allow_rejected)
     old = Bundle.open(bundles[0], allow_rejected=allow_rejected) if baseline is None else record.read(baseline)
     where = f"{new.root}: manifest.json: recipe: gates"
-    limits = (
-        read_budgets(Fields.of(new.manifest.recipe.get("gates", {}), where, RecipeError))
-        if gates is None
-        else read_budget_file(gates)
-    )
+    limits = read_budgets(new.manifest.recipe.get("gates", {}), where) if gates is None else read_budget_file(gates)
     request = Request(
         old,
         new,

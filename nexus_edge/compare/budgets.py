@@ -14,9 +14,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from nexus_edge._fields import Fields
 from nexus_edge._toml import read_toml
+from nexus_edge._typed import suggest
 from nexus_edge.errors import RecipeError
 
 
@@ -69,19 +70,22 @@ BUDGETS: Mapping[str, Budget] = {
 LARGEST = {"answers_changed": 1.0, "cosine": 1.0}
 
 
-def read_budgets(table: Fields) -> dict[str, float]:
+def read_budgets(table: Mapping[str, Any], where: str) -> dict[str, float]:
     """The limits of a `[gates]` table.
 
     Raises:
         RecipeError: an unknown gate, or a limit that no measurement could have
     """
     limits = {}
-    for name in Fields.of(table.table, table.where, RecipeError, BUDGETS).table:
-        limit = table.number(name)
+    for name, limit in table.items():
+        if name not in BUDGETS:
+            raise RecipeError(f"{where}: unknown key {name!r}{suggest(name, BUDGETS)}")
+        if isinstance(limit, bool) or not isinstance(limit, int | float):
+            raise RecipeError(f"{where}: {name} must be a number, not {limit!r:.60}")
         if not 0 <= limit <= LARGEST.get(name, math.inf) or math.isinf(limit):
             most = f" to {LARGEST[name]:g}" if name in LARGEST else " or more"
-            raise RecipeError(f"{table.where}: {name} = {limit:g} must be 0{most}")
-        limits[name] = limit
+            raise RecipeError(f"{where}: {name} = {limit:g} must be 0{most}")
+        limits[name] = float(limit)
     return limits
 
 
@@ -91,8 +95,8 @@ def read_budget_file(path: Path) -> dict[str, float]:
     Raises:
         RecipeError: the file cannot be read, or has no gates, or a wrong one
     """
-    table = read_toml(path, RecipeError)
-    limits = read_budgets(Fields.of(table, str(path), RecipeError).sub("gates"))
+    gates = read_toml(path, RecipeError).get("gates", {})
+    limits = read_budgets(gates if isinstance(gates, dict) else {}, f"{path}: gates")
     if not limits:
         raise RecipeError(f"{path}: has no [gates]; known are {', '.join(BUDGETS)}")
     return limits

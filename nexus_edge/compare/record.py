@@ -3,15 +3,16 @@
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
+from nexus_edge import _typed
 from nexus_edge._atomic import replaced_when_done
-from nexus_edge._fields import Fields
 from nexus_edge._text import parse_json, read_text
 from nexus_edge.errors import InputError
 
@@ -19,6 +20,7 @@ FORMAT = "nexus-edge baseline"
 VERSION = 1
 _IN_FILES = {"inputs": "material"}  # fields whose names in baseline files of version 1 are others
 Floats = NDArray[np.float32]
+Count = Annotated[int, Meta(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Record:
-    """One side.
+class Measured:
+    """What was measured of one side, but for arrays.
 
     Attributes:
         bundle: the manifest's name
@@ -47,8 +49,6 @@ class Record:
         speeds: name -> of each round, per second
         peak_bytes: most resident memory of the process that ran it; None where the system does not tell
         replies: to each item, in order
-        vectors: name -> float32 [rows, dim]: embeddings, image features, logits
-        layers: "graph, case" -> layer by layer, float32 [rows, dim] of a few of its tokens
     """
 
     bundle: str
@@ -59,12 +59,23 @@ class Record:
     engine: str
     machine: str
     inputs: str
-    size_bytes: int
-    graph_bytes: Mapping[str, int]
+    size_bytes: Count
+    graph_bytes: Mapping[str, Count]
     load_s: tuple[float, ...] = ()
     speeds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    peak_bytes: int | None = None
+    peak_bytes: Count | None = None
     replies: tuple[Reply, ...] = ()
+
+
+@dataclass(frozen=True)
+class Record(Measured):
+    """One side.
+
+    Attributes:
+        vectors: name -> float32 [rows, dim]: embeddings, image features, logits
+        layers: "graph, case" -> layer by layer, float32 [rows, dim] of a few of its tokens
+    """
+
     vectors: Mapping[str, Floats] = field(default_factory=dict)
     layers: Mapping[str, tuple[Floats, ...]] = field(default_factory=dict)
 
@@ -81,18 +92,39 @@ class Record:
         }
 
 
+@dataclass(frozen=True)
+class _Array:
+    """An array as JSON.
+
+    Attributes:
+        shape: of the array
+        float32: its little-endian bytes in base64
+    """
+
+    shape: tuple[Count, ...]
+    float32: str
+
+
+@dataclass(frozen=True)
+class _File(Measured):
+    """A baseline file."""
+
+    format: str = FORMAT
+    format_version: int = VERSION
+    vectors: Mapping[str, _Array] = field(default_factory=dict)
+    layers: Mapping[str, tuple[_Array, ...]] = field(default_factory=dict)
+
+
 def encode(rows: Floats) -> dict[str, Any]:
-    """An array as JSON: its shape, and its little-endian float32 bytes in base64."""
+    """An array as JSON, see `_Array`."""
     return {"shape": list(rows.shape), "float32": base64.b64encode(rows.astype("<f4").tobytes()).decode()}
 
 
-def decode(value: Any, where: str) -> Floats:
+def decode(array: _Array, where: str) -> Floats:
     """What `encode` made; raises InputError."""
-    table = Fields.of(value, where, InputError, ("shape", "float32"))
     try:
-        shape = [int(size) for size in table.items("shape")]
-        rows = np.frombuffer(base64.b64decode(table.text("float32"), validate=True), "<f4").reshape(shape)
-    except (ValueError, TypeError) as error:
+        rows = np.frombuffer(base64.b64decode(array.float32, validate=True), "<f4").reshape(array.shape)
+    except ValueError as error:
         raise InputError(f"{where}: is no array ({error})") from error
     return rows.astype(np.float32)
 
@@ -126,40 +158,15 @@ def read(path: Path) -> Record:
         raise InputError(f"{path}: is no baseline; write one with nexus-edge compare --save-baseline")
     if value.get("format_version") != VERSION:
         raise InputError(f"{path}: format_version is {value.get('format_version')!r:.20}, this version reads {VERSION}")
-    names = (_IN_FILES.get(name, name) for name in Record.__dataclass_fields__)
-    return _record(Fields.of(value, str(path), InputError, ("format", "format_version", *names)))
-
-
-def _record(table: Fields) -> Record:
-    texts = ("bundle", "folder", "model_type", "weights", "recipe", "engine", "machine")
-    vectors, layers, speeds = table.sub("vectors"), table.sub("layers"), table.sub("speeds")
+    names = {in_file: name for name, in_file in _IN_FILES.items()}
+    value = {names.get(key, key): item for key, item in value.items()}
+    file = _typed.read(value, _File, str(path), InputError)
+    measured = {item.name: getattr(file, item.name) for item in fields(Measured)}
     return Record(
-        **{name: table.text(name) for name in texts},
-        inputs=table.text(_IN_FILES["inputs"]),
-        size_bytes=table.integer("size_bytes"),
-        graph_bytes={name: table.sub("graph_bytes").integer(name) for name in table.sub("graph_bytes").table},
-        load_s=_numbers(table, "load_s"),
-        speeds={name: _numbers(speeds, name) for name in speeds.table},
-        peak_bytes=None if table.table.get("peak_bytes") is None else table.integer("peak_bytes"),
-        replies=tuple(_reply(item, f"{table.where}: replies[{i}]") for i, item in enumerate(table.items("replies"))),
-        vectors={name: decode(vectors.table[name], f"{vectors.where}: {name}") for name in vectors.table},
+        **measured,
+        vectors={name: decode(rows, f"{path}: vectors: {name}") for name, rows in file.vectors.items()},
         layers={
-            name: tuple(decode(rows, f"{layers.where}: {name}[{i}]") for i, rows in enumerate(layers.items(name)))
-            for name in layers.table
+            name: tuple(decode(rows, f"{path}: layers: {name}[{index}]") for index, rows in enumerate(layers))
+            for name, layers in file.layers.items()
         },
     )
-
-
-def _numbers(table: Fields, key: str) -> tuple[float, ...]:
-    values = table.items(key)
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        raise InputError(f"{table.where}: {key} must be a list of numbers")
-    return tuple(float(value) for value in values)
-
-
-def _reply(value: Any, where: str) -> Reply:
-    table = Fields.of(value, where, InputError, ("item", "text", "right"))
-    right = table.table.get("right")
-    if right is not None and not isinstance(right, bool):
-        raise InputError(f"{where}: right must be true, false or null")
-    return Reply(table.text("item"), table.text("text"), right)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nexus_edge._fields import suggest
+from nexus_edge._typed import suggest
 from nexus_edge.errors import CheckpointError
 
 OPTION = "--ignore-config-key"

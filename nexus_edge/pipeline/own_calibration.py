@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nexus_edge._fields import Fields
 from nexus_edge._text import parse_json, read_text
+from nexus_edge._typed import read
 from nexus_edge.errors import ImageError, InputError
 from nexus_edge.interfaces.processor import ModelInputs
 from nexus_edge.parity.vlm.streamed import Streamed, held, held_but_layers
@@ -23,7 +23,12 @@ from nexus_edge.processing import Processor
 from nexus_edge.processing.images import load_image
 
 TOKENS = 2048  # of all samples together: attention over as many takes 0.5 GB in a model of 32 heads
-KEYS = ("text", "image")
+
+
+@dataclass(frozen=True)
+class _Line:
+    text: str
+    image: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,17 +75,16 @@ def _sample(line: str, where: str, folder: Path) -> Sample:
         value = parse_json(line)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: is no valid JSON: {error}") from error
-    table = Fields.of(value, where, InputError, KEYS)
-    text, image = table.text("text"), table.optional_text("image")
-    if not text.strip():
+    said = read(value, _Line, where, InputError)
+    if not said.text.strip():
         raise InputError(f"{where}: text is empty")
-    images = () if image is None else (folder / image,)
+    images = () if said.image is None else (folder / said.image,)
     for path in images:
         try:
             load_image(path)
         except ImageError as error:
             raise InputError(f"{where}: {error}") from error
-    return Sample(text, images)
+    return Sample(said.text, images)
 
 
 def embedded(own: OwnCalibration, processor: Processor, streamed: Streamed) -> Tensor:

@@ -6,7 +6,7 @@ What a family does with them is in its folder of `nexus_edge/models/`.
 from os import PathLike
 from pathlib import Path
 
-from nexus_edge._fields import suggest
+from nexus_edge._typed import suggest
 from nexus_edge.errors import CheckpointError
 from nexus_edge.families import families, family_of
 from nexus_edge.interfaces.family import DualEncoderFamily, Family, Kind, VlmFamily

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from nexus_edge._fields import suggest
+from nexus_edge._typed import suggest
 from nexus_edge.axes import files
 from nexus_edge.errors import RecipeError
 

@@ -1,13 +1,15 @@
 """A scheme says how one weight matrix is stored and multiplied; each is one file in quant/schemes/. Needs no torch."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Annotated, Literal
 
-from nexus_edge._fields import Fields, suggest
+from msgspec import Meta
+
 from nexus_edge._resources import schemes_dir
 from nexus_edge._toml import read_toml
+from nexus_edge._typed import choose, read, suggest
 from nexus_edge.errors import RecipeError
 from nexus_edge.interfaces.quantizer import Encoding
 from nexus_edge.quant.registry import methods
@@ -39,8 +41,8 @@ class Scheme:
     name: str
     description: str
     method: str
-    bits: int
-    group_size: int = 0
+    bits: Annotated[int, Meta(ge=0)]
+    group_size: Annotated[int, Meta(ge=0)] = 0
     symmetric: bool = True
     scale_dtype: ScaleDtype = "float32"
     activation: Activation = "none"
@@ -118,18 +120,8 @@ def read_scheme(path: Path) -> Scheme:
         RecipeError: the file is not TOML, has an unknown or missing key, or a value of the wrong type or out of range
     """
     table = read_toml(path, RecipeError)
-    known = tuple(field.name for field in fields(Scheme) if field.name != "name")
-    entries = Fields.of(table, str(path), RecipeError, known)
-    symmetric = table.get("symmetric", True)
-    if not isinstance(symmetric, bool):
-        raise RecipeError(f"{path}: symmetric must be true or false, not {symmetric!r}")
-    return Scheme(
-        name=path.stem,
-        description=entries.text("description"),
-        method=entries.choice("method", ("float", *methods())),
-        bits=entries.integer("bits"),
-        group_size=entries.integer("group_size") if "group_size" in table else 0,
-        symmetric=symmetric,
-        scale_dtype=cast(ScaleDtype, entries.choice("scale_dtype", get_args(ScaleDtype), "float32")),
-        activation=cast(Activation, entries.choice("activation", get_args(Activation), "none")),
-    )
+    if "name" in table:
+        raise RecipeError(f"{path}: unknown key 'name'; a scheme's name is that of its file")
+    scheme = read({**table, "name": path.stem}, Scheme, str(path), RecipeError)
+    choose(scheme.method, ("float", *methods()), f"{path}: method", RecipeError)
+    return scheme

@@ -12,7 +12,7 @@ import os
 from dataclasses import replace
 
 from nexus_edge import processing
-from nexus_edge._fields import suggest
+from nexus_edge._typed import suggest
 from nexus_edge.bundle import Bundle
 from nexus_edge.engines import dual as dual_engine
 from nexus_edge.engines.base import Engine, EngineOptions, open_engine

@@ -86,7 +86,7 @@ def test_examples_of_both_kinds(tmp_path: Path) -> None:
         ('{"qestion": "a"}', "question", "did you mean 'question'"),
         ('{"question": " "}', "question", "question is empty"),
         ('{"question": "a", "image": "gone.png"}', "question", r"the image .*gone\.png is not there"),
-        ('{"question": "a", "image": 3}', "question", "image must be a path"),
+        ('{"question": "a", "image": 3}', "question", "image must be a string or a list of strings"),
         ('{"question": "a", "answers": [3]}', "question", "must be a list of strings"),
         ('{"question": "a", "id": "x"}\n{"question": "b", "id": "x"}', "question", "the id 'x' is there twice"),
         ('{"image": "e.jsonl", "label": ""}', "label", "label that is not empty"),

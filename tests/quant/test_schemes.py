@@ -53,7 +53,7 @@ def test_an_unknown_scheme_is_refused_with_a_suggestion() -> None:
         (GOOD.replace("int8-block", "int7"), "activation = 'int7'; known: int8-block, int8-row, none"),
         (GOOD + 'scale_dtype = "bfloat16"\n', "scale_dtype = 'bfloat16'; did you mean 'float16'"),
         ('description = "x"\nmethod = "float"\nbits = 16\ngroup_size = 32\n', 'method = "float" has no group_size'),
-        (GOOD + "symmetric = 1\n", "symmetric must be true or false, not 1"),
+        (GOOD + "symmetric = 1\n", "symmetric must be true or false, not a int 1"),
         ("description = \n", "is no valid TOML"),
     ],
 )

@@ -9,16 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from nexus_edge._fields import Fields, suggest
 from nexus_edge._text import read_text
 from nexus_edge._toml import read_toml
+from nexus_edge._typed import read, suggest
 from nexus_edge.engines.base import Floats
 from nexus_edge.errors import InputError
 
 BUILT_IN = Path(__file__).parent / "banks"
 PLACE = "{}"  # of the label in a template
 DEFAULT_TEMPLATES = ("this is a photo of {}",)  # that of BiomedCLIP's model card
-KEYS = ("title", "source", "labels", "templates")
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,16 @@ class PromptSet:
         return _normalized(unit.mean(axis=0))
 
 
+@dataclass(frozen=True)
+class _File:
+    """What a file of a set must hold."""
+
+    title: str
+    source: str
+    labels: tuple[str, ...]
+    templates: tuple[str, ...]
+
+
 def built_in_sets() -> tuple[str, ...]:
     """Names of the sets that come with the package."""
     return tuple(sorted(path.stem for path in BUILT_IN.glob("*.toml")))
@@ -75,11 +84,11 @@ def find_prompts(name: str) -> PromptSet:
 
 def read_prompts(path: Path) -> PromptSet:
     """The set in a TOML file; raises InputError."""
-    fields = Fields.of(read_toml(path, InputError), str(path), InputError, KEYS)
+    file = read(read_toml(path, InputError), _File, str(path), InputError)
     try:
-        return PromptSet(fields.texts("labels"), fields.texts("templates"), fields.text("title"), fields.text("source"))
+        return PromptSet(file.labels, file.templates, file.title, file.source)
     except InputError as error:
-        raise InputError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+        raise InputError(f"{path}: {error}") from error
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

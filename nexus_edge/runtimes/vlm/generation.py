@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
-from nexus_edge._fields import suggest
+from nexus_edge._typed import suggest
 from nexus_edge.errors import InputError
 from nexus_edge.runtimes.vlm.sampling import Sampler
 from nexus_edge.runtimes.vlm.stop_strings import StopStrings
