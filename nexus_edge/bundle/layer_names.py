@@ -1,13 +1,13 @@
 """Where a layer ends in a bundle's graphs: the exporter names the value that leaves it, and the ladder finds it again.
 
-A layer is a module whose name ends in `.layers.N`, `.blocks.N` or `.layer.N`: the spellings of Phi-3 and CLIP, of timm,
-and of BERT. Needs nothing but names, so that a device can ask as well.
+A layer is a module whose name ends in `.layers.N`, `.blocks.N`, `.layer.N` or `.resblocks.N`: the spellings of Phi-3
+and transformers' CLIP, of timm, of BERT, and of OpenAI's CLIP. Needs nothing but names, so that a device can ask too.
 """
 
 import re
 
 ENDING = ".output"
-_LIST = r"\.(?:layers|blocks|layer)\.(\d+)"
+_LIST = r"\.(?:layers|blocks|layer|resblocks)\.(\d+)"
 _LAYER = re.compile(rf"{_LIST}$")
 _OUTPUT = re.compile(rf"{_LIST}{re.escape(ENDING)}$")
 _INSIDE = re.compile(rf"{_LIST}(?:\.|$)")
