@@ -46,6 +46,9 @@ class MolmoFamily(VlmFamily):
 
         return MolmoProcessor.from_folder(folder)
 
+    def host(self, config: Mapping[str, Any], graphs: Mapping[str, Any], folder: Path) -> NoReturn:
+        raise _not_yet("runtime")
+
     def build(self, config: Mapping[str, Any]) -> "Molmo":
         from nexus_edge.models.molmo.model import build
 
