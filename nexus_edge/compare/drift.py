@@ -12,12 +12,12 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.compare.inputs import Inputs, Item
 from nexus_edge.compare.record import Floats
+from nexus_edge.engines.dual import IMAGE, TEXT
 from nexus_edge.engines.probes import Stage, runner_of
 from nexus_edge.parity.metrics import Array, Values
 
 ROWS = 4
 MOST_ITEMS = 2  # of a kind: with images and without
-IMAGE, TEXT = "image_encoder", "text_encoder"
 
 
 @dataclass
@@ -94,11 +94,11 @@ def _answer(bundle: Bundle, stages: dict[str, Stage], asked: Inputs, found: Trac
 
 def _embed(bundle: Bundle, stages: dict[str, Stage], asked: Inputs, found: Trace) -> None:
     from nexus_edge import processing
+    from nexus_edge.parity.dual_encoder.steps import trimmed
 
     processor = processing.dual_from_checkpoint(bundle.root)
     for item in asked.items[:MOST_ITEMS]:
         found.add(IMAGE, item.name, stages[IMAGE].run({"pixel_values": processor.images([item.images[0]])}))
     for number, sentence in enumerate(asked.sentences[:MOST_ITEMS] if TEXT in stages else ()):
-        ids = processor.texts([sentence])
-        width = int((np.asarray(ids) != 0).sum(axis=1).max())
-        found.add(TEXT, f"sentence {number + 1}", stages[TEXT].run({"input_ids": ids[:, :width]}))
+        ids = trimmed(processor.texts([sentence]))
+        found.add(TEXT, f"sentence {number + 1}", stages[TEXT].run({"input_ids": ids}))

@@ -5,6 +5,7 @@ from functools import cached_property
 
 from nexus_edge import processing
 from nexus_edge.bundle import DualEncoderInfo
+from nexus_edge.engines.dual import IMAGE, TEXT
 from nexus_edge.errors import BundleError
 from nexus_edge.interfaces.family import DualEncoderFamily
 from nexus_edge.interfaces.parity import DualCases, DualInputs
@@ -16,8 +17,6 @@ from nexus_edge.parity.sources import parameter_count
 from nexus_edge.processing import DualProcessor
 from nexus_edge.processing.folder import read_json
 
-IMAGE, TEXT = "image_encoder", "text_encoder"
-
 
 @dataclass
 class DualRun:
@@ -25,11 +24,11 @@ class DualRun:
 
     Attributes:
         run: whose bundle is asked
-        family: what its family gives
+        given: by its family
     """
 
     run: ParityRun
-    family: DualCases
+    given: DualCases
 
     @property
     def info(self) -> DualEncoderInfo:
@@ -51,10 +50,10 @@ class DualRun:
         """By other code than `nexus_edge.processing`, with the settings of the checkpoint where that is at hand."""
         checkpoint = self.run.checkpoint
         if not isinstance(checkpoint, str):
-            return self.family.original_inputs(checkpoint.config, checkpoint.processor_files())
+            return self.given.original_inputs(checkpoint.config, checkpoint.processor_files())
         folder = self.run.bundle.root / "processor"
         files = {path.name: path.read_bytes() for path in folder.iterdir()}
-        return self.family.original_inputs(read_json(folder, "config.json"), files)
+        return self.given.original_inputs(read_json(folder, "config.json"), files)
 
     @cached_property
     def evaluation_set(self) -> EvaluationSet:

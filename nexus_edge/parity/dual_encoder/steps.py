@@ -5,7 +5,8 @@ from functools import partial
 
 import numpy as np
 
-from nexus_edge.parity.dual_encoder.run import IMAGE, TEXT, DualRun, dual_run
+from nexus_edge.engines.dual import IMAGE, TEXT
+from nexus_edge.parity.dual_encoder.run import DualRun, dual_run
 from nexus_edge.parity.kinds import judged_family
 from nexus_edge.parity.metrics import Array
 from nexus_edge.parity.references import Reference

@@ -37,7 +37,7 @@ class VlmRun:
 
     Attributes:
         run: whose bundle is asked
-        family: what its family gives
+        given: by its family
         processor: the bundle's
         limit: tokens up to which a sequence takes LongRoPE's short factors; None for a model with one list of factors
         cases: prompts with images and without
@@ -46,7 +46,7 @@ class VlmRun:
     """
 
     run: ParityRun
-    family: VlmCases
+    given: VlmCases
     processor: Processor
     limit: int | None
     cases: Sequence[Case]
@@ -78,7 +78,7 @@ class VlmRun:
 
     def original_pixels(self, case: Case) -> Array:
         """`pixel_values` of a case's images by other code than `nexus_edge.processing`."""
-        return self.family.original_pixels(case, self.original_processor or self.processor)
+        return self.given.original_pixels(case, self.original_processor or self.processor)
 
     def traces(self, reference: Reference) -> "dict[str, Trace]":
         """What every case leaves in a model, by the case's name; raises NotRunError where not even a layer fits."""
@@ -113,26 +113,26 @@ class VlmRun:
 def vlm_run(run: ParityRun) -> VlmRun:
     """What a run asks: the family's cases, as far as the model's size allows, unless `ask` named others."""
     if not isinstance(run.prepared, VlmRun):
-        family, processor = _family(run), processing.from_checkpoint(run.bundle.root)
+        given, processor = _given(run), processing.from_checkpoint(run.bundle.root)
         config = json.loads(run.bundle.file("processor/config.json").read_text("utf-8"))
-        limit = family.limit(config)
-        cases, left_out = family.make(processor, limit), list[str]()
+        limit = given.limit(config)
+        cases, left_out = given.make(processor, limit), list[str]()
         if parameter_count(run.bundle) >= LARGE:
             several = [case.name for case in cases if len(case.pictures) > 1]
             cases = [case for case in cases if case.name not in several]
             left_out = [f"{name}: left out, {LARGE / 1e9:g}e9 parameters and more" for name in several]
-        run.prepared = VlmRun(run, family, processor, limit, cases, tuple(left_out))
+        run.prepared = VlmRun(run, given, processor, limit, cases, tuple(left_out))
     return run.prepared
 
 
 def ask(run: ParityRun, cases: Sequence[Case]) -> VlmRun:
     """Have a run ask these cases from now on, and forget what came of those before."""
     before = vlm_run(run)
-    run.prepared = VlmRun(run, before.family, before.processor, before.limit, cases, before.left_out)
+    run.prepared = VlmRun(run, before.given, before.processor, before.limit, cases, before.left_out)
     return run.prepared
 
 
-def _family(run: ParityRun) -> VlmCases:
+def _given(run: ParityRun) -> VlmCases:
     family = judged_family(run.manifest.model_type)
     assert isinstance(family, VlmFamily), f"{family.model_type} is of kind {family.kind}"
     return family.parity()

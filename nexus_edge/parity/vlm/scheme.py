@@ -102,7 +102,7 @@ def compare_case(judge: Judge, case: Case, full: Values, quantized: Values) -> t
 def check_held_out(run: ParityRun) -> list[Check]:
     """Exact match on the checkpoint's held-out questions beside that of full precision; nothing where it has none."""
     folder, vlm, most = run.source.folder, vlm_run(run), run.held_out_images or IMAGES
-    questions = [] if folder is None else read_questions(folder, vlm.processor, vlm.family.turn, most)
+    questions = [] if folder is None else read_questions(folder, vlm.processor, vlm.given.turn, most)
     if not questions:
         run.note("exact match: this checkpoint brings no held-out questions")
         return []
