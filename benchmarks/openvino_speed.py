@@ -35,6 +35,7 @@ from nexus_edge.engines.openvino.settings import OpenVinoSettings
 from nexus_edge.runtimes import EngineOptions, load_vlm
 from nexus_edge.runtimes.machine import machine, peak_rss_bytes
 from nexus_edge.runtimes.vlm.benchmark import QUESTION, measure
+from nexus_edge.runtimes.vlm.image_cache import ImageCache
 
 FULL_LAYERS = 32
 GOAL = 1.2  # times the peer's tokens/s, and its time to the first token
@@ -148,7 +149,7 @@ class _Ours:
     def see(self, picture: np.ndarray) -> None:
         """Encode a first picture, for which the vision graphs are loaded."""
         inputs = self._vlm.processor(self._vlm.wrap(QUESTION, 1), [Image.fromarray(picture)])
-        self._vlm.engine.encode_picture(inputs["pixel_values"], inputs["image_sizes"])
+        ImageCache(self._vlm.engine, self._vlm.host).encode(self._vlm.host.prompt(inputs).images)
 
     def run(self, prompt_tokens: int, new_tokens: int, picture: np.ndarray | None = None) -> tuple[float, float]:
         """Seconds until the first token, and tokens/s behind it."""

@@ -28,6 +28,7 @@ class Third(VlmFamily):
     def processor(self, folder): raise NotImplementedError
     def build(self, config): raise NotImplementedError
     def key_rules(self, config): raise NotImplementedError
+    def host(self, config, graphs, folder): raise NotImplementedError
     def split(self): raise NotImplementedError
     def static_split(self): raise NotImplementedError
     def facts(self, config, processor): raise NotImplementedError
@@ -88,6 +89,7 @@ def test_finding_and_reading_families_imports_no_torch() -> None:
         "import sys; from importlib import import_module; from nexus_edge.families import families; "
         "[import_module(f'nexus_edge.models.{name}.{part}') for name in families() "
         "for part in ('config_keys', 'params', 'processing')]; "
+        "[import_module(f'nexus_edge.models.{name}.host') for name in families() if families()[name].kind == 'vlm']; "
         "print({'torch', 'onnx', 'transformers'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

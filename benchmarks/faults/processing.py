@@ -12,8 +12,8 @@ from nexus_edge.engines.onnx.decoder import OnnxDecoder
 from nexus_edge.models.biomedclip import processing as biomedclip
 from nexus_edge.models.phi3_v import processing as phi3_v
 from nexus_edge.processing.normalise import normalisation_table
-from nexus_edge.runtimes.vlm.context import Context, Tokens
-from nexus_edge.runtimes.vlm.image_cache import PictureCache
+from nexus_edge.runtimes.vlm.context import Context, Encoded, Tokens
+from nexus_edge.runtimes.vlm.image_cache import ImageCache
 
 VLM, DUAL = f"{PHI3} onnx", f"{BIOMEDCLIP} onnx"
 RUNGS = ("P0", "P3", "P5")
@@ -96,30 +96,34 @@ def other_scale(scene: Scene) -> None:
 
 
 def reversed_features(scene: Scene) -> None:
-    right = PictureCache.encode
-    scene.patch(PictureCache, "encode", lambda self, *a: [(key, rows[::-1].copy()) for key, rows in right(self, *a)])
+    right = ImageCache.encode
+
+    def encode(self: ImageCache, *given: Any) -> list[Encoded]:
+        return [replace(image, features=image.features[::-1].copy()) for image in right(self, *given)]
+
+    scene.patch(ImageCache, "encode", encode)
 
 
 def exchanged_pictures(scene: Scene) -> None:
-    right = PictureCache.encode
-    scene.patch(PictureCache, "encode", lambda self, *a: right(self, *a)[::-1])
+    right = ImageCache.encode
+    scene.patch(ImageCache, "encode", lambda self, *a: right(self, *a)[::-1])
 
 
 def no_features(scene: Scene) -> None:
-    right = Tokens.features_of
+    right = Tokens.merged
 
-    def zeros(self: Tokens, start: int, stop: int) -> Any:
-        rows = right(self, start, stop)
-        return None if rows is None else np.zeros_like(rows)
+    def zeros(self: Tokens, *given: Any) -> Any:
+        nothing = None if self.features is None else np.zeros_like(self.features)
+        return right(replace(self, features=nothing), *given)
 
-    scene.patch(Tokens, "features_of", zeros)
+    scene.patch(Tokens, "merged", zeros)
 
 
 def past_off_by_one(scene: Scene) -> None:
     right = OnnxDecoder.extend
 
-    def extend(self: OnnxDecoder, ids: Any, features: Any, past: int, rope_length: int) -> Any:
-        return right(self, ids, features, max(0, past - 1), rope_length)
+    def extend(self: OnnxDecoder, embeds: Any, past: int, positions: Any) -> Any:
+        return right(self, embeds, max(0, past - 1), positions)
 
     scene.patch(OnnxDecoder, "extend", extend)
 

@@ -15,6 +15,7 @@ from nexus_edge.compare.record import Floats
 from nexus_edge.engines.dual import IMAGE, TEXT
 from nexus_edge.engines.probes import Stage, runner_of
 from nexus_edge.parity.metrics import Array, Values
+from nexus_edge.runtimes.hosts import host_maker
 
 ROWS = 4
 MOST_ITEMS = 2  # of a kind: with images and without
@@ -46,7 +47,8 @@ def trace(bundle: Bundle, target: str, asked: Inputs) -> tuple[dict[str, tuple[F
         ParityError: a graph does not load or run
     """
     files = {name: bundle.graph(target, name) for name in bundle.manifest.graphs[target]}
-    parts = [part for part in runner_of(target).counterparts(files) if part.as_shipped]
+    known = runner_of(target).counterparts(files, host_maker(bundle))
+    parts = [part for part in known if part.as_shipped]
     stages = {part.name: part.open("visible") for part in parts}
     found = Trace()
     if bundle.manifest.dual_encoder is None:

@@ -3,21 +3,16 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Protocol, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import cast
 
 from nexus_edge._extras import needs_extra
 from nexus_edge.axes import engine_module, engines, engines_of
 from nexus_edge.bundle import Bundle
 from nexus_edge.engines.openvino.settings import CPU, OpenVinoSettings
 from nexus_edge.errors import BundleError, InputError, MissingExtraError
+from nexus_edge.interfaces.engine import Engine
 from nexus_edge.interfaces.engine_info import EngineInfo
 from nexus_edge.interfaces.family import Kind
-
-Floats = NDArray[np.float32]
-Ids = NDArray[np.int64]
 
 MOST_THREADS = 1024
 """Beyond the cores of any machine that this is for; ONNX Runtime would start 100,000, and none of them ever works."""
@@ -53,50 +48,6 @@ class EngineOptions:
             raise InputError(f"sessions is {self.sessions}; it must be 1 or more")
         if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
             raise InputError(f"threads is {self.threads}; it must be 1 to {MOST_THREADS}")
-
-
-class Engine(Protocol):
-    """The three graphs of a vision-language model: weights, which any number of threads and decoders share."""
-
-    @property
-    def context_length(self) -> int | None:
-        """Most tokens that the cache can hold; None: as many as the model takes."""
-
-    def encode_picture(self, pixel_values: Floats, image_sizes: Ids) -> Floats:
-        """[1, views, 3, height, width] and int64 [1, 2] -> features [image tokens, hidden]; one call at a time, others
-        wait."""
-
-    def decoder(self) -> "Decoder":
-        """A decoder with an empty cache, on the weights of all others."""
-
-    def close(self) -> None:
-        """Let go of the graphs. Calls that run are not disturbed, and no other may follow."""
-
-
-class Decoder(Protocol):
-    """The decoder of a vision-language model with the KV cache of one sequence, for one call at a time.
-
-    Calls of several decoders may run at the same time. A call that an exception ends (Ctrl-C too) leaves the first
-    `past` tokens of the cache as they were.
-    """
-
-    def reserve(self, tokens: int, past: int) -> None:
-        """Make room in the cache for a sequence of this length; its first `past` tokens stay."""
-
-    def extend(self, ids: Ids, features: Floats | None, past: int, rope_length: int) -> Floats:
-        """Run tokens through the decoder, behind the first `past` tokens of the cache.
-
-        What the cache held after those is overwritten, so going back to a prefix costs nothing.
-
-        Args:
-            ids: int64 [tokens], negative where the next row of `features` goes
-            features: [negative ids, hidden], or None if there are none
-            past: cached tokens that stay, at most as many as earlier calls left there
-            rope_length: at least past + tokens; the length of sequence for which LongRoPE's factors are chosen
-
-        Returns:
-            logits of the last token, [vocab]; valid until the next call
-        """
 
 
 def closed() -> InputError:

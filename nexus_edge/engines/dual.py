@@ -3,7 +3,8 @@
 from typing import Protocol, cast
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.engines.base import EngineOptions, Floats, Ids, choose_engine
+from nexus_edge.engines.base import EngineOptions, choose_engine
+from nexus_edge.interfaces.engine import Floats, Ids
 
 IMAGE, TEXT = "image_encoder", "text_encoder"
 """Names of the two graphs in a bundle."""

@@ -14,8 +14,10 @@ from nexus_edge._extras import needs_extra
 from nexus_edge.axes import engine_module, engines, engines_of, targets
 from nexus_edge.bundle import Bundle, TensorSpec
 from nexus_edge.engines.base import EngineOptions
-from nexus_edge.errors import MissingExtraError
+from nexus_edge.errors import BundleError, MissingExtraError, ParityError
 from nexus_edge.interfaces.engine_info import EngineInfo
+from nexus_edge.interfaces.graph import Interface
+from nexus_edge.interfaces.host import HostMaker, VlmHost
 from nexus_edge.parity.formats import EXACT, Formats
 from nexus_edge.parity.metrics import Array, Values
 from nexus_edge.parity.report.report import NotRunError
@@ -125,6 +127,30 @@ class Counterpart:
     pieces: Callable[[WeightOf | None], Iterator[Piece]] | None = None
 
 
+@dataclass
+class Rows:
+    """Which rows of a reference the calls of a vision graph are for.
+
+    There all views of all images lie one after the other. A host cuts those of one image into calls, and fills up the
+    last.
+
+    Attributes:
+        start: the image's first row
+        count: its views
+        taken: so many of them went into calls
+    """
+
+    start: int
+    count: int
+    taken: int = 0
+
+    def take(self, size: int) -> slice:
+        """Of the next call, of at most `size` views."""
+        first = self.start + self.taken
+        self.taken = min(self.taken + size, self.count)
+        return slice(first, self.start + self.taken)
+
+
 class Runner(Protocol):
     """A target's way to load graphs.
 
@@ -144,15 +170,34 @@ class Runner(Protocol):
             layers: what it is to show
         """
 
-    def counterparts(self, files: Mapping[str, Path]) -> Sequence[Counterpart]:
+    def counterparts(self, files: Mapping[str, Path], host: HostMaker | None) -> Sequence[Counterpart]:
         """What of a target can be held against the graphs of the split, in the order of the tensor's way.
 
         Args:
             files: of all graphs of the target, by their names in the manifest
+            host: what the model's family does between them, where it does something
         """
 
     def interface(self, path: Path, graph: str) -> tuple[Mapping[str, TensorSpec], Mapping[str, TensorSpec]]:
         """Inputs and outputs that a graph's file declares, by name, without loading a weight; raises ParityError."""
+
+
+def host_for(runner: Runner, files: Mapping[str, Path], make: HostMaker | None, folder: Path) -> VlmHost:
+    """The host of graphs that have one; reads what they declare and no weight. Raises ParityError.
+
+    Args:
+        runner: of their target
+        files: of the graphs that it is for
+        make: see `Runner.counterparts`
+        folder: that holds the graphs
+    """
+    assert make is not None, "only vision-language models have such graphs"
+    declared = {name: runner.interface(path, name) for name, path in files.items()}
+    interfaces = {name: Interface(*(tuple(specs.values()) for specs in both)) for name, both in declared.items()}
+    try:
+        return make(interfaces, folder)
+    except BundleError as error:
+        raise ParityError(str(error)) from error
 
 
 def one_by_one(runner: Runner, files: Mapping[str, Path], formats: Formats) -> list[Counterpart]:

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from nexus_edge.checkpoints.keys import KeyRules
     from nexus_edge.configs.keys import Rules
     from nexus_edge.interfaces.facts import DualEncoderFacts, RuntimeFacts, VlmFacts
-    from nexus_edge.interfaces.graph import ModelSplit
+    from nexus_edge.interfaces.graph import Interface, ModelSplit
+    from nexus_edge.interfaces.host import VlmHost
     from nexus_edge.interfaces.parity import DualCases, ParityCases, VlmCases
     from nexus_edge.interfaces.processor import DualProcessor, Processor
     from nexus_edge.interfaces.target import CompanionWriter
@@ -116,13 +117,19 @@ class VlmFamily(Family):
     @abstractmethod
     def parity(self) -> "VlmCases": ...
 
-    def long_after(self, config: Mapping[str, Any]) -> int | None:
-        """Tokens of the longest sequence that takes the short factors of LongRoPE; None for one list of factors.
+    @abstractmethod
+    def host(self, config: Mapping[str, Any], graphs: "Mapping[str, Interface]", folder: Path) -> "VlmHost":
+        """What happens between the graphs of one target.
+
+        Args:
+            config: parsed config.json of the checkpoint
+            graphs: what each takes and gives, by its name in the manifest
+            folder: that holds them, and what the target keeps beside them
 
         Raises:
+            BundleError: the folder is damaged, or the graphs are not of this family.
             KeyError, TypeError, ValueError: what is wrong with the configuration.
         """
-        return None
 
     def has_window(self, config: Mapping[str, Any]) -> bool:
         """Whether attention hides tokens from those far after them."""

@@ -11,6 +11,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Interface:
+    """What a graph takes and gives, each by its name."""
+
+    inputs: tuple["TensorSpec", ...]
+    outputs: tuple["TensorSpec", ...]
+
+
+@dataclass(frozen=True)
 class GraphSpec:
     """One deployable part.
 

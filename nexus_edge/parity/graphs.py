@@ -14,6 +14,7 @@ from nexus_edge.parity.references import Reference
 from nexus_edge.parity.report.report import CARRIED, Check, NotRunError
 from nexus_edge.parity.run import ParityRun
 from nexus_edge.parity.stages import Judge, Step
+from nexus_edge.runtimes.hosts import host_maker
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def compare_graphs(
     Raises:
         NotRunError: no case reaches one of the graphs, and nothing is wrong with the others.
     """
-    counterparts = [part for part in runner_of(target).counterparts(files) if not (part.rounds and judges.unrounded)]
+    found = runner_of(target).counterparts(files, host_maker(run.bundle))
+    counterparts = [part for part in found if not (part.rounds and judges.unrounded)]
     steps: dict[str, list[Step]] = defaultdict(list)
     for step in run.kind.steps(run, reference):
         steps[step.graph].append(step)

@@ -17,6 +17,7 @@ from nexus_edge.parity.judges import Judges
 from nexus_edge.parity.kinds import Golden, Replay, kind_of
 from nexus_edge.parity.report.report import Check, NotRunError, Report, Rung, timed
 from nexus_edge.parity.sources import report_of
+from nexus_edge.runtimes.hosts import host_maker
 
 TITLE = "verify: stored goldens, replayed here"
 
@@ -64,7 +65,8 @@ def replay(bundle: Bundle, targets: Sequence[str] = ()) -> Report:
 def _replay(bundle: Bundle, target: str, goldens: tuple[Golden, ...]) -> list[Check]:
     manifest = bundle.manifest
     files = {name: bundle.graph(target, name) for name in manifest.graphs[target]}
-    parts = [part for part in runner_of(target).counterparts(files) if part.as_shipped]
+    found = runner_of(target).counterparts(files, host_maker(bundle))
+    parts = [part for part in found if part.as_shipped]
     precision = next((part.precision for part in parts), "")
     judge = Judges(tolerances.load(manifest.model_type), manifest).judge("verify", target=target, precision=precision)
     stages = {part.name: part.open("hidden") for part in parts}

@@ -2,6 +2,7 @@
 
 vlm/             vision-language models: prompts and images to answers
 dual_encoder/    models of two towers: embeddings, zero-shot classes, search
+hosts.py         what happens between the graphs of a bundle
 discover.py      the bundle that is meant where none is named
 tuning.py        which engine and settings are the fastest here; tuned.py remembers it, machine.py says where "here" is
 
@@ -15,17 +16,18 @@ from nexus_edge import processing
 from nexus_edge._typed import suggest
 from nexus_edge.bundle import Bundle
 from nexus_edge.engines import dual as dual_engine
-from nexus_edge.engines.base import Engine, EngineOptions, open_engine
+from nexus_edge.engines.base import EngineOptions, open_engine
 from nexus_edge.errors import BundleError
 from nexus_edge.families import families
+from nexus_edge.interfaces.engine import Engine
 from nexus_edge.interfaces.family import DualEncoderFamily, Family, VlmFamily
-from nexus_edge.processing.folder import read_json
 from nexus_edge.runtimes.dual_encoder.classification import Classification
 from nexus_edge.runtimes.dual_encoder.index import Hit, PictureIndex, build_index, find_pictures
 from nexus_edge.runtimes.dual_encoder.label_bank import LabelBank
 from nexus_edge.runtimes.dual_encoder.model import DualEncoder
 from nexus_edge.runtimes.dual_encoder.prompts import PromptSet, find_prompts
 from nexus_edge.runtimes.dual_encoder.text_batches import TruncatedTextWarning
+from nexus_edge.runtimes.hosts import host_of
 from nexus_edge.runtimes.vlm.answer import Answer, TokenLogprob
 from nexus_edge.runtimes.vlm.answer_stream import AnswerStream
 from nexus_edge.runtimes.vlm.async_stream import AsyncAnswerStream
@@ -84,7 +86,7 @@ def load(
     """
     opened, chosen = _opened(bundle, allow_rejected), options or EngineOptions()
     family, chosen = _family(opened), chosen if engine is None else replace(chosen, engine=engine)
-    return _vlm(opened, chosen, family) if isinstance(family, VlmFamily) else _dual_encoder(opened, chosen)
+    return _vlm(opened, chosen) if isinstance(family, VlmFamily) else _dual_encoder(opened, chosen)
 
 
 def load_vlm(
@@ -98,7 +100,7 @@ def load_vlm(
             f"{opened.root}: {opened.manifest.name} compares pictures and texts, it does not answer; "
             "use nexus-edge classify, embed or search"
         )
-    return _vlm(opened, options or EngineOptions(), family)
+    return _vlm(opened, options or EngineOptions())
 
 
 def load_dual_encoder(
@@ -132,17 +134,8 @@ def _dual_encoder(bundle: Bundle, options: EngineOptions) -> DualEncoder:
     return DualEncoder(bundle, dual_engine.open_engine(bundle, options), processing.dual_from_checkpoint(bundle.root))
 
 
-def _vlm(bundle: Bundle, options: EngineOptions, family: VlmFamily) -> VLM:
+def _vlm(bundle: Bundle, options: EngineOptions) -> VLM:
     processor = processing.from_checkpoint(bundle.root)
     engine = open_engine(bundle, options)
-    limits = _limits(bundle, engine.context_length or bundle.manifest.context_length, family)
-    return VLM(engine, processor, limits, options.sessions)
-
-
-def _limits(bundle: Bundle, context_length: int, family: VlmFamily) -> ModelLimits:
-    config = read_json(bundle.root / "processor", "config.json")
-    try:
-        return ModelLimits(context_length, family.long_after(config))
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"missing key {error.args[0]!r}" if isinstance(error, KeyError) else str(error)
-        raise BundleError(f"{bundle.root / 'processor' / 'config.json'}: {reason}; export the bundle again") from error
+    limits = ModelLimits(engine.context_length or bundle.manifest.context_length)
+    return VLM(engine, host_of(bundle, engine.target), processor, limits, options.sessions)

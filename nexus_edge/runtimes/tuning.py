@@ -13,14 +13,14 @@ from nexus_edge._extras import needs_extra
 from nexus_edge.axes import engine_module, engines_of
 from nexus_edge.bundle import Bundle
 from nexus_edge.engines.openvino.settings import OpenVinoSettings
-from nexus_edge.errors import BundleError, MissingExtraError
+from nexus_edge.errors import BundleError, InputError, MissingExtraError
 from nexus_edge.families import family_named
 from nexus_edge.interfaces.engine_info import EngineInfo
 from nexus_edge.runtimes import DualEncoder, EngineOptions, load
 from nexus_edge.runtimes.machine import Clock
 from nexus_edge.runtimes.tuned import Tuned
 from nexus_edge.runtimes.vlm.benchmark import QUESTION, measure
-from nexus_edge.runtimes.vlm.image_cache import PictureCache
+from nexus_edge.runtimes.vlm.image_cache import ImageCache
 from nexus_edge.runtimes.vlm.model import VLM
 
 PROMPT, ANSWER, CROPS = 256, 17, 3
@@ -123,15 +123,20 @@ def _converse(vlm: VLM) -> tuple[Part, ...]:
 
 
 def _encode(vlm: VLM) -> tuple[float, int]:
-    """Seconds for one image of as many crops as the processor makes, measured on fewer, and its tokens."""
+    """Seconds for one image of as many views as the processor makes at most, measured on fewer where it can make fewer,
+    and the tokens of such an image."""
     image = np.random.default_rng(0).integers(0, 256, (336, 672, 3), np.uint8)
-    whole = vlm.processor(vlm.wrap(QUESTION, 1), [image])
-    fewer = vlm.processor.with_most_views(min(CROPS, vlm.processor.most_views))
-    part = fewer(vlm.wrap(QUESTION, 1), [image])
+    wrapped = vlm.wrap(QUESTION, 1)
+    try:
+        fewer = vlm.processor.with_most_views(min(CROPS, vlm.processor.most_views))
+    except InputError:  # a model that cuts images in one way only
+        fewer = vlm.processor
+    images = vlm.host.prompt(fewer(wrapped, [image])).images
     clock = Clock()
-    PictureCache(vlm.engine).encode(part["pixel_values"], part["image_sizes"])
-    views = [inputs["pixel_values"].shape[1] for inputs in (whole, part)]
-    return clock.lap() * views[0] / views[1], int((whole["input_ids"] < 0).sum())
+    ImageCache(vlm.engine, vlm.host).encode(images)
+    seconds = clock.lap() / vlm.host.views(images[0])
+    whole = vlm.host.prompt(vlm.processor(wrapped, [image]))
+    return seconds * vlm.host.views(whole.images[0]), int(whole.is_image.sum())
 
 
 def _embed(model: DualEncoder) -> tuple[Part, ...]:

@@ -12,7 +12,7 @@ import openstep
 import pytest
 
 from nexus_edge.bundle import Bundle, GraphInfo, Manifest, ProgramInfo
-from nexus_edge.engines.coreml.parts import SEPARATORS_GLOBAL_FIRST
+from nexus_edge.models.phi3_v.host import SEPARATORS_GLOBAL_FIRST
 
 ROOT = Path(__file__).parents[2]
 APP, RUNTIME = ROOT / "apps" / "ios", ROOT / "runtimes" / "swift"

@@ -16,20 +16,21 @@ from typing import Any
 import numpy as np
 import openvino as ov
 import openvino_genai as genai
+from phi3_prompts import encode, with_features
 from PIL import Image
 
-from nexus_edge.engines.openvino.engine import OpenVinoEngine
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor, preprocess_images
 from nexus_edge.models.phi3_v.prompt import encode_prompt, split_prompt
 from nexus_edge.processing.hd_transform import CROP, hd_geometry, hd_transform
 from nexus_edge.processing.normalise import CLIP_MEAN, CLIP_STD
+from nexus_edge.runtimes import VLM
 from nexus_edge.runtimes.vlm.context import Context, Tokens
 
 EXACT = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
 BACKENDS = ("PA", "SDPA")
 """Its attention: paged, and stateful."""
 
-Encode = Callable[[OpenVinoEngine, Image.Image, int], np.ndarray]
+Encode = Callable[[VLM, Image.Image, int], np.ndarray]
 
 
 def pipeline(folder: Path, backend: str) -> genai.VLMPipeline:
@@ -51,32 +52,32 @@ def answer(
     return result.texts[0], result.scores[0], result.perf_metrics.get_num_input_tokens()
 
 
-def as_genai(engine: OpenVinoEngine, picture: Image.Image, num_crops: int) -> np.ndarray:
+def as_genai(vlm: VLM, picture: Image.Image, num_crops: int) -> np.ndarray:
     """Features [tokens, hidden] of a picture in its way."""
     pixels, sizes, _ = preprocess_images([picture], num_crops)
     pixels[0, 0] = _normalised(_global_view(hd_transform(picture, hd_geometry(*picture.size, num_crops))))
-    return engine.encode_picture(pixels, sizes[:, ::-1])
+    return encode(vlm.engine, vlm.host, pixels, sizes[:, ::-1])
 
 
-def as_original(engine: OpenVinoEngine, picture: Image.Image, num_crops: int) -> np.ndarray:
+def as_original(vlm: VLM, picture: Image.Image, num_crops: int) -> np.ndarray:
     """Features [tokens, hidden] of a picture in the original's way."""
-    return engine.encode_picture(*preprocess_images([picture], num_crops)[:2])
+    return encode(vlm.engine, vlm.host, *preprocess_images([picture], num_crops)[:2])
 
 
 def prompt_of(
-    engine: OpenVinoEngine,
+    vlm: VLM,
     processor: Phi3VProcessor,
     question: str,
     pictures: Sequence[Image.Image] = (),
-    encode: Encode = as_original,
+    seen: Encode = as_original,
 ) -> Tokens:
-    """A question about pictures as `encode` sees them."""
-    features = [encode(engine, picture, processor.num_crops) for picture in pictures]
+    """A question about pictures as `seen` has them."""
+    features = [seen(vlm, picture, processor.num_crops) for picture in pictures]
     tags = "".join(f"<|image_{number + 1}|>\n" for number in range(len(pictures)))
     prompt = str(processor.apply_chat_template([{"role": "user", "content": tags + question}]))
     chunks, numbers = split_prompt(prompt, len(pictures))
     ids = encode_prompt(chunks, numbers, [len(rows) for rows in features], processor.encode)
-    return Tokens.of_prompt(np.array(ids), [(bytes([number]), rows) for number, rows in enumerate(features)])
+    return with_features(ids, [(bytes([number]), rows) for number, rows in enumerate(features)])
 
 
 def greedy(context: Context, prompt: Tokens, steps: int, stop_ids: Sequence[int] = ()) -> tuple[list[int], float]:

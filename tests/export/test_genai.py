@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime_genai as og
 import pytest
 from golden_phi3 import FOLDER, Case
+from phi3_prompts import tokens_of, with_features
 
 from nexus_edge import processing
 from nexus_edge.assets.heldout import held_out_questions
@@ -18,8 +19,7 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.engines.onnx.session import NO_SATURATION
 from nexus_edge.models.phi3_v.processing import preprocess_images
 from nexus_edge.runtimes import VLM, EngineOptions, load
-from nexus_edge.runtimes.vlm.context import Context, Tokens
-from nexus_edge.runtimes.vlm.image_cache import PictureCache
+from nexus_edge.runtimes.vlm.context import Context
 
 PICTURE = FOLDER / "images" / "b_333x251.png"
 QUESTION = "\nWhat is shown in this picture?<|end|>\n<|assistant|>\n"
@@ -61,8 +61,8 @@ def named(ids: np.ndarray, pixels: np.ndarray | None = None, sizes: np.ndarray |
 
 def our_logits(vlm: VLM, ids: np.ndarray, pixels: np.ndarray, sizes: np.ndarray, answer: Sequence[int]) -> np.ndarray:
     """Logits [len(answer), vocab] of our runtime: after the prompt, and after each id of the answer but the last."""
-    context = Context(vlm.engine.decoder(), vlm.limits.rope_limit)
-    prompt = Tokens.of_prompt(ids[0].astype(np.int64), PictureCache(vlm.engine).encode(pixels, sizes))
+    context = Context(vlm.engine.decoder(), vlm.host)
+    prompt = tokens_of(vlm.engine, vlm.host, ids[0], pixels, sizes)
     return np.stack([context.load(prompt)[0].copy(), *(context.append(id_).copy() for id_ in answer[:-1])])
 
 
@@ -130,8 +130,8 @@ def test_text_alone(tiny_bundle: Bundle) -> None:
     inputs = model.create_multimodal_processor()(f"<s><|user|>{QUESTION}")
     ids = inputs["input_ids"].as_numpy()
     assert ids.tolist() == vlm.processor(f"<|user|>{QUESTION}")["input_ids"].tolist()
-    answer, context = generate(model, inputs), Context(vlm.engine.decoder(), vlm.limits.rope_limit)
-    logits = [context.load(Tokens.of_prompt(ids[0].astype(np.int64), ()))[0].copy()]
+    answer, context = generate(model, inputs), Context(vlm.engine.decoder(), vlm.host)
+    logits = [context.load(with_features(ids[0], []))[0].copy()]
     logits += [context.append(id_).copy() for id_ in answer[:-1]]
     check_greedy(answer, np.stack(logits))
 

@@ -25,14 +25,14 @@ from genai_client import (
     prompt_of,
     tensors,
 )
+from phi3_prompts import host_up_to
 from PIL import Image
 
 from nexus_edge.assets.heldout import held_out_questions
 from nexus_edge.bundle import Bundle
-from nexus_edge.engines.openvino.engine import OpenVinoEngine
 from nexus_edge.engines.openvino.settings import OpenVinoSettings
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
-from nexus_edge.runtimes import VLM, EngineOptions, GenerationOptions, load
+from nexus_edge.runtimes import VLM, EngineOptions, GenerationOptions, load, load_vlm
 from nexus_edge.runtimes.vlm.context import Context
 
 NOISE = 2e-4  # of a log probability summed over an answer: float32 logits up to 20 in another order, ten tokens
@@ -62,9 +62,9 @@ def client(with_crops: Callable[[int], Bundle]) -> Callable[[str, int], genai.VL
 
 
 @pytest.fixture(scope="module")
-def engine(tiny_openvino: Bundle) -> OpenVinoEngine:
-    options = EngineOptions(threads=1, keep_vision=True)
-    return OpenVinoEngine(tiny_openvino, options, OpenVinoSettings("f32", 0, "f32"))
+def vlm(tiny_openvino: Bundle) -> VLM:
+    settings = OpenVinoSettings("f32", 0, "f32")
+    return load_vlm(tiny_openvino, EngineOptions(1, keep_vision=True, engine="openvino", openvino=settings))
 
 
 @pytest.fixture(scope="module")
@@ -87,12 +87,12 @@ def assert_same(found: tuple[str, float, int], expected: tuple[str, float, int])
 
 
 @pytest.fixture(scope="module")
-def ours(engine: OpenVinoEngine, processor: Callable[[int], Phi3VProcessor]) -> Callable[..., tuple[str, float, int]]:
+def ours(vlm: VLM, processor: Callable[[int], Phi3VProcessor]) -> Callable[..., tuple[str, float, int]]:
     """What `answer` should give: our engine's answer about pictures in one way or the other."""
 
     def make(crops: int, pictures: list[Image.Image], encode: Encode) -> tuple[str, float, int]:
-        prompt = prompt_of(engine, processor(crops), QUESTION, pictures, encode)
-        taken, total = greedy(Context(engine.decoder(), ROPE_LIMIT), prompt, STEPS, processor(crops).stop_ids)
+        prompt = prompt_of(vlm, processor(crops), QUESTION, pictures, encode)
+        taken, total = greedy(Context(vlm.engine.decoder(), vlm.host), prompt, STEPS, processor(crops).stop_ids)
         return processor(crops).decode(taken), total, len(prompt)
 
     return make
@@ -166,7 +166,7 @@ def test_a_chat_with_a_second_picture(backend: str, tiny_openvino: Bundle) -> No
 def test_two_beams(
     backend: str,
     client: Callable[[str, int], genai.VLMPipeline],
-    engine: OpenVinoEngine,
+    vlm: VLM,
     processor: Callable[[int], Phi3VProcessor],
 ) -> None:
     """Each beam's score is the mean log probability of its tokens, which a cache of the other beam would not give."""
@@ -174,27 +174,27 @@ def test_two_beams(
     config.update_generation_config(max_new_tokens=6, num_beams=2, num_return_sequences=2, ignore_eos=True)
     shown = picture(5, 672, 672)
     result = client(backend, 4).generate(QUESTION, images=tensors([shown]), generation_config=config)
-    prompt = prompt_of(engine, processor(4), QUESTION, [shown], as_genai)
+    prompt = prompt_of(vlm, processor(4), QUESTION, [shown], as_genai)
     assert len(set(result.texts)) == 2
     for text, score in zip(result.texts, result.scores, strict=True):
         taken = processor(4).encode(text, add_bos=False)
-        mean = log_probability(Context(engine.decoder(), ROPE_LIMIT), prompt, taken) / len(taken)
+        mean = log_probability(Context(vlm.engine.decoder(), vlm.host), prompt, taken) / len(taken)
         assert abs(mean - score) <= NOISE
 
 
 def test_it_keeps_what_it_has_where_longrope_changes_its_list(
     client: Callable[[str, int], genai.VLMPipeline],
-    engine: OpenVinoEngine,
+    vlm: VLM,
     processor: Callable[[int], Phi3VProcessor],
 ) -> None:
     """A sequence that grows beyond the limit: its cached keys stay in the short list, where our runtimes compute them
     anew, as the original does without a cache."""
     question = "red circle, blue square, " * 168
     text, score, length = answer(client("PA", 4), question, [], max_new_tokens=STEPS, ignore_eos=True)
-    prompt = prompt_of(engine, processor(4), question)
+    prompt = prompt_of(vlm, processor(4), question)
     assert len(prompt) == length
     assert length < ROPE_LIMIT < length + STEPS
-    taken, total = greedy(Context(engine.decoder(), None), prompt, STEPS)
+    taken, total = greedy(Context(vlm.engine.decoder(), host_up_to(None)), prompt, STEPS)
     assert processor(4).decode(taken) == text
     assert abs(total - score) <= NOISE
-    assert abs(log_probability(Context(engine.decoder(), ROPE_LIMIT), prompt, taken) - score) > 10 * NOISE
+    assert abs(log_probability(Context(vlm.engine.decoder(), vlm.host), prompt, taken) - score) > 10 * NOISE

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from nexus_edge.layers.hd_assembly import CROP, CropLayout, assemble
-from nexus_edge.runtimes.vlm.hd_layout import Separators, lay_out_joined
+from nexus_edge.models.phi3_v.hd_layout import Separators, lay_out_joined
 
 WIDTH, SIDE = 3, 12
 

@@ -150,7 +150,7 @@ def test_goldens_replay_in_the_packages(coreml_vlm: Bundle, checkpoint: Checkpoi
 def test_a_stage_needs_no_weights_file_to_run(coreml_vlm: Bundle, tmp_path: Path) -> None:
     """On a device there is none: layers are for those who look inside."""
     files = {name: coreml_vlm.graph("coreml", name) for name in coreml_vlm.manifest.graphs["coreml"]}
-    (decoder,) = (part for part in runner_of("coreml").counterparts(files) if part.graph == "decoder")
+    (decoder,) = (part for part in runner_of("coreml").counterparts(files, None) if part.graph == "decoder")
     stage = decoder.open("hidden")
     past = {name: np.zeros((1, 4, 0, 32), np.float32) for name in stage.inputs if name.startswith("past")}
     given = {"inputs_embeds": np.ones((1, 3, 128), np.float32), "attention_mask": np.ones((1, 3), np.int64)}

@@ -27,12 +27,12 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import open_checkpoint
 from nexus_edge.engines.coreml.mil import MilModel
 from nexus_edge.interfaces.facts import DualEncoderFacts
+from nexus_edge.models.phi3_v.hd_layout import SIDE, Separators, lay_out_joined
 from nexus_edge.models.phi3_v.static import packages as phi3_v
 from nexus_edge.pipeline.export import export
 from nexus_edge.processing.images import load_image
 from nexus_edge.recipe import find_recipe
 from nexus_edge.runtimes import VLM, DualEncoder, load
-from nexus_edge.runtimes.vlm.hd_layout import SIDE, Separators, lay_out_joined
 
 ASSETS = Path(nexus_edge.__file__).parent / "assets"
 TWO_CHUNKS_BYTES = 300_000

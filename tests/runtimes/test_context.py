@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import toy_vlm
+from phi3_prompts import host_up_to, with_features
 from toy_vlm import ROPE_LIMIT, reference_logits
 
 from nexus_edge.bundle import Bundle
@@ -25,7 +26,7 @@ def decoder(toy_bundle: Bundle) -> OnnxDecoder:
 
 @pytest.fixture
 def context(decoder: OnnxDecoder) -> Context:
-    return Context(decoder, ROPE_LIMIT)
+    return Context(decoder, host_up_to(ROPE_LIMIT))
 
 
 def ids(count: int, seed: int = 0) -> np.ndarray:
@@ -33,7 +34,7 @@ def ids(count: int, seed: int = 0) -> np.ndarray:
 
 
 def text(tokens: np.ndarray) -> Tokens:
-    return Tokens.of_prompt(tokens, ())
+    return with_features(tokens, [])
 
 
 def test_the_two_lists_of_frequencies_differ_where_these_tests_look(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,45 +110,45 @@ def test_a_long_prompt_reuses_a_long_cache_below_the_limit(context: Context) -> 
 
 
 def test_without_a_rope_limit_nothing_is_recomputed(decoder: OnnxDecoder) -> None:
-    context = Context(decoder, None)
+    context = Context(decoder, host_up_to(None))
     context.load(text(ids(ROPE_LIMIT)))
     assert context.load(text(ids(ROPE_LIMIT + 40)))[1] == ROPE_LIMIT
 
 
-def picture_prompt(shift: float) -> tuple[Tokens, np.ndarray]:
+def image_prompt(shift: float) -> tuple[np.ndarray, Tokens, np.ndarray]:
     tokens = np.concatenate((ids(5), np.full(313, -1), ids(9, seed=2)))
     features = toy_vlm.picture_features(np.float32([shift]))
-    return Tokens.of_prompt(tokens, [(str(shift).encode() * 8, features)]), features
+    return tokens, with_features(tokens, [(str(shift).encode() * 8, features)]), features
 
 
-def test_another_picture_at_the_same_place_is_not_taken_for_the_first(context: Context) -> None:
-    first, _ = picture_prompt(0.25)
-    second, features = picture_prompt(0.5)
+def test_another_image_at_the_same_place_is_not_taken_for_the_first(context: Context) -> None:
+    _, first, _ = image_prompt(0.25)
+    written, second, features = image_prompt(0.5)
     context.load(first)
     logits, reused = context.load(second)
     assert reused == 5
-    np.testing.assert_allclose(logits, reference_logits(second.ids, features), **CLOSE)
+    np.testing.assert_allclose(logits, reference_logits(written, features), **CLOSE)
     assert context.load(second)[1] == len(second) - 1
 
 
-def test_a_prefix_may_end_inside_a_picture(context: Context) -> None:
-    tokens, features = picture_prompt(0.25)
-    context.load(Tokens(tokens.ids[:100], features[:95], tokens.keys[:100]))
+def test_a_prefix_may_end_inside_an_image(context: Context) -> None:
+    written, tokens, features = image_prompt(0.25)
+    context.load(with_features(written[:100], [(b"0.25" * 8, features[:95])]))
     logits, reused = context.load(tokens)
     assert reused == 100
-    np.testing.assert_allclose(logits, reference_logits(tokens.ids, features), **CLOSE)
+    np.testing.assert_allclose(logits, reference_logits(written, features), **CLOSE)
 
 
 def test_places_and_features_must_match() -> None:
-    with pytest.raises(PromptError, match="626 places for image tokens, its pictures give 313"):
-        Tokens.of_prompt(np.full(626, -1), [(b"12345678", np.zeros((313, 4), np.float32))])
+    with pytest.raises(PromptError, match="626 places for image tokens, its images give 313"):
+        with_features(np.full(626, -1), [(b"12345678", np.zeros((313, 4), np.float32))])
 
 
 @pytest.mark.parametrize("interrupted_call", [1, 2])
 def test_an_interrupt_costs_only_the_unfinished_call(
     decoder: OnnxDecoder, monkeypatch: pytest.MonkeyPatch, interrupted_call: int
 ) -> None:
-    context, extend, calls = Context(decoder, ROPE_LIMIT), decoder.extend, []
+    context, extend, calls = Context(decoder, host_up_to(ROPE_LIMIT)), decoder.extend, []
 
     def interrupted(*args: object, **named: object) -> np.ndarray:
         calls.append(args)
@@ -168,7 +169,7 @@ def test_an_interrupt_costs_only_the_unfinished_call(
 def test_after_an_interrupt_the_overwritten_prompt_is_not_taken_for_cached(
     decoder: OnnxDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context, extend = Context(decoder, ROPE_LIMIT), decoder.extend
+    context, extend = Context(decoder, host_up_to(ROPE_LIMIT)), decoder.extend
 
     def interrupted(*args: object, **named: object) -> np.ndarray:
         extend(*args, **named)
@@ -186,7 +187,7 @@ def test_after_an_interrupt_the_overwritten_prompt_is_not_taken_for_cached(
 def test_an_int8_cache_holds_rounded_keys_and_values(tmp_path: Path) -> None:
     bundle = toy_vlm.write_bundle(tmp_path / "toy", cache="int8")
     decoder = OnnxEngine(bundle, EngineOptions(threads=1)).decoder()
-    logits, _ = Context(decoder, ROPE_LIMIT).load(text(ids(300)))
+    logits, _ = Context(decoder, host_up_to(ROPE_LIMIT)).load(text(ids(300)))
     # A value that lies between two codes may be rounded the other way, which is one step (0.05) in one of 19,200.
     np.testing.assert_allclose(logits, reference_logits(ids(300), cache="int8"), rtol=0, atol=0.05)
     assert np.abs(logits - reference_logits(ids(300))).max() > 0.5, "the cache was not quantized at all"

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from phi3_prompts import extend
 
 from nexus_edge.assets.heldout import held_out_questions
 from nexus_edge.bundle import Bundle
 from nexus_edge.engines.base import choose_engine
 from nexus_edge.engines.coreml.decoder import pieces
-from nexus_edge.engines.coreml.engine import CoremlEngine, cut, open_engine
+from nexus_edge.engines.coreml.engine import CoremlEngine, open_engine
 from nexus_edge.engines.coreml.parts import CoremlParts, package_of
 from nexus_edge.errors import BundleError, PromptError
+from nexus_edge.processing.calls import cut
 from nexus_edge.runtimes import EngineOptions, load_vlm
 
 WIDTHS = (1, 64)
@@ -71,11 +73,11 @@ def test_questions_about_a_picture_are_answered(coreml_vlm: Bundle) -> None:
 def test_going_back_to_a_prefix_is_as_if_nothing_had_followed(coreml_vlm: Bundle) -> None:
     ids = np.random.default_rng(2).integers(1, 600, 70)
     used, fresh = (open_engine(coreml_vlm, EngineOptions()).decoder() for _ in range(2))
-    used.extend(ids[::-1].copy(), None, 0, 70)
-    used.extend(ids[:20], None, 0, 20)
-    fresh.extend(ids[:20], None, 0, 20)
+    extend(used, ids[::-1].copy(), 0, 70)
+    extend(used, ids[:20], 0, 20)
+    extend(fresh, ids[:20], 0, 20)
     for start, stop in ((20, 22), (22, 23)):  # in a call for 64, and in one for a single token
-        found, right = (decoder.extend(ids[start:stop], None, start, stop) for decoder in (used, fresh))
+        found, right = (extend(decoder, ids[start:stop], start, stop) for decoder in (used, fresh))
         np.testing.assert_array_equal(found, right)
 
 
@@ -83,8 +85,7 @@ def test_the_length_decides_about_the_list_of_longrope(coreml_vlm: Bundle) -> No
     limit = json.loads((coreml_vlm.root / "processor/config.json").read_text())["original_max_position_embeddings"]
     ids = np.arange(5, 9)
     short, same, long = (
-        open_engine(coreml_vlm, EngineOptions()).decoder().extend(ids, None, 0, length)
-        for length in (4, limit, limit + 1)
+        extend(open_engine(coreml_vlm, EngineOptions()).decoder(), ids, 0, length) for length in (4, limit, limit + 1)
     )
     assert np.array_equal(short, same) and not np.allclose(short, long, atol=1e-2)
 
@@ -93,7 +94,7 @@ def test_no_answer_is_longer_than_the_caches(coreml_vlm: Bundle) -> None:
     engine = open_engine(coreml_vlm, EngineOptions())
     assert engine.context_length == 4096 == load_vlm(coreml_vlm).limits.context_length
     with pytest.raises(PromptError, match="4097 tokens do not fit into the 4096"):
-        engine.decoder().extend(np.array([5]), None, 4096, 4097)
+        extend(engine.decoder(), np.array([5]), 4096, 4097)
 
 
 Change = Callable[[Path], object]

@@ -64,7 +64,7 @@ def test_threads_are_those_asked_for(toy_path: Path) -> None:
 def test_an_error_while_running_names_the_graph(toy_bundle: Bundle) -> None:
     decoder = OnnxEngine(toy_bundle, EngineOptions()).decoder()
     with pytest.raises(BundleError, match=r"embed_tokens.onnx: fails when it runs .*; export the bundle again"):
-        decoder.extend(np.array([10**6]), None, past=0, rope_length=1)  # no such token
+        decoder.embed(np.array([10**6]))  # no such token
 
 
 def test_a_graph_whose_products_would_saturate_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from golden_phi3 import CASES, Case
+from phi3_prompts import extend, tokens_of
 
 from nexus_edge import processing
 from nexus_edge.bundle import Bundle
@@ -13,7 +14,6 @@ from nexus_edge.engines.openvino.settings import OpenVinoSettings
 from nexus_edge.errors import BundleError
 from nexus_edge.runtimes import VLM, EngineOptions, load
 from nexus_edge.runtimes.vlm.context import Context, Tokens
-from nexus_edge.runtimes.vlm.image_cache import PictureCache
 
 NOISE = 1e-5  # of the largest logit: float32 sums in another order, as in test_golden_answers.py
 EXACT = OpenVinoSettings("f32", 0, "f32")
@@ -25,17 +25,14 @@ GREEDY = [
 
 
 @pytest.fixture(scope="module")
-def engine(golden_bundle: Callable[..., Bundle]) -> Callable[..., OpenVinoEngine]:
+def model(golden_bundle: Callable[..., Bundle]) -> Callable[..., VLM]:
     """Golden config file -> the golden weights in float32 in an engine that rounds nothing."""
-    return lambda config="config.json": OpenVinoEngine(
-        golden_bundle("fp32", config, ("openvino",)), EngineOptions(threads=1), EXACT
-    )
+    options = EngineOptions(threads=1, openvino=EXACT)
+    return lambda config="config.json": load(golden_bundle("fp32", config, ("openvino",)), options)
 
 
-def prompt_of(engine: OpenVinoEngine, case: Case) -> Tokens:
-    pixels, sizes = case.pixel_values, case.image_sizes
-    pictures = [] if pixels is None or sizes is None else PictureCache(engine).encode(pixels.numpy(), sizes.numpy())
-    return Tokens.of_prompt(case.input_ids[0].numpy(), pictures)
+def prompt_of(vlm: VLM, case: Case) -> Tokens:
+    return tokens_of(vlm.engine, vlm.host, case.input_ids[0], case.pixel_values, case.image_sizes)
 
 
 def follow(context: Context, prompt: Tokens, ids: np.ndarray) -> np.ndarray:
@@ -44,53 +41,52 @@ def follow(context: Context, prompt: Tokens, ids: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", GREEDY)
-def test_greedy_steps_of_the_original(engine: Callable[..., OpenVinoEngine], name: str) -> None:
-    case, made = Case(name), engine()
+def test_greedy_steps_of_the_original(model: Callable[..., VLM], name: str) -> None:
+    case, made = Case(name), model()
     recorded = case.stages["decode_logits"].numpy()
-    found = follow(Context(made.decoder(), 1024), prompt_of(made, case), case.stages["decode_ids"].numpy())
+    found = follow(Context(made.engine.decoder(), made.host), prompt_of(made, case), case.stages["decode_ids"].numpy())
     np.testing.assert_allclose(found, recorded, rtol=0, atol=NOISE * np.abs(recorded).max())
 
 
-def test_crossing_the_rope_limit_equals_a_full_recompute(engine: Callable[..., OpenVinoEngine]) -> None:
-    case, made = Case("text_cross"), engine("config_omp64.json")
+def test_crossing_the_rope_limit_equals_a_full_recompute(model: Callable[..., VLM]) -> None:
+    case, made = Case("text_cross"), model("config_omp64.json")
     recorded = case.stages["full_recompute_greedy_logits"].numpy()
-    found = follow(Context(made.decoder(), 64), prompt_of(made, case), case.stages["full_recompute_greedy_ids"].numpy())
+    ids = case.stages["full_recompute_greedy_ids"].numpy()
+    found = follow(Context(made.engine.decoder(), made.host), prompt_of(made, case), ids)
     np.testing.assert_allclose(found, recorded, rtol=0, atol=NOISE * np.abs(recorded).max())
 
 
-def test_pieces_of_a_long_prompt_take_the_long_list(engine: Callable[..., OpenVinoEngine]) -> None:
-    made = engine("config_omp64.json").decoder()
+def test_pieces_of_a_long_prompt_take_the_long_list(model: Callable[..., VLM]) -> None:
+    made = model("config_omp64.json").engine.decoder()
     ids = np.random.default_rng(0).integers(5, 500, 100)
-    whole = made.extend(ids, None, 0, 100).copy()
+    whole = extend(made, ids, 0, 100).copy()
     for start in range(0, 100, 25):  # the first two pieces end before the limit of 64
-        pieces = made.extend(ids[start : start + 25], None, start, max(start + 25, 65))
+        pieces = extend(made, ids[start : start + 25], start, max(start + 25, 65))
     np.testing.assert_allclose(pieces, whole, rtol=0, atol=NOISE * np.abs(whole).max())
     for start in range(0, 100, 25):
-        wrong = made.extend(ids[start : start + 25], None, start, start + 25)
+        wrong = extend(made, ids[start : start + 25], start, start + 25)
     assert np.abs(wrong - whole).max() > 100 * NOISE * np.abs(whole).max()
 
 
-def test_back_to_a_prefix(engine: Callable[..., OpenVinoEngine]) -> None:
-    made = engine().decoder()
+def test_back_to_a_prefix(model: Callable[..., VLM]) -> None:
+    made = model().engine.decoder()
     ids = np.random.default_rng(1).integers(5, 500, 40)
-    expected = made.extend(ids, None, 0, 40).copy()
-    made.extend(ids[:9][::-1].copy(), None, 25, 34)  # other tokens behind the first 25
-    found = made.extend(ids[25:], None, 25, 40)
+    expected = extend(made, ids, 0, 40).copy()
+    extend(made, ids[:9][::-1].copy(), 25, 34)  # other tokens after the first 25
+    found = extend(made, ids[25:], 25, 40)
     np.testing.assert_allclose(found, expected, rtol=0, atol=NOISE * np.abs(expected).max())
 
 
-def test_an_interrupted_call_is_made_good(
-    engine: Callable[..., OpenVinoEngine], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = engine().decoder()
+def test_an_interrupted_call_is_made_good(model: Callable[..., VLM], monkeypatch: pytest.MonkeyPatch) -> None:
+    made = model().engine.decoder()
     ids = np.random.default_rng(2).integers(5, 500, 30)
-    expected = made.extend(ids, None, 0, 30).copy()
+    expected = extend(made, ids, 0, 30).copy()
     with monkeypatch.context() as patch:
         request = made._decoder._request
         patch.setattr(made._decoder, "_request", _Stopped(request))
         with pytest.raises(KeyboardInterrupt):
-            made.extend(ids[:5], None, 20, 25)
-    found = made.extend(ids[20:], None, 20, 30)
+            extend(made, ids[:5], 20, 25)
+    found = extend(made, ids[20:], 20, 30)
     np.testing.assert_allclose(found, expected, rtol=0, atol=NOISE * np.abs(expected).max())
 
 

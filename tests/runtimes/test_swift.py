@@ -22,6 +22,7 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.errors import ImageError, PromptError
 from nexus_edge.families import family_named
 from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
+from nexus_edge.models.phi3_v.hd_layout import Separators, lay_out_joined
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor, preprocess_images
 from nexus_edge.models.phi3_v.prompt import is_whole_prompt
 from nexus_edge.processing.clean import clean_text
@@ -30,7 +31,6 @@ from nexus_edge.processing.resize import resize_image
 from nexus_edge.runtimes.dual_encoder.classification import Classification
 from nexus_edge.runtimes.dual_encoder.label_bank import LabelBank
 from nexus_edge.runtimes.dual_encoder.prompts import PromptSet
-from nexus_edge.runtimes.vlm.hd_layout import Separators, lay_out_joined
 from nexus_edge.runtimes.vlm.sampling import Sampler
 
 REPOSITORY = Path(__file__).parents[2]

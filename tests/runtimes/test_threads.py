@@ -65,7 +65,7 @@ def load(opened: Callable[[], VLM]) -> Load:
     """(sessions) -> a model in the engine that has answered nothing yet; weights are loaded once."""
     model = opened()
     prepared: Any = Prepared(model.processor)
-    return lambda sessions=2: VLM(model.engine, prepared, model.limits, sessions)
+    return lambda sessions=2: VLM(model.engine, model.host, prepared, model.limits, sessions)
 
 
 @pytest.fixture(scope="module")

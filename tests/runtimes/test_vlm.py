@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import toy_vlm
+from phi3_prompts import encode
 from PIL import Image
 
 from nexus_edge.bundle import Bundle
@@ -91,8 +92,8 @@ def test_counts_of_the_last_run(vlm: VLM) -> None:
 
 
 def test_a_picture_is_encoded_once(vlm: VLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    encode, calls = vlm.engine.encode_picture, []
-    monkeypatch.setattr(vlm.engine, "encode_picture", lambda *pixels: calls.append(pixels) or encode(*pixels))
+    vision, calls = vlm.engine.vision, []
+    monkeypatch.setattr(vlm.engine, "vision", lambda: calls.append(1) or vision())
     list(vlm.generate("one", [RED], max_new_tokens=1))
     list(vlm.generate("two", [BLUE, RED.copy()], max_new_tokens=1))
     assert len(calls) == 2
@@ -101,7 +102,7 @@ def test_a_picture_is_encoded_once(vlm: VLM, monkeypatch: pytest.MonkeyPatch) ->
 def test_features_do_not_keep_the_vision_encoder_alive(vlm: VLM) -> None:
     """An array that ONNX Runtime returns holds on to the arena of its session; one that owns its data does not."""
     inputs = vlm.processor(vlm.wrap("Hi", 1), [RED])
-    assert vlm.engine.encode_picture(inputs["pixel_values"], inputs["image_sizes"]).flags.owndata
+    assert encode(vlm.engine, vlm.host, inputs["pixel_values"], inputs["image_sizes"]).flags.owndata
 
 
 @pytest.mark.parametrize(("keep", "loads"), [(False, 2), (True, 1)])
@@ -131,7 +132,7 @@ def test_a_stop_string_ends_the_answer_and_is_not_shown(vlm: VLM) -> None:
 
 def test_a_stop_id_ends_the_answer(vlm: VLM) -> None:
     tokens = greedy(vlm, vlm.wrap("Hi", 0), [], 6)
-    stops = VLM(vlm.engine, replace(vlm.processor, stop_ids=(tokens[5],)), vlm.limits)
+    stops = VLM(vlm.engine, vlm.host, replace(vlm.processor, stop_ids=(tokens[5],)), vlm.limits)
     assert "".join(stops.generate("Hi", max_new_tokens=30)) == vlm.processor.decode(tokens[: tokens.index(tokens[5])])
 
 
@@ -183,7 +184,7 @@ def test_bad_input_is_refused_before_anything_runs(
 
 def test_a_tag_that_comes_twice_has_no_features(vlm: VLM) -> None:
     pieces = vlm.generate("<|user|>\n<|image_1|>\n<|image_1|>\nx<|end|>\n<|assistant|>\n", [RED], raw=True)
-    with pytest.raises(PromptError, match=r"use each <\|image_N\|> tag once"):
+    with pytest.raises(PromptError, match="tag each image once"):
         next(pieces)
 
 

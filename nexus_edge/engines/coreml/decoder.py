@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nexus_edge.engines.base import Floats
 from nexus_edge.engines.coreml.mil import MilFunction
 from nexus_edge.engines.coreml.parts import GROWN, HIDDEN, LENGTH, LOGITS, POSITION, CoremlParts
 from nexus_edge.engines.coreml.session import CoremlFunction, CoremlState, open_function
 from nexus_edge.errors import BundleError, PromptError
+from nexus_edge.interfaces.engine import Floats, Positions
 
 
 @dataclass(frozen=True)
@@ -76,19 +76,21 @@ class CoremlChunks:
         """Empty caches, one for each chunk."""
         return [next(iter(functions.values())).new_state() for functions in self._chunks]
 
-    def extend(self, embeds: Floats, past: int, rope_length: int, states: Sequence[CoremlState]) -> Floats:
-        """Embeddings [1, tokens, hidden] behind the first `past` tokens of the caches -> logits [vocab] of the last.
+    def extend(self, embeds: Floats, past: int, positions: Positions, states: Sequence[CoremlState]) -> Floats:
+        """Embeddings [tokens, hidden] after the first `past` tokens of the caches -> logits [vocab] of the last.
+
+        A program takes one number for a token's place in the caches and in the sequence.
 
         Args:
-            rope_length: the length of sequence for which LongRoPE's factors are chosen
+            positions: of these tokens
             states: of the sequence
         """
-        last = embeds
+        last = embeds = embeds[None]
         for piece in pieces(embeds.shape[1], past, self._parts.widths, self._parts.context):
             x = filled(embeds, piece)
             given = {
                 POSITION: np.array([piece.position], np.int32),
-                LENGTH: np.array([rope_length], np.int32),
+                LENGTH: np.array([positions.length], np.int32),
             }
             for functions, state in zip(self._chunks, states, strict=True):
                 x = functions[piece.width].run({HIDDEN: x, **given}, state)[GROWN]

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.engines.base import EngineOptions, Floats, Ids
+from nexus_edge.engines.base import EngineOptions
 from nexus_edge.engines.coreml.images import IMAGE as PICTURE
 from nexus_edge.engines.coreml.images import pictures_of
 from nexus_edge.engines.coreml.mil import MilFunction, MilModel
@@ -19,6 +19,7 @@ from nexus_edge.engines.coreml.parts import package_of
 from nexus_edge.engines.coreml.session import CoremlFunction, open_function
 from nexus_edge.engines.dual import IMAGE, TEXT
 from nexus_edge.errors import BundleError
+from nexus_edge.interfaces.engine import Floats, Ids
 
 PIXELS, IDS = "pixel_values", "input_ids"
 

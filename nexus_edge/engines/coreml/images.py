@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.engines.base import Floats
 from nexus_edge.engines.coreml.advice import mean_and_std
 from nexus_edge.errors import BundleError
+from nexus_edge.interfaces.engine import Floats
 from nexus_edge.processing.normalise import normalisation_table, without_normalisation
 
 IMAGE = "image"

@@ -13,17 +13,8 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.engines.coreml.mil import Feature, MilFunction, MilModel
 from nexus_edge.errors import BundleError
 
-PIXELS, IDS, HIDDEN, POSITION, LENGTH = "pixel_values", "input_ids", "hidden_states", "position", "length"
-FEATURES, SEPARATORS, EMBEDS, GROWN, LOGITS = (
-    "features",
-    "separators",
-    "inputs_embeds",
-    "output_hidden_states",
-    "logits",
-)
-SEPARATORS_GLOBAL_FIRST = "separators_global_first"
-"""What `SEPARATORS` are called where an image begins with its global view, so that an app refuses
-what it would lay out the other way."""
+IDS, HIDDEN, POSITION, LENGTH = "input_ids", "hidden_states", "position", "length"
+EMBEDS, GROWN, LOGITS = "inputs_embeds", "output_hidden_states", "logits"
 
 MODEL = ("Data", "com.apple.CoreML", "model.mlmodel")
 """Where the program is within a package."""
@@ -58,7 +49,7 @@ class CoremlParts:
     """The packages of a vision-language model.
 
     Attributes:
-        vision: crops of a call -> the function for so many
+        vision: graph -> the function of what an image goes through once, named as in a manifest
         embedding: tokens of a call -> the function for so many
         chunks: of the decoder, in the order of their layers
         head: last hidden state to logits
@@ -66,7 +57,7 @@ class CoremlParts:
         hidden: width of the decoder
     """
 
-    vision: Mapping[int, MilFunction]
+    vision: Mapping[str, MilFunction]
     embedding: Mapping[int, MilFunction]
     chunks: tuple[Chunk, ...]
     head: MilFunction
@@ -77,12 +68,6 @@ class CoremlParts:
     def context(self) -> int:
         """Tokens that the caches hold."""
         return self.cache_shape[2]
-
-    @property
-    def separators(self) -> str:
-        """The vision encoder's output with the separators, `SEPARATORS` or `SEPARATORS_GLOBAL_FIRST`."""
-        outputs = next(iter(self.vision.values())).outputs
-        return SEPARATORS_GLOBAL_FIRST if SEPARATORS_GLOBAL_FIRST in outputs else SEPARATORS
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -100,7 +85,7 @@ class CoremlParts:
         where = Path()
         for path in dict.fromkeys(packages):
             where = path.parent
-            _sort(path, MilModel.open(path).functions, found)
+            _sort(path, MilModel.open(path), found)
         chunks = tuple(sorted(found.chunks, key=lambda chunk: chunk.layers.start))
         lacking = [name for name, part in found.named() if not part]
         if lacking:
@@ -115,7 +100,7 @@ class CoremlParts:
 
 @dataclass(frozen=True)
 class _Found:
-    vision: dict[int, MilFunction]
+    vision: dict[str, MilFunction]
     embedding: dict[int, MilFunction]
     chunks: list[Chunk]
     heads: list[MilFunction]
@@ -125,14 +110,12 @@ class _Found:
         return list(zip(names, (self.vision, self.embedding, self.chunks, self.heads), strict=True))
 
 
-def _sort(path: Path, functions: Mapping[str, MilFunction], found: _Found) -> None:
+def _sort(path: Path, model: MilModel, found: _Found) -> None:
     """Add a package to what was found."""
     by_tokens: dict[int, MilFunction] = {}
     layers: set[range] = set()
-    for function in functions.values():
+    for function in model.functions.values():
         match sorted(function.inputs):
-            case ["pixel_values"]:
-                found.vision[_size(function, PIXELS, 0)] = function
             case ["input_ids"]:
                 found.embedding[_size(function, IDS, 1)] = function
             case ["hidden_states", "length", "position"]:
@@ -140,6 +123,9 @@ def _sort(path: Path, functions: Mapping[str, MilFunction], found: _Found) -> No
                 layers.add(_layers(function))
             case ["hidden_states"]:
                 found.heads.append(function)
+            case _ if not function.states:
+                name = path.stem if function.name == model.default else f"{path.stem}.{function.name}"
+                found.vision[name] = function
             case names:
                 raise BundleError(f"{function.where}: takes {', '.join(names)}, which is no part of this model")
     if len(layers) > 1:

@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nexus_edge._telemetry import without_telemetry
-from nexus_edge.engines.base import Floats, Ids
 from nexus_edge.engines.onnx.kv_cache import CacheSpec, KVCache
 from nexus_edge.engines.onnx.session import fixed_size, reported_as_bundle_error
+from nexus_edge.interfaces.engine import Floats, Ids, Positions
 
 with without_telemetry():
     import onnxruntime
+
+IDS, EMBEDS, MASK, POSITIONS = "input_ids", "inputs_embeds", "attention_mask", "position_ids"
 
 
 @dataclass(frozen=True)
@@ -33,60 +35,65 @@ class DecoderGraphs:
 
     def __init__(self, embed: Graph, decoder: Graph) -> None:
         self.embed, self.decoder = embed, decoder
-        self.hidden = fixed_size(embed.session.get_inputs(), "image_features", 1, embed.path)
         self.vocab = fixed_size(decoder.session.get_outputs(), "logits", 2, decoder.path)
         self.cache = CacheSpec.of_graph(decoder.session.get_inputs(), str(decoder.path))
+        self.fixed = _without_rows(embed)
+        ranks = [len(node.shape) for node in decoder.session.get_inputs() if node.name == POSITIONS]
+        self.positions_rank = ranks[0] if ranks else None
 
 
 class OnnxDecoder:
-    """See `nexus_edge.engines.base.Decoder`."""
+    """See `nexus_edge.interfaces.engine.Decoder`."""
 
     def __init__(self, graphs: DecoderGraphs) -> None:
-        self._embed, self._decoder = graphs.embed, graphs.decoder
+        self._graphs, self._embed, self._decoder = graphs, graphs.embed, graphs.decoder
         self._cache = KVCache(graphs.cache)
-        self._embed_binding = self._embed.session.io_binding()
-        self._decoder_binding = self._decoder.session.io_binding()
-        self._no_features = np.zeros((0, graphs.hidden), np.float32)
+        self._binding = self._decoder.session.io_binding()
         self._logits = np.zeros((1, 1, graphs.vocab), np.float32)
         self._logits_value = _share(self._logits)
-        self._decoder_binding.bind_ortvalue_output("logits", self._logits_value)
+        self._binding.bind_ortvalue_output("logits", self._logits_value)
 
     @property
     def cache_bytes(self) -> int:
         """Size of the KV cache's buffers; what was never written of them takes no memory."""
         return self._cache.num_bytes
 
+    def embed(self, ids: Ids) -> Floats:
+        """See `Decoder.embed`."""
+        with reported_as_bundle_error(self._embed.path):
+            embeds: Floats = self._embed.session.run([EMBEDS], {IDS: ids[None], **self._graphs.fixed})[0]
+        return embeds[0]
+
     def reserve(self, tokens: int, past: int) -> None:
         """See `Decoder.reserve`."""
         self._cache.reserve(tokens, used=past)
 
-    def extend(self, ids: Ids, features: Floats | None, past: int, rope_length: int) -> Floats:
+    def extend(self, embeds: Floats, past: int, positions: Positions) -> Floats:
         """See `Decoder.extend`."""
-        total = past + len(ids)
-        self._cache.reserve(rope_length, used=past)
-        with reported_as_bundle_error(self._embed.path):
-            embeds = self._run_embed(ids, self._no_features if features is None else features)
-        binding = self._decoder_binding
-        # The graph counts the ones for its positions, and chooses LongRoPE's list by the width.
-        mask = np.zeros((1, rope_length), np.int64)
+        total = past + len(embeds)
+        self._cache.reserve(positions.length, used=past)
+        binding = self._binding
+        # The graph counts the ones for its positions, and takes the width for the length of the sequence.
+        mask = np.zeros((1, positions.length), np.int64)
         mask[:, :total] = 1
-        binding.bind_ortvalue_input("inputs_embeds", embeds)
-        binding.bind_ortvalue_input("attention_mask", _share(mask))
+        given = {EMBEDS: embeds[None], MASK: mask}
+        if self._graphs.positions_rank is not None:  # [batch, tokens], or [axes, batch, tokens]
+            given[POSITIONS] = positions.ids if self._graphs.positions_rank == 2 else positions.ids[:, None]
+        values = {name: _share(np.ascontiguousarray(array)) for name, array in given.items()}
+        for name, value in values.items():
+            binding.bind_ortvalue_input(name, value)
         self._cache.bind(binding)
         with reported_as_bundle_error(self._decoder.path):
             self._decoder.session.run_with_iobinding(binding)
         logits: Floats = self._logits[0, 0]
         return logits
 
-    def _run_embed(self, ids: Ids, features: Floats) -> Any:
-        """[tokens], [rows, hidden] -> OrtValue [1, tokens, hidden], which goes to the decoder without a copy."""
-        binding = self._embed_binding
-        inputs = _share(np.ascontiguousarray(ids[None])), _share(np.ascontiguousarray(features))
-        binding.bind_ortvalue_input("input_ids", inputs[0])
-        binding.bind_ortvalue_input("image_features", inputs[1])
-        binding.bind_output("inputs_embeds", "cpu")
-        self._embed.session.run_with_iobinding(binding)
-        return binding.get_outputs()[0]
+
+def _without_rows(embed: Graph) -> dict[str, NDArray[Any]]:
+    """What a token embedding takes beside ids: features of images, which other runtimes merge there. Here none."""
+    others = [node.name for node in embed.session.get_inputs() if node.name != IDS]
+    sizes = {name: fixed_size(embed.session.get_inputs(), name, 1, embed.path) for name in others}
+    return {name: np.zeros((0, size), np.float32) for name, size in sizes.items()}
 
 
 def _share(array: NDArray[Any]) -> Any:

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.engines.base import EngineOptions, Floats, Ids
+from nexus_edge.engines.base import EngineOptions
 from nexus_edge.engines.dual import IMAGE, TEXT
 from nexus_edge.engines.onnx.session import open_session, reported_as_bundle_error
 from nexus_edge.errors import BundleError
+from nexus_edge.interfaces.engine import Floats, Ids
 
 TARGET = "onnx"
 

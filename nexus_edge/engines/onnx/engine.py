@@ -1,18 +1,21 @@
-"""The ONNX Runtime engine: vision encoder, token embedding and decoder of a bundle on the CPU."""
+"""The ONNX Runtime engine: vision graphs, token embedding and decoder of a bundle on the CPU."""
 
 import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.engines.base import EngineOptions, Floats, Ids, closed
+from nexus_edge.engines.base import EngineOptions, closed
 from nexus_edge.engines.memory import give_back_freed_memory
 from nexus_edge.engines.onnx.decoder import DecoderGraphs, Graph, OnnxDecoder
 from nexus_edge.engines.onnx.session import open_session, reported_as_bundle_error
+from nexus_edge.interfaces.engine import Array, Run
 
 TARGET = "onnx"
-VISION, EMBED, DECODER = "vision_encoder", "embed_tokens", "decoder"
+EMBED, DECODER = "embed_tokens", "decoder"
 
 
 def open_engine(bundle: Bundle, options: EngineOptions) -> "OnnxEngine":
@@ -21,29 +24,30 @@ def open_engine(bundle: Bundle, options: EngineOptions) -> "OnnxEngine":
 
 
 class OnnxEngine:
-    """See `nexus_edge.engines.base.Engine`. The vision encoder is loaded when the first picture comes.
+    """See `nexus_edge.interfaces.engine.Engine`.
 
     A session of ONNX Runtime runs in any number of threads at once; what belongs to one sequence is in `OnnxDecoder`.
     """
 
+    target = TARGET
     context_length = None  # the cache grows
 
     def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
-        self._paths = {name: bundle.graph(TARGET, name) for name in (VISION, EMBED, DECODER)}
-        self._options = options
-        self._vision: Any = None
-        self._vision_lock = threading.Lock()  # around loading it, and around its memory, which is the largest
-        self._decoder: DecoderGraphs | None = DecoderGraphs(
-            Graph(self._paths[EMBED], self._open(EMBED)), Graph(self._paths[DECODER], self._open(DECODER))
-        )
+        self._bundle, self._options = bundle, options
+        self._vision: dict[str, Any] = {}
+        self._vision_lock = threading.Lock()  # around loading graphs, and around their memory, which is the largest
+        self._decoder: DecoderGraphs | None = DecoderGraphs(self._graph(EMBED), self._graph(DECODER))
 
-    def encode_picture(self, pixel_values: Floats, image_sizes: Ids) -> Floats:
-        """See `Engine.encode_picture`."""
+    @contextmanager
+    def vision(self) -> Iterator[Run]:
+        """See `Engine.vision`."""
         with self._vision_lock:
-            features = self._run_vision(pixel_values, image_sizes)
-            if not self._options.keep_vision:
-                give_back_freed_memory()
-        return features
+            try:
+                yield self._run
+            finally:
+                if not self._options.keep_vision:
+                    self._vision.clear()
+                    give_back_freed_memory()
 
     def decoder(self) -> "OnnxDecoder":
         """See `Engine.decoder`."""
@@ -54,16 +58,22 @@ class OnnxEngine:
     def close(self) -> None:
         """See `Engine.close`."""
         with self._vision_lock:
-            self._vision = self._decoder = None
+            self._vision, self._decoder = {}, None
             give_back_freed_memory()
 
-    def _run_vision(self, pixel_values: Floats, image_sizes: Ids) -> Floats:
-        session = self._vision or self._open(VISION)
-        self._vision = session if self._options.keep_vision else None
-        with reported_as_bundle_error(self._paths[VISION]):
-            features = session.run(None, {"pixel_values": pixel_values, "image_sizes": image_sizes})[0]
-        # A copy, because an output keeps the memory of its whole session alive: 1.3 GB for Phi-3-Vision.
-        return np.array(features)
+    def _run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        if graph not in self._vision:
+            self._vision[graph] = self._open(graph)
+        session = self._vision[graph]
+        names = [node.name for node in session.get_outputs()]
+        with reported_as_bundle_error(self._bundle.graph(TARGET, graph)):
+            outputs = session.run(names, dict(inputs))
+        # Copies, because an output keeps the memory of its whole session alive: 1.3 GB for Phi-3-Vision.
+        return {name: np.array(output) for name, output in zip(names, outputs, strict=True)}
+
+    def _graph(self, name: str) -> Graph:
+        path = self._bundle.graph(TARGET, name)
+        return Graph(path, self._open(name))
 
     def _open(self, graph: str) -> Any:
-        return open_session(self._paths[graph], self._options.threads)
+        return open_session(self._bundle.graph(TARGET, graph), self._options.threads)

@@ -12,10 +12,10 @@ import numpy as np
 
 from nexus_edge._telemetry import without_telemetry
 from nexus_edge.bundle.openvino_names import BEAMS, LARGEST_POSITION
-from nexus_edge.engines.base import Floats
 from nexus_edge.engines.openvino.session import compile_graph, reported_as_bundle_error
 from nexus_edge.engines.openvino.settings import CPU, OpenVinoSettings
 from nexus_edge.errors import BundleError
+from nexus_edge.interfaces.engine import Floats, Positions
 
 with without_telemetry():
     import openvino as ov
@@ -41,20 +41,20 @@ class StatefulDecoder:
         self._states = self._request.query_state()
         self._length = 0
 
-    def extend(self, embeds: Floats, past: int, rope_length: int) -> Floats:
-        """See `EmbedsDecoder.extend`."""
-        total = past + embeds.shape[1]
+    def extend(self, embeds: Floats, past: int, positions: Positions) -> Floats:
+        """See `Decoder.extend`."""
+        total = past + len(embeds)
         with reported_as_bundle_error(self._path):
             held, self._length = self._length, -1  # an interrupted call leaves some layers longer than others
             if past != held:
                 self._keep(past)
             outputs = self._request.infer(
                 {
-                    "inputs_embeds": embeds,
+                    "inputs_embeds": embeds[None],
                     "attention_mask": np.ones((1, total), np.int64),
-                    "position_ids": np.arange(past, total, dtype=np.int64)[None],
+                    "position_ids": positions.ids,
                     BEAMS: np.zeros(1, np.int32),
-                    LARGEST_POSITION: np.array(rope_length - 1, np.int64),
+                    LARGEST_POSITION: np.array(positions.length - 1, np.int64),
                 },
                 share_inputs=True,
                 share_outputs=True,
@@ -67,7 +67,7 @@ class StatefulDecoder:
         """The plugin grows its cache by itself."""
 
     def _keep(self, length: int) -> None:
-        """Forget what the cache holds behind the first `length` tokens."""
+        """Forget what the cache holds after the first `length` tokens."""
         if length == 0:
             self._request.reset_state()
             return

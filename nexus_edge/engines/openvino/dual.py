@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.engines.base import EngineOptions, Floats, Ids
+from nexus_edge.engines.base import EngineOptions
 from nexus_edge.engines.dual import IMAGE, TEXT
 from nexus_edge.engines.openvino import session as openvino_session
 from nexus_edge.engines.openvino.session import compile_graph, reported_as_bundle_error
 from nexus_edge.engines.openvino.settings import OpenVinoSettings
 from nexus_edge.errors import BundleError
+from nexus_edge.interfaces.engine import Floats, Ids
 from nexus_edge.runtimes.tuned import tuned
 
 TARGET = "openvino"

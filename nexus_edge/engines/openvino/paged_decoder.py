@@ -15,11 +15,11 @@ import numpy as np
 
 from nexus_edge._telemetry import without_telemetry
 from nexus_edge.bundle.openvino_names import LARGEST_POSITION
-from nexus_edge.engines.base import Floats
 from nexus_edge.engines.memory import mapped_zeros
 from nexus_edge.engines.openvino.decoder import keep_last, open_position
 from nexus_edge.engines.openvino.session import compile_graph, reported_as_bundle_error
 from nexus_edge.engines.openvino.settings import OpenVinoSettings
+from nexus_edge.interfaces.engine import Floats, Positions
 
 with without_telemetry():
     import openvino as ov
@@ -49,18 +49,18 @@ class PagedDecoder:
         self._caches: dict[str, Any] = {}
         self._capacity = 0
 
-    def extend(self, embeds: Floats, past: int, rope_length: int) -> Floats:
-        """See `EmbedsDecoder.extend`."""
-        tokens = embeds.shape[1]
+    def extend(self, embeds: Floats, past: int, positions: Positions) -> Floats:
+        """See `Decoder.extend`."""
+        tokens = len(embeds)
         total = past + tokens
         self.reserve(total, past)
         blocks = -(-total // self._block)
         with reported_as_bundle_error(self._path):
             outputs = self._request.infer(
                 {
-                    "inputs_embeds": embeds[0],
-                    "position_ids": np.arange(past, total, dtype=np.int64),
-                    LARGEST_POSITION: np.array(rope_length - 1, np.int64),
+                    "inputs_embeds": embeds,
+                    "position_ids": positions.ids[0],
+                    LARGEST_POSITION: np.array(positions.length - 1, np.int64),
                     "max_context_len": np.array(total, np.int32),
                     "past_lens": np.array([past], np.int32),
                     "subsequence_begins": np.array([0, tokens], np.int32),

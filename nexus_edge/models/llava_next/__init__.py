@@ -8,6 +8,7 @@ views.py        images to views
 prompt.py       the chat templates of checkpoints that bring none
 processing.py   text and images to the model's inputs
 facts.py        what every runtime must know of it, as data
+host.py         which of an image's features go where
 model.py        the reference model
 graphs.py       its split into graphs with dynamic shapes
 original.py     what the original recorded, against the reference model
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from nexus_edge.checkpoints.keys import KeyRules
     from nexus_edge.configs.keys import Rules
     from nexus_edge.interfaces.facts import VlmFacts
+    from nexus_edge.interfaces.graph import Interface
+    from nexus_edge.interfaces.host import VlmHost
     from nexus_edge.models.llava_next.model import LlavaNext
     from nexus_edge.models.llava_next.processing import LlavaNextProcessor
 
@@ -45,6 +48,11 @@ class LlavaNextFamily(VlmFamily):
         from nexus_edge.models.llava_next.processing import LlavaNextProcessor
 
         return LlavaNextProcessor.from_folder(folder)
+
+    def host(self, config: Mapping[str, Any], graphs: "Mapping[str, Interface]", folder: Path) -> "VlmHost":
+        from nexus_edge.models.llava_next.host import make_host
+
+        return make_host(config, graphs, folder)
 
     def has_window(self, config: Mapping[str, Any]) -> bool:
         from nexus_edge.models.llava_next.defaults import text_config

@@ -5,6 +5,7 @@ params.py       the numbers of config.json
 prompt.py       the chat template of checkpoints that bring none, and the tags of images
 processing.py   text and images to the model's inputs
 facts.py        what every runtime must know of it, as data
+host.py         what happens between the graphs; hd_layout.py: an image's features in their order
 model.py        the reference model
 graphs.py       its split into graphs with dynamic shapes
 static/         its split into programs with fixed shapes
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from nexus_edge.checkpoints.keys import KeyRules
     from nexus_edge.configs.keys import Rules
     from nexus_edge.interfaces.facts import VlmFacts
-    from nexus_edge.interfaces.graph import ModelSplit
+    from nexus_edge.interfaces.graph import Interface, ModelSplit
+    from nexus_edge.interfaces.host import VlmHost
     from nexus_edge.interfaces.parity import VlmCases
     from nexus_edge.interfaces.target import CompanionWriter
     from nexus_edge.models.phi3_v.model import Phi3V
@@ -53,10 +55,10 @@ class Phi3VFamily(VlmFamily):
 
         return Phi3VProcessor.from_folder(folder)
 
-    def long_after(self, config: Mapping[str, Any]) -> int | None:
-        from nexus_edge.configs.rope import rope_limit
+    def host(self, config: Mapping[str, Any], graphs: "Mapping[str, Interface]", folder: Path) -> "VlmHost":
+        from nexus_edge.models.phi3_v.host import make_host
 
-        return rope_limit(config)
+        return make_host(config, graphs, folder)
 
     def has_window(self, config: Mapping[str, Any]) -> bool:
         from nexus_edge.models.phi3_v.config_keys import has_window

@@ -12,6 +12,7 @@ from nexus_edge.parity.per_target import for_each_target, reference_for
 from nexus_edge.parity.references import Reference
 from nexus_edge.parity.report.report import Check
 from nexus_edge.parity.run import ParityRun
+from nexus_edge.runtimes.hosts import host_maker
 
 TITLE = "exporter: the artefact against quantized PyTorch, same weights"
 
@@ -34,7 +35,7 @@ def _compare(run: ParityRun, target: str) -> list[Check]:
 
 def _runtime_bytes(run: ParityRun, target: str, reference: Reference, files: Mapping[str, Path]) -> int:
     """Of graphs that come in pieces one piece, of others the runtime's copy; the largest is in pieces if any is."""
-    pieces = [part.pieces is not None for part in runner_of(target).counterparts(files)]
+    pieces = [part.pieces is not None for part in runner_of(target).counterparts(files, host_maker(run.bundle))]
     weights = {info.weights for info in run.manifest.graphs[target].values() if info.weights}
     sizes = sorted(run.bundle.file(name).stat().st_size for name in weights)
     if not any(pieces):

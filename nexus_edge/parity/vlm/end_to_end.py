@@ -117,21 +117,19 @@ def _full_precision(vlm: VlmRun, ids: Mapping[str, tuple[int, ...]]) -> Mapping[
 
 def _answer(vlm: "VLM", stops: tuple[int, ...], case: Case) -> Found:
     from nexus_edge.runtimes.vlm.context import Context, Tokens
-    from nexus_edge.runtimes.vlm.image_cache import PictureCache
+    from nexus_edge.runtimes.vlm.image_cache import ImageCache
 
-    pictures: Any = ()
-    features: Array | None = None
-    if case.pictures:
-        inputs: Any = case.inputs
-        pictures = PictureCache(vlm.engine).encode(inputs["pixel_values"], inputs["image_sizes"])
-        features = np.concatenate([rows for _, rows in pictures])
-    context = Context(vlm.engine.decoder(), vlm.limits.rope_limit)
-    ids = case.inputs["input_ids"][0]
-    if case.prompt and not case.pictures:
+    prompt, scheme = vlm.host.prompt(case.inputs), vlm.host.positions
+    images = ImageCache(vlm.engine, vlm.host).encode(prompt.images)
+    features = np.concatenate([image.features for image in images]) if images else None
+    context = Context(vlm.engine.decoder(), vlm.host)
+    if case.prompt and not images:
         # Another prompt with the same beginning goes first: what is reused of its cache must be that beginning alone.
-        context.load(Tokens.of_prompt(np.concatenate((ids[: len(ids) // 2], ids[len(ids) // 2 :][::-1])), ()))
+        half = len(prompt.ids) // 2
+        other = replace(prompt, ids=np.concatenate((prompt.ids[:half], prompt.ids[half:][::-1])))
+        context.load(Tokens.of_prompt(other, (), scheme))
     started = time.perf_counter()
-    logits, _ = context.load(Tokens.of_prompt(ids, pictures))
+    logits, _ = context.load(Tokens.of_prompt(prompt, images, scheme))
     answer = _runtime_answer(context, logits, stops)
     return Found(case, features, answer, time.perf_counter() - started)
 

@@ -7,8 +7,8 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
-from nexus_edge.engines.base import Floats, Ids
 from nexus_edge.errors import InputError
+from nexus_edge.interfaces.engine import Floats, Ids
 from nexus_edge.processing.images import Picture
 from nexus_edge.runtimes.dual_encoder.model import DualEncoder
 from nexus_edge.runtimes.machine import Clock

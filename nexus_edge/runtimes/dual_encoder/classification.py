@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nexus_edge.engines.base import Floats
+from nexus_edge.interfaces.engine import Floats
 
 
 @dataclass(frozen=True)

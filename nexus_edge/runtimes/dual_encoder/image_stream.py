@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from nexus_edge.engines.base import Floats
 from nexus_edge.errors import ImageError
+from nexus_edge.interfaces.engine import Floats
 from nexus_edge.processing import DualProcessor
 from nexus_edge.processing.images import open_image
 from nexus_edge.processing.sources import Picture, name_of

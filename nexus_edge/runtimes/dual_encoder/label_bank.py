@@ -14,8 +14,8 @@ from nexus_edge._atomic import replaced_when_done
 from nexus_edge._text import parse_json
 from nexus_edge.bundle import DualEncoderInfo
 from nexus_edge.checkpoints import SafetensorsFile, write_tensors
-from nexus_edge.engines.base import Floats
 from nexus_edge.errors import CheckpointError, InputError
+from nexus_edge.interfaces.engine import Floats
 from nexus_edge.runtimes.dual_encoder.prompts import PromptSet
 from nexus_edge.runtimes.dual_encoder.unit_rows import check_unit_rows
 

@@ -7,9 +7,10 @@ from typing import cast, overload
 import numpy as np
 
 from nexus_edge.bundle import Bundle, DualEncoderInfo
-from nexus_edge.engines.base import Floats, closed
+from nexus_edge.engines.base import closed
 from nexus_edge.engines.dual import IMAGE, TEXT, DualEngine, has_graph
 from nexus_edge.errors import BundleError, ImageError, InputError
+from nexus_edge.interfaces.engine import Floats
 from nexus_edge.interfaces.progress import Count, uncounted
 from nexus_edge.processing import DualProcessor
 from nexus_edge.processing.images import Picture

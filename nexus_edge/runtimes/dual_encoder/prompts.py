@@ -12,8 +12,8 @@ import numpy as np
 from nexus_edge._text import read_text
 from nexus_edge._toml import read_toml
 from nexus_edge._typed import read, suggest
-from nexus_edge.engines.base import Floats
 from nexus_edge.errors import InputError
+from nexus_edge.interfaces.engine import Floats
 
 BUILT_IN = Path(__file__).parent / "banks"
 PLACE = "{}"  # of the label in a template

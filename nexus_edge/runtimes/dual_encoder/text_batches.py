@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from nexus_edge.engines.base import Ids
+from nexus_edge.interfaces.engine import Ids
 from nexus_edge.processing import DualProcessor
 
 CHUNK = 4096  # texts that are tokenised at once: 8 MB of ids

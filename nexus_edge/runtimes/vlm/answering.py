@@ -4,13 +4,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nexus_edge.processing import ModelInputs, Processor
+from nexus_edge.interfaces.host import PromptTokens, VlmHost
+from nexus_edge.processing import Processor
 from nexus_edge.runtimes.vlm.answer import token_logprob
 from nexus_edge.runtimes.vlm.answer_stream import Cancelled, Draft
 from nexus_edge.runtimes.vlm.context import Tokens
 from nexus_edge.runtimes.vlm.context_pool import Claim, ContextPool
 from nexus_edge.runtimes.vlm.generation import GenerationOptions
-from nexus_edge.runtimes.vlm.image_cache import PictureCache
+from nexus_edge.runtimes.vlm.image_cache import ImageCache
 from nexus_edge.runtimes.vlm.sampling import Sampler
 from nexus_edge.runtimes.vlm.stop_strings import StopStrings
 
@@ -25,11 +26,12 @@ class Answering:
     """
 
     processor: Processor
-    pictures: PictureCache
+    host: VlmHost
+    images: ImageCache
     contexts: ContextPool
     context_length: int
 
-    def pieces(self, draft: Draft, inputs: ModelInputs, options: GenerationOptions) -> Iterator[str]:
+    def pieces(self, draft: Draft, prompt: PromptTokens, options: GenerationOptions) -> Iterator[str]:
         """Tokens to text, of which only whole characters and nothing of a stop string get out.
 
         However it ends, the cache is free for others then, and what it holds is known.
@@ -38,7 +40,7 @@ class Answering:
         try:
             self.contexts.require_open()
             draft.begin()
-            for token in self._tokens(draft, claim, inputs, options):
+            for token in self._tokens(draft, claim, prompt, options):
                 if piece := stops.push(decoder.push(token)):
                     draft.text.append(piece)
                     yield piece
@@ -54,13 +56,13 @@ class Answering:
             claim.ended = True
             draft.end()
 
-    def _tokens(self, draft: Draft, claim: Claim, inputs: ModelInputs, options: GenerationOptions) -> Iterator[int]:
+    def _tokens(self, draft: Draft, claim: Claim, prompt: PromptTokens, options: GenerationOptions) -> Iterator[int]:
         """Ids of the answer, one for each step."""
         run, sampler = draft.run, options.sampler()
         if options.logprobs is not None:
             draft.logprobs = []
-        sampler.see(inputs["input_ids"][0])
-        tokens = self._prompt(draft, inputs)
+        sampler.see(prompt.ids[~prompt.is_image])
+        tokens = self._prompt(draft, prompt)
         room = self.context_length - run.prompt_tokens
         while True:
             draft.check()
@@ -78,13 +80,12 @@ class Answering:
                 return
             tokens = tokens.append(token)
 
-    def _prompt(self, draft: Draft, inputs: ModelInputs) -> Tokens:
-        """The prompt with the features of its pictures."""
-        started, pictures = time.perf_counter(), []
-        if "pixel_values" in inputs:
-            pictures = self.pictures.encode(inputs["pixel_values"], inputs["image_sizes"], draft.check)
+    def _prompt(self, draft: Draft, prompt: PromptTokens) -> Tokens:
+        """The prompt with the features of its images."""
+        started = time.perf_counter()
+        images = self.images.encode(prompt.images, draft.check)
         draft.run.vision_s = time.perf_counter() - started
-        return Tokens.of_prompt(inputs["input_ids"][0], pictures)
+        return Tokens.of_prompt(prompt, images, self.host.positions)
 
     def _step(self, draft: Draft, claim: Claim, tokens: Tokens, sampler: Sampler, options: GenerationOptions) -> int:
         """The token after `tokens`. The logits are the cache's: they are used before it goes to another answer."""

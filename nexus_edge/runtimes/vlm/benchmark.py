@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from nexus_edge.errors import InputError, PromptError
+from nexus_edge.interfaces.host import PromptTokens
 from nexus_edge.processing.images import Picture
 from nexus_edge.runtimes.machine import Clock
 from nexus_edge.runtimes.vlm.context import Context, Tokens
-from nexus_edge.runtimes.vlm.image_cache import PictureCache
+from nexus_edge.runtimes.vlm.image_cache import ImageCache
 from nexus_edge.runtimes.vlm.model import VLM
 
 QUESTION = "What is shown here?"
@@ -43,19 +44,19 @@ class Measurement:
 
 
 def default_prompt_tokens(vlm: VLM, images: Sequence[Picture]) -> int:
-    """512 tokens, or what the question takes with its pictures if that is more."""
+    """512 tokens, or what the question takes with its images if that is more."""
     inputs = vlm.processor(vlm.wrap(QUESTION, len(images)), list(images))
     return max(512, inputs["input_ids"].shape[1]) if images else 512
 
 
 def measure(vlm: VLM, prompt_tokens: int, new_tokens: int, images: Sequence[Picture] = ()) -> Measurement:
-    """Run a prompt of exactly `prompt_tokens` (pictures included) and `new_tokens` greedy tokens, stop ids ignored.
+    """Run a prompt of exactly `prompt_tokens` (images included) and `new_tokens` greedy tokens, stop ids ignored.
 
     Nothing is reused from earlier runs. The question is repeated or cut to fill the prompt.
 
     Raises:
         InputError: fewer than 2 new tokens
-        PromptError: the pictures alone have more than `prompt_tokens`, or all of it exceeds the context
+        PromptError: the images alone have more than `prompt_tokens`, or all of it exceeds the context
     """
     if new_tokens < 2:
         raise InputError(f"new tokens: {new_tokens}; measure at least 2, the first comes from the prompt")
@@ -65,12 +66,12 @@ def measure(vlm: VLM, prompt_tokens: int, new_tokens: int, images: Sequence[Pict
         )
     clock = Clock()
     inputs = vlm.processor(vlm.wrap(QUESTION, len(images)), list(images))
-    ids = _filled(inputs["input_ids"][0], prompt_tokens)
+    prompt = _filled(vlm.host.prompt(inputs), prompt_tokens)
     prepare_s = clock.lap()
-    pictures = PictureCache(vlm.engine).encode(inputs["pixel_values"], inputs["image_sizes"]) if images else []
+    encoded = ImageCache(vlm.engine, vlm.host).encode(prompt.images)
     vision_s = clock.lap()
-    context = Context(vlm.engine.decoder(), vlm.limits.rope_limit)
-    logits, _ = context.load(Tokens.of_prompt(ids, pictures))
+    context = Context(vlm.engine.decoder(), vlm.host)
+    logits, _ = context.load(Tokens.of_prompt(prompt, encoded, vlm.host.positions))
     token = int(logits.argmax())
     prefill_s = clock.lap()
     for _ in range(new_tokens - 1):
@@ -78,9 +79,12 @@ def measure(vlm: VLM, prompt_tokens: int, new_tokens: int, images: Sequence[Pict
     return Measurement(prompt_tokens, new_tokens, prepare_s, vision_s, prefill_s, clock.lap())
 
 
-def _filled(ids: np.ndarray, length: int) -> np.ndarray:
-    """`ids` with the end repeated or cut to `length`, the places of pictures untouched."""
-    after = int(np.flatnonzero(ids < 0)[-1]) + 1 if (ids < 0).any() else 0
+def _filled(prompt: PromptTokens, length: int) -> PromptTokens:
+    """`prompt` with its end repeated or cut to `length`, the image tokens untouched."""
+    ids, is_image = prompt.ids, prompt.is_image
+    after = int(np.flatnonzero(is_image)[-1]) + 1 if is_image.any() else 0
     if length <= after:
-        raise PromptError(f"the pictures take {after} tokens; ask for a prompt of more than that")
-    return np.concatenate((ids[:after], np.resize(ids[after:], length - after)))
+        raise PromptError(f"the images take {after} tokens; ask for a prompt of more than that")
+    ids = np.concatenate((ids[:after], np.resize(ids[after:], length - after)))
+    text = np.zeros(length - after, np.bool_)
+    return PromptTokens(ids, np.concatenate((is_image[:after], text)), prompt.images)

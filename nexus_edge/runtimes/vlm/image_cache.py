@@ -1,45 +1,45 @@
-"""Image features that are kept, so that a picture is encoded once however many turns talk about it."""
+"""Image features that are kept, so that an image is encoded once however many turns talk about it."""
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
 
-from nexus_edge.engines.base import Engine, Floats, Ids
-from nexus_edge.runtimes.vlm.context import never, picture_digest
+import numpy as np
 
-KEPT = 8  # pictures; one has 31 MB at most (2,500 tokens of 3,072 float32)
+from nexus_edge.interfaces.engine import Engine, Floats
+from nexus_edge.interfaces.host import Image, VlmHost
+from nexus_edge.runtimes.vlm.context import Encoded, never
+
+KEPT = 8  # images; one has 31 MB at most (2,500 tokens of 3,072 float32)
 
 
-class PictureCache:
-    """Features by the content of the pixels; the one not used for the longest time goes first.
+class ImageCache:
+    """Features by the content of the arrays; the one not used for the longest time goes first.
 
-    Threads take turns, so that two that ask for the same picture have it encoded once.
+    Threads take turns, so that two that ask for the same image have it encoded once.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, host: VlmHost) -> None:
+        self._engine, self._host = engine, host
         self._features: OrderedDict[bytes, Floats] = OrderedDict()
         self._turn = threading.Lock()
 
-    def encode(
-        self, pixel_values: Floats, image_sizes: Ids, check: Callable[[], None] = never
-    ) -> list[tuple[bytes, Floats]]:
-        """Digest and features [image tokens, hidden] of each picture.
+    def encode(self, images: Sequence[Image], check: Callable[[], None] = never) -> list[Encoded]:
+        """Each image with its features.
 
-        One picture at a time goes through the encoder, which bounds its memory.
+        One image at a time goes through the encoder, which bounds its memory.
 
         Args:
-            pixel_values: [pictures, views, 3, height, width]
-            image_sizes: int64 [pictures, 2]
-            check: called before each picture; what it raises ends the work
+            images: of a prompt, see `VlmHost.images`
+            check: called before each image; what it raises ends the work
         """
         found = []
-        for index in range(len(pixel_values)):
-            one, size = pixel_values[index : index + 1], image_sizes[index : index + 1]
-            digest = picture_digest(one, size)
+        for image in images:
+            digest = image_digest(image)
             check()
             with self._turn:
-                found.append((digest, self._encoded(digest, one, size)))
+                found.append(Encoded(digest, self._encoded(digest, image)))
         return found
 
     def clear(self) -> None:
@@ -47,11 +47,22 @@ class PictureCache:
         with self._turn:
             self._features.clear()
 
-    def _encoded(self, digest: bytes, pixel_values: Floats, image_size: Ids) -> Floats:
+    def _encoded(self, digest: bytes, image: Image) -> Floats:
         features = self._features.get(digest)
         if features is None:
-            features = self._features[digest] = self._engine.encode_picture(pixel_values, image_size)
+            with self._engine.vision() as run:
+                features = self._features[digest] = self._host.encode(run, image)
         self._features.move_to_end(digest)
         if len(self._features) > KEPT:
             self._features.popitem(last=False)
         return features
+
+
+def image_digest(image: Image) -> bytes:
+    """A hash of what the vision graphs read of an image."""
+    digest = blake2b(digest_size=16)
+    for name in sorted(image):
+        array = np.ascontiguousarray(image[name])
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.data)
+    return digest.digest()

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Unpack
 
-from nexus_edge.engines.base import Engine
 from nexus_edge.errors import PromptError
+from nexus_edge.interfaces.engine import Engine
+from nexus_edge.interfaces.host import VlmHost
 from nexus_edge.processing import Processor
 from nexus_edge.processing.images import Picture
 from nexus_edge.processing.messages import ImagePart, TextPart
@@ -21,15 +22,14 @@ from nexus_edge.runtimes.vlm.chat import ChatSession
 from nexus_edge.runtimes.vlm.context import Context
 from nexus_edge.runtimes.vlm.context_pool import ContextPool
 from nexus_edge.runtimes.vlm.generation import GenerationKeywords, GenerationOptions, RunStats
-from nexus_edge.runtimes.vlm.image_cache import PictureCache
+from nexus_edge.runtimes.vlm.image_cache import ImageCache
 
 
 @dataclass(frozen=True)
 class ModelLimits:
-    """Lengths in tokens: of the context, and up to which the short list of LongRoPE serves (None: no LongRoPE)."""
+    """Lengths in tokens: most of a prompt and its answer together."""
 
     context_length: int
-    rope_limit: int | None
 
 
 class VLM:
@@ -46,13 +46,15 @@ class VLM:
             print(model.answer("What is shown?", images=["scan.png"]).text)
     """
 
-    def __init__(self, engine: Engine, processor: Processor, limits: ModelLimits, sessions: int = 1) -> None:
-        self.engine = engine
+    def __init__(
+        self, engine: Engine, host: VlmHost, processor: Processor, limits: ModelLimits, sessions: int = 1
+    ) -> None:
+        self.engine, self.host = engine, host
         self.processor = processor
         self.limits = limits
         self._owns_engine = True
-        contexts = ContextPool(lambda: Context(engine.decoder(), limits.rope_limit), sessions)
-        self._answering = Answering(processor, PictureCache(engine), contexts, limits.context_length)
+        contexts = ContextPool(lambda: Context(engine.decoder(), host), sessions)
+        self._answering = Answering(processor, host, ImageCache(engine, host), contexts, limits.context_length)
         self._last = threading.local()
 
     @property
@@ -133,16 +135,16 @@ class VLM:
         Worth its memory for a conversation that must not find its cache overwritten between two turns. Closing it gives
         the cache back and nothing else.
         """
-        session = VLM(self.engine, self.processor, self.limits)
+        session = VLM(self.engine, self.host, self.processor, self.limits)
         session._owns_engine = False
-        session._answering = replace(session._answering, pictures=self._answering.pictures)
+        session._answering = replace(session._answering, images=self._answering.images)
         return session
 
     def close(self) -> None:
         """Give memory back. Steps that run are not disturbed; whatever is asked after that is an InputError."""
         self._answering.contexts.close()
         if self._owns_engine:
-            self._answering.pictures.clear()
+            self._answering.images.clear()
             self.engine.close()
 
     def __enter__(self) -> "VLM":
@@ -174,15 +176,14 @@ class VLM:
     ) -> AnswerStream:
         """Like `generate`, for a prompt that is complete already; `watcher` is told when the answer begins and ends."""
         started = time.perf_counter()
-        inputs = self.processor(prompt, list(images))
-        tokens = inputs["input_ids"].shape[1]
+        asked = self.host.prompt(self.processor(prompt, list(images)))
+        tokens = len(asked.ids)
         if tokens >= self.limits.context_length:
             raise PromptError(
-                f"the prompt has {tokens} tokens with its pictures, the model's context {self.limits.context_length}, "
-                "and the answer needs room; shorten the prompt or use fewer pictures"
+                f"the prompt has {tokens} tokens with its images, the model's context {self.limits.context_length}, "
+                "and the answer needs room; shorten the prompt or use fewer images"
             )
-        image_tokens = int((inputs["input_ids"] < 0).sum())
-        run = RunStats(tokens, image_tokens, prepare_s=time.perf_counter() - started)
+        run = RunStats(tokens, int(asked.is_image.sum()), prepare_s=time.perf_counter() - started)
         self._last.run = run
         draft = Draft(run, cancel, watcher)
-        return AnswerStream(draft, self._answering.pieces(draft, inputs, options))
+        return AnswerStream(draft, self._answering.pieces(draft, asked, options))

@@ -16,8 +16,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from nexus_edge.engines.base import Floats, Ids
 from nexus_edge.errors import BundleError, InputError
+from nexus_edge.interfaces.engine import Floats, Ids
 
 Doubles = NDArray[np.float64]
 
@@ -54,8 +54,8 @@ class Sampler:
         self._seen: set[int] = set()
 
     def see(self, ids: Ids) -> None:
-        """These tokens were there before; the negative ones, which are places of pictures, are none."""
-        self._seen.update(int(id_) for id_ in ids if id_ >= 0)
+        """These text tokens were there before."""
+        self._seen.update(ids.tolist())
 
     def pick(self, logits: Floats) -> int:
         """Id of the next token from logits [vocab]; raises BundleError if they hold NaN."""

@@ -21,6 +21,7 @@ from nexus_edge.engines.coreml.probe.provenance import foreign_packages, incompl
 from nexus_edge.engines.coreml.probe.variants import FORMATS
 from nexus_edge.engines.probes import Counterpart, Layers, Stage
 from nexus_edge.errors import BundleError, ParityError
+from nexus_edge.interfaces.host import HostMaker
 from nexus_edge.parity.metrics import Array, Values
 from nexus_edge.parity.report.report import NotRunError
 from nexus_edge.parity.stages import in_order
@@ -93,9 +94,9 @@ class CoremlRunner:
     def seal_problems(self, bundle: Bundle) -> list[str]:
         return foreign_packages(bundle) + incomplete_packages(bundle)
 
-    def counterparts(self, files: Mapping[str, Path]) -> list[Counterpart]:
+    def counterparts(self, files: Mapping[str, Path], host: HostMaker | None) -> list[Counterpart]:
         if coreml_vlm.is_vlm(files):
-            return coreml_vlm.counterparts(files)
+            return coreml_vlm.counterparts(files, host)
         # Each graph of the split is a package, and perhaps one for an older system, of several functions each.
         names = [(name, _FORM.fullmatch(name)) for name in files]
         return [

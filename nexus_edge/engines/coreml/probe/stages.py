@@ -1,40 +1,30 @@
 """Core ML's packages of a vision-language model in the place of the graphs that the model is split into.
 
-What an app does between them is done here: crops and tokens are cut into calls of fixed size, crops are laid out, image
-features put among the embeddings, and the cache goes in and out as states.
+What an app does between them is done here: the family's host leads images through their functions, tokens are cut into
+calls of fixed size, image features put among the embeddings, and the cache goes in and out as states.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from nexus_edge.bundle import TensorSpec
 from nexus_edge.engines.coreml.decoder import Piece, filled, pieces
-from nexus_edge.engines.coreml.engine import cut
-from nexus_edge.engines.coreml.mil import MilFunction
-from nexus_edge.engines.coreml.parts import (
-    EMBEDS,
-    FEATURES,
-    GROWN,
-    HIDDEN,
-    IDS,
-    LENGTH,
-    LOGITS,
-    PIXELS,
-    POSITION,
-    SEPARATORS_GLOBAL_FIRST,
-    Chunk,
-    CoremlParts,
-)
+from nexus_edge.engines.coreml.mil import Feature, MilFunction
+from nexus_edge.engines.coreml.parts import EMBEDS, GROWN, HIDDEN, IDS, LENGTH, LOGITS, POSITION, Chunk, CoremlParts
 from nexus_edge.engines.coreml.probe.layers import Call, Caller, outputs_by_number
 from nexus_edge.engines.coreml.session import CoremlState
+from nexus_edge.engines.probes import ANY_SIZE, Rows
 from nexus_edge.errors import ParityError, PromptError
+from nexus_edge.interfaces.host import VlmHost
 from nexus_edge.parity.metrics import Array, Values
 from nexus_edge.parity.report.report import NotRunError
 from nexus_edge.parity.stages import in_order
-from nexus_edge.processing.hd_transform import CROP
-from nexus_edge.runtimes.vlm.hd_layout import SIDE, Separators, lay_out_joined
+from nexus_edge.processing.calls import cut
+from nexus_edge.processing.merging import merge_features
+from nexus_edge.processing.text_side import as_inputs
 
 Specs = Mapping[str, TensorSpec]
 
@@ -42,57 +32,55 @@ _FEATURES, _MASK, _PAST, _PRESENT = "image_features", "attention_mask", "past_ke
 
 
 class VisionStage:
-    """Pixels to image features; see `Stage`.
+    """Pixels to image features, as the family's host leads images through the packages; see `Stage`.
 
     Args:
-        parts: the packages
-        functions: crops of a call -> the function for so many; the runtime's, or one of them
+        host: of these functions
+        functions: graph -> a function that takes so many views; the runtime's, or one of them
+        hidden: width of the decoder
         caller: of the functions
     """
 
-    def __init__(self, parts: CoremlParts, functions: Mapping[int, MilFunction], caller: Caller) -> None:
-        self._functions, self._caller, self._separators = functions, caller, parts.separators
-        self.inputs: Specs = _by_name(
-            TensorSpec(PIXELS, "float32", ("pictures", "crops", 3, CROP, CROP)),
-            TensorSpec("image_sizes", "int64", ("pictures", 2)),
-        )
-        self.outputs: Specs = _by_name(TensorSpec(_FEATURES, "float32", ("image_tokens", parts.hidden)))
+    def __init__(self, host: VlmHost, functions: Mapping[str, MilFunction], hidden: int, caller: Caller) -> None:
+        self._host, self._functions, self._caller = host, functions, caller
+        self.inputs: Specs = _by_name(*map(spec_of, next(iter(functions.values())).inputs.values()))
+        self.outputs: Specs = _by_name(TensorSpec(_FEATURES, "float32", ("image_tokens", hidden)))
 
     def run(self, inputs: Values) -> Values:
         """See `Stage.run`."""
         _require(self.inputs, inputs)
-        grids = [(int(height) // CROP, int(width) // CROP) for height, width in inputs["image_sizes"]]
-        counts = [1 + rows * columns for rows, columns in grids]  # what is behind them only fills the batch
-        crops = np.concatenate([views[:count] for views, count in zip(inputs[PIXELS], counts, strict=True)])
-        calls = [self._call(crops, start, size, inputs) for start, size in cut(len(crops), self._functions)]
-        values = {name: np.concatenate([call[name] for call in calls]) for name in calls[0]}
-        separators = Separators(*values.pop(self._separators)[:2])
-        first = self._separators == SEPARATORS_GLOBAL_FIRST
-        pictures = zip(np.split(values.pop(FEATURES), np.cumsum(counts)[:-1]), grids, strict=True)
-        tokens = [lay_out_joined(views, grid, separators, global_first=first) for views, grid in pictures]
-        values[_FEATURES] = np.concatenate(tokens)
+        features: list[Array] = []
+        layers: dict[str, list[Array]] = {}
+        rows = Rows(0, 0)
+        for image in self._host.images(inputs):
+            rows = Rows(rows.start + rows.count, self._host.views(image))
+            features.append(self._host.encode(partial(self._run, inputs, rows, layers), image))
+        values = {name: np.concatenate(found) for name, found in layers.items()}
+        values[_FEATURES] = np.concatenate(features)
         return {name: values[name] for name in in_order(list(values))}
 
-    def _call(self, crops: Array, start: int, size: int, inputs: Values) -> dict[str, Array]:
-        """Values of the crops from `start` on, at most `size`, each with the crops as its first axis."""
-        function = self._functions[size]
+    def _run(
+        self, inputs: Values, rows: Rows, layers: dict[str, list[Array]], graph: str, given: Mapping[str, Array]
+    ) -> Values:
+        """One call, of as many views as the function takes; the last may be filled up."""
+        function, size = self._functions[graph], len(next(iter(given.values())))
+        part = rows.take(size)
 
-        def part(values: Array) -> Array:
-            rows = values[start : start + size]
-            return np.pad(rows, [(0, size - len(rows)), *[(0, 0)] * (rows.ndim - 1)])
+        def filled_up(values: Array) -> Array:
+            return np.pad(values, [(0, size - len(values)), *[(0, 0)] * (values.ndim - 1)])
 
-        reference = {layer: part(inputs[layer]) for layer in _fed(self._caller, function, inputs)}
-        results = self._caller.run(function, Call({PIXELS: part(crops)}, None, reference))
-        results[FEATURES] = results[FEATURES].reshape(size, SIDE, SIDE, -1)
-        count = min(size, len(crops) - start)
-        return {name: value if name == self._separators else value[:count] for name, value in results.items()}
+        reference = {layer: filled_up(inputs[layer][part]) for layer in _fed(self._caller, function, inputs)}
+        results = self._caller.run(function, Call(given, None, reference))
+        for name in (name for name in results if name not in function.outputs):
+            layers.setdefault(name, []).append(results[name][: part.stop - part.start])
+        return results
 
 
 class EmbeddingStage:
     """Ids and image features to embeddings; see `Stage`."""
 
-    def __init__(self, parts: CoremlParts, caller: Caller) -> None:
-        self._functions, self._caller = parts.embedding, caller
+    def __init__(self, parts: CoremlParts, host: VlmHost, caller: Caller) -> None:
+        self._functions, self._host, self._caller = parts.embedding, host, caller
         features = TensorSpec(_FEATURES, "float32", ("image_tokens", parts.hidden))
         self.inputs: Specs = _by_name(TensorSpec(IDS, "int64", ("batch", "tokens")), features)
         self.outputs: Specs = _by_name(TensorSpec(EMBEDS, "float32", ("batch", "tokens", parts.hidden)))
@@ -100,12 +88,12 @@ class EmbeddingStage:
     def run(self, inputs: Values) -> Values:
         """See `Stage.run`."""
         _require(self.inputs, inputs)
-        ids = np.asarray(_single(inputs, IDS), np.int64)
-        embeds = np.concatenate(list(self._pieces(np.maximum(ids, 0).astype(np.int32))), axis=1)
-        embeds[ids < 0] = inputs[_FEATURES]
+        prompt = self._host.prompt(as_inputs(_single(inputs, IDS)[0].tolist()))
+        embeds = np.concatenate(list(self._calls(prompt.ids[None].astype(np.int32))), axis=1)
+        merge_features(embeds[0], prompt.is_image, inputs[_FEATURES], self._host.merge)
         return {EMBEDS: embeds}
 
-    def _pieces(self, ids: Array) -> Iterator[Array]:
+    def _calls(self, ids: Array) -> Iterator[Array]:
         for start, size in cut(ids.shape[1], self._functions):
             part = ids[:, start : start + size]
             given = {IDS: np.pad(part, ((0, 0), (0, size - part.shape[1])))}
@@ -229,6 +217,12 @@ def _single(inputs: Values, name: str) -> Array:
     if len(inputs[name]) != 1:
         raise NotRunError(f"these packages take one sequence at a time, not {len(inputs[name])}")
     return inputs[name]
+
+
+def spec_of(feature: Feature) -> TensorSpec:
+    """Of an input or output; a range of sizes has no name here."""
+    sizes = tuple(size if isinstance(size, int) else ANY_SIZE for size in feature.shape)
+    return TensorSpec(feature.name, feature.dtype, sizes)
 
 
 def _by_name(*specs: TensorSpec) -> dict[str, TensorSpec]:

@@ -16,6 +16,7 @@ from nexus_edge.engines.onnx.probe.variants import formats
 from nexus_edge.engines.onnx.session import NO_SATURATION
 from nexus_edge.engines.probes import Counterpart, Layers, Piece, WeightOf, one_by_one
 from nexus_edge.errors import ParityError
+from nexus_edge.interfaces.host import HostMaker
 from nexus_edge.parity.metrics import Array, Values
 from nexus_edge.parity.stages import in_order
 
@@ -93,7 +94,7 @@ class OnnxRunner:
     def open(self, path: Path, graph: str, layers: Layers = "hidden") -> OnnxStage:
         return OnnxStage(path, layers)
 
-    def counterparts(self, files: Mapping[str, Path]) -> list[Counterpart]:
+    def counterparts(self, files: Mapping[str, Path], host: HostMaker | None) -> list[Counterpart]:
         parts = one_by_one(self, files, formats())
         return [replace(part, pieces=partial(_pieces, files[part.name])) for part in parts]
 

@@ -17,8 +17,9 @@ from nexus_edge.engines.openvino.probe.stages import DecoderStage, EmbeddingStag
 from nexus_edge.engines.openvino.probe.variants import EXACT, formats_of, in_words, shipped_here
 from nexus_edge.engines.openvino.session import reported_as_bundle_error
 from nexus_edge.engines.openvino.settings import OpenVinoSettings
-from nexus_edge.engines.probes import Counterpart, Layers, Stage
+from nexus_edge.engines.probes import Counterpart, Layers, Stage, host_for
 from nexus_edge.errors import BundleError, ParityError
+from nexus_edge.interfaces.host import HostMaker
 
 with without_telemetry():
     import openvino as ov
@@ -32,14 +33,14 @@ class OpenVinoRunner:
     def open(self, path: Path, graph: str, layers: Layers = "hidden") -> OpenVinoGraph:
         return OpenVinoGraph(path, layers, shipped_here())
 
-    def counterparts(self, files: Mapping[str, Path]) -> list[Counterpart]:
+    def counterparts(self, files: Mapping[str, Path], host: HostMaker | None) -> list[Counterpart]:
         composed = {graph: parts for graph, parts in _PARTS.items() if files.keys() >= set(parts)}
         graphs = (*composed, *(name for name in files if all(name not in parts for parts in _PARTS.values())))
         return [
             Counterpart(
                 graph,
                 graph,
-                _Opener(files, graph, settings),
+                _Opener(files, graph, settings, host),
                 in_words(settings),
                 rounds=settings is not EXACT,
                 as_shipped=settings is not EXACT,
@@ -75,16 +76,19 @@ class _Opener:
     files: Mapping[str, Path]
     graph: str
     settings: OpenVinoSettings
+    host: HostMaker | None
 
     def __call__(self, layers: Layers) -> Stage:
         if self.graph in self.files:
             return self._open(self.graph, layers)
-        if self.graph == "embed_tokens":
-            return EmbeddingStage(self._open("text_embeddings", "hidden"))
         if self.graph == "decoder":
             return DecoderStage(self._open("language_model", layers))
-        folder = self.files["vision_embeddings"].parent
-        return VisionStage(self._open("vision_embeddings", layers), self._open("vision_projection", "hidden"), folder)
+        tower, projector = _PARTS["vision_encoder"]
+        files = {name: self.files[name] for name in (tower, projector)}
+        host = host_for(RUNNER, files, self.host, files[tower].parent)
+        if self.graph == "embed_tokens":
+            return EmbeddingStage(self._open("text_embeddings", "hidden"), host)
+        return VisionStage(host, tower, self._open(tower, layers), {projector: self._open(projector, "hidden")})
 
     def _open(self, name: str, layers: Layers) -> OpenVinoGraph:
         return OpenVinoGraph(self.files[name], layers, self.settings)

@@ -1,25 +1,27 @@
-"""OpenVINO GenAI's graphs of Phi-3-Vision in the place of those that the model is split into.
+"""OpenVINO GenAI's graphs in the place of those that the model is split into.
 
-The tower and the projector are two graphs with the HD layout between them, image features are put among the embeddings
-outside, and the decoder keeps its cache itself.
+The tower and the projector are two graphs, between which the family's host works, image features are put among the
+embeddings outside, and the decoder keeps its cache itself.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from nexus_edge._telemetry import without_telemetry
 from nexus_edge.bundle import TensorSpec
+from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.bundle.openvino_names import BEAMS
-from nexus_edge.engines.openvino.engine import separators_of
 from nexus_edge.engines.openvino.probe.graph import OpenVinoGraph, source_of
-from nexus_edge.errors import BundleError, ParityError
-from nexus_edge.parity.metrics import Array, Values
+from nexus_edge.engines.probes import Rows
+from nexus_edge.interfaces.engine import Array
+from nexus_edge.interfaces.host import VlmHost
+from nexus_edge.parity.metrics import Values
 from nexus_edge.parity.stages import in_order
-from nexus_edge.processing.hd_transform import CROP
-from nexus_edge.runtimes.vlm.hd_layout import lay_out
+from nexus_edge.processing.merging import merge_features
+from nexus_edge.processing.text_side import as_inputs
 
 with without_telemetry():
     import openvino as ov
@@ -33,53 +35,59 @@ INPUTS = frozenset({"inputs_embeds", "attention_mask", POSITIONS, BEAMS})
 
 
 class VisionStage:
-    """Pixels to image features; see `Stage`."""
+    """Pixels to image features, as the family's host leads images through the graphs; see `Stage`.
 
-    def __init__(self, tower: OpenVinoGraph, projector: OpenVinoGraph, folder: Path) -> None:
-        """`folder` holds config.json with the separators."""
-        self._tower, self._projector = tower, projector
-        try:
-            self._separators = separators_of(folder)
-        except BundleError as error:
-            raise ParityError(str(error)) from error
-        crop = tower.inputs["pixel_values"].shape
-        self.inputs: Specs = _by_name(
-            TensorSpec("pixel_values", "float32", ("pictures", "crops", *crop[1:])),
-            TensorSpec("image_sizes", "int64", ("pictures", 2)),
-        )
-        hidden = projector.outputs["last_hidden_state"].shape[-1]
+    Args:
+        host: of these graphs
+        name: of the graph that views go through
+        tower: that graph
+        others: the other graphs of an image, by their names
+    """
+
+    def __init__(self, host: VlmHost, name: str, tower: OpenVinoGraph, others: Mapping[str, OpenVinoGraph]) -> None:
+        self._host, self._name, self._tower, self._others = host, name, tower, others
+        self.inputs: Specs = {name: spec for name, spec in tower.inputs.items() if source_of(name) == name}
+        hidden = next(iter(others.values())).outputs["last_hidden_state"].shape[-1]
         self.outputs: Specs = _by_name(TensorSpec("image_features", "float32", ("image_tokens", hidden)))
 
     def run(self, inputs: Values) -> Values:
-        grids = [(int(height) // CROP, int(width) // CROP) for height, width in inputs["image_sizes"]]
-        counts = [1 + rows * columns for rows, columns in grids]  # what is behind them only fills the batch
-        crops = [views[:count] for views, count in zip(inputs["pixel_values"], counts, strict=True)]
-        values = dict(self._tower.run({**inputs, "pixel_values": np.concatenate(crops)}))
-        features = np.split(values.pop("last_hidden_state"), np.cumsum(counts)[:-1])
-        tokens = [self._project(*picture) for picture in zip(features, grids, strict=True)]
-        return {**values, "image_features": np.concatenate(tokens)}
+        features: list[Array] = []
+        layers: dict[str, list[Array]] = {}
+        rows = Rows(0, 0)
+        for image in self._host.images(inputs):
+            rows = Rows(rows.start + rows.count, self._host.views(image))
+            features.append(self._host.encode(partial(self._run, inputs, rows, layers), image))
+        seen = {name: np.concatenate(values) for name, values in layers.items()}
+        return {**seen, "image_features": np.concatenate(features)}
 
-    def _project(self, features: Array, grid: tuple[int, int]) -> Array:
-        """Features of one picture's crops [crops, 576, width] -> [image tokens, hidden]"""
-        tokens = lay_out(np.asarray(features, np.float32), grid, self._separators)
-        return self._projector.run({"input": tokens[None]})["last_hidden_state"][0]
+    def _run(
+        self, inputs: Values, rows: Rows, layers: dict[str, list[Array]], graph: str, given: Mapping[str, Array]
+    ) -> Values:
+        if graph != self._name:
+            return self._others[graph].run(given)
+        part = rows.take(len(next(iter(given.values()))))
+        fed = {source_of(name): inputs[source_of(name)][part] for name in self._tower.inputs if name not in given}
+        values = self._tower.run({**fed, **given})
+        for name in (name for name in values if layer_of_output(name) is not None):
+            layers.setdefault(name, []).append(values[name])
+        return values
 
 
 class EmbeddingStage:
     """Ids and image features to embeddings; see `Stage`."""
 
-    def __init__(self, graph: OpenVinoGraph) -> None:
-        self._graph = graph
+    def __init__(self, graph: OpenVinoGraph, host: VlmHost) -> None:
+        self._graph, self._host = graph, host
         hidden = graph.outputs["inputs_embeds"].shape[-1]
         features = TensorSpec("image_features", "float32", ("image_tokens", hidden))
         self.inputs: Specs = _by_name(TensorSpec("input_ids", "int64", ("batch", "tokens")), features)
         self.outputs = graph.outputs
 
     def run(self, inputs: Values) -> Values:
-        ids = np.asarray(inputs["input_ids"], np.int64)
-        embeds = self._graph.run({"input": np.maximum(ids, 0)})["inputs_embeds"].copy()
-        embeds[ids < 0] = inputs["image_features"]
-        return {"inputs_embeds": embeds}
+        prompt = self._host.prompt(as_inputs(inputs["input_ids"][0].tolist()))
+        embeds = self._graph.run({"input": prompt.ids[None]})["inputs_embeds"][0].copy()
+        merge_features(embeds, prompt.is_image, inputs["image_features"], self._host.merge)
+        return {"inputs_embeds": embeds[None]}
 
 
 class DecoderStage:

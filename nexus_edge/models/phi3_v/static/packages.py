@@ -11,9 +11,9 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from nexus_edge.bundle import TensorSpec
-from nexus_edge.engines.coreml.parts import SEPARATORS, SEPARATORS_GLOBAL_FIRST
 from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.layers.hd_assembly import MERGED
+from nexus_edge.models.phi3_v.host import SEPARATORS, SEPARATORS_GLOBAL_FIRST
 from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.models.phi3_v.static.modules import (
     SEPARATOR_ROWS,

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from nexus_edge._atomic import replaced_when_done
 from nexus_edge.bundle import DualEncoderInfo
-from nexus_edge.engines.base import Floats
 from nexus_edge.errors import InputError
+from nexus_edge.interfaces.engine import Floats
 from nexus_edge.runtimes.dual_encoder.index.file import AGAIN, decode_paths, encode_paths, read_index, write_index
 from nexus_edge.runtimes.dual_encoder.unit_rows import check_unit_rows
 

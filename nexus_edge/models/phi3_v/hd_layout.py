@@ -1,11 +1,11 @@
-"""Lays the features of a picture's crops out as one sequence; see `nexus_edge.layers.hd_assembly`, which does the same
-inside an exported graph. OpenVINO GenAI's graphs leave it to the runtime."""
+"""Lays the features of an image's crops out as one sequence; see `nexus_edge.layers.hd_assembly`, which does the same
+inside an exported graph. OpenVINO GenAI's graphs, and programs with fixed shapes, leave it to the runtime."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from nexus_edge.engines.base import Floats
+from nexus_edge.interfaces.engine import Floats
 
 SIDE = 12  # joined patches along one side of a crop
 
@@ -45,6 +45,6 @@ def lay_out_joined(
 
 
 def _with_ends(rows: Floats, end: Floats) -> Floats:
-    """[rows, columns, width] -> [rows * (columns + 1), width], `end` behind each row."""
+    """[rows, columns, width] -> [rows * (columns + 1), width], `end` after each row."""
     ends = np.broadcast_to(end, (len(rows), 1, len(end)))
     return np.concatenate([rows, ends], axis=1).reshape(-1, len(end))
