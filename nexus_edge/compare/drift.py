@@ -71,7 +71,7 @@ def _chosen(items: tuple[Item, ...]) -> Iterator[Item]:
 
 def _answer(bundle: Bundle, stages: dict[str, Stage], asked: Inputs, found: Trace) -> None:
     from nexus_edge import processing
-    from nexus_edge.parity.vlm.replay import decoder_inputs
+    from nexus_edge.parity.vlm.replay import decoder_inputs, vision_inputs
     from nexus_edge.processing.messages import ImagePart, TextPart
 
     processor = processing.from_checkpoint(bundle.root)
@@ -80,10 +80,11 @@ def _answer(bundle: Bundle, stages: dict[str, Stage], asked: Inputs, found: Trac
         parts: list[TextPart | ImagePart] = [*[ImagePart(type="image")] * len(item.images)]
         parts.append(TextPart(type="text", text=item.question))
         prompt = processor.apply_chat_template([{"role": "user", "content": parts}])
-        inputs: Values = dict(processor(prompt, list(item.images)))  # type: ignore[arg-type]  # a TypedDict of arrays
+        made = processor(prompt, list(item.images))
+        inputs: Values = dict(made)  # type: ignore[arg-type]  # a TypedDict of arrays
         features: Array = np.zeros((0, hidden), np.float32)
         if item.images:
-            seen = stages["vision_encoder"].run({name: inputs[name] for name in ("pixel_values", "image_sizes")})
+            seen = stages["vision_encoder"].run(vision_inputs(bundle, processor, made))
             found.add("vision_encoder", item.name, seen)
             features = seen["image_features"]
             found.output("image features", features)

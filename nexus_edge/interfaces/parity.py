@@ -56,6 +56,8 @@ class VlmCases(ParityCases):
         make: prompts with images and without, from the bundle's processor and from what `limit` says
         original_pixels: `pixel_values` of a case's images by other code than `nexus_edge.processing`, with the settings
             of a processor
+        vision_inputs: what the vision encoder of the dynamic split takes of all images of a prompt, by name: from
+            `pixel_values` and `image_sizes`, and the processor that made them
         limit: from a parsed config.json to the tokens up to which a sequence takes LongRoPE's short factors; None for
             one list of factors
         turn: for the questions with known answers that a checkpoint may bring
@@ -63,6 +65,7 @@ class VlmCases(ParityCases):
 
     make: "Callable[[Processor, int | None], list[Case]]"
     original_pixels: "Callable[[Case, Processor], NDArray[np.generic]]"
+    vision_inputs: "Callable[[Processor, NDArray[Any], NDArray[Any]], Mapping[str, NDArray[Any]]]"
     limit: Callable[[Mapping[str, Any]], int | None]
     turn: Turn
 

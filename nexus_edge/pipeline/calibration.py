@@ -18,9 +18,10 @@ from nexus_edge._resources import calibration_dir
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint, load_tensors, write_tensors
 from nexus_edge.errors import RecipeError
-from nexus_edge.families import family_named
+from nexus_edge.families import family_named, family_of
 from nexus_edge.interfaces.progress import Progress
 from nexus_edge.layers.decoder import DecoderLayer
+from nexus_edge.models.base import as_vlm
 from nexus_edge.models.loading import build_model
 from nexus_edge.parity.vlm.streamed import Call, Streamed, checkpoint_reader, held, walk_layers
 from nexus_edge.pipeline.own_calibration import OwnCalibration, embedded
@@ -112,16 +113,18 @@ def measure(checkpoint: Checkpoint, text: str | OwnCalibration, progress: Progre
         text: a file of quant/calibration, without its ending; or the user's samples
     """
     with torch.device("meta"):
-        model = build_model(checkpoint)
+        model = as_vlm(build_model(checkpoint))
     seen, count = watch(model), sum(1 for _ in decoder_linears(model))
-    streamed = Streamed(model, checkpoint_reader(checkpoint, model))
+    split = family_of(checkpoint.config, checkpoint.name).split()
+    streamed = Streamed(model, split, checkpoint_reader(checkpoint, model))
     with torch.inference_mode():
         if isinstance(text, str):
-            with held(streamed, "model.embed_tokens") as embed_tokens:
+            with held(streamed, model.decoder_names.embedding) as embed_tokens:
                 x = embed_tokens(token_ids(checkpoint, text))
         else:
             x = embedded(text, _processor(checkpoint), streamed)
-        call = Call(np.zeros((1, x.shape[1]), np.int64), np.zeros(0, np.int64))
+        tokens = (1, x.shape[1])
+        call = Call(np.zeros(tokens, np.int64), np.zeros(tokens, np.bool_), rows=np.zeros(0, np.int64))
         for _ in walk_layers(streamed, [x], [call]):
             progress("calibration", len(seen) / count)
     return seen

@@ -18,7 +18,7 @@ from nexus_edge._text import parse_json, read_text
 from nexus_edge._typed import read
 from nexus_edge.errors import ImageError, InputError
 from nexus_edge.interfaces.processor import ModelInputs
-from nexus_edge.parity.vlm.streamed import Streamed, held, held_but_layers
+from nexus_edge.parity.vlm.streamed import Streamed, held, held_vision
 from nexus_edge.processing import Processor
 from nexus_edge.processing.images import load_image
 
@@ -98,12 +98,10 @@ def embedded(own: OwnCalibration, processor: Processor, streamed: Streamed) -> T
     """
     rows: list[Tensor] = []
     for inputs in _within(own, processor):
-        ids = torch.from_numpy(inputs["input_ids"])
-        with held(streamed, "model.embed_tokens") as embed_tokens:
-            x: Tensor = embed_tokens(ids.clamp(min=0))
-        if "pixel_values" in inputs:
-            x[ids < 0] = _features(streamed, inputs).to(x.dtype)
-        rows.append(x)
+        model, ids = streamed.model, torch.from_numpy(inputs["input_ids"])
+        features = _features(streamed, inputs)
+        with held(streamed, model.decoder_names.embedding):
+            rows.append(model.embed(ids, features))
     return torch.cat(rows, dim=1)[:, :TOKENS]
 
 
@@ -120,9 +118,9 @@ def _within(own: OwnCalibration, processor: Processor) -> list[ModelInputs]:
 
 
 def _features(streamed: Streamed, inputs: ModelInputs) -> Tensor:
-    root: Any = streamed.model
-    with held_but_layers(streamed, "model.vision_embed_tokens"):
-        features: Tensor = root.image_features(
-            torch.from_numpy(inputs["pixel_values"]), torch.from_numpy(inputs["image_sizes"])
-        )
-    return features
+    """[image tokens, hidden]; no rows without images"""
+    if "pixel_values" not in inputs:
+        return torch.zeros(0, streamed.model.hidden_size)
+    images = (torch.from_numpy(inputs["pixel_values"]), torch.from_numpy(inputs["image_sizes"]))
+    with held_vision(streamed):
+        return streamed.model.image_features(*images)

@@ -9,6 +9,7 @@ import torch
 from nexus_edge.assets.heldout import held_out_questions
 from nexus_edge.checkpoints import open_checkpoint
 from nexus_edge.errors import InputError, RecipeError
+from nexus_edge.families import family_named
 from nexus_edge.models.loading import build_model, load_weights
 from nexus_edge.parity.vlm.streamed import Streamed, checkpoint_reader
 from nexus_edge.pipeline.calibration import measure, prepare
@@ -37,7 +38,9 @@ def test_images_reach_the_decoder(own: OwnCalibration) -> None:
         model, whole = build_model(CHECKPOINT), build_model(CHECKPOINT)
     load_weights(whole, CHECKPOINT, torch.float32)
     with torch.inference_mode():
-        found = embedded(own, processor, Streamed(model, checkpoint_reader(CHECKPOINT, model)))
+        found = embedded(
+            own, processor, Streamed(model, family_named("phi3_v").split(), checkpoint_reader(CHECKPOINT, model))
+        )
         prompts = [
             processor.apply_chat_template([{"role": "user", "content": content}])
             for content in (

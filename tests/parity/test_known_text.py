@@ -33,7 +33,7 @@ def judged(known: bool, changed: bool) -> tuple[Any, str | None]:
     if changed:
         quantized[:TOKENS:2] = np.roll(full[:TOKENS:2], 3, axis=-1)
     case = Case("text", "", (), {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-    checks, note = compare_case(judge(), case, {"logits": full}, {"logits": quantized})
+    checks, note = compare_case(judge(), case, np.zeros(TOKENS + 1, np.bool_), {"logits": full}, {"logits": quantized})
     return checks[-1], note
 
 

@@ -52,7 +52,7 @@ def test_every_layer_is_that_of_the_whole_model(vlm: VlmRun, reference: Any) -> 
         for name in whole.keys() - {"logits"}:
             np.testing.assert_array_equal(trace.load(name), whole[name], err_msg=f"{case.name}: {name}")
         rows = trace.call.rows
-        assert set(text_rows(trace.call.ids[0])) <= set(rows)
+        assert set(text_rows(trace.call.is_image[0])) <= set(rows)
         np.testing.assert_allclose(trace.load("logits"), whole["logits"][rows], rtol=0, atol=scale(whole) * FLOAT_NOISE)
 
 

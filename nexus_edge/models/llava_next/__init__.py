@@ -11,6 +11,7 @@ facts.py        what every runtime must know of it, as data
 host.py         which of an image's features go where
 model.py        the reference model
 graphs.py       its split into graphs with dynamic shapes
+parity.py       what the ladder asks; original_views.py: images to views by other code
 original.py     what the original recorded, against the reference model
 """
 
@@ -18,15 +19,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from nexus_edge.errors import CheckpointError
+from nexus_edge.errors import RecipeError
 from nexus_edge.interfaces.family import VlmFamily
 
 if TYPE_CHECKING:
     from nexus_edge.checkpoints.keys import KeyRules
     from nexus_edge.configs.keys import Rules
     from nexus_edge.interfaces.facts import VlmFacts
-    from nexus_edge.interfaces.graph import Interface
+    from nexus_edge.interfaces.graph import Interface, ModelSplit
     from nexus_edge.interfaces.host import VlmHost
+    from nexus_edge.interfaces.parity import VlmCases
     from nexus_edge.models.llava_next.model import LlavaNext
     from nexus_edge.models.llava_next.processing import LlavaNextProcessor
 
@@ -71,27 +73,28 @@ class LlavaNextFamily(VlmFamily):
 
         return key_rules(config)
 
-    def split(self) -> NoReturn:
-        # graphs.SPLIT is whole and tested. But the runtime feeds image_sizes where the vision encoder takes an index,
-        # and tells images apart by negative ids alone: a bundle would answer for one image with the cache of another.
-        raise _not_yet("runtime")
+    def split(self) -> "ModelSplit":
+        from nexus_edge.models.llava_next.graphs import SPLIT
+
+        return SPLIT
 
     def static_split(self) -> NoReturn:
-        raise _not_yet("programs with fixed shapes")
+        raise RecipeError(
+            "LLaVA-NeXT has no programs with fixed shapes yet, as coreml wants them; leave that target out"
+        )
+
+    def openvino_client(self) -> NoReturn:
+        raise RecipeError("LLaVA-NeXT has no graphs for OpenVINO yet; leave the target openvino out")
 
     def facts(self, config: Mapping[str, Any], processor: Path) -> "VlmFacts":
         from nexus_edge.models.llava_next.facts import facts
 
         return facts(config, processor)
 
-    def parity(self) -> NoReturn:
-        raise _not_yet("parity ladder")
+    def parity(self) -> "VlmCases":
+        from nexus_edge.models.llava_next.parity import CASES
 
-
-def _not_yet(what: str) -> CheckpointError:
-    return CheckpointError(
-        f"LLaVA-NeXT has no {what} yet, so it cannot be exported; its reference model, processor and graphs are there"
-    )
+        return CASES
 
 
 FAMILY = LlavaNextFamily()

@@ -97,7 +97,7 @@ def graphs(model: LlavaNext) -> tuple[GraphSpec, ...]:
 
 
 def _owner(module: str) -> str:
-    if module.startswith(("vision_tower.", "multi_modal_projector.")):
+    if module.startswith(("vision_tower.", "multi_modal_projector.")) or module == "image_newline":
         return "vision_encoder"
     return "embed_tokens" if module == "language_model.model.embed_tokens" else "decoder"
 

@@ -18,7 +18,7 @@ from nexus_edge.layers.image_rows import image_rows
 from nexus_edge.layers.kv_cache import KVCache, empty_past, positions_of
 from nexus_edge.layers.llama import Llama
 from nexus_edge.layers.rope import inverse_frequencies
-from nexus_edge.models.base import ReferenceModel
+from nexus_edge.models.base import DecoderNames, VisionLanguageModel
 from nexus_edge.models.llava_next.params import LlavaNextParams
 
 _HEAD, _EMBEDDING = "language_model.lm_head.weight", "language_model.model.embed_tokens.weight"
@@ -60,8 +60,15 @@ class Projector(nn.Module):
         return self.linear_2(self.activation(self.linear_1(x)))
 
 
-class LlavaNext(ReferenceModel):
+class LlavaNext(VisionLanguageModel):
     """The reference model: images and token ids in, logits out."""
+
+    decoder_names = DecoderNames(
+        "language_model.model.embed_tokens",
+        "language_model.model.layers",
+        "language_model.model.norm",
+        "language_model.lm_head",
+    )
 
     def __init__(self, params: LlavaNextParams) -> None:
         super().__init__()
@@ -152,10 +159,20 @@ class LlavaNext(ReferenceModel):
         images = image_rows(is_image, image_features)
         return torch.where(is_image.unsqueeze(-1), images, self.language_model.model.embed_tokens(input_ids))
 
+    def rotation(self, position_ids: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """See `VisionLanguageModel.rotation`; plain RoPE is the same for every length."""
+        cos, sin = self.language_model.model.rope(position_ids)
+        return cos, sin
+
     def empty_past(self, like: Tensor) -> list[tuple[Tensor, Tensor]]:
         """A cache without tokens, for as many sequences as `like` [batch, ...] has."""
         text = self.params.text
         return empty_past(like, text.decoder.num_kv_heads, text.decoder.head_dim, text.num_hidden_layers)
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the decoder."""
+        return self.params.text.hidden_size
 
     @property
     def context_length(self) -> int:

@@ -16,7 +16,7 @@ from nexus_edge.layers.hd_assembly import CropLayout, assemble, existing_crops, 
 from nexus_edge.layers.image_rows import image_rows
 from nexus_edge.layers.kv_cache import KVCache, empty_past, positions_of
 from nexus_edge.layers.long_rope import LongRope, inverse_frequencies
-from nexus_edge.models.base import ReferenceModel
+from nexus_edge.models.base import DecoderNames, VisionLanguageModel
 from nexus_edge.models.phi3_v.params import Phi3VisionParams
 
 # The original module keeps a reference to the token embedding inside the vision module, so a fine-tune's state_dict has
@@ -118,8 +118,10 @@ class Phi3Model(nn.Module):
         return self.norm(x), present
 
 
-class Phi3V(ReferenceModel):
-    """The reference model: pictures and token ids in, logits out."""
+class Phi3V(VisionLanguageModel):
+    """The reference model: images and token ids in, logits out."""
+
+    decoder_names = DecoderNames("model.embed_tokens", "model.layers", "model.norm", "lm_head")
 
     def __init__(self, params: Phi3VisionParams) -> None:
         super().__init__()
@@ -167,16 +169,30 @@ class Phi3V(ReferenceModel):
         return self.lm_head(hidden[:, -tokens:]).float()
 
     def image_features(self, pixel_values: Tensor | None, image_sizes: Tensor | None) -> Tensor:
-        """Image features of all pictures, [image tokens, hidden]; no rows without pictures."""
+        """Image features of all images, [image tokens, hidden]; no rows without images."""
         if pixel_values is None or image_sizes is None:
             return self.model.norm.weight.new_zeros(0, self.params.hidden_size)
         features: Tensor = self.model.vision_embed_tokens(pixel_values.to(self.model.norm.weight.dtype), image_sizes)
         return features
 
+    def embed(self, input_ids: Tensor, image_features: Tensor) -> Tensor:
+        """See `Phi3Model.embed`."""
+        return self.model.embed(input_ids, image_features)
+
+    def rotation(self, position_ids: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """See `VisionLanguageModel.rotation`."""
+        cos, sin = self.model.rope(position_ids, length)
+        return cos, sin
+
     def empty_past(self, like: Tensor) -> list[KeyValue]:
         """A cache without tokens, for as many sequences as `like` [batch, ...] has."""
         decoder = self.params.decoder
         return empty_past(like, decoder.num_kv_heads, decoder.head_dim, self.params.num_hidden_layers)
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the decoder."""
+        return self.params.hidden_size
 
     @property
     def context_length(self) -> int:

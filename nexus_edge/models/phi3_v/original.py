@@ -16,7 +16,7 @@ from nexus_edge.parity.vlm.cases import Case
 from nexus_edge.parity.vlm.scheme import capture
 
 if TYPE_CHECKING:
-    from nexus_edge.models.base import ReferenceModel
+    from nexus_edge.models.phi3_v.model import Phi3V
 
 # One, four and two pictures, text, and each kind of LongRoPE list. Batches, growing caches and bfloat16 are the test
 # suite's matter.
@@ -77,7 +77,7 @@ def _sampled(values: Values, value: str, case: str, outputs: SafetensorsFile) ->
     return {value: array.take(outputs.read(rows), axis=-2) if rows in outputs.infos else array}
 
 
-def _model(folder: Path, config: str) -> "ReferenceModel":
+def _model(folder: Path, config: str) -> "Phi3V":
     """The goldens' weights under one of their configurations."""
     import torch
 

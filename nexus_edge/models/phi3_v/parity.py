@@ -70,6 +70,11 @@ def compare_original(folder: Path, judge: Judge) -> list[Check]:
     return compare(folder, judge)
 
 
+def vision_inputs(processor: Processor, pixel_values: Array, image_sizes: Array) -> Mapping[str, Array]:
+    """See `VlmCases`."""
+    return {"pixel_values": pixel_values, "image_sizes": image_sizes}
+
+
 def limit(config: Mapping[str, Any]) -> int | None:
     """See `VlmCases`."""
     return Phi3VisionParams.from_json(config).rope.original_max_position_embeddings
@@ -80,6 +85,7 @@ CASES = VlmCases(
     compare_original=compare_original,
     make=make_cases,
     original_pixels=original_pixels,
+    vision_inputs=vision_inputs,
     limit=limit,
     turn=Turn(image="<|user|>\n<|image_1|>", question="\n{}<|end|>\n<|assistant|>\n", end="<|end|>"),
 )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nexus_edge.assets.heldout import HeldOutQuestion, held_out_questions
+from nexus_edge.interfaces.host import VlmHost
 from nexus_edge.interfaces.parity import Turn
 from nexus_edge.parity.metrics import Array
 from nexus_edge.processing import Processor
@@ -52,20 +53,23 @@ class Answers:
     exact: list[bool]
 
 
-def read_questions(folder: Path, processor: Processor, turn: Turn, images: int) -> list[Questions]:
+def read_questions(folder: Path, processor: Processor, host: VlmHost, turn: Turn, images: int) -> list[Questions]:
     """The first `images` of a checkpoint's held-out set; empty where it has none."""
     if not (folder / FOLDER / FILE).is_file():
         return []
     by_picture = groupby(held_out_questions(folder=folder / FOLDER), key=lambda question: question.picture)
-    return [_questions(picture, list(asked), processor, turn) for picture, asked in islice(by_picture, images)]
+    return [_questions(picture, list(asked), processor, host, turn) for picture, asked in islice(by_picture, images)]
 
 
-def _questions(picture: Path, asked: Sequence[HeldOutQuestion], processor: Processor, turn: Turn) -> Questions:
+def _questions(
+    picture: Path, asked: Sequence[HeldOutQuestion], processor: Processor, host: VlmHost, turn: Turn
+) -> Questions:
     image = load_image(picture)
     written = [turn.question.replace("{}", entry.question) for entry in asked]
-    inputs: dict[str, Any] = dict(processor(turn.image + written[0], [image]))
+    made = processor(turn.image + written[0], [image])
+    inputs: dict[str, Any] = dict(made)
     first = inputs["input_ids"]
-    behind = int(np.flatnonzero(first[0] < 0)[-1]) + 1
+    behind = int(np.flatnonzero(host.prompt(made).is_image)[-1]) + 1
     answers = [np.array(processor.encode(entry.answer + turn.end, add_bos=False)) for entry in asked]
     questions = [processor.encode(text) for text in written]
     tails = [np.concatenate((question, answer)) for question, answer in zip(questions, answers, strict=True)]

@@ -106,11 +106,18 @@ class StreamedReferences:
         call = prompt.call
         if fits:
             rows = np.arange(fits)
-            yield case, replace(call, ids=added[:, :fits], rows=rows, images=None, after=prompt, only_logits=True)
+            text = np.zeros((1, fits), np.bool_)
+            yield (
+                case,
+                replace(
+                    call, ids=added[:, :fits], is_image=text, rows=rows, images=None, after=prompt, only_logits=True
+                ),
+            )
         if fits < len(ids):
             rows = np.arange(tokens + fits, tokens + len(ids))
             longer = np.concatenate((call.ids, added), axis=1)
-            yield _beyond(case), replace(call, ids=longer, rows=rows, only_logits=True)
+            is_image = np.concatenate((call.is_image, np.zeros(added.shape, np.bool_)), axis=1)
+            yield _beyond(case), replace(call, ids=longer, is_image=is_image, rows=rows, only_logits=True)
 
     def steps(self, reference: Reference, owner: Callable[[str], str]) -> Iterator[Step]:
         """Every case on its way through the graphs.
@@ -181,17 +188,20 @@ class StreamedReferences:
         return dict(zip(calls, traces, strict=True))
 
 
-def text_rows(ids: Ids) -> Ids:
-    """The tokens of a prompt [tokens] that predict text: those before a text token, and the last.
+def text_rows(is_image: NDArray[np.bool_]) -> Ids:
+    """The tokens of a prompt that predict text: those before a text token, and the last.
 
     What a decoder predicts in the middle of an image is never read, and no training made it mean anything.
+
+    Args:
+        is_image: bool [tokens]
     """
-    return np.append(np.flatnonzero((ids[:-1] >= 0) & (ids[1:] >= 0)), len(ids) - 1)
+    return np.append(np.flatnonzero(~is_image[:-1] & ~is_image[1:]), len(is_image) - 1)
 
 
-def wanted_rows(ids: Ids) -> Ids:
+def wanted_rows(is_image: NDArray[np.bool_]) -> Ids:
     """`text_rows`, and the token before the last, where the first of a prompt's two decoder calls ends."""
-    return np.union1d(text_rows(ids), [max(0, len(ids) - 2)])
+    return np.union1d(text_rows(is_image), [max(0, len(is_image) - 2)])
 
 
 def of_a_token(drawn: Measures, logits: Array, moved: "Trace", clean: "Trace") -> Measures:
@@ -222,8 +232,7 @@ def _steps(case: str, trace: "Trace", layers: Mapping[str, str], prefix: int) ->
     features: Array = np.zeros((0, values["inputs_embeds"].shape[-1]), np.float32)
     if call.images is not None:
         names = [*(name for name, graph in layers.items() if graph == "vision_encoder"), "image_features"]
-        pixels = dict(zip(("pixel_values", "image_sizes"), call.images, strict=True))
-        yield Step("vision_encoder", case, pixels, LazyValues({name: values[name].load for name in names}))
+        yield Step("vision_encoder", case, call.seen, LazyValues({name: values[name].load for name in names}))
         features = trace.load("image_features")
     ids = {"input_ids": call.ids, "image_features": features}
     yield Step("embed_tokens", case, ids, LazyValues({"inputs_embeds": values["inputs_embeds"].load}))

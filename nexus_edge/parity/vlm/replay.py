@@ -8,9 +8,12 @@ import numpy as np
 from PIL import Image
 
 from nexus_edge import processing
+from nexus_edge.bundle import Bundle
 from nexus_edge.engines.probes import Stage
+from nexus_edge.interfaces.parity import VlmCases
+from nexus_edge.interfaces.processor import ModelInputs
 from nexus_edge.parity.goldens import effects_of
-from nexus_edge.parity.kinds import Golden, Replay
+from nexus_edge.parity.kinds import Golden, Replay, judged_family
 from nexus_edge.parity.metrics import Array, Values, compare_logits
 from nexus_edge.parity.report.report import Check
 from nexus_edge.parity.stages import Effects, Judge, in_order
@@ -41,8 +44,7 @@ def _replay(golden: Golden, processor: Processor, setup: Replay) -> Iterator[Che
         yield from _check(judge, "crops", golden, inputs, None)
     yield _tokens(golden, inputs["input_ids"], judge)
     if pictures:
-        pixels = {name: inputs[name] for name in ("pixel_values", "image_sizes")}
-        values = stages["vision_encoder"].run(pixels)
+        values = stages["vision_encoder"].run(vision_inputs(setup.bundle, processor, inputs))
         yield from _check(judge, "vision_encoder", golden, values, effects)
         features = values["image_features"]
     embedded = stages["embed_tokens"].run({"input_ids": inputs["input_ids"], "image_features": features})
@@ -58,6 +60,13 @@ def _replay(golden: Golden, processor: Processor, setup: Replay) -> Iterator[Che
     expected = Answer(ids, margins, golden.values["logits"].reshape(1, -1))
     answer = _answer(stages, values, len(expected.ids), features[:0])
     yield greedy_check("greedy tokens", golden.name, answer, expected, judge)
+
+
+def vision_inputs(bundle: Bundle, processor: Processor, inputs: ModelInputs) -> Values:
+    """What the vision encoder takes of the images of a prompt that has some, by name."""
+    cases = judged_family(bundle.manifest.model_type).parity()
+    assert isinstance(cases, VlmCases), "only vision-language models have images in prompts"
+    return cases.vision_inputs(processor, inputs["pixel_values"], inputs["image_sizes"])
 
 
 def _check(judge: Judge, stage: str, golden: Golden, values: Values, effects: Effects | None) -> list[Check]:

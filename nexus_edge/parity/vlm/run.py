@@ -7,21 +7,25 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nexus_edge import processing
 from nexus_edge.interfaces.family import VlmFamily
+from nexus_edge.interfaces.graph import Interface
+from nexus_edge.interfaces.host import VlmHost
 from nexus_edge.interfaces.parity import VlmCases
 from nexus_edge.parity.kinds import judged_family
 from nexus_edge.parity.metrics import Array
 from nexus_edge.parity.references import Reference
 from nexus_edge.parity.run import ParityRun
-from nexus_edge.parity.sources import largest_part_bytes, parameter_count
+from nexus_edge.parity.sources import build_quantized, largest_part_bytes, parameter_count
 from nexus_edge.parity.stages import Step
 from nexus_edge.parity.vlm.answers import Answer
 from nexus_edge.parity.vlm.cases import Case
 from nexus_edge.parity.vlm.references import StreamedReferences, wanted_rows
 from nexus_edge.parity.vlm.runtime_answers import RuntimeAnswers
 from nexus_edge.processing import Processor
+from nexus_edge.runtimes.hosts import host_maker
 
 if TYPE_CHECKING:
     from nexus_edge.parity.vlm.streamed import Call, Streamed, Trace
@@ -80,6 +84,19 @@ class VlmRun:
         """`pixel_values` of a case's images by other code than `nexus_edge.processing`."""
         return self.given.original_pixels(case, self.original_processor or self.processor)
 
+    @cached_property
+    def host(self) -> VlmHost:
+        """Of the graphs of the split, whatever the targets make of them."""
+        specs = judged_family(self.run.manifest.model_type).split().graphs(build_quantized(self.run.bundle))
+        graphs = {spec.name: Interface(spec.inputs, spec.outputs) for spec in specs}
+        make = host_maker(self.run.bundle)
+        assert make is not None, "only vision-language models are asked"
+        return make(graphs, self.run.bundle.root)
+
+    def is_image(self, case: Case) -> NDArray[np.bool_]:
+        """bool [tokens], where image features go."""
+        return self.host.prompt(case.inputs).is_image
+
     def traces(self, reference: Reference) -> "dict[str, Trace]":
         """What every case leaves in a model, by the case's name; raises NotRunError where not even a layer fits."""
         self._begin(reference)
@@ -105,9 +122,12 @@ class VlmRun:
     def _prompt(self, case: Case) -> "Call":
         from nexus_edge.parity.vlm.streamed import Call
 
-        ids, sizes = case.inputs["input_ids"], case.inputs.get("image_sizes")
-        images = None if sizes is None else (self.original_pixels(case), np.asarray(sizes))
-        return Call(ids, wanted_rows(ids[0]), images)
+        ids, sizes, is_image = case.inputs["input_ids"], case.inputs.get("image_sizes"), self.is_image(case)
+        rows = wanted_rows(is_image)
+        if sizes is None:
+            return Call(ids, is_image[None], rows)
+        images = (self.original_pixels(case), np.asarray(sizes))
+        return Call(ids, is_image[None], rows, images, self.given.vision_inputs(self.processor, *images))
 
 
 def vlm_run(run: ParityRun) -> VlmRun:

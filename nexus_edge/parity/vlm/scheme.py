@@ -2,10 +2,13 @@
 logits of every text token, and last the answers to the held-out questions where a checkpoint brings such a set.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.parity.metrics import Values, compare_logits, perplexity
@@ -20,7 +23,7 @@ from nexus_edge.parity.vlm.references import text_rows
 from nexus_edge.parity.vlm.run import vlm_run
 
 if TYPE_CHECKING:
-    from nexus_edge.models.base import ReferenceModel
+    from nexus_edge.models.base import VisionLanguageModel
     from nexus_edge.parity.vlm.streamed import Trace
 
 IMAGES = 20  # 100 questions of the embedded checkpoint: one wrong answer is 1 %; takes some seconds
@@ -38,7 +41,8 @@ def compare_schemes(run: ParityRun) -> list[Check]:
     full, quantized = vlm.traces("full"), vlm.traces("quantized")
     checks: list[Check] = []
     for case in vlm.cases:
-        found, note = compare_case(judge, case, *(_values(traces[case.name]) for traces in (full, quantized)))
+        both = (_values(traces[case.name]) for traces in (full, quantized))
+        found, note = compare_case(judge, case, vlm.is_image(case), *both)
         checks += found
         if note is not None:
             run.note(note)
@@ -47,34 +51,51 @@ def compare_schemes(run: ParityRun) -> list[Check]:
 
 def _values(trace: "Trace") -> Values:
     """What `capture` gives, of the tokens that predict text."""
-    rows = np.searchsorted(trace.call.rows, text_rows(trace.call.ids[0]))
+    rows = np.searchsorted(trace.call.rows, text_rows(trace.call.is_image[0]))
     names = [name for name in trace.values if layer_of_output(name) is not None or name == "image_features"]
     makers = {name: trace.values[name].load for name in in_order(names)}
     return LazyValues({**makers, "logits": lambda: trace.load("logits")[rows]})
 
 
-def capture(model: "ReferenceModel", case: Case) -> Values:
+def capture(model: "VisionLanguageModel", case: Case) -> Values:
     """Every layer's output, the image features, and the logits [tokens, vocab] of one case."""
     import torch
 
-    module: Any = model
     seen: dict[str, Any] = {}
-    tower = module.model.vision_embed_tokens
-    handle = tower.register_forward_hook(lambda _module, _inputs, output: seen.update(image_features=output))
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in case.inputs.items()}
-    with torch.inference_mode(), layer_outputs(model) as layers:
-        logits = module(**tensors)
-    handle.remove()
+    with torch.inference_mode(), _kept_features(model, seen), layer_outputs(model) as layers:
+        logits = model(**tensors)
     values = dict(layers) | seen | {"logits": logits[0]}
     return {name: values[name].float().numpy() for name in (*in_order(list(layers)), *seen, "logits")}
 
 
-def compare_case(judge: Judge, case: Case, full: Values, quantized: Values) -> tuple[list[Check], str | None]:
+@contextmanager
+def _kept_features(model: "VisionLanguageModel", seen: dict[str, Any]) -> Iterator[None]:
+    """Inside, the model leaves the features of a prompt's images under `image_features`."""
+    compute: Any = model.image_features
+
+    def kept(pixel_values: Any, image_sizes: Any) -> Any:
+        features = compute(pixel_values, image_sizes)
+        if pixel_values is not None:
+            seen["image_features"] = features
+        return features
+
+    model.__dict__["image_features"] = kept
+    try:
+        yield
+    finally:
+        del model.__dict__["image_features"]
+
+
+def compare_case(
+    judge: Judge, case: Case, is_image: NDArray[np.bool_], full: Values, quantized: Values
+) -> tuple[list[Check], str | None]:
     """Checks of one case, stage by stage, and a remark where one of them is not gated as the others are.
 
     Args:
         judge: with the gates of P4
         case: what was asked
+        is_image: bool [tokens] of its prompt
         full, quantized: values by name; `logits` [rows, vocab] of the case's `text_rows`
     """
     groups: dict[str, list[str]] = {stage: [] for stage in STAGES}
@@ -85,7 +106,7 @@ def compare_case(judge: Judge, case: Case, full: Values, quantized: Values) -> t
         for name in names:
             checks += judge.check(stage, case.name, {name: quantized[name]}, {name: full[name]})
     ids = case.inputs["input_ids"][0]
-    targets = ids[text_rows(ids)[:-1] + 1]
+    targets = ids[text_rows(is_image)[:-1] + 1]
     reference = perplexity(full["logits"][:-1], targets)
     price = perplexity(quantized["logits"][:-1], targets) / reference
     logits = replace(checks[-1], measures={**checks[-1].measures, "perplexity_delta": price - 1.0})
@@ -102,7 +123,7 @@ def compare_case(judge: Judge, case: Case, full: Values, quantized: Values) -> t
 def check_held_out(run: ParityRun) -> list[Check]:
     """Exact match on the checkpoint's held-out questions beside that of full precision; nothing where it has none."""
     folder, vlm, most = run.source.folder, vlm_run(run), run.held_out_images or IMAGES
-    questions = [] if folder is None else read_questions(folder, vlm.processor, vlm.given.turn, most)
+    questions = [] if folder is None else read_questions(folder, vlm.processor, vlm.host, vlm.given.turn, most)
     if not questions:
         run.note("exact match: this checkpoint brings no held-out questions")
         return []

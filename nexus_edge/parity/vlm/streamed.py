@@ -5,7 +5,7 @@ reads and unpacks every weight once, whatever the number of prompts, and its pea
 float32, 0.5 GB for Phi-3-Vision, beside the activations of the longest prompt.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nexus_edge.bundle import BundleWeights
-from nexus_edge.bundle.layer_names import is_layer, output_of, part_of
+from nexus_edge.bundle.layer_names import ENDING, is_layer, layer_of_output, output_of, part_of
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.layers.decoder import KeyValue
+from nexus_edge.models.base import as_vlm
 from nexus_edge.models.loading import build_model, fill_constants, read_tensor, source_keys, to_torch
+from nexus_edge.parity.kinds import judged_family
 from nexus_edge.parity.metrics import Array
 from nexus_edge.parity.references import Reference
 from nexus_edge.parity.run import ParityRun
@@ -29,9 +31,11 @@ from nexus_edge.parity.spool import Kept, Spool
 from nexus_edge.parity.stages import layer_outputs
 
 if TYPE_CHECKING:
-    from nexus_edge.models.base import ReferenceModel
+    from nexus_edge.interfaces.graph import ModelSplit
+    from nexus_edge.models.base import VisionLanguageModel
 
-TOWER = "model.vision_embed_tokens"
+VISION = "vision_encoder"
+"""The graph of the split that images go through."""
 
 Read = Callable[[str], Tensor | None]
 """From a parameter's or buffer's name to its tensor; None for one that nothing uses and nobody kept."""
@@ -43,11 +47,13 @@ class Streamed:
 
     Attributes:
         model: on the meta device
+        split: how it comes apart
         read: see `Read`
         settle: what takes the place of a quantized layer while its weights are held
     """
 
-    model: "ReferenceModel"
+    model: "VisionLanguageModel"
+    split: "ModelSplit"
     read: Read
     settle: Settle = nothing_settled
 
@@ -57,16 +63,20 @@ class Call:
     """Tokens that go through the model together.
 
     Attributes:
-        ids: int64 [1, tokens]; negative for an image's features
+        ids: int64 [1, tokens], as the family's processor gives them
+        is_image: bool [1, tokens], where an image's features go
         rows: of which tokens the logits are wanted, int64 [rows]
         images: pixel_values and image_sizes, for a prompt with images
+        seen: what the vision encoder of the split takes of them, by name
         after: the call that these tokens continue
         only_logits: nothing else is kept
     """
 
     ids: NDArray[np.int64]
+    is_image: NDArray[np.bool_]
     rows: NDArray[np.int64]
     images: tuple[Array, Array] | None = None
+    seen: Mapping[str, Array] = field(default_factory=dict)
     after: "Trace | None" = None
     only_logits: bool = False
 
@@ -105,15 +115,16 @@ class Trace:
 
 def open_streamed(run: ParityRun, reference: Reference) -> Streamed:
     """One of a run's models; raises NotRunError for full precision without a checkpoint."""
+    split = judged_family(run.manifest.model_type).split()
     if reference == "full":
         with torch.device("meta"):
-            model = build_model(run.source)
-        return Streamed(model, checkpoint_reader(run.source, model))
+            model = as_vlm(build_model(run.source))
+        return Streamed(model, split, checkpoint_reader(run.source, model))
     settle = as_stored if reference == "quantized" else as_float
-    return Streamed(build_quantized(run.bundle), bundle_reader(BundleWeights(run.bundle)), settle)
+    return Streamed(as_vlm(build_quantized(run.bundle)), split, bundle_reader(BundleWeights(run.bundle)), settle)
 
 
-def checkpoint_reader(checkpoint: Checkpoint, model: "ReferenceModel") -> Read:
+def checkpoint_reader(checkpoint: Checkpoint, model: nn.Module) -> Read:
     """Reads the tensors of the full-precision `model` in float32."""
     keys = source_keys(checkpoint, model)
     return lambda name: read_tensor(checkpoint, keys[name]).float()
@@ -159,31 +170,43 @@ def _see(streamed: Streamed, traces: list[Trace], spool: Spool, fed: Sequence[Tr
     if not seeing:
         return
     given: dict[str, Array] = {}
-    with held_but_layers(streamed, TOWER) as tower, layer_outputs(streamed.model, given) as layers:
+    with held_vision(streamed), layer_outputs(streamed.model, given) as layers:
         for trace in seeing:
             given.clear()
             for reference in (reference for reference in fed if reference.call is trace.call):
-                given |= {name: reference.load(name) for name in reference.values if name.startswith(f"{TOWER}.")}
+                given |= {name: reference.load(name) for name in reference.values if _is_vision(streamed, name)}
             assert trace.call.images is not None
-            features = tower(*(torch.from_numpy(np.array(array)) for array in trace.call.images))
+            features = streamed.model.image_features(
+                *(torch.from_numpy(np.array(array)) for array in trace.call.images)
+            )
             for layer, value in (*layers.items(), ("image_features", features)):
                 trace.values[layer] = spool.keep(value.numpy())
             layers.clear()
 
 
+def _is_vision(streamed: Streamed, value: str) -> bool:
+    """Whether a value leaves a layer that images go through."""
+    return layer_of_output(value) is not None and streamed.split.owner(value.removesuffix(ENDING)) == VISION
+
+
 def _embed(streamed: Streamed, traces: list[Trace], spool: Spool, sources: Sequence[Trace]) -> None:
-    root: Any = streamed.model
-    with held(streamed, "model.embed_tokens"):
+    model = streamed.model
+    with held(streamed, model.decoder_names.embedding):
         for trace, source in zip(traces, sources, strict=True):
             seen = "image_features" in trace.values
-            features = source.tensor("image_features") if seen else torch.zeros(0, root.params.hidden_size)
-            embeds = root.model.embed(torch.from_numpy(trace.call.ids), features)
+            features = source.tensor("image_features") if seen else torch.zeros(0, model.hidden_size)
+            embeds = model.embed(torch.from_numpy(trace.call.ids), features)
             trace.values["inputs_embeds"] = spool.keep(embeds.numpy())
 
 
 def _decode(streamed: Streamed, traces: list[Trace], spool: Spool, hidden: list[Tensor], fed: Sequence[Trace]) -> None:
+    names = streamed.model.decoder_names
+
+    def output(layer: int) -> str:
+        return output_of(f"{names.layers}.{layer}")
+
     def given(layer: int) -> list[Tensor]:
-        return [trace.tensor(output_of(layer_name(layer))) for trace in fed]
+        return [trace.tensor(output(layer)) for trace in fed]
 
     calls = [trace.call for trace in traces]
     for i, ran in enumerate(walk_layers(streamed, hidden, calls, given if fed else None)):
@@ -191,12 +214,12 @@ def _decode(streamed: Streamed, traces: list[Trace], spool: Spool, hidden: list[
         for trace, (x, present) in zip(traces, ran, strict=True):
             if trace.call.only_logits:
                 continue
-            trace.values[output_of(layer_name(i))] = spool.keep(x.numpy())
+            trace.values[output(i)] = spool.keep(x.numpy())
             for part, tensor in zip(("key", "value"), present, strict=True):
                 trace.values[f"present.{i}.{part}"] = spool.keep(tensor.numpy())
-    with held(streamed, "model.norm") as norm:
+    with held(streamed, names.norm) as norm:
         hidden = [norm(x) for x in hidden]
-    with held(streamed, "lm_head") as head:
+    with held(streamed, names.head) as head:
         for trace, x in zip(traces, hidden, strict=True):
             logits = head(x[0, torch.from_numpy(trace.call.rows)])
             trace.values["logits"] = spool.keep(logits.float().numpy())
@@ -217,11 +240,11 @@ def walk_layers(
         given: from a layer's number to what goes on after it; None: what left it
     """
     fill_constants(streamed.model)
-    root: Any = streamed.model
-    tables = [_rotation(root, call) for call in calls]
+    model = streamed.model
+    tables = [_rotation(model, call) for call in calls]
     masks = [torch.ones(1, call.tokens, dtype=torch.int64) for call in calls]
-    for i, empty in enumerate(root.empty_past(hidden[0])):
-        with held(streamed, layer_name(i)) as layer:
+    for i, empty in enumerate(model.empty_past(hidden[0])):
+        with held(streamed, f"{model.decoder_names.layers}.{i}") as layer:
             ran = [
                 layer(x, *table, mask, _past(call, i, empty))
                 for x, table, mask, call in zip(hidden, tables, masks, calls, strict=True)
@@ -230,14 +253,8 @@ def walk_layers(
         yield ran
 
 
-def layer_name(number: int) -> str:
-    """Of a decoder layer, in the model."""
-    return f"model.layers.{number}"
-
-
-def _rotation(root: Any, call: Call) -> tuple[Tensor, Tensor]:
-    cos, sin = root.model.rope(torch.arange(call.past, call.tokens)[None], torch.tensor(call.tokens))
-    return cos, sin
+def _rotation(model: "VisionLanguageModel", call: Call) -> tuple[Tensor, Tensor]:
+    return model.rotation(torch.arange(call.past, call.tokens)[None], torch.tensor(call.tokens))
 
 
 def _past(call: Call, layer: int, empty: KeyValue) -> KeyValue:
@@ -249,16 +266,17 @@ def _past(call: Call, layer: int, empty: KeyValue) -> KeyValue:
 @contextmanager
 def held(streamed: Streamed, name: str) -> Iterator[nn.Module]:
     """The submodule `name` with its tensors while the block lasts."""
-    with _loaded(streamed, name, _tensors(streamed.model, name)):
+    with _loaded(streamed, _tensors(streamed.model, name)):
         yield streamed.model.get_submodule(name)
 
 
 @contextmanager
-def held_but_layers(streamed: Streamed, name: str) -> Iterator[nn.Module]:
-    """The same, but each layer in it has its tensors only while it runs."""
-    module = streamed.model.get_submodule(name)
-    layers = {f"{name}.{path}": layer for path, layer in module.named_modules() if is_layer(path)}
-    outside = [place for place in _tensors(streamed.model, name) if part_of(place) not in layers]
+def held_vision(streamed: Streamed) -> Iterator[None]:
+    """All that images go through has its tensors while the block lasts, each layer of it only while it runs."""
+    model, owner = streamed.model, streamed.split.owner
+    layers = {path: layer for path, layer in model.named_modules() if is_layer(path) and owner(path) == VISION}
+    tensors = [name for name, _ in (*model.named_parameters(), *model.named_buffers()) if owner(name) == VISION]
+    outside = [name for name in tensors if part_of(name) not in layers]
     running = ExitStack()
 
     def fetch(path: str) -> Callable[[nn.Module, Any], None]:
@@ -270,8 +288,8 @@ def held_but_layers(streamed: Streamed, name: str) -> Iterator[nn.Module]:
     handles = [layer.register_forward_pre_hook(fetch(path)) for path, layer in layers.items()]
     handles += [layer.register_forward_hook(lambda *_: running.close()) for layer in layers.values()]
     try:
-        with running, _loaded(streamed, name, outside):
-            yield module
+        with running, _loaded(streamed, outside):
+            yield
     finally:
         for handle in handles:
             handle.remove()
@@ -285,7 +303,7 @@ def _tensors(model: nn.Module, name: str) -> list[str]:
 
 
 @contextmanager
-def _loaded(streamed: Streamed, name: str, tensors: Sequence[str]) -> Iterator[None]:
+def _loaded(streamed: Streamed, tensors: Sequence[str]) -> Iterator[None]:
     model, before = streamed.model, {}
     settled: list[tuple[nn.Module, str, nn.Module]] = []
     try:
