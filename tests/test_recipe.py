@@ -11,6 +11,7 @@ from nexus_edge.recipe import Recipe, find_recipe, read_recipe
 VLM, TOWERS = {"vision_encoder", "embed_tokens", "decoder"}, {"image_encoder", "text_encoder"}
 MODELS = {
     "biomedclip": ("microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224", TOWERS),
+    "llava-next": ("llava-hf/llava-v1.6-mistral-7b-hf", VLM),
     "phi3-vision": ("microsoft/Phi-3-vision-128k-instruct", VLM),
     "phi3.5-vision": ("microsoft/Phi-3.5-vision-instruct", VLM),
 }

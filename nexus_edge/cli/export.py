@@ -16,7 +16,7 @@ from nexus_edge.pipeline.request import ExportRequest, WeightFormat
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="phi3-vision, phi3.5-vision or biomedclip.")],
+    model: Annotated[str, typer.Argument(help="phi3-vision, phi3.5-vision, llava-next or biomedclip.")],
     int4: Annotated[bool, typer.Option("--int4", help="4-bit weights (the default).")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="8-bit weights.")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Weights stored as float16.")] = False,

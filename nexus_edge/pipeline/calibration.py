@@ -165,8 +165,8 @@ def equalization(
     Returns:
         exponents of those among `pairs_of(model)`, int8 [columns], and importance, float32 [columns], by the same names
     """
-    pairs = [pair.consumer for pair in pairs_of(model) if pair.consumer in found]
-    exponents = {name: exponents_of(found[name].mean) for name in pairs}
+    pairs = [pair for pair in pairs_of(model) if pair.consumer in found]
+    exponents = {name: exponents_of(found[pair.consumer].mean) for pair in pairs for name in pair.consumers}
     importance = {name: seen.square for name, seen in found.items()}
     for name, powers in exponents.items():
         # What reaches an equalized weight is the input divided by the factors.

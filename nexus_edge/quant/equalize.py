@@ -39,11 +39,18 @@ class Pair:
     Attributes:
         consumer, producer: names of parameters
         first: the producer's row that makes the consumer's column 0; the others follow
+        beside: further weights that take the same input, and so the same factors
     """
 
     consumer: str
     producer: str
     first: int = 0
+    beside: tuple[str, ...] = ()
+
+    @property
+    def consumers(self) -> tuple[str, ...]:
+        """All that take this input."""
+        return (self.consumer, *self.beside)
 
 
 def pairs_of(model: nn.Module) -> Iterator[Pair]:
@@ -52,11 +59,19 @@ def pairs_of(model: nn.Module) -> Iterator[Pair]:
     Attention's values and its output would do as well, but lose by it (quant/README.md).
     """
     for name, layer in model.named_modules():
-        if isinstance(layer, DecoderLayer):
+        if not isinstance(layer, DecoderLayer):
+            continue
+        if layer.mlp.fused:
             gate_up = f"{name}.mlp.gate_up_proj.weight"
             yield Pair(f"{name}.self_attn.qkv_proj.weight", f"{name}.input_layernorm.weight")
             yield Pair(gate_up, f"{name}.post_attention_layernorm.weight")
             yield Pair(f"{name}.mlp.down_proj.weight", gate_up, first=layer.mlp.splits[0])
+        else:
+            query, key, value = (f"{name}.self_attn.{part}_proj.weight" for part in "qkv")
+            gate, up, down = (f"{name}.mlp.{part}_proj.weight" for part in ("gate", "up", "down"))
+            yield Pair(query, f"{name}.input_layernorm.weight", beside=(key, value))
+            yield Pair(gate, f"{name}.post_attention_layernorm.weight", beside=(up,))
+            yield Pair(down, up)
 
 
 def exponents_of(activation: Tensor, power: float = POWER) -> NDArray[np.int8]:
@@ -96,13 +111,20 @@ def factors_of(model: nn.Module, exponents: Exponents) -> dict[str, list[Factor]
     shapes, left = dict(model.named_parameters()), dict(exponents)
     for pair in pairs_of(model):
         powers = exponents.get(pair.consumer)
-        if powers is not None and powers.shape == shapes[pair.consumer].shape[1:]:
-            factors[pair.consumer].append(Factor(1, 0, powers))
-            factors[pair.producer].append(Factor(0, pair.first, -powers))
-            del left[pair.consumer]
+        fits = powers is not None and powers.shape == shapes[pair.consumer].shape[1:]
+        if powers is None or not fits or any(not _same(powers, exponents.get(name)) for name in pair.beside):
+            continue
+        factors[pair.producer].append(Factor(0, pair.first, -powers))
+        for name in pair.consumers:
+            factors[name].append(Factor(1, 0, powers))
+            del left[name]
     if left:
         raise BundleError(f"equalization of {', '.join(left):.200} does not fit the model; export again")
     return factors
+
+
+def _same(powers: NDArray[np.int8], other: NDArray[np.int8] | None) -> bool:
+    return other is not None and np.array_equal(powers, other)
 
 
 class EqualizedCheckpoint:

@@ -18,7 +18,6 @@ from nexus_edge.engines.coreml.decoder import pieces
 from nexus_edge.engines.coreml.engine import CoremlEngine, open_engine
 from nexus_edge.engines.coreml.parts import CoremlParts, package_of
 from nexus_edge.errors import BundleError, PromptError
-from nexus_edge.processing.calls import cut
 from nexus_edge.runtimes import EngineOptions, load_vlm
 
 WIDTHS = (1, 64)
@@ -47,18 +46,6 @@ def test_tokens_are_cut_into_calls(tokens: int, past: int, calls: list[tuple[int
 def test_more_than_the_caches_hold_is_refused() -> None:
     with pytest.raises(PromptError, match="201 tokens do not fit into the 200"):
         list(pieces(4, 197, WIDTHS, context=200))
-
-
-@pytest.mark.parametrize(
-    ("items", "sizes", "calls"),
-    [
-        (17, (1, 4), [(0, 4), (4, 4), (8, 4), (12, 4), (16, 1)]),
-        (3, (1, 4), [(0, 1), (1, 1), (2, 1)]),
-        (3, (4,), [(0, 4)]),
-    ],
-)
-def test_only_the_smallest_call_is_filled_up(items: int, sizes: tuple[int, ...], calls: list[tuple[int, int]]) -> None:
-    assert list(cut(items, dict.fromkeys(sizes))) == calls
 
 
 def test_questions_about_a_picture_are_answered(coreml_vlm: Bundle) -> None:

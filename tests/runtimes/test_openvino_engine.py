@@ -1,6 +1,9 @@
 """The OpenVINO engine gives what was recorded of the original, goes back to prefixes, and crosses LongRoPE's limit."""
 
+import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,3 +130,12 @@ def test_a_target_that_is_not_there(golden_bundle: Callable[..., Bundle]) -> Non
 
 def test_processing_finds_its_files(golden_bundle: Callable[..., Bundle]) -> None:
     assert processing.from_checkpoint(golden_bundle("fp32", targets=("openvino",)).root).stop_ids
+
+
+def test_separators_that_are_too_short_are_found_when_it_is_loaded(tiny_openvino: Bundle, tmp_path: Path) -> None:
+    root = shutil.copytree(tiny_openvino.root, tmp_path / "bundle")
+    config = json.loads((root / "openvino" / "config.json").read_text())
+    config["sub_GN"][0][0][0].pop()
+    (root / "openvino" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BundleError, match=r"config\.json: sub_GN has 4095 numbers, and vision_projection takes 4096"):
+        load(Bundle.open(root, check=None), EngineOptions(threads=1), engine="openvino")

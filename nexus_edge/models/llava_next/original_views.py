@@ -29,7 +29,7 @@ def views_of(
     pixels = np.zeros((len(found), most, 3, side, side), np.float32)
     for row, views in zip(pixels, found, strict=True):
         scaled = (np.stack([np.asarray(view) for view in views]) * (1 / 255)).astype(np.float32)
-        row[: len(views)] = ((scaled - np.float32(mean)) / np.float32(std)).transpose(0, 3, 1, 2)
+        row[: len(views)] = ((scaled - np.array(mean, np.float32)) / np.array(std, np.float32)).transpose(0, 3, 1, 2)
     return pixels
 
 
