@@ -14,15 +14,17 @@ if TYPE_CHECKING:
 
 
 class ModelInputs(TypedDict):
-    """The arrays of one prompt; the pixel entries are absent when it has no pictures.
+    """The arrays of one prompt as the family's original has them; the pixel entries are absent when it has no images.
 
-    Row i of the pixel entries belongs to the i-th run of negative ids, whatever its number.
+    Row i of the pixel entries belongs to the i-th image in the prompt. `VlmHost` knows which ids are image tokens.
     """
 
-    input_ids: NDArray[np.int64]  # [1, tokens], picture N is a run of -N
+    input_ids: NDArray[np.int64]  # [1, tokens]
     attention_mask: NDArray[np.int64]  # [1, tokens], all ones
-    pixel_values: NotRequired[NDArray[np.float32]]  # [pictures, views, 3, height, width]
-    image_sizes: NotRequired[NDArray[np.int64]]  # [pictures, 2], height and width in pixels that the views cover
+    pixel_values: NotRequired[NDArray[np.float32]]  # [images, views, 3, height, width]
+    image_sizes: NotRequired[
+        NDArray[np.int64]
+    ]  # [images, 2], height and width in pixels, of the image or of what the views cover
 
 
 class Processor(Protocol):
