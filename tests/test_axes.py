@@ -14,6 +14,8 @@ from nexus_edge import axes
 from nexus_edge.bundle import Bundle, BundleWeights
 from nexus_edge.checkpoints import open_checkpoint
 from nexus_edge.errors import RecipeError
+from nexus_edge.parity.ladder import prepare
+from nexus_edge.parity.rungs.p4_scheme import check_weights
 from nexus_edge.pipeline.export import export
 from nexus_edge.pipeline.preflight import check
 from nexus_edge.quant import schemes
@@ -235,9 +237,15 @@ def test_a_third_quantizer_is_one_file_and_a_scheme(room: Path, monkeypatch: pyt
     (room / "third.toml").write_text(RECIPE, "utf-8")
 
     recipe = read_recipe(room / "third.toml")
-    export(open_checkpoint("tiny", recipe.checkpoint), recipe, room / "out", parity=False)
+    checkpoint = open_checkpoint("tiny", recipe.checkpoint)
+    export(checkpoint, recipe, room / "out", parity=False)
 
-    weights = BundleWeights(Bundle.open(room / "out"))
+    bundle = Bundle.open(room / "out")
+    weights = BundleWeights(bundle)
     queries = [name for name in weights.infos if name.endswith("attention.self.query.qweight")]
     assert queries
     assert all((weights.read(name) == 0x33).all() for name in queries)
+    # The ladder does not count steps of codes that need not be near their weights, and still sees that these are wrong.
+    failed = [check for check in check_weights(prepare(bundle, checkpoint)) if check.status == "failed"]
+    assert {check.tensor for check in failed} == {f"{name.removesuffix('.qweight')}.weight" for name in queries}
+    assert {check.gate.metric for check in failed if check.gate} == {"relative_l2"}
