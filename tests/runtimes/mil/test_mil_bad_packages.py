@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nexus_edge.engines.coreml.mil import MilModel
-from nexus_edge.engines.coreml.mil.wire import Message, WireError
+from nexus_edge.engines.coreml.mil.schema import SpecError, parse
 from nexus_edge.errors import BundleError
 
 ZEROS = {"x": np.zeros((1, 64), np.float32)}
@@ -286,25 +286,39 @@ def test_a_program_with_control_flow(ct: Any, package: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "reason"),
+    "data",
     [
-        (b"\x0a\x05abc", "claims 5 bytes where 3 are left"),
-        (b"\x0b", "wire type 3"),
-        (b"\x80", "does not end"),
-        (b"\x08" + b"\xff" * 11, "does not end"),
-        (b"\x0d\x01", "claims 4 bytes"),
+        b"\x0a\x05abc",
+        b"\x0b",
+        b"\x80",
+        b"\x08" + b"\xff" * 11,
+        b"\x0d\x01",
+        b"\x12\x04\xaa\x01\x01\xff",
+        b"\x13" * 10_000,
     ],
+    ids=["too long", "end of a group", "no end", "no end of a number", "cut off", "no UTF-8", "groups in groups"],
 )
-def test_bytes_that_are_no_message(data: bytes, reason: str) -> None:
-    with pytest.raises(WireError, match=reason):
-        Message(memoryview(data))
+def test_bytes_that_are_no_message(data: bytes) -> None:
+    with pytest.raises(SpecError, match="no protobuf message"):
+        parse(data)
 
 
-def test_fields_of_another_kind() -> None:
-    number, text = Message(memoryview(b"\x08\x01")), Message(memoryview(b"\x0a\x02\xff\xfe"))
-    for read in (number.raw, number.text, number.messages, text.integer, text.text, number.mapping):
-        with pytest.raises(WireError):
-            read(1)
-    assert number.integer(1) == 1 and number.integer(2) == 0 and number.text(3) == "" and 3 not in number
-    assert Message(memoryview(b"\x08" + b"\xff" * 9 + b"\x01")).integer(1) == -1
-    assert Message(memoryview(b"\x0a\x03\x01\xac\x02\x08\x07")).integers(1) == [1, 300, 7]  # packed and not
+def test_messages_in_messages_have_an_end(package: Path) -> None:
+    """A state of a state of a state ..., as deep as its bytes allow."""
+    inner = b""
+    for _ in range(20_000):
+        inner = b"\x2a" + varint(len(inner) + 1 + len(varint(len(inner)))) + b"\x0a" + varint(len(inner)) + inner
+    field = b"\x0a" + varint(len(inner) + 1 + len(varint(len(inner)))) + b"\x12" + varint(len(inner)) + inner
+    function = b"\x0a\x04main\x12" + varint(len(field)) + field
+    program = b"\x12" + varint(len(function)) + function
+    specification(package).write_bytes(b"\xb2\x1f" + varint(len(program)) + program)
+    fails(package, "cannot be read")
+
+
+def varint(value: int) -> bytes:
+    """Of protobuf's wire format: seven bits a byte, the lowest first."""
+    found = bytearray()
+    while value > 0x7F:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*found, value])

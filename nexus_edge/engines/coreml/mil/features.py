@@ -1,13 +1,10 @@
-"""What the outside sees of a function: its inputs, outputs and states, and what may be given for them.
+"""What the outside sees of a function: its inputs, outputs and states, and what may be given for them."""
 
-Field numbers are those of Model.proto and FeatureTypes.proto (apple/coremltools, mlmodel/format).
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from nexus_edge.engines.coreml.mil.wire import Message, WireError
+from nexus_edge.engines.coreml.mil.schema import Message, SpecError, name
 
 Size = int | tuple[int, int | None]
 """A fixed size, or the smallest and largest one; None for no limit."""
@@ -62,66 +59,66 @@ class Description:
 
 
 def read_description(description: Message) -> Description:
-    """Raises WireError if a feature is neither a tensor nor an image nor a state."""
-    functions = {
-        function.name(1): Interface(_features(function, 2), _features(function, 3), _features(function, 6))
-        for function in description.messages(20)
-    }
+    """Raises SpecError if a feature is neither a tensor nor an image nor a state."""
+    functions = {name(one.name): _interface(one) for one in description.functions}
     if not functions:
-        functions = {
-            _DEFAULT_FUNCTION: Interface(
-                _features(description, 1), _features(description, 10), _features(description, 13)
-            )
-        }
-    metadata = description.message(100)
-    written = dict(
-        zip(("shortDescription", "version", "author", "license"), map(metadata.text, (1, 2, 3, 4)), strict=True)
-    )
-    written |= {entry.text(1): entry.text(2) for entry in metadata.messages(100)}
-    default = description.name(21) or _DEFAULT_FUNCTION
+        functions = {_DEFAULT_FUNCTION: _interface(description)}
+    metadata = description.metadata
+    written = {
+        "shortDescription": metadata.shortDescription,
+        "version": metadata.versionString,
+        "author": metadata.author,
+        "license": metadata.license,
+    }
+    written |= {key: metadata.userDefined[key] for key in sorted(metadata.userDefined)}
+    default = name(description.defaultFunctionName) or _DEFAULT_FUNCTION
     return Description(functions, default, {key: value for key, value in written.items() if value})
 
 
-def _features(message: Message, number: int) -> dict[str, Feature]:
-    features = [_feature(item.name(1), item.message(3)) for item in message.messages(number)]
+def _interface(described: Message) -> Interface:
+    """Of a function, or of a model that has one."""
+    return Interface(_features(described.input), _features(described.output), _features(described.state))
+
+
+def _features(described: Iterable[Message]) -> dict[str, Feature]:
+    features = [_feature(name(item.name), item.type) for item in described]
     return {feature.name: feature for feature in features}
 
 
-def _feature(name: str, type_: Message) -> Feature:
-    if 5 in type_:
-        return _array(name, "tensor", type_.message(5))
-    if 8 in type_:
-        return _array(name, "state", type_.message(8).message(1))
-    if 4 in type_:
-        return _image(name, type_.message(4))
-    raise WireError(f"{name} is neither a tensor nor an image nor a state")
+def _feature(called: str, type_: Message) -> Feature:
+    if type_.HasField("multiArrayType"):
+        return _array(called, "tensor", type_.multiArrayType)
+    if type_.HasField("stateType"):
+        return _array(called, "state", type_.stateType.arrayType)
+    if type_.HasField("imageType"):
+        return _image(called, type_.imageType)
+    raise SpecError(f"{called} is neither a tensor nor an image nor a state")
 
 
-def _array(name: str, kind: Literal["tensor", "state"], array: Message) -> Feature:
-    code = array.integer(2)
-    if code not in _ARRAY_TYPES:
-        raise WireError(f"{name} has the unknown element type {code}")
-    shape: list[Size] = list(array.integers(1))
-    choices = [tuple(item.integers(1)) for item in array.message(21).messages(1)]
-    if 31 in array:
-        shape = [_range(item) for item in array.message(31).messages(1)]
-    return Feature(name, kind, _ARRAY_TYPES[code], tuple(shape), choices)
+def _array(called: str, kind: Literal["tensor", "state"], array: Message) -> Feature:
+    if array.dataType not in _ARRAY_TYPES:
+        raise SpecError(f"{called} has the unknown element type {array.dataType}")
+    shape: list[Size] = list(array.shape)
+    choices = [tuple(item.shape) for item in array.enumeratedShapes.shapes]
+    if array.HasField("shapeRange"):
+        shape = [_range(item) for item in array.shapeRange.sizeRanges]
+    return Feature(called, kind, _ARRAY_TYPES[array.dataType], tuple(shape), choices)
 
 
-def _image(name: str, image: Message) -> Feature:
-    colours = _COLOUR_SPACES.get(image.integer(3))
+def _image(called: str, image: Message) -> Feature:
+    colours = _COLOUR_SPACES.get(image.colorSpace)
     if colours is None:
-        raise WireError(f"{name} has an unknown colour space")
-    if 21 in image or 31 in image:
-        raise WireError(f"{name} is an image of flexible size, which is not supported")
-    return Feature(name, "image", "uint8", (image.integer(2), image.integer(1)), colours=colours)
+        raise SpecError(f"{called} has an unknown colour space")
+    if image.HasField("enumeratedSizes") or image.HasField("imageSizeRange"):
+        raise SpecError(f"{called} is an image of flexible size, which is not supported")
+    return Feature(called, "image", "uint8", (image.height, image.width), colours=colours)
 
 
 def _range(sizes: Message) -> Size:
     """A SizeRange; an upper bound below zero means that there is none."""
-    low, high = sizes.integer(1), sizes.integer(2)
+    low, high = sizes.lowerBound, sizes.upperBound
     if low == high:
-        return low
+        return int(low)
     return (low, None if high < 0 else high)
 
 

@@ -19,6 +19,7 @@ from nexus_edge.engines.coreml.mil.images import as_tensor
 from nexus_edge.engines.coreml.mil.ops.states import Slot
 from nexus_edge.engines.coreml.mil.package import Package
 from nexus_edge.engines.coreml.mil.registry import Array
+from nexus_edge.engines.coreml.mil.schema import SpecError, parse
 from nexus_edge.engines.coreml.mil.spec import (
     BlobRef,
     Constant,
@@ -28,10 +29,7 @@ from nexus_edge.engines.coreml.mil.spec import (
     TensorType,
     read_program,
 )
-from nexus_edge.engines.coreml.mil.wire import Message, WireError
 from nexus_edge.errors import BundleError
-
-_ML_PROGRAM = 502  # of the oneof in Model.proto
 
 State = dict[str, Array]
 """States by name, float32 or integers; a run replaces the arrays, so a shallow copy is a snapshot."""
@@ -196,13 +194,13 @@ class MilModel:
         """
         package = Package(Path(path))
         try:
-            model = Message(memoryview(package.specification()))
-            description = read_description(model.message(2))
-            if _ML_PROGRAM not in model:
-                raise WireError("it holds no ML Program, but a model of an older kind")
-            functions = read_program(model.message(_ML_PROGRAM))
-            specification = model.integer(1)
-        except WireError as error:
+            model = parse(package.specification())
+            description = read_description(model.description)
+            if not model.HasField("mlProgram"):
+                raise SpecError("it holds no ML Program, but a model of an older kind")
+            functions = read_program(model.mlProgram)
+            specification = model.specificationVersion
+        except SpecError as error:
             raise BundleError(f"{path}: its specification cannot be read: {error}") from error
         return cls(
             _described(functions, description, package), description.default, specification, description.metadata
