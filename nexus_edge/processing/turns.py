@@ -3,7 +3,7 @@
 The frames are read off the processor's own prompts, and hold only if they write the same prompts again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import get_args
 
 from nexus_edge.errors import PromptError
@@ -20,6 +20,9 @@ IMAGE = "{image}"
 FIRST, SECOND = "\ue000", "\ue001"
 """Texts of messages; private characters, which no template writes."""
 
+CHANGED = f" \n<b> aB{FIRST} \n"
+"""A text that a template which trims, escapes or capitalises shows itself by: frames do none of that."""
+
 
 def turns_of(apply: Apply) -> Turns | JinjaTemplate:
     """The frames of a template; `JinjaTemplate` where what it writes is not made of frames."""
@@ -28,6 +31,15 @@ def turns_of(apply: Apply) -> Turns | JinjaTemplate:
     except PromptError:  # it takes no plain question
         return JinjaTemplate()
     return turns if all(_alike(apply, turns, messages) for messages in _conversations(turns)) else JinjaTemplate()
+
+
+def tokens_in(chat: Turns | JinjaTemplate, control: Collection[str]) -> list[str]:
+    """Those of a tokenizer's control tokens that frames hold."""
+    if isinstance(chat, JinjaTemplate):
+        return []
+    written = [chat.reply, chat.image]
+    written += [text for frame in chat.frames.values() for text in (frame.before, frame.between, frame.after)]
+    return [token for token in control if any(token in text for text in written)]
 
 
 def _read(apply: Apply) -> Turns:
@@ -65,10 +77,10 @@ def _conversations(turns: Turns) -> list[list[Message]]:
     question = _message("user", TextPart(type="text", text=FIRST), ImagePart(type="image"))
     again = _message("user", ImagePart(type="image"), TextPart(type="text", text=SECOND), ImagePart(type="image"))
     plain, answer = (
-        _message("user", TextPart(type="text", text=FIRST)),
-        _message("assistant", TextPart(type="text", text=SECOND)),
+        _message("user", TextPart(type="text", text=CHANGED)),
+        _message("assistant", TextPart(type="text", text=CHANGED)),
     )
-    start = [_message("system", TextPart(type="text", text=FIRST))] if "system" in turns.frames else []
+    start = [_message("system", TextPart(type="text", text=CHANGED))] if "system" in turns.frames else []
     both = [[*start, question, answer, again], [question, answer]] if "assistant" in turns.frames else []
     return [[plain], [*start, question], [question], [again], *both]
 

@@ -1,6 +1,7 @@
 """Runtime facts against what the originals recorded: another reader of them would get the same numbers and prompts."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,32 @@ def test_a_template_that_is_not_made_of_frames_takes_jinja() -> None:
         return Prompt(tuple(segments))
 
     assert turns_of(numbered) == JinjaTemplate()
+
+
+def with_template(folder: Path, template: str) -> VlmFacts:
+    """The facts of the tiny Phi-3-Vision with a template of its own."""
+    shutil.copytree(PHI3, folder, ignore=shutil.ignore_patterns("heldout", "*.safetensors"))
+    (folder / "chat_template.jinja").write_text(template, "utf-8")
+    return vlm("phi3_v", folder)
+
+
+def test_frames_of_a_template_of_ones_own_name_their_control_tokens(tmp_path: Path) -> None:
+    template = "{% for m in messages %}<unk>{{ m.role }}: {{ m.content }}<|end|>{% endfor %}"
+    facts = with_template(
+        tmp_path / "own", template + "{% if add_generation_prompt %}<unk>assistant: {{ '' }}{% endif %}"
+    )
+    assert isinstance(facts.chat, Turns)
+    assert facts.chat.frames["user"].before == "<unk>user: " and facts.chat.reply == "<unk>assistant: "
+    ids = {token["content"]: token["id"] for token in read(PHI3 / "tokenizer.json")["added_tokens"]}
+    assert facts.tokenizer.special["<unk>"] == ids["<unk>"]
+    assert "<unk>" not in vlm("phi3_v", PHI3).tokenizer.special
+
+
+@pytest.mark.parametrize("changed", ["m.content | trim", "m.content | upper", "m.content | e", "m.content.lstrip()"])
+def test_a_template_that_changes_texts_takes_jinja(tmp_path: Path, changed: str) -> None:
+    """A runtime that only puts frames around texts would give other ids."""
+    facts = with_template(tmp_path / "own", "{% for m in messages %}<|user|>{{ " + changed + " }}<|end|>{% endfor %}")
+    assert facts.chat == JinjaTemplate()
 
 
 @pytest.mark.parametrize("family", families())

@@ -9,14 +9,16 @@ from nexus_edge.models.phi3_v.params import Phi3VisionParams
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 from nexus_edge.models.phi3_v.prompt import ROLES, STOP_TOKENS
 from nexus_edge.processing.hd_transform import CROP, TOKENS_PER_SIDE, WHITE
-from nexus_edge.processing.turns import turns_of
+from nexus_edge.processing.turns import tokens_in, turns_of
 
 
 def facts(config: Mapping[str, Any], processor: Path) -> VlmFacts:
     """See `Family.facts`."""
     params, settings = Phi3VisionParams.from_json(config), Phi3VProcessor.from_folder(processor)
     tokenizer, switch = settings.tokenizer, params.rope.original_max_position_embeddings
-    ids = {token: tokenizer.token_id(token) for token in (*(f"<|{role}|>" for role in ROLES), *STOP_TOKENS)}
+    chat = turns_of(settings.apply_chat_template)
+    control = (*(f"<|{role}|>" for role in ROLES), *STOP_TOKENS, *tokens_in(chat, tokenizer.control_tokens))
+    ids = {token: tokenizer.token_id(token) for token in control}
     return VlmFacts(
         images=HdCrops(
             mean=settings.mean,
@@ -39,7 +41,7 @@ def facts(config: Mapping[str, Any], processor: Path) -> VlmFacts:
             bos_id=tokenizer.bos_id,
             special={token: id_ for token, id_ in ids.items() if id_ is not None},
         ),
-        chat=turns_of(settings.apply_chat_template),
+        chat=chat,
         image_place=ImageTags(text="<|image_{number}|>"),
         stop_ids=settings.stop_ids,
         positions=LongRope(limit=switch) if switch < params.max_position_embeddings else Sequential(),
