@@ -14,7 +14,7 @@ from torch import Tensor
 from nexus_edge.checkpoints import FolderCheckpoint
 from nexus_edge.families import family_named
 from nexus_edge.interfaces.graph import GraphSpec
-from nexus_edge.models.loading import build_model
+from nexus_edge.models.loading import build_empty, weights_of
 from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.parity.sources import load_full_precision
 from nexus_edge.pipeline.calibration import Prepared, prepare
@@ -46,15 +46,14 @@ class Exported:
     def prepared(self) -> Prepared:
         """The golden weights, calibrated where the recipe says so."""
         checkpoint = FolderCheckpoint(self.root.parent / "checkpoint")
-        with torch.device("meta"):
-            full = build_model(checkpoint)
+        full = build_empty(checkpoint)
         with TemporaryDirectory() as folder:
-            return prepare(checkpoint, full, self.recipe, Path(folder), lambda step, share: None)
+            return prepare(weights_of(checkpoint, full), full, self.recipe, Path(folder), lambda step, share: None)
 
     @cached_property
     def model(self) -> Phi3V:
         """These weights, quantized layer by layer without the exporter."""
-        split, model = family_named("phi3_v").split(), load_full_precision(self.prepared.checkpoint)
+        split, model = family_named("phi3_v").split(), load_full_precision(self.prepared.weights)
         weights = {name: model.get_parameter(name).detach() for name in self.prepared.importance}
         quantize_modules(model, lambda name: load_scheme(self.recipe.scheme_for(split.owner(name), name)))
         for name, importance in self.prepared.importance.items():
@@ -74,7 +73,7 @@ class Exported:
     @cached_property
     def weights_only(self) -> Phi3V:
         """The same quantized weights, but products of float32 activations instead of rounded ones."""
-        model = load_full_precision(self.prepared.checkpoint)
+        model = load_full_precision(self.prepared.weights)
         for name, layer in self.model.named_modules():
             if isinstance(layer, QuantLinear):
                 codes = QuantizedTensor(

@@ -27,7 +27,7 @@ class Third(VlmFamily):
     config_rules = {}
     def processor(self, folder): raise NotImplementedError
     def build(self, config): raise NotImplementedError
-    def key_rules(self, config): raise NotImplementedError
+    def weight_rules(self, config): raise NotImplementedError
     def host(self, config, graphs, folder): raise NotImplementedError
     def split(self): raise NotImplementedError
     def static_split(self): raise NotImplementedError

@@ -13,7 +13,7 @@ from nexus_edge._typed import suggest
 from nexus_edge.checkpoints.base import Checkpoint, TensorInfo, WeightsKind
 from nexus_edge.checkpoints.formats.folder import FolderCheckpoint
 from nexus_edge.checkpoints.formats.hub import HUB_ID, open_hub
-from nexus_edge.checkpoints.keys import KeyRules, check_keys, require_model_type
+from nexus_edge.checkpoints.keys import check_keys, require_model_type
 from nexus_edge.checkpoints.synthetic import SyntheticCheckpoint
 from nexus_edge.errors import CheckpointError
 from nexus_edge.families import families
@@ -24,7 +24,6 @@ from nexus_edge.storage.writer import StreamingSafetensorsWriter, write_tensors
 __all__ = [
     "Checkpoint",
     "FolderCheckpoint",
-    "KeyRules",
     "SafetensorsFile",
     "StreamingSafetensorsWriter",
     "SyntheticCheckpoint",

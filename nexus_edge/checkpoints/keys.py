@@ -1,29 +1,14 @@
 """Compares what a checkpoint holds with what a model needs."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from nexus_edge.checkpoints.base import Checkpoint, TensorInfo
 from nexus_edge.errors import CheckpointError
+from nexus_edge.interfaces.weights import WeightRules
 from nexus_edge.storage.dtypes import FLOATS
 
 SHOWN = 8  # names per list in an error; one line must stay readable
-
-
-@dataclass(frozen=True)
-class KeyRules:
-    """Keys beyond the model's own that checkpoints of a family are known to carry."""
-
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    """Other name -> the model's name. Used where the model's own key is absent, dropped where it is present."""
-    prefixes: Mapping[str, str] = field(default_factory=dict)
-    """How another layout of the same files begins its names -> how the model's begin; used as `aliases` are."""
-    ignorable: tuple[str, ...] = ()
-    """fnmatch patterns of keys that carry no weight."""
-    tied: Mapping[str, str] = field(default_factory=dict)
-    """The model's name -> the name whose tensor it shares. A tensor of its own is then not used, as the originals tie
-    their weights after loading; where the other one is absent, it stands for both."""
 
 
 def require_model_type(checkpoint: Checkpoint, model_type: str) -> None:
@@ -36,7 +21,7 @@ def require_model_type(checkpoint: Checkpoint, model_type: str) -> None:
 def check_keys(
     found: Mapping[str, TensorInfo],
     expected: Mapping[str, tuple[int, ...]],
-    rules: KeyRules | None = None,
+    rules: WeightRules | None = None,
     name: str = "the checkpoint",
 ) -> dict[str, str]:
     """Map every key the model expects to the key under which the checkpoint stores it.
@@ -50,21 +35,18 @@ def check_keys(
     Raises:
         CheckpointError: naming what is missing, unexpected, of the wrong shape, or no float.
     """
-    rules = rules or KeyRules()
-    stored = {key: key for key in expected if key in found}
-    aliases = {**rules.aliases, **_renamed(found, expected, rules.prefixes)}
-    for alias, key in aliases.items():
-        if alias in found and key in expected:
-            stored.setdefault(key, alias)
-    for key, shared in rules.tied.items():
+    rules = rules or WeightRules()
+    stored = known_as(found, expected, rules)
+    for key, shared in rules.tie.items():
         one = stored.get(shared) or stored.get(key)
         if one is not None:
             stored[key] = stored[shared] = one
+    others = {**rules.rename, **_renamed(found, expected, rules.prefixes)}
     missing = [key for key in expected if key not in stored]
     unexpected = [
         key
         for key in found
-        if key not in expected and key not in aliases and not any(fnmatchcase(key, p) for p in rules.ignorable)
+        if key not in expected and key not in others and not any(fnmatchcase(key, p) for p in rules.ignore)
     ]
     reshaped = [
         f"{key} {list(found[stored[key]].shape)} instead of {list(shape)}"
@@ -81,6 +63,15 @@ def check_keys(
     if any(problems):
         raise CheckpointError(f"{name} does not fit the model: " + "; ".join(filter(None, problems)))
     return stored
+
+
+def known_as(found: Collection[str], names: Collection[str], rules: WeightRules) -> dict[str, str]:
+    """Those of a model's names that a checkpoint has, in whatever layout -> its key."""
+    known = {name: name for name in names if name in found}
+    for other, name in {**rules.rename, **_renamed(found, names, rules.prefixes)}.items():
+        if other in found and name in names:
+            known.setdefault(name, other)
+    return known
 
 
 def _renamed(found: Iterable[str], expected: Collection[str], prefixes: Mapping[str, str]) -> dict[str, str]:

@@ -64,12 +64,9 @@ class SyntheticCheckpoint:
     @cached_property
     def _infos(self) -> Mapping[str, TensorInfo]:
         """The parameters of the reference model, which is built without data."""
-        import torch
+        from nexus_edge.models.loading import build_empty  # not above: models are loaded from checkpoints
 
-        from nexus_edge.models.loading import build_model  # not above: models are loaded from checkpoints
-
-        with torch.device("meta"):
-            model = build_model(self)
+        model = build_empty(self)
         return {key: TensorInfo("bfloat16", tuple(parameter.shape)) for key, parameter in model.named_parameters()}
 
     def read(self, key: str) -> Array:

@@ -11,4 +11,5 @@ processor.py    from text and images to a model's inputs
 progress.py     how long work says how far it is
 quantizer.py    how the codes of a weight are chosen
 target.py       a format that an export can write: what is known of it, and how its graphs are written
+weights.py      a checkpoint seen through a model's names
 """

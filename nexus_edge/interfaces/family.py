@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
-    from nexus_edge.checkpoints.keys import KeyRules
     from nexus_edge.configs.keys import Rules
     from nexus_edge.interfaces.facts import DualEncoderFacts, RuntimeFacts, VlmFacts
     from nexus_edge.interfaces.graph import Interface, ModelSplit
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from nexus_edge.interfaces.parity import DualCases, ParityCases, VlmCases
     from nexus_edge.interfaces.processor import DualProcessor, Processor
     from nexus_edge.interfaces.target import CompanionWriter
+    from nexus_edge.interfaces.weights import WeightRules
     from nexus_edge.models.base import ReferenceModel
     from nexus_edge.targets.coreml.family import StaticSplit
     from nexus_edge.targets.openvino.family import OpenVinoClient
@@ -67,8 +67,8 @@ class Family(ABC):
         """
 
     @abstractmethod
-    def key_rules(self, config: Mapping[str, Any]) -> "KeyRules":
-        """What a checkpoint may hold beyond the model's own tensors."""
+    def weight_rules(self, config: Mapping[str, Any]) -> "WeightRules":
+        """How names of checkpoints differ from the model's, and what they may hold beyond it."""
 
     @abstractmethod
     def split(self) -> "ModelSplit":

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from nexus_edge.checkpoints import Checkpoint, FolderCheckpoint, check_keys
-from nexus_edge.checkpoints.base import Array
+from nexus_edge.checkpoints import Checkpoint, FolderCheckpoint
+from nexus_edge.checkpoints.tensors import take
+from nexus_edge.checkpoints.view import view
 from nexus_edge.families import family_of
+from nexus_edge.interfaces.weights import WeightSource
 from nexus_edge.models.base import ReferenceModel
 
 
@@ -20,29 +22,26 @@ def build_model(checkpoint: Checkpoint) -> ReferenceModel:
     return family_of(checkpoint.config, checkpoint.name).build(checkpoint.config)
 
 
-def source_keys(checkpoint: Checkpoint, model: nn.Module) -> dict[str, str]:
-    """Parameter name of the full-precision `model` -> key under which the checkpoint stores it.
+def build_empty(checkpoint: Checkpoint) -> ReferenceModel:
+    """The same on the meta device: names and shapes, no numbers."""
+    with torch.device("meta"):
+        return build_model(checkpoint)
+
+
+def weights_of(checkpoint: Checkpoint, model: nn.Module | None = None) -> WeightSource:
+    """The weights of the full-precision model by its names; nothing is read.
+
+    Args:
+        checkpoint: holds them
+        model: the model, where it has been built already; may be on the meta device
 
     Raises:
         CheckpointError: naming what is missing, unexpected or of the wrong shape.
     """
+    model = build_empty(checkpoint) if model is None else model
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    rules = family_of(checkpoint.config, checkpoint.name).key_rules(checkpoint.config)
-    return check_keys(checkpoint.keys(), shapes, rules, checkpoint.name)
-
-
-def read_tensor(checkpoint: Checkpoint, key: str) -> Tensor:
-    """A copy of one tensor, in the type it is stored in; the checkpoint's pages are released."""
-    tensor = to_torch(checkpoint.read(key))
-    checkpoint.release(key)
-    return tensor
-
-
-def to_torch(array: Array) -> Tensor:
-    """A copy as a torch tensor; bfloat16, which numpy itself does not know, goes through its bits."""
-    if array.dtype.name != "bfloat16":
-        return torch.from_numpy(array.copy())
-    return torch.from_numpy(array.view("int16").copy()).view(torch.bfloat16)
+    rules = family_of(checkpoint.config, checkpoint.name).weight_rules(checkpoint.config)
+    return view(checkpoint, shapes, rules)
 
 
 def load_weights(model: ReferenceModel, checkpoint: Checkpoint, dtype: torch.dtype) -> None:
@@ -51,9 +50,14 @@ def load_weights(model: ReferenceModel, checkpoint: Checkpoint, dtype: torch.dty
     Raises:
         CheckpointError: the checkpoint does not fit the model.
     """
-    for name, key in source_keys(checkpoint, model).items():
+    fill(model, weights_of(checkpoint, model), dtype)
+
+
+def fill(model: ReferenceModel, weights: WeightSource, dtype: torch.dtype) -> None:
+    """Give a model all weights of a source, tensor by tensor, and its constants their values."""
+    for name in weights.infos:
         owner, _, leaf = name.rpartition(".")
-        parameter = nn.Parameter(read_tensor(checkpoint, key).to(dtype), requires_grad=False)
+        parameter = nn.Parameter(take(weights, name).to(dtype), requires_grad=False)
         setattr(model.get_submodule(owner), leaf, parameter)
     fill_constants(model)
 
@@ -72,7 +76,6 @@ def from_checkpoint(path: str | Path, dtype: torch.dtype = torch.float32) -> Ref
         CheckpointError: the folder is incomplete, corrupt, or not of a known model.
     """
     checkpoint = FolderCheckpoint(Path(path))
-    with torch.device("meta"):
-        model = build_model(checkpoint)
+    model = build_empty(checkpoint)
     load_weights(model, checkpoint, dtype)
     return model

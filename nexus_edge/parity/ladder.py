@@ -99,15 +99,13 @@ def run(
 
 def _open(bundle: Bundle, checkpoint: Checkpoint | str | None) -> Checkpoint | str:
     """The checkpoint, or why there is none: a bundle whose checkpoint is elsewhere can still be judged in part."""
-    from nexus_edge.pipeline.calibration import as_quantized
-
+    if isinstance(checkpoint, str):
+        return checkpoint_of(bundle.manifest, checkpoint)
     if checkpoint is not None:
-        if isinstance(checkpoint, str):
-            return as_quantized(bundle, checkpoint_of(bundle.manifest, checkpoint))
         require_same(bundle.manifest, checkpoint)
-        return as_quantized(bundle, checkpoint)
+        return checkpoint
     try:
-        return as_quantized(bundle, checkpoint_of(bundle.manifest))
+        return checkpoint_of(bundle.manifest)
     except CheckpointError as error:
         return f"no checkpoint: {error}"
 

@@ -22,6 +22,7 @@ from nexus_edge.parity.sources import (
 )
 
 if TYPE_CHECKING:
+    from nexus_edge.interfaces.weights import WeightSource
     from nexus_edge.models.base import ReferenceModel
 
 GB = 1e9
@@ -72,10 +73,18 @@ class WholeReferences:
         return self.checkpoint
 
     @cached_property
+    def weights(self) -> "WeightSource":
+        """Those of the checkpoint as they were when the bundle's were rounded; raises NotRunError where it is not."""
+        from nexus_edge.models.loading import weights_of
+        from nexus_edge.pipeline.calibration import as_quantized
+
+        return as_quantized(self.bundle, weights_of(self.source))
+
+    @cached_property
     def full(self) -> "ReferenceModel":
         """The full-precision reference; raises NotRunError where it would not fit."""
         self.memory.require(parameter_bytes(self.source), "the full-precision reference")
-        return load_full_precision(self.source)
+        return load_full_precision(self.weights)
 
     @cached_property
     def quantized(self) -> "ReferenceModel":

@@ -13,6 +13,7 @@ from nexus_edge.parity.references import MemoryLimit, WholeReferences
 from nexus_edge.parity.tolerances import Tolerances
 
 if TYPE_CHECKING:
+    from nexus_edge.interfaces.weights import WeightSource
     from nexus_edge.parity.kinds import ParityKind
 
 
@@ -56,6 +57,11 @@ class ParityRun:
     def source(self) -> Checkpoint:
         """The checkpoint; raises NotRunError where there is none."""
         return self.references.source
+
+    @property
+    def weights(self) -> "WeightSource":
+        """The checkpoint's, as they were when the bundle's were rounded; raises NotRunError where there is none."""
+        return self.references.weights
 
     @cached_property
     def references(self) -> WholeReferences:

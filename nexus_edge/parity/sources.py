@@ -1,6 +1,7 @@
 """The models that the ladder compares: full precision from the checkpoint, quantized from the bundle's own weights."""
 
 import json
+import math
 import os
 import platform
 from collections import Counter
@@ -24,6 +25,7 @@ from nexus_edge.parity.report.report import Report, Rung
 from nexus_edge.recipe import GraphRecipe, Recipe
 
 if TYPE_CHECKING:
+    from nexus_edge.interfaces.weights import WeightSource
     from nexus_edge.models.base import ReferenceModel
 
 FLOAT_BYTES = 4  # reference models compute in float32
@@ -135,17 +137,11 @@ def largest_part_bytes(bundle: Bundle) -> int:
     return max(sizes.values())
 
 
-def graph_bytes(checkpoint: Checkpoint, model_type: str) -> Mapping[str, int]:
+def graph_bytes(weights: "WeightSource", model_type: str) -> Mapping[str, int]:
     """Graph -> memory that its weights take in full precision, in bytes."""
-    import torch
-
-    from nexus_edge.models.loading import build_model
-
-    with torch.device("meta"):
-        model = build_model(checkpoint)
     sizes: Counter[str] = Counter()
-    for name, parameter in model.named_parameters():
-        sizes[graph_of(model_type, name)] += parameter.numel() * FLOAT_BYTES
+    for name, info in weights.infos.items():
+        sizes[graph_of(model_type, name)] += math.prod(info.shape) * FLOAT_BYTES
     return sizes
 
 
@@ -157,15 +153,14 @@ def graph_of(model_type: str, parameter: str) -> str:
     return family_named(model_type).split().owner(module if leaf in ("weight", "bias") else parameter)
 
 
-def load_full_precision(checkpoint: Checkpoint) -> "ReferenceModel":
-    """The reference model with the checkpoint's weights in float32."""
+def load_full_precision(weights: "WeightSource") -> "ReferenceModel":
+    """The reference model with these weights in float32."""
     import torch
 
-    from nexus_edge.models.loading import build_model, load_weights
+    from nexus_edge.models import loading
 
-    with torch.device("meta"):
-        model = build_model(checkpoint)
-    load_weights(model, checkpoint, torch.float32)
+    model = loading.build_empty(weights.checkpoint)
+    loading.fill(model, weights, torch.float32)
     return model.eval()
 
 
@@ -230,7 +225,7 @@ def fill(model: "ReferenceModel", weights: BundleWeights) -> None:
     """
     from torch import nn
 
-    from nexus_edge.models.loading import to_torch
+    from nexus_edge.checkpoints.tensors import to_torch
 
     known = dict(model.named_parameters()) | dict(model.named_buffers())
     for name in weights.infos:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from nexus_edge.bundle import BundleWeights
-from nexus_edge.checkpoints import Checkpoint
-from nexus_edge.models.loading import read_tensor, source_keys, to_torch
+from nexus_edge.checkpoints.tensors import take, to_torch
+from nexus_edge.interfaces.weights import WeightSource
 from nexus_edge.pipeline.weights import one_thread
 from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
 from nexus_edge.quant.registry import find_quantizer
@@ -29,17 +29,15 @@ _WORKERS = 2  # each holds one tensor of the checkpoint; torch lets go of the in
 
 
 def compare_weights(
-    checkpoint: Checkpoint, full: "ReferenceModel", quantized: "ReferenceModel", weights: BundleWeights
+    source: WeightSource, quantized: "ReferenceModel", weights: BundleWeights
 ) -> Iterator[tuple[str, str, dict[str, float]]]:
     """Name, storage (`int4`, `int8 compensated`, `float`) and measures of every weight of the bundle, in model order.
 
     Args:
-        checkpoint: the original weights; one tensor of it is read at a time
-        full: the full-precision model; may be on the meta device
-        quantized: the same with its layers replaced; may be on the meta device
+        source: the original weights; one of them is read at a time
+        quantized: the model with its layers replaced; may be on the meta device
         weights: the bundle's
     """
-    keys = source_keys(checkpoint, full)
 
     def compare(name: str) -> tuple[str, str, dict[str, float]] | None:
         owner, _, leaf = name.rpartition(".")
@@ -51,11 +49,11 @@ def compare_weights(
             stored, kind, pieces = name, "float", _floats(name, weights)
         if stored not in weights.infos:
             return None
-        original = read_tensor(checkpoint, keys[name])
+        original = take(source, name)
         return name, kind, _measures(original.reshape(len(original), -1), pieces)
 
     with ThreadPoolExecutor(_WORKERS) as pool, one_thread():
-        for found in pool.map(compare, dict(full.named_parameters())):
+        for found in pool.map(compare, source.infos):
             if found is not None:
                 yield found
 

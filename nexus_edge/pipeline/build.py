@@ -14,11 +14,11 @@ from nexus_edge.bundle import DualEncoderInfo, GraphInfo, Manifest
 from nexus_edge.bundle.hashing import hash_together
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.checkpoints.origin import source_of
+from nexus_edge.checkpoints.tensors import take
 from nexus_edge.families import family_named
 from nexus_edge.interfaces.progress import Progress, silent
 from nexus_edge.interfaces.target import ExportedModel, StoredTensor, StoredWeights, Target, Translated, WeightsFile
 from nexus_edge.models.base import DualEncoder, ReferenceModel
-from nexus_edge.models.loading import read_tensor, source_keys
 from nexus_edge.pipeline.calibration import Prepared, prepare
 from nexus_edge.pipeline.own_calibration import OwnCalibration
 from nexus_edge.pipeline.plan import Plan
@@ -65,7 +65,7 @@ def build(
         OutputError: a file cannot be written
     """
     graphs = translate_graphs(plan, targets, progress)
-    prepared = prepare(checkpoint, plan.full, plan.recipe, root, progress, calibration)
+    prepared = prepare(plan.weights, plan.full, plan.recipe, root, progress, calibration)
     tensors = stream_weights(prepared, plan, graphs, root, progress, written)
     return write_graphs(checkpoint, plan, targets, graphs, tensors, root, calibration)
 
@@ -103,7 +103,7 @@ def stream_weights(
             if wanted.tensors:
                 report = _steps(progress, f"weights {spec.name}")
                 stored[first] |= write_weights(
-                    prepared.checkpoint, plan.full, plan.quantized, wanted, root, report, prepared.importance
+                    prepared.weights, plan.quantized, wanted, root, report, prepared.importance
                 )
                 written(root / wanted.file)
         for name in others:
@@ -152,7 +152,7 @@ def write_graphs(
         context_length=plan.quantized.context_length,
         facts=family_named(recipe.model_type).facts(checkpoint.config, root / "processor"),
     )
-    exported = ExportedModel(manifest, plan.quantized, files, _logit_scale(checkpoint, plan.full))
+    exported = ExportedModel(manifest, plan.quantized, files, _logit_scale(plan))
     schemes = {name: summary(schemes) for name, schemes in plan.schemes.items()}
     constants = plan.quantized.constants()
     infos = {
@@ -163,10 +163,10 @@ def write_graphs(
     return replace(manifest, graphs=infos, dual_encoder=dual_encoder)
 
 
-def _logit_scale(checkpoint: Checkpoint, model: ReferenceModel) -> float | None:
-    if not isinstance(model, DualEncoder):
+def _logit_scale(plan: Plan) -> float | None:
+    if not isinstance(plan.full, DualEncoder):
         return None
-    return float(read_tensor(checkpoint, source_keys(checkpoint, model)["logit_scale"]).double().exp())
+    return float(take(plan.weights, "logit_scale").double().exp())
 
 
 def _dual_encoder(

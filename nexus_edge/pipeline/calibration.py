@@ -17,16 +17,18 @@ from torch import Tensor, nn
 from nexus_edge._resources import calibration_dir
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint, load_tensors, write_tensors
+from nexus_edge.checkpoints.transforms.equalize import Equalized
 from nexus_edge.errors import RecipeError
 from nexus_edge.families import family_named, family_of
 from nexus_edge.interfaces.progress import Progress
+from nexus_edge.interfaces.weights import WeightSource
 from nexus_edge.layers.decoder import DecoderLayer
 from nexus_edge.models.base import as_vlm
-from nexus_edge.models.loading import build_model
-from nexus_edge.parity.vlm.streamed import Call, Streamed, checkpoint_reader, held, walk_layers
+from nexus_edge.models.loading import build_empty
+from nexus_edge.parity.vlm.streamed import Call, Streamed, held, source_reader, walk_layers
 from nexus_edge.pipeline.own_calibration import OwnCalibration, embedded
 from nexus_edge.processing import Processor, from_checkpoint
-from nexus_edge.quant.equalize import EqualizedCheckpoint, exponents_of, pairs_of
+from nexus_edge.quant.equalize import exponents_of, factors_of, pairs_of
 from nexus_edge.recipe import Recipe
 
 FILE = "equalization.safetensors"
@@ -40,11 +42,11 @@ class Prepared:
     """What is quantized.
 
     Attributes:
-        checkpoint: the original, or the same model equalized
+        weights: the original's, or those of the same model equalized
         importance: by the name of a weight, float32 [columns]: the mean square of its input
     """
 
-    checkpoint: Checkpoint
+    weights: WeightSource
     importance: Mapping[str, Tensor]
 
 
@@ -59,7 +61,7 @@ class Activations:
 
 
 def prepare(
-    checkpoint: Checkpoint,
+    weights: WeightSource,
     full: nn.Module,
     recipe: Recipe,
     root: Path,
@@ -69,7 +71,8 @@ def prepare(
     """Calibrate the graphs whose recipe has a `calibration`; leaves `FILE` in `root` if there are any.
 
     Args:
-        full: the full-precision model on the meta device
+        weights: of the full-precision model
+        full: that model on the meta device
         own: the user's samples instead of the recipe's text
 
     Raises:
@@ -82,41 +85,39 @@ def prepare(
         layers = [name for name in decoder_linears(full) if split.owner(name) == graph]
         if not layers:
             raise RecipeError(f"{recipe.name}: graphs: {graph}: has no decoder layers, which calibration is for")
-        measured = measure(checkpoint, own or chosen.calibration, progress)
+        measured = measure(weights, own or chosen.calibration, progress)
         found |= {f"{name}.weight": measured[name] for name in layers}
     if not found:
         if own is not None:
             raise RecipeError(f"{recipe.name}: calibrates no graph; leave out --calibration, or set it in the recipe")
-        return Prepared(checkpoint, {})
+        return Prepared(weights, {})
     exponents, importance = equalization(full, found)
     write_tensors(root / FILE, exponents)
-    return Prepared(EqualizedCheckpoint(checkpoint, full, exponents), importance)
+    return Prepared(Equalized(weights, factors_of(full, exponents)), importance)
 
 
-def as_quantized(bundle: Bundle, checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint as it was when the bundle's weights were rounded.
+def as_quantized(bundle: Bundle, weights: WeightSource) -> WeightSource:
+    """The checkpoint's weights as they were when the bundle's were rounded.
 
     Raises:
         BundleError: the bundle's equalization does not fit the checkpoint
     """
     if FILE not in bundle.manifest.files:
-        return checkpoint
-    with torch.device("meta"):
-        model = build_model(checkpoint)
-    return EqualizedCheckpoint(checkpoint, model, load_tensors(bundle.file(FILE)))
+        return weights
+    return Equalized(weights, factors_of(build_empty(weights.checkpoint), load_tensors(bundle.file(FILE))))
 
 
-def measure(checkpoint: Checkpoint, text: str | OwnCalibration, progress: Progress) -> dict[str, Activations]:
+def measure(weights: WeightSource, text: str | OwnCalibration, progress: Progress) -> dict[str, Activations]:
     """What reaches every linear layer within a decoder layer, by its name.
 
     Args:
         text: a file of quant/calibration, without its ending; or the user's samples
     """
-    with torch.device("meta"):
-        model = as_vlm(build_model(checkpoint))
+    checkpoint = weights.checkpoint
+    model = as_vlm(build_empty(checkpoint))
     seen, count = watch(model), sum(1 for _ in decoder_linears(model))
     split = family_of(checkpoint.config, checkpoint.name).split()
-    streamed = Streamed(model, split, checkpoint_reader(checkpoint, model))
+    streamed = Streamed(model, split, source_reader(weights))
     with torch.inference_mode():
         if isinstance(text, str):
             with held(streamed, model.decoder_names.embedding) as embed_tokens:

@@ -10,8 +10,9 @@ from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import RecipeError
 from nexus_edge.families import family_named
 from nexus_edge.interfaces.graph import GraphSpec
+from nexus_edge.interfaces.weights import WeightSource
 from nexus_edge.models.base import ReferenceModel
-from nexus_edge.models.loading import build_model, source_keys
+from nexus_edge.models.loading import build_empty, weights_of
 from nexus_edge.quant.apply import quantize_modules
 from nexus_edge.quant.registry import require_quantizer
 from nexus_edge.quant.schemes import Scheme, load_scheme
@@ -20,12 +21,13 @@ from nexus_edge.recipe import Recipe
 
 @dataclass(frozen=True)
 class Plan:
-    """A model on the meta device, before and after its layers were replaced as the recipe says, and the graphs of the
-    latter."""
+    """A model on the meta device, before and after its layers were replaced as the recipe says, the weights of the
+    former, and the graphs of the latter."""
 
     recipe: Recipe
     full: ReferenceModel
     quantized: ReferenceModel
+    weights: WeightSource  # of `full`
     specs: tuple[GraphSpec, ...]
     schemes: Mapping[str, Mapping[str, Scheme]]  # graph -> module -> scheme
 
@@ -51,9 +53,8 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
         CheckpointError: the checkpoint does not describe a model, or lacks tensors of it.
         RecipeError: the recipe does not fit the model.
     """
-    with torch.device("meta"):
-        full, quantized = build_model(checkpoint), build_model(checkpoint)
-    source_keys(checkpoint, full)  # what is missing is said now, not after the graphs were translated
+    full, quantized = build_empty(checkpoint), build_empty(checkpoint)
+    weights = weights_of(checkpoint, full)  # what is missing is said now, not after the graphs were translated
     split = family_named(recipe.model_type).split()
     if set(recipe.graphs) != set(split.names):
         raise RecipeError(
@@ -71,4 +72,4 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
     unused = recipe.unused_overrides(schemes)
     if unused:
         raise RecipeError(f"{recipe.name}: overrides that match no layer: {', '.join(unused)}")
-    return Plan(recipe, full, quantized, split.graphs(quantized), schemes)
+    return Plan(recipe, full, quantized, weights, split.graphs(quantized), schemes)

@@ -1,5 +1,6 @@
 """Streams a checkpoint into a weights file of a bundle: read a tensor, quantize it, write it, forget it."""
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,10 +10,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nexus_edge.checkpoints import Checkpoint, StreamingSafetensorsWriter, TensorInfo, check_finite
+from nexus_edge.checkpoints import StreamingSafetensorsWriter, TensorInfo, check_finite
+from nexus_edge.checkpoints.tensors import take
 from nexus_edge.interfaces.progress import Count
 from nexus_edge.interfaces.target import StoredTensor, WeightsFile
-from nexus_edge.models.loading import read_tensor, source_keys
+from nexus_edge.interfaces.weights import WeightSource
 from nexus_edge.quant.apply import quantize_tensor
 from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
 from nexus_edge.quant.schemes import Scheme
@@ -22,9 +24,9 @@ WORKERS = 2  # each holds one tensor of the checkpoint; torch lets go of the int
 
 @dataclass(frozen=True)
 class _Job:
-    """One tensor of the checkpoint, and what becomes of it: the stored tensors' names begin with `prefix`."""
+    """One tensor of the model, and what becomes of it: the stored tensors' names begin with `prefix`."""
 
-    key: str
+    name: str
     prefix: str
     scheme: Scheme | None  # None: stored as float32 under `prefix` itself
     importance: Tensor | None
@@ -32,8 +34,7 @@ class _Job:
 
 
 def write_weights(
-    checkpoint: Checkpoint,
-    full: nn.Module,
+    source: WeightSource,
     quantized: nn.Module,
     wanted: WeightsFile,
     root: Path,
@@ -43,9 +44,8 @@ def write_weights(
     """Write tensors of the quantized model.
 
     Args:
-        checkpoint: where the full-precision tensors come from
-        full: the full-precision model on the meta device; says which keys the checkpoint must have
-        quantized: the same model with its layers replaced (`quantize_modules`), on the meta device
+        source: the weights of the full-precision model
+        quantized: that model with its layers replaced (`quantize_modules`), on the meta device
         wanted: the file to make
         root: the bundle's folder
         importance: of the columns of some weights, by the parameter's name; see `quantize_tensor`
@@ -54,20 +54,20 @@ def write_weights(
         where each tensor lies
 
     Raises:
-        CheckpointError: the checkpoint does not fit the model, or a weight holds NaN or Inf
+        CheckpointError: a weight cannot be read, or holds NaN or Inf
         OutputError: the file cannot be written
     """
     path = root / wanted.file
     path.parent.mkdir(exist_ok=True)
     infos = {name: _info(tensor) for name, tensor in _tensors(quantized) if name in wanted.tensors}
     infos |= {name: TensorInfo(array.dtype.name, array.shape) for name, array in wanted.extra.items()}
-    jobs = list(_jobs(checkpoint, full, quantized, wanted.tensors, importance))
+    jobs = list(_jobs(source, quantized, wanted.tensors, importance))
     total, done = sum(job.parameters for job in jobs), 0
     with StreamingSafetensorsWriter(path, infos) as writer, ThreadPoolExecutor(WORKERS) as pool, one_thread():
         for name, array in wanted.extra.items():
             writer.write(name, array)
         try:
-            for parameters in pool.map(lambda job: _run(job, checkpoint, writer), jobs):
+            for parameters in pool.map(lambda job: _run(job, source, writer), jobs):
                 done += parameters
                 progress(done, total)
         except BaseException:
@@ -85,35 +85,33 @@ def stored_tensors(writer: StreamingSafetensorsWriter) -> dict[str, StoredTensor
 
 
 def _jobs(
-    checkpoint: Checkpoint,
-    full: nn.Module,
+    source: WeightSource,
     quantized: nn.Module,
     names: Collection[str],
     importance: Mapping[str, Tensor],
 ) -> Iterator[_Job]:
-    keys = source_keys(checkpoint, full)
     schemes = {
         name: module.scheme
         for name, module in quantized.named_modules()
         if isinstance(module, QuantLinear | QuantEmbedding)
     }
-    for name, parameter in full.named_parameters():
+    for name, info in source.infos.items():
         owner, _, leaf = name.rpartition(".")
         if leaf == "weight" and owner in schemes:
             if any(stored.startswith(f"{owner}.") for stored in names):
-                yield _Job(keys[name], f"{owner}.", schemes[owner], importance.get(name), parameter.numel())
+                yield _Job(name, f"{owner}.", schemes[owner], importance.get(name), math.prod(info.shape))
         elif name in names:
-            yield _Job(keys[name], name, None, None, parameter.numel())
+            yield _Job(name, name, None, None, math.prod(info.shape))
 
 
-def _run(job: _Job, checkpoint: Checkpoint, writer: StreamingSafetensorsWriter) -> int:
-    tensor = read_tensor(checkpoint, job.key)
+def _run(job: _Job, source: WeightSource, writer: StreamingSafetensorsWriter) -> int:
+    tensor = take(source, job.name)
     if job.scheme is None:
         values = tensor.float().numpy()
-        check_finite(job.key, values)
+        check_finite(job.name, values)
         writer.write(job.prefix, values)
     else:
-        for suffix, part in quantize_tensor(tensor, job.scheme, job.key, job.importance).items():
+        for suffix, part in quantize_tensor(tensor, job.scheme, job.name, job.importance).items():
             writer.write(job.prefix + suffix, part.numpy())
     return job.parameters
 

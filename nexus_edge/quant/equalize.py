@@ -4,26 +4,21 @@ Where the activations of a channel are large, an error of its weights counts mor
 by a factor, what makes the channel is divided by it, and the rounding of the group then errs less where it matters
 (AWQ, arXiv 2306.00978, without its search). Factors follow the mean activation over a calibration text, and they are
 powers of two: in full precision the equalized model is the original to the last bit, so that every rung of the parity
-ladder may take it for the original.
+ladder may take it for the original. The weights themselves are made by `nexus_edge.checkpoints.transforms.equalize`.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nexus_edge.checkpoints import Checkpoint, TensorInfo, WeightsKind
-from nexus_edge.checkpoints.base import Array
+from nexus_edge.checkpoints.transforms.equalize import Factor
 from nexus_edge.errors import BundleError
 from nexus_edge.layers.decoder import DecoderLayer
-from nexus_edge.models.loading import source_keys, to_torch
-from nexus_edge.storage.dtypes import numpy_dtype
 
 POWER = 0.25  # of the mean activation; more makes groups so uneven that it loses again (quant/README.md)
 LARGEST = 6  # as an exponent, up and down: a channel that is silent in one text may speak in another
@@ -82,21 +77,6 @@ def exponents_of(activation: Tensor, power: float = POWER) -> NDArray[np.int8]:
     return exponents.to(torch.int8).numpy()
 
 
-@dataclass(frozen=True)
-class Factor:
-    """Entries of one axis from `first` on, times two to the power of `exponents`."""
-
-    axis: int
-    first: int
-    exponents: NDArray[np.int8]
-
-    def apply(self, tensor: Tensor) -> None:
-        """In place; exact in bfloat16 and float32, for no weight comes near the ends of their range."""
-        shape = [-1 if axis == self.axis else 1 for axis in range(tensor.ndim)]
-        factor = torch.from_numpy(np.ldexp(np.float32(1), self.exponents)).to(tensor.dtype)
-        tensor.narrow(self.axis, self.first, len(factor)).mul_(factor.reshape(shape))
-
-
 def factors_of(model: nn.Module, exponents: Exponents) -> dict[str, list[Factor]]:
     """What equalizing does to each parameter of a model, by name.
 
@@ -125,77 +105,3 @@ def factors_of(model: nn.Module, exponents: Exponents) -> dict[str, list[Factor]
 
 def _same(powers: NDArray[np.int8], other: NDArray[np.int8] | None) -> bool:
     return other is not None and np.array_equal(powers, other)
-
-
-class EqualizedCheckpoint:
-    """A checkpoint whose tensors are those of the equalized model; otherwise the one it is made of."""
-
-    def __init__(self, original: Checkpoint, model: nn.Module, exponents: Exponents) -> None:
-        """
-        Args:
-            original: holds the model's tensors
-            model: in full precision; may be on the meta device
-            exponents: of some consumers among `pairs_of(model)`
-
-        Raises:
-            BundleError: exponents that do not fit the model
-        """
-        self._original = original
-        keys = source_keys(original, model)
-        self._factors = {keys[name]: factors for name, factors in factors_of(model, exponents).items()}
-
-    @property
-    def name(self) -> str:
-        return self._original.name
-
-    @property
-    def revision(self) -> str | None:
-        return self._original.revision
-
-    @property
-    def kind(self) -> WeightsKind:
-        return self._original.kind
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return self._original.config
-
-    @property
-    def folder(self) -> Path | None:
-        return self._original.folder
-
-    @property
-    def ignored_keys(self) -> tuple[str, ...]:
-        return self._original.ignored_keys
-
-    @property
-    def weight_files(self) -> tuple[Path, ...]:
-        return self._original.weight_files
-
-    def keys(self) -> Mapping[str, TensorInfo]:
-        """float16 tensors that change become float32, whose range no factor leaves."""
-        return {
-            key: TensorInfo("float32", info.shape) if key in self._factors and info.dtype == "float16" else info
-            for key, info in self._original.keys().items()
-        }
-
-    def read(self, key: str) -> Array:
-        array = self._original.read(key)
-        if key not in self._factors:
-            return array
-        tensor = to_torch(array)
-        tensor = tensor.float() if tensor.dtype == torch.float16 else tensor
-        for factor in self._factors[key]:
-            factor.apply(tensor)
-        if tensor.dtype == torch.bfloat16:
-            return tensor.view(torch.int16).numpy().view(numpy_dtype("bfloat16"))
-        return tensor.numpy()
-
-    def rows(self, key: str, start: int, stop: int) -> Array:
-        return self.read(key)[start:stop]
-
-    def release(self, key: str) -> None:
-        self._original.release(key)
-
-    def processor_files(self) -> Mapping[str, bytes]:
-        return self._original.processor_files()

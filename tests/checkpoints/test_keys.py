@@ -4,9 +4,9 @@ import pytest
 
 from nexus_edge.checkpoints import TensorInfo, check_keys
 from nexus_edge.errors import CheckpointError
-from nexus_edge.models.phi3_v.model import key_rules
+from nexus_edge.models.phi3_v.model import weight_rules
 
-RULES, TIED = key_rules({}), key_rules({"tie_word_embeddings": True})
+RULES, TIED = weight_rules({}), weight_rules({"tie_word_embeddings": True})
 EXPECTED = {"model.embed_tokens.weight": (4, 3), "model.norm.weight": (3,)}
 FOUND = {key: TensorInfo("bfloat16", shape) for key, shape in EXPECTED.items()}
 ALIAS = "model.vision_embed_tokens.wte.weight"

@@ -13,8 +13,9 @@ from nexus_edge._resources import calibration_dir
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import FolderCheckpoint, load_tensors, open_checkpoint
 from nexus_edge.errors import RecipeError
+from nexus_edge.interfaces.weights import WeightSource
 from nexus_edge.models import from_checkpoint
-from nexus_edge.models.loading import build_model
+from nexus_edge.models.loading import build_empty, weights_of
 from nexus_edge.parity import ladder
 from nexus_edge.pipeline.calibration import (
     FILE,
@@ -39,7 +40,14 @@ def tiny() -> FolderCheckpoint:
     return checkpoint
 
 
-def test_the_activations_are_those_of_the_whole_model(tiny: FolderCheckpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def weights(tiny: FolderCheckpoint) -> WeightSource:
+    return weights_of(tiny)
+
+
+def test_the_activations_are_those_of_the_whole_model(
+    tiny: FolderCheckpoint, weights: WeightSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, inputs = from_checkpoint(tiny.folder), dict[str, Tensor]()
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
@@ -49,7 +57,7 @@ def test_the_activations_are_those_of_the_whole_model(tiny: FolderCheckpoint, mo
         model.get_submodule(name).register_forward_pre_hook(hook(name))
     ids = torch.arange(40)[None] % 30 + 3
     monkeypatch.setattr("nexus_edge.pipeline.calibration.token_ids", lambda checkpoint, text: ids)
-    found = measure(tiny, "general", silent)
+    found = measure(weights, "general", silent)
     with torch.inference_mode():
         model(ids)
     layers = tiny.config["num_hidden_layers"]
@@ -59,11 +67,11 @@ def test_the_activations_are_those_of_the_whole_model(tiny: FolderCheckpoint, mo
         assert torch.allclose(found[name].square, (x**2).mean(0), rtol=1e-5), name
 
 
-def test_importance_is_that_of_what_reaches_the_equalized_weight(tiny: FolderCheckpoint, tmp_path: Path) -> None:
-    recipe, found = find_recipe("phi3-vision", "int4"), measure(tiny, "general", silent)
-    with torch.device("meta"):
-        full = build_model(tiny)
-    prepared = prepare(tiny, full, recipe, tmp_path, silent)
+def test_importance_is_that_of_what_reaches_the_equalized_weight(
+    tiny: FolderCheckpoint, weights: WeightSource, tmp_path: Path
+) -> None:
+    recipe, found = find_recipe("phi3-vision", "int4"), measure(weights, "general", silent)
+    prepared = prepare(weights, build_empty(tiny), recipe, tmp_path, silent)
     exponents = load_tensors(tmp_path / FILE)
     assert len(prepared.importance) == len(found) and len(exponents) == 3 * tiny.config["num_hidden_layers"]
     for name, seen in found.items():
@@ -93,12 +101,12 @@ def test_stored_weights_are_compared_with_what_was_rounded(tiny_bundle: Bundle) 
 
 
 def test_only_a_calibrated_bundle_has_exponents(
-    tiny: FolderCheckpoint, tiny_bundle: Bundle, golden_bundle: Callable[..., Bundle]
+    weights: WeightSource, tiny_bundle: Bundle, golden_bundle: Callable[..., Bundle]
 ) -> None:
     assert any(exponents.any() for exponents in load_tensors(tiny_bundle.file(FILE)).values())
     plain = golden_bundle("int8")
     assert FILE not in plain.manifest.files
-    assert as_quantized(plain, tiny) is tiny
+    assert as_quantized(plain, weights) is weights
 
 
 def test_graphs_without_decoder_layers_cannot_be_calibrated(tiny: FolderCheckpoint, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import torch
 from exported_phi3 import Exported
 
 from nexus_edge.bundle import Bundle
+from nexus_edge.checkpoints.tensors import take
 from nexus_edge.families import family_named
-from nexus_edge.models.loading import read_tensor
 from nexus_edge.quant.apply import quantize_tensor
 from nexus_edge.quant.schemes import load_scheme
 
@@ -85,8 +85,7 @@ def test_graphs_point_at_the_bytes_of_their_tensors(recipe: str, exported: Expor
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_stored_tensors_are_the_quantized_checkpoint(recipe: str, exported: Exports) -> None:
     bundle, split, expected = exported(recipe), family_named("phi3_v").split(), {}
-    keys = bundle.prepared.checkpoint.keys()
-    source = {key: read_tensor(bundle.prepared.checkpoint, key) for key in keys}
+    source = {name: take(bundle.prepared.weights, name) for name in bundle.prepared.weights.infos}
     tower = "model.vision_embed_tokens.img_processor.vision_model"
     unused = (f"{tower}.encoder.layers.2.", f"{tower}.post_layernorm.")  # no result depends on them
     plain = ("norm", "embedding.weight", "class_embedding", "_GN", ".bias", "layrnorm")

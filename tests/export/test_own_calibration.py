@@ -10,14 +10,15 @@ from nexus_edge.assets.heldout import held_out_questions
 from nexus_edge.checkpoints import open_checkpoint
 from nexus_edge.errors import InputError, RecipeError
 from nexus_edge.families import family_named
-from nexus_edge.models.loading import build_model, load_weights
-from nexus_edge.parity.vlm.streamed import Streamed, checkpoint_reader
+from nexus_edge.models.loading import build_empty, load_weights, weights_of
+from nexus_edge.parity.vlm.streamed import Streamed, source_reader
 from nexus_edge.pipeline.calibration import measure, prepare
 from nexus_edge.pipeline.own_calibration import TOKENS, OwnCalibration, embedded
 from nexus_edge.processing import from_checkpoint
 from nexus_edge.recipe import find_recipe
 
 CHECKPOINT = open_checkpoint("tiny", "microsoft/Phi-3-vision-128k-instruct")
+WEIGHTS = weights_of(CHECKPOINT)
 
 
 @pytest.fixture
@@ -34,13 +35,10 @@ def test_images_reach_the_decoder(own: OwnCalibration) -> None:
     """The rows are those that the whole model is given, sample by sample."""
     assert CHECKPOINT.folder is not None
     processor = from_checkpoint(CHECKPOINT.folder)
-    with torch.device("meta"):
-        model, whole = build_model(CHECKPOINT), build_model(CHECKPOINT)
+    model, whole = build_empty(CHECKPOINT), build_empty(CHECKPOINT)
     load_weights(whole, CHECKPOINT, torch.float32)
     with torch.inference_mode():
-        found = embedded(
-            own, processor, Streamed(model, family_named("phi3_v").split(), checkpoint_reader(CHECKPOINT, model))
-        )
+        found = embedded(own, processor, Streamed(model, family_named("phi3_v").split(), source_reader(WEIGHTS)))
         prompts = [
             processor.apply_chat_template([{"role": "user", "content": content}])
             for content in (
@@ -63,7 +61,7 @@ def test_images_reach_the_decoder(own: OwnCalibration) -> None:
 
 def test_other_samples_measure_other_activations(own: OwnCalibration) -> None:
     name = "model.layers.0.self_attn.qkv_proj"
-    ours, theirs = (measure(CHECKPOINT, text, lambda step, share: None)[name] for text in (own, "general"))
+    ours, theirs = (measure(WEIGHTS, text, lambda step, share: None)[name] for text in (own, "general"))
     assert ours.mean.shape == theirs.mean.shape
     assert not torch.allclose(ours.mean, theirs.mean, rtol=0.05)
 
@@ -79,11 +77,10 @@ def test_the_manifest_names_the_file(own: OwnCalibration) -> None:
 
 
 def test_a_recipe_that_calibrates_nothing(own: OwnCalibration, tmp_path: Path) -> None:
-    with torch.device("meta"):
-        model = build_model(CHECKPOINT)
+    model = build_empty(CHECKPOINT)
     recipe = find_recipe("phi3-vision", "fp32")
     with pytest.raises(RecipeError, match="leave out --calibration"):
-        prepare(CHECKPOINT, model, recipe, tmp_path, lambda step, share: None, own)
+        prepare(WEIGHTS, model, recipe, tmp_path, lambda step, share: None, own)
 
 
 @pytest.mark.parametrize(

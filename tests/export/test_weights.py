@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from nexus_edge.checkpoints import Checkpoint, FolderCheckpoint, TensorInfo
+from nexus_edge.checkpoints.transforms.stored import Stored
 from nexus_edge.errors import CheckpointError
 from nexus_edge.interfaces.target import WeightsFile
+from nexus_edge.interfaces.weights import WeightSource
 from nexus_edge.pipeline import weights
 from nexus_edge.pipeline.plan import make_plan
 from nexus_edge.pipeline.weights import summary, write_weights
@@ -31,9 +33,7 @@ def stream(checkpoint: Checkpoint, path: Path) -> tuple[list[tuple[int, int]], l
     names = [name for name in names if name not in plan.quantized.constants()]
     steps: list[tuple[int, int]] = []
     wanted = WeightsFile(path.name, frozenset(names), {})
-    stored = write_weights(
-        checkpoint, plan.full, plan.quantized, wanted, path.parent, lambda *step: steps.append(step), {}
-    )
+    stored = write_weights(plan.weights, plan.quantized, wanted, path.parent, lambda *step: steps.append(step), {})
     return steps, list(stored)
 
 
@@ -41,15 +41,15 @@ def test_few_tensors_at_a_time(checkpoint: FolderCheckpoint, tmp_path: Path, mon
     alive: weakref.WeakSet[Tensor] = weakref.WeakSet()
     most = 0
 
-    def counted(source: Checkpoint, key: str) -> Tensor:
+    def counted(source: WeightSource, key: str) -> Tensor:
         nonlocal most
         tensor = read(source, key)
         alive.add(tensor)
         most = max(most, len(alive))
         return tensor
 
-    read = weights.read_tensor
-    monkeypatch.setattr(weights, "read_tensor", counted)
+    read = weights.take
+    monkeypatch.setattr(weights, "take", counted)
     steps, stored = stream(checkpoint, tmp_path / "weights.safetensors")
     assert 1 <= most <= weights.WORKERS
     total = sum(tensor.size // 4 for tensor in checkpoint.keys().values())
@@ -87,7 +87,7 @@ def test_memory_does_not_grow_with_the_model(tmp_path: Path) -> None:
     quantize_modules(quantized, lambda name: load_scheme("int4-g64"))
     wanted = WeightsFile("weights.safetensors", frozenset(dict(quantized.named_buffers())), {})
     before = _reset_peak()
-    write_weights(_Matrices(full), full, quantized, wanted, tmp_path, lambda done, total: None, {})
+    write_weights(Stored(_Matrices(full)), quantized, wanted, tmp_path, lambda done, total: None, {})
     assert (tmp_path / wanted.file).stat().st_size > 70_000_000
     # Two float16 matrices with their temporaries are 30 MB; the rest is room for the allocator.
     assert _status("VmHWM") - before < 100_000_000

@@ -6,13 +6,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nexus_edge.checkpoints import Checkpoint, FolderCheckpoint, TensorInfo
+from nexus_edge.checkpoints import FolderCheckpoint, TensorInfo
+from nexus_edge.checkpoints.tensors import take
+from nexus_edge.checkpoints.transforms.base import Transform
+from nexus_edge.checkpoints.transforms.equalize import Equalized
 from nexus_edge.errors import BundleError
-from nexus_edge.models.loading import load_weights, read_tensor
+from nexus_edge.interfaces.weights import WeightSource
+from nexus_edge.models.loading import fill, weights_of
 from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.models.phi3_v.params import Phi3VisionParams
 from nexus_edge.quant.apply import quantize_tensor
-from nexus_edge.quant.equalize import LARGEST, EqualizedCheckpoint, Exponents, exponents_of, pairs_of
+from nexus_edge.quant.equalize import LARGEST, Exponents, exponents_of, factors_of, pairs_of
 from nexus_edge.quant.schemes import load_scheme
 from nexus_edge.quant.tensor import QuantizedTensor
 
@@ -34,13 +38,12 @@ def some_exponents() -> Exponents:
 
 
 @pytest.fixture(scope="module")
-def original() -> Checkpoint:
-    return FolderCheckpoint(golden_phi3.FOLDER)
+def original() -> WeightSource:
+    return weights_of(FolderCheckpoint(golden_phi3.FOLDER))
 
 
-@pytest.fixture(scope="module")
-def equalized(original: Checkpoint) -> EqualizedCheckpoint:
-    return EqualizedCheckpoint(original, empty_model(), some_exponents())
+def equalized(source: WeightSource, exponents: Exponents) -> Equalized:
+    return Equalized(source, factors_of(empty_model(), exponents))
 
 
 def test_every_decoder_layer_has_its_three_pairs() -> None:
@@ -49,9 +52,9 @@ def test_every_decoder_layer_has_its_three_pairs() -> None:
 
 
 @pytest.mark.parametrize("case", ["two_short", "img1"])
-def test_the_equalized_model_is_the_original_to_the_last_bit(case: str, equalized: EqualizedCheckpoint) -> None:
+def test_the_equalized_model_is_the_original_to_the_last_bit(case: str, original: WeightSource) -> None:
     recorded, model = golden_phi3.Case(case), empty_model()
-    load_weights(model, equalized, torch.float32)
+    fill(model, equalized(original, some_exponents()), torch.float32)
     inputs = (recorded.input_ids, recorded.pixel_values, recorded.image_sizes, recorded.attention_mask)
     with torch.inference_mode():
         assert torch.equal(model(*inputs), recorded.model(*inputs))
@@ -65,10 +68,10 @@ def named(model: nn.Module) -> list[tuple[str, Tensor]]:
     return list(model.named_parameters())
 
 
-def test_rows_of_gate_stay_and_those_of_up_are_divided(original: Checkpoint) -> None:
+def test_rows_of_gate_stay_and_those_of_up_are_divided(original: WeightSource) -> None:
     exponents = {DOWN: some_exponents()[DOWN]}
-    gate, up = read_tensor(EqualizedCheckpoint(original, empty_model(), exponents), UP).chunk(2)
-    old_gate, old_up = read_tensor(original, UP).chunk(2)
+    gate, up = take(equalized(original, exponents), UP).chunk(2)
+    old_gate, old_up = take(original, UP).chunk(2)
     assert torch.equal(gate, old_gate)
     assert torch.equal(up, old_up * torch.from_numpy(2.0 ** -exponents[DOWN].astype(np.float32))[:, None])
 
@@ -95,32 +98,27 @@ def test_a_product_with_large_channels_loses_less() -> None:
     assert error(factor) < 0.67 * error(torch.ones(512))
 
 
-class Halves:
+class Halves(Transform):
     """The golden weights in float16."""
 
-    def __init__(self, original: Checkpoint) -> None:
-        self.config, self.name, self._original = original.config, original.name, original
+    @property
+    def infos(self) -> dict[str, TensorInfo]:
+        return {name: TensorInfo("float16", info.shape) for name, info in self._source.infos.items()}
 
-    def keys(self) -> dict[str, TensorInfo]:
-        return {key: TensorInfo("float16", info.shape) for key, info in self._original.keys().items()}
-
-    def read(self, key: str) -> np.ndarray:
-        return np.asarray(self._original.read(key)).astype(np.float16)
-
-    def release(self, key: str) -> None: ...
+    def read(self, name: str) -> Tensor:
+        return take(self._source, name).half()
 
 
-def test_float16_becomes_float32_where_it_would_lose_bits(original: Checkpoint) -> None:
-    half: Checkpoint = Halves(original)
+def test_float16_becomes_float32_where_it_would_lose_bits(original: WeightSource) -> None:
+    half = Halves(original)
     exponents = {DOWN: np.full(len(some_exponents()[DOWN]), -LARGEST, np.int8)}
-    checkpoint = EqualizedCheckpoint(half, empty_model(), exponents)
-    assert checkpoint.keys()[DOWN].dtype == "float32"
-    assert checkpoint.keys()[NORM].dtype == "float16"
-    assert np.array_equal(checkpoint.read(DOWN) * 2.0**LARGEST, half.read(DOWN).astype(np.float32))
-    assert np.array_equal(checkpoint.rows(DOWN, 2, 5), checkpoint.read(DOWN)[2:5])
+    source = equalized(half, exponents)
+    assert source.infos[DOWN].dtype == "float32"
+    assert source.infos[NORM].dtype == "float16"
+    assert torch.equal(take(source, DOWN) * 2.0**LARGEST, half.read(DOWN).float())
 
 
 @pytest.mark.parametrize(("name", "size"), [(DOWN, 3), ("lm_head.weight", 64)])
-def test_exponents_of_another_model_are_refused(name: str, size: int, original: Checkpoint) -> None:
+def test_exponents_of_another_model_are_refused(name: str, size: int, original: WeightSource) -> None:
     with pytest.raises(BundleError, match=f"equalization of {name} does not fit"):
-        EqualizedCheckpoint(original, empty_model(), {name: np.zeros(size, np.int8)})
+        equalized(original, {name: np.zeros(size, np.int8)})

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from nexus_edge.interfaces.family import DualEncoderFamily
 
 if TYPE_CHECKING:
-    from nexus_edge.checkpoints.keys import KeyRules
     from nexus_edge.configs.keys import Rules
     from nexus_edge.interfaces.facts import DualEncoderFacts
     from nexus_edge.interfaces.graph import ModelSplit
     from nexus_edge.interfaces.parity import DualCases
+    from nexus_edge.interfaces.weights import WeightRules
     from nexus_edge.models.biomedclip.model import BiomedClip
     from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
     from nexus_edge.targets.coreml.family import StaticSplit
@@ -55,10 +55,10 @@ class BiomedClipFamily(DualEncoderFamily):
 
         return build(config)
 
-    def key_rules(self, config: Mapping[str, Any]) -> "KeyRules":
-        from nexus_edge.models.biomedclip.model import key_rules
+    def weight_rules(self, config: Mapping[str, Any]) -> "WeightRules":
+        from nexus_edge.models.biomedclip.model import weight_rules
 
-        return key_rules(config)
+        return weight_rules(config)
 
     def split(self) -> "ModelSplit":
         from nexus_edge.models.biomedclip.graphs import SPLIT

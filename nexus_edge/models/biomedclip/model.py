@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from nexus_edge.checkpoints.keys import KeyRules
+from nexus_edge.interfaces.weights import WeightRules
 from nexus_edge.layers.bert import Bert
 from nexus_edge.layers.vit import VisionTransformer
 from nexus_edge.models.base import DualEncoder
@@ -21,9 +21,9 @@ from nexus_edge.models.biomedclip.params import BiomedClipParams
 _POSITION_IDS = "text.transformer.embeddings.position_ids"
 
 
-def key_rules(config: Mapping[str, Any]) -> KeyRules:
+def weight_rules(config: Mapping[str, Any]) -> WeightRules:
     """What a checkpoint may hold beyond the model's tensors."""
-    return KeyRules(ignorable=(_POSITION_IDS,))
+    return WeightRules(ignore=(_POSITION_IDS,))
 
 
 def build(config: Mapping[str, Any]) -> "BiomedClip":

@@ -23,12 +23,12 @@ from nexus_edge.errors import RecipeError
 from nexus_edge.interfaces.family import VlmFamily
 
 if TYPE_CHECKING:
-    from nexus_edge.checkpoints.keys import KeyRules
     from nexus_edge.configs.keys import Rules
     from nexus_edge.interfaces.facts import VlmFacts
     from nexus_edge.interfaces.graph import Interface, ModelSplit
     from nexus_edge.interfaces.host import VlmHost
     from nexus_edge.interfaces.parity import VlmCases
+    from nexus_edge.interfaces.weights import WeightRules
     from nexus_edge.models.llava_next.model import LlavaNext
     from nexus_edge.models.llava_next.processing import LlavaNextProcessor
 
@@ -68,10 +68,10 @@ class LlavaNextFamily(VlmFamily):
 
         return build(config)
 
-    def key_rules(self, config: Mapping[str, Any]) -> "KeyRules":
-        from nexus_edge.models.llava_next.model import key_rules
+    def weight_rules(self, config: Mapping[str, Any]) -> "WeightRules":
+        from nexus_edge.models.llava_next.model import weight_rules
 
-        return key_rules(config)
+        return weight_rules(config)
 
     def split(self) -> "ModelSplit":
         from nexus_edge.models.llava_next.graphs import SPLIT

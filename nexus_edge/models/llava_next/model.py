@@ -1,7 +1,7 @@
 """LLaVA-NeXT (LLaVA-v1.6, January 2024; base paper arXiv 2310.03744) with Mistral, Vicuna and Yi decoders.
 
-Module names are the keys of the published checkpoints, whose layout transformers writes to this day; `key_rules` knows
-the names that its modules have since 4.52.
+Module names are the keys of the published checkpoints, whose layout transformers writes to this day; `weight_rules`
+knows the names that its modules have since 4.52.
 """
 
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nexus_edge.checkpoints.keys import KeyRules
 from nexus_edge.errors import InputError
+from nexus_edge.interfaces.weights import WeightRules
 from nexus_edge.layers.activations import ACTIVATIONS
 from nexus_edge.layers.clip_vision import ClipVisionTower
 from nexus_edge.layers.image_rows import image_rows
@@ -35,10 +35,10 @@ _MODULES = {
 }
 
 
-def key_rules(config: Mapping[str, Any]) -> KeyRules:
+def weight_rules(config: Mapping[str, Any]) -> WeightRules:
     """What a checkpoint may hold beyond the model's tensors, and which of these it may lack."""
     tied = {_HEAD: _EMBEDDING} if config.get("tie_word_embeddings") else {}
-    return KeyRules(prefixes=_MODULES, ignorable=("*.position_ids", "*.rotary_emb.inv_freq"), tied=tied)
+    return WeightRules(prefixes=_MODULES, ignore=("*.position_ids", "*.rotary_emb.inv_freq"), tie=tied)
 
 
 def build(config: Mapping[str, Any]) -> "LlavaNext":

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from nexus_edge.interfaces.family import VlmFamily
 
 if TYPE_CHECKING:
-    from nexus_edge.checkpoints.keys import KeyRules
     from nexus_edge.configs.keys import Rules
     from nexus_edge.interfaces.facts import VlmFacts
     from nexus_edge.interfaces.graph import Interface, ModelSplit
     from nexus_edge.interfaces.host import VlmHost
     from nexus_edge.interfaces.parity import VlmCases
     from nexus_edge.interfaces.target import CompanionWriter
+    from nexus_edge.interfaces.weights import WeightRules
     from nexus_edge.models.phi3_v.model import Phi3V
     from nexus_edge.models.phi3_v.processing import Phi3VProcessor
     from nexus_edge.targets.coreml.family import StaticSplit
@@ -70,10 +70,10 @@ class Phi3VFamily(VlmFamily):
 
         return build(config)
 
-    def key_rules(self, config: Mapping[str, Any]) -> "KeyRules":
-        from nexus_edge.models.phi3_v.model import key_rules
+    def weight_rules(self, config: Mapping[str, Any]) -> "WeightRules":
+        from nexus_edge.models.phi3_v.model import weight_rules
 
-        return key_rules(config)
+        return weight_rules(config)
 
     def split(self) -> "ModelSplit":
         from nexus_edge.models.phi3_v.graphs import SPLIT

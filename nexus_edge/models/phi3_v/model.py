@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nexus_edge.checkpoints.keys import KeyRules
+from nexus_edge.interfaces.weights import Fused, WeightRules
 from nexus_edge.layers.clip_vision import ClipVisionTower
 from nexus_edge.layers.decoder import DecoderLayer, KeyValue, RMSNorm
 from nexus_edge.layers.hd_assembly import CropLayout, assemble, existing_crops, merge_patches
@@ -21,13 +21,15 @@ from nexus_edge.models.phi3_v.params import Phi3VisionParams
 
 # The original module keeps a reference to the token embedding inside the vision module, so a fine-tune's state_dict has
 # it twice; some re-saved checkpoints carry CLIP's position index buffer.
-_ALIASES = {"model.vision_embed_tokens.wte.weight": "model.embed_tokens.weight"}
+_RENAMED = {"model.vision_embed_tokens.wte.weight": "model.embed_tokens.weight"}
+# Conversions to Llama's layout hold these apart.
+_FUSED = (Fused("qkv_proj", ("q_proj", "k_proj", "v_proj")), Fused("gate_up_proj", ("gate_proj", "up_proj")))
 
 
-def key_rules(config: Mapping[str, Any]) -> KeyRules:
+def weight_rules(config: Mapping[str, Any]) -> WeightRules:
     """What a checkpoint may hold beyond the model's tensors, and which of these it may lack."""
     tied = {"lm_head.weight": "model.embed_tokens.weight"} if config.get("tie_word_embeddings") else {}
-    return KeyRules(aliases=_ALIASES, ignorable=("*.position_ids",), tied=tied)
+    return WeightRules(rename=_RENAMED, fuse=_FUSED, tie=tied, ignore=("*.position_ids",))
 
 
 def build(config: Mapping[str, Any]) -> "Phi3V":

@@ -73,16 +73,11 @@ class DualRun:
     @property
     def logit_scale(self) -> float:
         """The factor of the cosines: the checkpoint's where there is one, else what the manifest says."""
-        from nexus_edge.models.loading import build_model, read_tensor, source_keys
+        from nexus_edge.checkpoints.tensors import take
 
-        checkpoint = self.run.checkpoint
-        if isinstance(checkpoint, str):
+        if isinstance(self.run.checkpoint, str):
             return self.info.logit_scale
-        import torch
-
-        with torch.device("meta"):
-            keys = source_keys(checkpoint, build_model(checkpoint))
-        return float(read_tensor(checkpoint, keys["logit_scale"]).double().exp())
+        return float(take(self.run.weights, "logit_scale").double().exp())
 
 
 def dual_run(run: ParityRun) -> DualRun:

@@ -73,17 +73,13 @@ def _needed(run: ParityRun, target: str) -> int:
     module = piecewise(target)
     names = family_named(run.manifest.model_type).split().names
     whole = [name for name in names if module is None or not module.comes_in_pieces(name)]
-    reference, sizes = run.kind.reference_bytes(run, "full"), graph_bytes(run.source, run.manifest.model_type)
+    reference, sizes = run.kind.reference_bytes(run, "full"), graph_bytes(run.weights, run.manifest.model_type)
     piece = 0 if len(whole) == len(names) else min(reference, max(sizes.values()))
     return reference + 2 * max(piece, *(sizes[name] for name in whole), 0)
 
 
 def _reader(run: ParityRun) -> WeightOf:
     """Weights of the checkpoint by the names of the model."""
-    import torch
+    from nexus_edge.checkpoints.tensors import take
 
-    from nexus_edge.models.loading import build_model, read_tensor, source_keys
-
-    with torch.device("meta"):
-        keys = source_keys(run.source, build_model(run.source))
-    return lambda name: read_tensor(run.source, keys[name]).float().numpy()
+    return lambda name: take(run.weights, name).float().numpy()

@@ -35,17 +35,10 @@ def judge(run: ParityRun) -> list[Check]:
 
 def check_weights(run: ParityRun) -> list[Check]:
     """One check for each layer of each graph, and one for what is outside of layers: on the worst tensor there."""
-    import torch
-
-    from nexus_edge.models.loading import build_model
     from nexus_edge.parity.weights import compare_weights
 
-    with torch.device("meta"):
-        full = build_model(run.source)
     worst: dict[tuple[str, int], Check] = {}
-    for name, scheme, measures in compare_weights(
-        run.source, full, build_quantized(run.bundle), BundleWeights(run.bundle)
-    ):
+    for name, scheme, measures in compare_weights(run.weights, build_quantized(run.bundle), BundleWeights(run.bundle)):
         graph, number = graph_of(run.manifest.model_type, name), layer_around(name)
         stage = f"{graph} weights"
         check = Check(stage, name, "stored", measures, run.judges.gate("P4", scheme)(stage), number)

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from nexus_edge.bundle import BundleWeights
 from nexus_edge.bundle.layer_names import ENDING, is_layer, layer_of_output, output_of, part_of
-from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.checkpoints.tensors import take, to_torch
+from nexus_edge.interfaces.weights import WeightSource
 from nexus_edge.layers.decoder import KeyValue
 from nexus_edge.models.base import as_vlm
-from nexus_edge.models.loading import build_model, fill_constants, read_tensor, source_keys, to_torch
+from nexus_edge.models.loading import build_empty, fill_constants
 from nexus_edge.parity.kinds import judged_family
 from nexus_edge.parity.metrics import Array
 from nexus_edge.parity.references import Reference
@@ -117,17 +118,14 @@ def open_streamed(run: ParityRun, reference: Reference) -> Streamed:
     """One of a run's models; raises NotRunError for full precision without a checkpoint."""
     split = judged_family(run.manifest.model_type).split()
     if reference == "full":
-        with torch.device("meta"):
-            model = as_vlm(build_model(run.source))
-        return Streamed(model, split, checkpoint_reader(run.source, model))
+        return Streamed(as_vlm(build_empty(run.source)), split, source_reader(run.weights))
     settle = as_stored if reference == "quantized" else as_float
     return Streamed(as_vlm(build_quantized(run.bundle)), split, bundle_reader(BundleWeights(run.bundle)), settle)
 
 
-def checkpoint_reader(checkpoint: Checkpoint, model: nn.Module) -> Read:
-    """Reads the tensors of the full-precision `model` in float32."""
-    keys = source_keys(checkpoint, model)
-    return lambda name: read_tensor(checkpoint, keys[name]).float()
+def source_reader(weights: WeightSource) -> Read:
+    """Reads the tensors of the full-precision model in float32."""
+    return lambda name: take(weights, name).float()
 
 
 def bundle_reader(weights: BundleWeights) -> Read:

@@ -12,10 +12,10 @@ from nexus_edge.bundle import GraphInfo, Manifest
 from nexus_edge.bundle.hashing import hash_files, hash_together
 from nexus_edge.bundle.identity import KEY, identity
 from nexus_edge.checkpoints import SafetensorsFile
+from nexus_edge.checkpoints.tensors import to_torch
 from nexus_edge.families import family_named
 from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.interfaces.target import ExportedModel, StoredWeights, WeightsFile
-from nexus_edge.models.loading import to_torch
 from nexus_edge.recipe import Recipe
 from nexus_edge.targets.coreml import TARGET
 from nexus_edge.targets.coreml.family import Function, Package, StaticSplit

@@ -13,7 +13,7 @@ from nexus_edge.checkpoints.base import TensorInfo
 from nexus_edge.checkpoints.keys import check_keys
 from nexus_edge.errors import CheckpointError
 from nexus_edge.families import family_named
-from nexus_edge.models.llava_next.model import build, key_rules
+from nexus_edge.models.llava_next.model import build, weight_rules
 from nexus_edge.models.llava_next.params import LlavaNextParams
 
 TINY = Path(__file__).parents[2] / "golden" / "llava_next_tiny"
@@ -151,17 +151,17 @@ def test_every_layout_of_the_weights_fits(names: dict[str, str]) -> None:
         prefix = next((prefix for prefix in names if name.startswith(prefix)), "")
         moved[name] = names.get(prefix, "") + name.removeprefix(prefix)
     found = {moved[name]: TensorInfo("float16", shape) for name, shape in shapes.items()}
-    assert check_keys(found, shapes, key_rules(tiny())) == moved
+    assert check_keys(found, shapes, weight_rules(tiny())) == moved
     found["model.vision_tower.text_model.weight"] = TensorInfo("float16", (1,))
     with pytest.raises(CheckpointError, match=r"1 unexpected: model\.vision_tower\.text_model\.weight"):
-        check_keys(found, shapes, key_rules(tiny()))
+        check_keys(found, shapes, weight_rules(tiny()))
 
 
 def test_a_tied_head_is_read_once() -> None:
     config = tiny()
     config["tie_word_embeddings"] = config["text_config"]["tie_word_embeddings"] = True
     assert LlavaNextParams.from_json(config).text.tied
-    assert key_rules(config).tied == {"language_model.lm_head.weight": "language_model.model.embed_tokens.weight"}
+    assert weight_rules(config).tie == {"language_model.lm_head.weight": "language_model.model.embed_tokens.weight"}
 
 
 @pytest.mark.parametrize("method", ["split", "static_split", "parity"])

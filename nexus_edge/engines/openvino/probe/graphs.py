@@ -38,6 +38,6 @@ def write_without_weights(checkpoint: Checkpoint, recipe: Recipe, folder: Path) 
         for file in translated.files:
             left_out = file.tensors if comes_in_pieces(translated.graph) else constants | stored.keys()
             wanted = replace(file, tensors=file.tensors - left_out)
-            stored |= write_weights(checkpoint, plan.full, plan.quantized, wanted, folder, uncounted, importance={})
+            stored |= write_weights(plan.weights, plan.quantized, wanted, folder, uncounted, importance={})
     written = write_graphs(checkpoint, plan, writers, graphs, {OPENVINO: stored}, folder)
     return {name: folder / info.file for name, info in written.graphs[OPENVINO].items()}

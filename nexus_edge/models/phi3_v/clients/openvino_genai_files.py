@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from nexus_edge.checkpoints import SafetensorsFile
+from nexus_edge.checkpoints.tensors import to_torch
 from nexus_edge.interfaces.target import ExportedModel, StoredWeights
-from nexus_edge.models.loading import to_torch
 from nexus_edge.models.phi3_v.clients.openvino_genai_modules import SEPARATORS, padded_separator
 from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
