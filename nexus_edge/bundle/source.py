@@ -33,6 +33,21 @@ class Content:
 
 
 @dataclass(frozen=True)
+class AdapterSource:
+    """A LoRA adapter that was merged into the checkpoint.
+
+    Attributes:
+        folder: its absolute path
+        content: SHA-256 (hex) of what it holds, see `nexus_edge.checkpoints.adapters.adapter.Adapter.content`
+        base_model: what it was trained on, by its own account; None where it does not say
+    """
+
+    folder: str
+    content: Digest
+    base_model: str | None = None
+
+
+@dataclass(frozen=True)
 class Source:
     """The checkpoint.
 
@@ -45,6 +60,7 @@ class Source:
         base_model: the model that it is a fine-tune of, by its own account; None where it names none
         content: hashes; None in older bundles
         ignored_keys: keys of its configuration files that were left out because the user said so
+        adapter: what was merged into it; None: nothing
     """
 
     checkpoint: str
@@ -55,12 +71,22 @@ class Source:
     base_model: str | None = None
     content: Content | None = None
     ignored_keys: tuple[str, ...] = ()
+    adapter: AdapterSource | None = None
 
     @property
     def in_words(self) -> str:
         """Whose weights these are, and what of their configuration was left out: what reports say."""
+        whose = self._origin if self.adapter is None else self._adapted
         left_out = ", ".join(self.ignored_keys)
-        return f"{self._origin}; configuration keys left out as asked: {left_out}" if left_out else self._origin
+        return f"{whose}; configuration keys left out as asked: {left_out}" if left_out else whose
+
+    @property
+    def _adapted(self) -> str:
+        assert self.adapter is not None
+        place = self.checkpoint if self.weights == "real" else self._origin
+        where = f"{place} at {self.revision}" if self.revision and self.weights == "real" else place
+        base = f", which says to be of {self.adapter.base_model}" if self.adapter.base_model else ""
+        return f"a fine-tune: {where}, with the LoRA adapter {self.adapter.folder}{base}, merged into it"
 
     @property
     def _origin(self) -> str:
@@ -80,6 +106,9 @@ class Source:
     @property
     def label(self) -> str:
         """The same in a word or two: `published`, `own`, `fine-tune of X`, `trained-tiny`, `synthetic`."""
+        if self.adapter is not None:
+            of = self.weights if self.weights != "real" else self.base_model or self.checkpoint
+            return f"fine-tune of {of}"
         if self.weights != "real" or self.published is None:
             return self.weights
         if self.published:

@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from nexus_edge._resources import embedded_checkpoint
 from nexus_edge._typed import suggest
+from nexus_edge.checkpoints.adapters.adapter import Adapter
+from nexus_edge.checkpoints.adapters.belonging import compare_base
 from nexus_edge.checkpoints.base import Checkpoint, TensorInfo, WeightsKind
-from nexus_edge.checkpoints.formats.folder import FolderCheckpoint
-from nexus_edge.checkpoints.formats.hub import HUB_ID, open_hub
+from nexus_edge.checkpoints.folder import FolderCheckpoint
+from nexus_edge.checkpoints.formats import recognised
+from nexus_edge.checkpoints.hub import HUB_ID, open_hub
 from nexus_edge.checkpoints.keys import check_keys, require_model_type
 from nexus_edge.checkpoints.synthetic import SyntheticCheckpoint
 from nexus_edge.errors import CheckpointError
@@ -29,6 +33,7 @@ __all__ = [
     "SyntheticCheckpoint",
     "TensorInfo",
     "WeightsKind",
+    "adapted",
     "check_finite",
     "check_keys",
     "load_tensors",
@@ -40,6 +45,9 @@ __all__ = [
     "tiny_folder",
     "write_tensors",
 ]
+
+
+Opened = TypeVar("Opened", FolderCheckpoint, SyntheticCheckpoint)
 
 
 @dataclass(frozen=True)
@@ -78,19 +86,38 @@ def tiny_folder(model_type: str = "phi3_v") -> Path:
     return embedded_checkpoint(model_type)
 
 
-def open_checkpoint(spec: str | None, default_hub_id: str, ignored: Sequence[str] = ()) -> Checkpoint:
-    """Open what `--checkpoint` names.
+def open_checkpoint(
+    spec: str | None, default_hub_id: str, ignored: Sequence[str] = (), adapter: Path | None = None
+) -> Checkpoint:
+    """Open what `--checkpoint` names, and the adapter that `--adapter` names.
 
     Args:
         spec: a folder, a hub id (`owner/name` or `owner/name@revision`), `tiny`, `synthetic`, or None for the
             default. A folder that exists wins over a hub id of the same name.
         default_hub_id: the published model that was asked for; `tiny` is of its family, `synthetic` has its numbers.
         ignored: keys of its configuration files to leave out, by their dotted paths.
+        adapter: a folder that PEFT saved
 
     Raises:
-        CheckpointError: nothing usable is there.
+        CheckpointError: nothing usable is there, or the adapter is of another model.
         MissingExtraError: a download without huggingface_hub.
     """
+    return adapted(_open(spec, default_hub_id, ignored), adapter)
+
+
+def adapted(checkpoint: Opened, adapter: Path | None) -> Opened:
+    """The same with an adapter, which a model then sees merged into it.
+
+    Raises:
+        CheckpointError: it cannot be read or merged, or is of another model
+    """
+    if adapter is not None:
+        checkpoint.adapter = Adapter(adapter)
+        compare_base(checkpoint.adapter, checkpoint)
+    return checkpoint
+
+
+def _open(spec: str | None, default_hub_id: str, ignored: Sequence[str]) -> FolderCheckpoint | SyntheticCheckpoint:
     if spec in ("tiny", "synthetic"):
         if default_hub_id not in published():
             raise CheckpointError(f"no {spec} weights for {default_hub_id}; known: {', '.join(published())}")
@@ -101,11 +128,11 @@ def open_checkpoint(spec: str | None, default_hub_id: str, ignored: Sequence[str
         return SyntheticCheckpoint(model.numbers, embedded)
     if spec is None:
         return open_hub(default_hub_id, ignored)
-    folder = named_path(spec)
-    if folder is not None and folder.is_dir():
-        return FolderCheckpoint(folder, ignored=ignored)
-    if folder is not None:
-        raise CheckpointError(f"{folder}: is a file; give the folder that holds it together with config.json")
+    path = named_path(spec)
+    if path is not None and (path.is_dir() or recognised(path)):
+        return FolderCheckpoint(path, ignored=ignored)
+    if path is not None:
+        raise CheckpointError(f"{path}: is a file; give the folder that holds it together with config.json")
     if HUB_ID.fullmatch(spec):
         return open_hub(spec, ignored)
     raise CheckpointError(f"{spec!r:.300}: no such folder, and not a hub id (owner/name)")

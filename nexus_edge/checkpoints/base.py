@@ -4,11 +4,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
 from nexus_edge.storage.dtypes import item_size
+
+if TYPE_CHECKING:
+    from nexus_edge.checkpoints.adapters.adapter import Adapter
 
 Array = NDArray[Any]
 WeightsKind = Literal["real", "trained-tiny", "synthetic"]
@@ -75,6 +78,11 @@ class Checkpoint(Protocol):
     @property
     def ignored_keys(self) -> tuple[str, ...]:
         """Keys of its configuration files that the user told to leave out, by their dotted paths."""
+        ...
+
+    @property
+    def adapter(self) -> "Adapter | None":
+        """What is merged into its tensors where a model sees them (`nexus_edge.models.loading.weights_of`)."""
         ...
 
     @property

@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from nexus_edge.bundle.source import Source
+from nexus_edge.bundle.source import AdapterSource, Source
 from nexus_edge.checkpoints import Checkpoint, published
 from nexus_edge.checkpoints.fingerprint import fingerprint
-from nexus_edge.checkpoints.formats.hub import HUB_ID
+from nexus_edge.checkpoints.hub import HUB_ID
 from nexus_edge.checkpoints.license import front_matter, read_license
 
 # `base_model: owner/name`, or the first of a YAML list of them.
@@ -18,17 +18,28 @@ def source_of(checkpoint: Checkpoint) -> Source:
 
     A folder is named by its absolute path, so that the bundle finds it again from anywhere.
     """
+    adapter = checkpoint.adapter
     known = checkpoint.kind == "real" and checkpoint.name in published()
     return Source(
         checkpoint=_place(checkpoint),
         revision=checkpoint.revision,
         weights=checkpoint.kind,
         license=read_license(checkpoint.folder),
-        published=known if checkpoint.kind == "real" else None,
-        base_model=None if known or checkpoint.kind != "real" else base_model(checkpoint),
+        published=known and adapter is None if checkpoint.kind == "real" else None,
+        base_model=_base_model(checkpoint, known),
         content=fingerprint(checkpoint),
         ignored_keys=checkpoint.ignored_keys,
+        adapter=None
+        if adapter is None
+        else AdapterSource(str(adapter.folder.resolve()), adapter.content, adapter.config.base),
     )
+
+
+def _base_model(checkpoint: Checkpoint, known: bool) -> str | None:
+    """What was fine-tuned: by an adapter the published checkpoint that it is merged into."""
+    if checkpoint.kind != "real" or (known and checkpoint.adapter is None):
+        return None
+    return checkpoint.name if known else base_model(checkpoint)
 
 
 def _place(checkpoint: Checkpoint) -> str:

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from nexus_edge.checkpoints.adapters.adapter import Adapter
 from nexus_edge.checkpoints.base import Array, TensorInfo, WeightsKind
-from nexus_edge.checkpoints.formats.folder import processor_files
+from nexus_edge.checkpoints.formats import format_of
 from nexus_edge.errors import CheckpointError
 from nexus_edge.storage.dtypes import numpy_dtype
 
@@ -48,6 +49,7 @@ class SyntheticCheckpoint:
     kind: WeightsKind = "synthetic"
     folder: Path | None = None
     ignored_keys: tuple[str, ...] = ()
+    adapter: Adapter | None = None
     weight_files: tuple[Path, ...] = ()
 
     def __init__(self, numbers: Path, tokenizer: Path) -> None:
@@ -84,7 +86,7 @@ class SyntheticCheckpoint:
 
     def processor_files(self) -> Mapping[str, bytes]:
         encoded = {name: json.dumps(value, indent=2).encode() for name, value in self._own.items()}
-        return processor_files(self._tokenizer) | encoded
+        return {**format_of(self._tokenizer).processor_files(self._tokenizer), **encoded}
 
     def _info(self, key: str) -> TensorInfo:
         try:

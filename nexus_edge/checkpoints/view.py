@@ -1,11 +1,16 @@
 """From a checkpoint and what a model expects to the source of the model's weights; nothing is read."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from nexus_edge.checkpoints.adapters.adapter import Adapter
+from nexus_edge.checkpoints.adapters.base import Base
+from nexus_edge.checkpoints.adapters.plan import plan
 from nexus_edge.checkpoints.base import Checkpoint, TensorInfo
 from nexus_edge.checkpoints.keys import check_keys, known_as
 from nexus_edge.checkpoints.transforms.fuse import Assembled, Fused, Rows
+from nexus_edge.checkpoints.transforms.lora import Merged
 from nexus_edge.checkpoints.transforms.rename import Renamed
 from nexus_edge.checkpoints.transforms.stored import Stored
 from nexus_edge.errors import CheckpointError
@@ -22,21 +27,43 @@ class _Group:
     parts: tuple[str, ...]
 
 
-def view(checkpoint: Checkpoint, expected: Shapes, rules: WeightRules) -> WeightSource:
+def view(
+    checkpoint: Checkpoint,
+    expected: Shapes,
+    rules: WeightRules,
+    adapter: Adapter | None = None,
+    linear: Collection[str] = (),
+) -> WeightSource:
     """The checkpoint's tensors by the model's names.
 
     Args:
         checkpoint: holds the tensors
         expected: name of a tensor of the model -> its shape, in the model's order
         rules: of the model's family
+        adapter: merged into the tensors as the checkpoint lays them out
+        linear: the model's modules that "all-linear" stands for in an adapter
 
     Raises:
-        CheckpointError: naming what is missing, unexpected, of the wrong shape, or no float
+        CheckpointError: naming what is missing, unexpected, of the wrong shape, or no float; or what of the adapter
+            does not fit
     """
     found = checkpoint.keys()
     stored, made = _as_stored(found, expected, rules, checkpoint.name)
-    source: WeightSource = Renamed(Stored(checkpoint), check_keys(found, stored, rules, checkpoint.name))
+    names = check_keys(found, stored, rules, checkpoint.name)
+    source: WeightSource = Renamed(Stored(checkpoint), names)
+    if adapter is not None:
+        shared = Counter(names.values())
+        tied = frozenset(name for name, key in names.items() if shared[key] > 1)
+        base = Base(source.infos, rules, _as_laid_out(linear, made), tied)
+        source = Merged(source, adapter, plan(adapter, base))
     return Fused(source, expected, made) if made else source
+
+
+def _as_laid_out(modules: Collection[str], made: Assembled) -> set[str]:
+    """The modules of the checkpoint that those of the model are made of."""
+    weights = {f"{module}.weight" for module in modules}
+    parts = {rows.name for name in weights & made.keys() for rows in made[name]}
+    return {name.removesuffix(".weight") for name in (weights - made.keys()) | parts}
 
 
 def _as_stored(

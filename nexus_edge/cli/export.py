@@ -25,6 +25,10 @@ def export(
         str | None,
         typer.Option(metavar="DIR|HUB_ID|tiny|synthetic", help="Where the weights come from; default: the recipe's."),
     ] = None,
+    adapter: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A LoRA adapter that PEFT saved, to be merged into the checkpoint."),
+    ] = None,
     recipe_file: Annotated[
         Path | None, typer.Option("--recipe", metavar="FILE", help="Your own recipe instead of --int4 and the like.")
     ] = None,
@@ -37,7 +41,8 @@ def export(
         typer.Option(metavar="FILE.jsonl", help="Own texts and images to calibrate on, one a line: text, image."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The bundle's folder; default: out/RECIPE[-CHECKPOINT].")
+        Path | None,
+        typer.Option(metavar="DIR", help="Its folder; default: out/RECIPE[-CHECKPOINT][-ADAPTER]."),
     ] = None,
     parity: Annotated[bool, typer.Option(help="Run the parity ladder and keep its report in the bundle.")] = True,
     dry_run: Annotated[
@@ -59,6 +64,7 @@ def export(
         model,
         chosen[0] if chosen else "int4",
         checkpoint=checkpoint,
+        adapter=adapter,
         recipe_file=recipe_file,
         targets=target or (),
         out=out,
@@ -92,6 +98,8 @@ def _print_preview(request: ExportRequest, *, force: bool, as_json: bool) -> Non
         others = "".join(f", {pattern}: {scheme}" for pattern, scheme in graph.overrides.items())
         typer.echo(f"            {name}: {graph.scheme}{others}")
     typer.echo(f"checkpoint  {origin.place}{at}: {origin.format}, {types}")
+    if found.adapter is not None:
+        typer.echo(f"adapter     {found.adapter}, merged into it")
     typer.echo(f"licence     {found.license or 'none stated'}")
     if found.ignored_keys:
         typer.echo(f"left out    {', '.join(found.ignored_keys)}")

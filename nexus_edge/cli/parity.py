@@ -24,6 +24,9 @@ def parity(
         str | None,
         typer.Option(metavar="DIR|HUB_ID|tiny|synthetic", help="The original; default: what the bundle was made from."),
     ] = None,
+    adapter: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where its LoRA adapter is now; default: where it was.")
+    ] = None,
     rungs: Annotated[str | None, typer.Option(metavar="P0,P3", help="Only these rungs; default: all.")] = None,
     allow_skip: Annotated[
         list[str] | None,
@@ -87,7 +90,7 @@ def parity(
     own = with_own(tolerances, opened.manifest.model_type) if tolerances else None
     limit = None if max_memory is None else int(max_memory * GB)
     with step_bar(quiet=quiet or as_json) as progress:
-        run = ladder.prepare(opened, checkpoint, goldens=goldens, max_memory=limit)
+        run = ladder.prepare(opened, checkpoint, adapter=adapter, goldens=goldens, max_memory=limit)
         if examples:
             add_examples(run, examples)
         if own is not None:

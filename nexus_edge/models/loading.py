@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from nexus_edge.bundle.layer_names import layer_around
 from nexus_edge.checkpoints import Checkpoint, FolderCheckpoint
 from nexus_edge.checkpoints.tensors import take
 from nexus_edge.checkpoints.view import view
@@ -28,7 +29,7 @@ def build_empty(checkpoint: Checkpoint) -> ReferenceModel:
         return build_model(checkpoint)
 
 
-def weights_of(checkpoint: Checkpoint, model: nn.Module | None = None) -> WeightSource:
+def weights_of(checkpoint: Checkpoint, model: ReferenceModel | None = None) -> WeightSource:
     """The weights of the full-precision model by its names; nothing is read.
 
     Args:
@@ -36,12 +37,23 @@ def weights_of(checkpoint: Checkpoint, model: nn.Module | None = None) -> Weight
         model: the model, where it has been built already; may be on the meta device
 
     Raises:
-        CheckpointError: naming what is missing, unexpected or of the wrong shape.
+        CheckpointError: naming what is missing, unexpected or of the wrong shape, or what of its adapter does not fit.
     """
     model = build_empty(checkpoint) if model is None else model
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     rules = family_of(checkpoint.config, checkpoint.name).weight_rules(checkpoint.config)
-    return view(checkpoint, shapes, rules)
+    return view(checkpoint, shapes, rules, checkpoint.adapter, _all_linear(model))
+
+
+def _all_linear(model: nn.Module) -> list[str]:
+    """Names of the linear modules without the language head: outside of layers, with the shape of the embedding."""
+    tables = {tuple(module.weight.shape) for module in model.modules() if isinstance(module, nn.Embedding)}
+    linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    return [
+        name
+        for name, module in linear.items()
+        if layer_around(name) is not None or tuple(module.weight.shape) not in tables
+    ]
 
 
 def load_weights(model: ReferenceModel, checkpoint: Checkpoint, dtype: torch.dtype) -> None:

@@ -35,6 +35,7 @@ def prepare(
     bundle: Bundle,
     checkpoint: Checkpoint | str | None = None,
     *,
+    adapter: Path | None = None,
     goldens: Path | None = None,
     max_memory: int | None = None,
 ) -> ParityRun:
@@ -43,6 +44,7 @@ def prepare(
     Args:
         bundle: see `Bundle.open`
         checkpoint: what it was made from, or how to find that (see `open_checkpoint`); None asks the manifest
+        adapter: where the adapter is now that was merged into the checkpoint; None asks the manifest
         goldens: folder with goldens of the original implementation; None looks into the checkout's tests
         max_memory: bytes that models may fill; None: half of the machine's memory
 
@@ -54,7 +56,7 @@ def prepare(
     return ParityRun(
         bundle=replace(bundle, allow_rejected=True),  # what was rejected is judged again: P5 runs it
         kind=kind_of(family),
-        checkpoint=_open(bundle, checkpoint),
+        checkpoint=_open(bundle, checkpoint, adapter),
         tolerances=tolerances.load(family),
         memory=MemoryLimit(max_memory or half_of_memory()),
         goldens=goldens,
@@ -97,10 +99,10 @@ def run(
     return report if whole else replace(report, standing=prepared.manifest.rejection or "")
 
 
-def _open(bundle: Bundle, checkpoint: Checkpoint | str | None) -> Checkpoint | str:
+def _open(bundle: Bundle, checkpoint: Checkpoint | str | None, adapter: Path | None) -> Checkpoint | str:
     """The checkpoint, or why there is none: a bundle whose checkpoint is elsewhere can still be judged in part."""
-    if isinstance(checkpoint, str):
-        return checkpoint_of(bundle.manifest, checkpoint)
+    if isinstance(checkpoint, str) or (checkpoint is None and adapter is not None):
+        return checkpoint_of(bundle.manifest, checkpoint, adapter)
     if checkpoint is not None:
         require_same(bundle.manifest, checkpoint)
         return checkpoint

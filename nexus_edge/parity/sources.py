@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,15 +70,24 @@ def scheme_class(manifest: Manifest, graph: str | None = None) -> str:
     return "mixed" if "int4" in classes else next(name for name in ("int8", "float16") if name in classes)
 
 
-def checkpoint_of(manifest: Manifest, spec: str | None = None) -> Checkpoint:
+def checkpoint_of(manifest: Manifest, spec: str | None = None, adapter: Path | None = None) -> Checkpoint:
     """The checkpoint that `spec` names, else the one that the manifest names; either way the bundle's own.
 
+    Args:
+        manifest: the bundle's
+        spec: see `open_checkpoint`
+        adapter: where the bundle's adapter is; None: where it was
+
     Raises:
-        CheckpointError: it is not there, or it is another one than the bundle was made from.
+        CheckpointError: it is not there, or it or its adapter is another one than the bundle was made from.
     """
     source = manifest.source
     named = _spec(manifest) if spec is None else spec
-    checkpoint = open_checkpoint(named, recipe_of(manifest).checkpoint, source.ignored_keys)
+    if adapter is None and source.adapter is not None:
+        adapter = Path(source.adapter.folder)
+        if not adapter.is_dir():
+            raise CheckpointError(f"{adapter}: the adapter is not there any more; give it with --adapter")
+    checkpoint = open_checkpoint(named, recipe_of(manifest).checkpoint, source.ignored_keys, adapter)
     if spec is None and source.revision is not None and checkpoint.revision != source.revision:
         raise CheckpointError(
             f"{source.checkpoint}: is at revision {checkpoint.revision}, the bundle was made from {source.revision}; "
@@ -99,6 +109,20 @@ def require_same(manifest: Manifest, checkpoint: Checkpoint) -> None:
             f"{checkpoint.name}: is not the checkpoint that {manifest.name} was made from "
             f"({manifest.source.checkpoint}), it has other {' and other '.join(expected.differences(found))}; "
             "give that one, or export this one"
+        )
+    _require_same_adapter(manifest, checkpoint)
+
+
+def _require_same_adapter(manifest: Manifest, checkpoint: Checkpoint) -> None:
+    merged, given = manifest.source.adapter, checkpoint.adapter
+    if merged is None and given is not None:
+        raise CheckpointError(f"{given.folder}: {manifest.name} was made without an adapter; leave out --adapter")
+    if merged is not None and given is None:
+        raise CheckpointError(f"{checkpoint.name}: {manifest.name} was made with the adapter {merged.folder}; give it")
+    if merged is not None and given is not None and merged.content != given.content:
+        raise CheckpointError(
+            f"{given.folder}: is not the adapter that {manifest.name} was made with ({merged.folder}): its "
+            "configuration or weights are others; give that one, or export this one"
         )
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nexus_edge.checkpoints import Checkpoint, SyntheticCheckpoint, named_path, open_checkpoint, published, tiny_folder
-from nexus_edge.checkpoints.formats.hub import HUB_ID, open_cached
+from nexus_edge.checkpoints import Checkpoint, SyntheticCheckpoint, adapted, named_path, published, tiny_folder
+from nexus_edge.checkpoints.hub import HUB_ID, open_cached
 from nexus_edge.errors import CheckpointError
 from nexus_edge.pipeline.preflight import check
 from nexus_edge.pipeline.request import ExportRequest
@@ -41,6 +41,7 @@ class Preview:
         license: as the checkpoint states it; None where it states none
         out: absolute path of the bundle
         ignored_keys: keys of the checkpoint's configuration that are left out
+        adapter: absolute path of what is merged into the checkpoint; None: nothing
         sizes: target -> graph -> what it adds to the bundle; 0 where another target's file is linked
         total: of the bundle
         disk_free: on the disk of `out`
@@ -52,6 +53,7 @@ class Preview:
     license: str | None
     out: str
     ignored_keys: tuple[str, ...]
+    adapter: str | None
     sizes: Mapping[str, Mapping[str, int]]
     total: int
     disk_free: int
@@ -72,6 +74,7 @@ def preview(request: ExportRequest, *, force: bool = False) -> Preview:
     ready = check(checkpoint, request.recipe, request.out, force=force)
     return Preview(
         request.recipe.to_json(), origin, ready.license, str(request.out.resolve()), request.ignored_keys,
+        None if checkpoint.adapter is None else str(checkpoint.adapter.folder.resolve()),
         ready.sizes, ready.total, ready.free, ready.peak,
     )  # fmt: skip
 
@@ -81,19 +84,21 @@ def _open(request: ExportRequest) -> tuple[Checkpoint, Origin]:
     spec = request.default_checkpoint if request.checkpoint is None else request.checkpoint
     is_here = spec in ("tiny", "synthetic") or named_path(spec) is not None or not HUB_ID.fullmatch(spec)
     if is_here:
-        checkpoint = open_checkpoint(request.checkpoint, request.default_checkpoint, request.ignored_keys)
+        checkpoint = request.open()
         return checkpoint, _origin(checkpoint, _place(checkpoint))
     cached = open_cached(spec, request.ignored_keys)
     name, _, revision = spec.partition("@")
     if cached is not None:
-        return cached, _origin(cached, name)
+        return adapted(cached, request.adapter), _origin(cached, name)
     if name not in published():
         raise CheckpointError(
             f"{spec}: is not in the hub's cache, and a dry run downloads nothing; get it first (hf download {name})"
         )
     model = published()[name]
     stand_in = SyntheticCheckpoint(model.numbers, tiny_folder(model.model_type))
-    return stand_in, Origin(name, revision or None, False, "safetensors, not downloaded yet", _dtypes(stand_in))
+    return adapted(stand_in, request.adapter), Origin(
+        name, revision or None, False, "safetensors, not downloaded yet", _dtypes(stand_in)
+    )
 
 
 def _origin(checkpoint: Checkpoint, place: str) -> Origin:

@@ -1,16 +1,20 @@
 """What `nexus_edge.export` and `nexus-edge export` share: from the names that a user gives to an export."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from nexus_edge._extras import needs_extra
 from nexus_edge.bundle import Bundle, Manifest
 from nexus_edge.errors import RecipeError
 from nexus_edge.interfaces.progress import Progress, silent
 from nexus_edge.recipe import Recipe, find_recipe, read_recipe
+
+if TYPE_CHECKING:
+    from nexus_edge.checkpoints import Checkpoint
 
 WeightFormat = Literal["int4", "int8", "fp16", "fp32"]
 """What most weights of a bundle are stored in: the recipe of that name in the model's folder of `export/`."""
@@ -28,6 +32,7 @@ class ExportRequest:
         stand_in: hub id of the published model, whose family `tiny` is of and whose numbers `synthetic` weights follow
         out: the bundle's folder
         ignored_keys: of the checkpoint's configuration files, left out by their dotted paths
+        adapter: folder of an adapter that is merged into the checkpoint
     """
 
     recipe: Recipe
@@ -35,6 +40,7 @@ class ExportRequest:
     stand_in: str
     out: Path
     ignored_keys: tuple[str, ...] = ()
+    adapter: Path | None = None
 
     @classmethod
     def resolve(
@@ -43,6 +49,7 @@ class ExportRequest:
         precision: WeightFormat = "int4",
         *,
         checkpoint: str | None = None,
+        adapter: Path | None = None,
         recipe_file: Path | None = None,
         targets: Sequence[str] = (),
         out: Path | None = None,
@@ -60,13 +67,29 @@ class ExportRequest:
                 f"{recipe_file}: is for model_type {recipe.model_type!r}, but {model} is {published.model_type!r}"
             )
         recipe = recipe.with_targets(targets) if targets else recipe
-        name = recipe.name if checkpoint is None else f"{recipe.name}-{_label(checkpoint)}"
-        return cls(recipe, checkpoint, published.checkpoint, out or OUT / name, tuple(ignored_keys))
+        given = [text for text in (checkpoint, None if adapter is None else str(adapter)) if text is not None]
+        name = "-".join((recipe.name, *map(_label, given)))
+        return cls(recipe, checkpoint, published.checkpoint, out or OUT / name, tuple(ignored_keys), adapter)
 
     @property
     def default_checkpoint(self) -> str:
         """The hub id that is opened where the user named none."""
         return self.stand_in if self.checkpoint in ("tiny", "synthetic") else self.recipe.checkpoint
+
+    def open(self) -> "Checkpoint":
+        """The checkpoint with its adapter; warns where nothing tells that the two belong together.
+
+        Raises:
+            as `nexus_edge.checkpoints.open_checkpoint`
+        """
+        from nexus_edge.checkpoints import open_checkpoint
+        from nexus_edge.checkpoints.adapters.belonging import AdapterWarning, compare_base
+
+        checkpoint = open_checkpoint(self.checkpoint, self.default_checkpoint, self.ignored_keys, self.adapter)
+        doubt = None if checkpoint.adapter is None else compare_base(checkpoint.adapter, checkpoint)
+        if doubt is not None:
+            warnings.warn(doubt, AdapterWarning, stacklevel=2)
+        return checkpoint
 
     def run(
         self,
@@ -78,15 +101,13 @@ class ExportRequest:
     ) -> Manifest:
         """Make the bundle; see `nexus_edge.pipeline.export.export`."""
         with needs_extra("export"):
-            from nexus_edge.checkpoints import open_checkpoint
             from nexus_edge.pipeline import export as pipeline
             from nexus_edge.pipeline.own_calibration import OwnCalibration
             from nexus_edge.pipeline.preflight import require_writable
         samples = None if calibration is None else OwnCalibration.read(calibration)
         require_writable(self.out, force=force)  # before a download
-        checkpoint = open_checkpoint(self.checkpoint, self.default_checkpoint, self.ignored_keys)
         return pipeline.export(
-            checkpoint, self.recipe, self.out, force=force, parity=parity, calibration=samples, progress=progress
+            self.open(), self.recipe, self.out, force=force, parity=parity, calibration=samples, progress=progress
         )
 
 
@@ -95,6 +116,7 @@ def export(
     precision: WeightFormat = "int4",
     *,
     checkpoint: str | os.PathLike[str] | None = None,
+    adapter: str | os.PathLike[str] | None = None,
     recipe: str | os.PathLike[str] | None = None,
     targets: Sequence[str] = (),
     out: str | os.PathLike[str] | None = None,
@@ -110,9 +132,10 @@ def export(
         model: a folder of `export/`
         precision: the recipe of that folder
         checkpoint: a folder, a hub id, `tiny`, `synthetic`, or None for the recipe's own
+        adapter: the folder of a LoRA adapter that PEFT saved; it is merged into the checkpoint
         recipe: a recipe file of yours instead of `precision`
         targets: fewer than the recipe's
-        out: the bundle's folder; None: `out/<recipe>[-<checkpoint>]`
+        out: the bundle's folder; None: `out/<recipe>[-<checkpoint>][-<adapter>]`
         force: replace a bundle that is there
         parity: run the parity ladder and store its report in the bundle
         ignored_keys: of the checkpoint's configuration files, by their dotted paths ("a.b"): left out, because you know
@@ -122,7 +145,7 @@ def export(
 
     Raises:
         RecipeError: no such model or recipe, or the recipe does not fit
-        CheckpointError: the checkpoint is missing, corrupt, or of another model
+        CheckpointError: the checkpoint or the adapter is missing, corrupt, or of another model
         OutputError: `out` exists or cannot be written; nothing is left behind
         ParityError: a gate failed, or a rung did not run; the bundle is there, and its manifest says which
         MissingExtraError: the `export` extra is not installed
@@ -131,6 +154,7 @@ def export(
         model,
         precision,
         checkpoint=None if checkpoint is None else os.fspath(checkpoint),
+        adapter=None if adapter is None else Path(adapter),
         recipe_file=None if recipe is None else Path(recipe),
         targets=targets,
         out=None if out is None else Path(out),

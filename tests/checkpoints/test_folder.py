@@ -104,7 +104,7 @@ def test_index_without_a_map_is_refused(weight_map: object, shard: Callable[[], 
         ("pytorch_model.bin", "save them as safetensors"),
         ("consolidated.00.pth", "save them as safetensors"),
         ("model.pt", "save them as safetensors"),
-        ("adapter_model.safetensors", "PEFT adapter and no model; merge it"),
+        ("adapter_model.safetensors", "PEFT adapter and no model; give its base model with --checkpoint"),
         ("notes.txt", "neither model.safetensors nor"),
     ],
 )

@@ -18,14 +18,14 @@ import pytest
 import safetensors.numpy
 import torch
 
-from nexus_edge.checkpoints.formats.hub import open_hub
+from nexus_edge.checkpoints.hub import open_hub
 from nexus_edge.errors import MissingExtraError
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = "org/model"
 SCRIPT = """
 import json, sys
-from nexus_edge.checkpoints.formats.hub import open_hub
+from nexus_edge.checkpoints.hub import open_hub
 from nexus_edge.errors import NexusEdgeError
 try:
     checkpoint = open_hub(sys.argv[1])

@@ -7,7 +7,7 @@ import pytest
 
 import nexus_edge.checkpoints as checkpoints
 from nexus_edge.checkpoints import FolderCheckpoint, open_checkpoint
-from nexus_edge.checkpoints.formats.hub import open_cached
+from nexus_edge.checkpoints.hub import open_cached
 from nexus_edge.errors import CheckpointError
 
 DEFAULT = "microsoft/Phi-3-vision-128k-instruct"

@@ -133,7 +133,7 @@ def test_without_torch_the_extra_is_named(
     pickled: Callable[[object], Path], tensors: Tensors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = pickled(tensors)
-    monkeypatch.setitem(sys.modules, "nexus_edge.checkpoints.formats.torch_file", None)
+    monkeypatch.setitem(sys.modules, "nexus_edge.checkpoints.torch_file", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'nexus-edge\[export\]'"):
         FolderCheckpoint(folder)
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from nexus_edge.checkpoints.formats import torch_file
-from nexus_edge.checkpoints.formats.torch_file import TorchFile
+from nexus_edge.checkpoints import torch_file
+from nexus_edge.checkpoints.torch_file import TorchFile
 from nexus_edge.errors import CheckpointError
 
 STATE = {

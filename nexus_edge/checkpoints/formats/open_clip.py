@@ -5,7 +5,7 @@ Source: `push_to_hf_hub.py` and `factory.py` of open_clip 3.3.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from nexus_edge.checkpoints.json_file import read_json, read_processor_file
 from nexus_edge.checkpoints.pointers import refuse_pointers
 from nexus_edge.errors import CheckpointError, MissingExtraError
 from nexus_edge.families import family_of
+from nexus_edge.interfaces.checkpoint import Opened
 from nexus_edge.processing.folder import named_folder
 from nexus_edge.processing.open_clip_folder import OPEN_CLIP_CONFIG, tokenizer_folder
 from nexus_edge.storage.reader import SafetensorsFile
@@ -27,19 +28,26 @@ _BERT_BASE = re.compile(
 )
 
 
-def is_open_clip(folder: Path) -> bool:
-    """Whether the folder is open_clip's."""
-    return (folder / OPEN_CLIP_CONFIG).is_file()
+class OpenClip:
+    """See `CheckpointFormat`."""
+
+    config_file = OPEN_CLIP_CONFIG
+
+    def recognises(self, path: Path) -> bool:
+        return (path / OPEN_CLIP_CONFIG).is_file()
+
+    def open(self, path: Path) -> Opened:
+        return Opened(read_config(path), open_weights(path))
+
+    def processor_files(self, path: Path) -> Mapping[str, bytes]:
+        return processor_files(path)
+
+    def lacking(self, folder: Path) -> Sequence[str]:
+        has_weights = any((folder / name).is_file() for name in SAFETENSORS)
+        return () if has_weights else (PICKLED,)  # it is read as data too, see `torch_file`
 
 
-def is_config(path: Path) -> bool:
-    """Whether a file is open_clip's configuration."""
-    return path.name == OPEN_CLIP_CONFIG
-
-
-def needs_pickle(folder: Path) -> bool:
-    """Whether an open_clip folder has no weights but, possibly, pickled ones."""
-    return is_open_clip(folder) and not any((folder / name).is_file() for name in SAFETENSORS)
+FORMAT = OpenClip()
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -99,7 +107,7 @@ def open_weights(folder: Path) -> dict[str, TensorFile]:
     if not (folder / PICKLED).is_file():
         raise CheckpointError(f"{folder}: has no weights; expected {', '.join(SAFETENSORS)} or {PICKLED}")
     try:
-        from nexus_edge.checkpoints.formats.torch_file import TorchFile
+        from nexus_edge.checkpoints.torch_file import TorchFile
     except ImportError as error:
         raise MissingExtraError(f"reading {PICKLED} needs PyTorch: pip install 'nexus-edge[export]'") from error
     file = TorchFile(folder / PICKLED)
@@ -107,7 +115,7 @@ def open_weights(folder: Path) -> dict[str, TensorFile]:
 
 
 def processor_files(folder: Path) -> dict[str, bytes]:
-    """What turns text and pictures into tensors, by the names that these files have in a bundle.
+    """What turns text and images into tensors, by the names that these files have in a bundle.
 
     Raises:
         CheckpointError: a file is missing or wrong.

@@ -6,6 +6,7 @@ a whole. So a model of any size fits where its large graphs come in pieces: in t
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -54,7 +55,7 @@ def export_full_precision(run: ParityRun, folder: Path, target: str) -> Files:
         return in_pieces.write_without_weights(run.source, recipe, folder / target)
     root = folder / target  # of its own: two targets may be written as a whole
     root.mkdir()
-    plan = make_plan(run.source, recipe)
+    plan = replace(make_plan(run.source, recipe), weights=run.weights)  # the reference's
     manifest = build(run.source, plan, {target: make_target(target, recipe, plan.specs)}, root)
     return {name: root / info.file for name, info in manifest.graphs[target].items()}
 

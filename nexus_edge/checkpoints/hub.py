@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from nexus_edge.checkpoints.formats import open_clip
-from nexus_edge.checkpoints.formats.folder import FolderCheckpoint
+from nexus_edge.checkpoints.folder import FolderCheckpoint
+from nexus_edge.checkpoints.formats import format_of
 from nexus_edge.errors import CheckpointError, MissingExtraError
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")  # no "./folder"
@@ -47,9 +47,8 @@ def open_hub(spec: str, ignored: Sequence[str] = ()) -> FolderCheckpoint:
     name, _, revision = spec.partition("@")
     with _hub(name, revision) as hub:
         snapshot = Path(hub.snapshot_download(name, revision=revision or None, allow_patterns=PATTERNS))
-        if open_clip.needs_pickle(snapshot):
-            # Of the same commit; it is read as data too, see `torch_file`.
-            hub.snapshot_download(name, revision=snapshot.name, allow_patterns=[open_clip.PICKLED])
+        if lacking := list(format_of(snapshot).lacking(snapshot)):
+            hub.snapshot_download(name, revision=snapshot.name, allow_patterns=lacking)  # of the same commit
     return FolderCheckpoint(snapshot, name=name, revision=snapshot.name, ignored=ignored)
 
 
