@@ -157,7 +157,7 @@ def _blank(bundle: Bundle, request: Request) -> Record:
         bundle=manifest.name,
         folder=str(bundle.root),
         model_type=manifest.model_type,
-        weights=manifest.source.weights,
+        weights=manifest.source.weights if manifest.source.adapter is None else manifest.source.label,
         recipe=str(manifest.recipe.get("name", "")),
         engine=target,
         machine=f"{machine()}, {request.threads or os.cpu_count()} threads",
