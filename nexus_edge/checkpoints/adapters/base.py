@@ -1,6 +1,6 @@
 """The tensors of a base model, by the names of both sides: ours, and those of the running original."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from nexus_edge.checkpoints.base import TensorInfo
@@ -33,22 +33,23 @@ class Base:
         weight = self.parameter(f"{theirs}.weight")
         return None if weight is None else weight.removesuffix(".weight")
 
-    def theirs(self, known: Mapping[str, str]) -> dict[str, str]:
-        """Every module that can be adapted, with a matrix, a table or a kernel as its weight -> its name over there.
+    @property
+    def modules(self) -> list[str]:
+        """Modules that can be adapted: those with a matrix, a table or a kernel as their weight."""
+        matrices = [name for name, info in self.infos.items() if name.endswith(".weight") and len(info.shape) > 1]
+        return [name.removesuffix(".weight") for name in matrices]
+
+    def theirs(self, known: Mapping[str, str]) -> Callable[[str], str]:
+        """Gives a module or parameter the name that it has over there.
 
         Args:
             known: name over there -> ours, of some. They tell which of the layouts that we know the others have, too.
         """
         ours = {name: theirs for theirs, name in known.items()}
-        back = {new: old for old, new in self.rules.prefixes.items()} if ours != {v: v for v in ours} else {}
-        modules = [
-            name.removesuffix(".weight")
-            for name, info in self.infos.items()
-            if name.endswith(".weight") and len(info.shape) > 1
-        ]
-        return {
-            name: ours.get(name) or next(_exchanged(f"{name}.", back), f"{name}.").removesuffix(".") for name in modules
-        }
+        renamed = any(name != theirs for name, theirs in ours.items())
+        back = {new: old for old, new in self.rules.prefixes.items()} if renamed else {}
+        # A prefix may be the whole name, and ends in a dot.
+        return lambda name: ours.get(name) or next(_exchanged(f"{name}.", back), f"{name}.").removesuffix(".")
 
 
 def _exchanged(name: str, prefixes: Mapping[str, str]) -> Iterator[str]:

@@ -74,6 +74,8 @@ def plan(adapter: Adapter, base: Base) -> dict[str, Change]:
         if second_bias is not None:
             _require_shape(adapter, second_bias, bias, base)
             changes[bias] = replace(changes.get(bias, Change()), added=(second_bias, low_rank.scaling))
+    if not changes:
+        raise CheckpointError(f"{adapter.folder}: changes no weight of the base model; is it another one's adapter?")
     if tied := changes.keys() & base.tied:
         raise CheckpointError(
             f"{adapter.folder}: changes {_listed(tied)}, which shares its numbers with another tensor of the base "
@@ -85,9 +87,8 @@ def plan(adapter: Adapter, base: Base) -> dict[str, Change]:
 def _require_agreement(adapter: Adapter, named: Named, modules: Mapping[str, str], base: Base) -> None:
     """What the configuration says is adapted is what the file has factors for."""
     theirs = base.theirs(modules)
-    meant = {
-        name for ours, name in theirs.items() if is_target(adapter.config, name, in_all_linear=ours in base.linear)
-    }
+    found = {theirs(ours): ours in base.linear for ours in base.modules}
+    meant = {name for name, linear in found.items() if is_target(adapter.config, name, in_all_linear=linear)}
     if missing := meant - named.factors.keys():
         raise CheckpointError(
             f"{adapter.folder}: {CONFIG} says that these are adapted, and there are no tensors for them: "
@@ -108,8 +109,9 @@ def _require_saved(
     held, trained = set(saved.values()), _trained_biases(adapter, modules, base)
     if lost := trained - held:
         raise CheckpointError(f"{adapter.folder}: bias is {adapter.config.bias!r}, and there are none: {_listed(lost)}")
+    theirs = base.theirs({**modules, **saved})
     for name in adapter.config.saved:
-        wanted = {ours for ours in base.infos if f".{name}." in f".{ours}"}
+        wanted = {ours for ours in base.infos if f".{name}." in f".{theirs(ours)}" or f".{name}." in f".{ours}"}
         if not wanted or wanted - held:
             lost_names = _listed(wanted - held) if wanted else name
             raise CheckpointError(f"{adapter.folder}: modules_to_save names what it does not hold: {lost_names}")

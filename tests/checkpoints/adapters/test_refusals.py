@@ -85,6 +85,7 @@ def test_configurations(changed: dict[str, Any], problem: str, tmp_path: Path) -
         (lambda all_: all_.update({"base_model.model.score.weight": torch.ones(1)}), "no weight .*score.weight"),
         (lambda all_: all_.pop(f"{KEY}.lora_B.weight"), "has only one of its two factors"),
         (lambda all_: [all_.pop(f"{KEY}.lora_{part}.weight") for part in "AB"], f"no tensors for them: {QKV}"),
+        (lambda all_: all_.clear(), "are adapted, and there are no tensors for them"),
         (lambda all_: all_.update({f"{KEY}.lora_B.weight": torch.ones(383, 4)}), r"do not fit .* weight \[384, 128\]"),
         (lambda all_: all_.update({f"{KEY}.lora_A.weight": torch.ones(4, 4, dtype=torch.int8)}), "is int8, expected a"),
         (
@@ -92,7 +93,16 @@ def test_configurations(changed: dict[str, Any], problem: str, tmp_path: Path) -
             r"is \[642, 128\], and .* \[640, 128\]; if the vocabulary was enlarged: merge it with peft",
         ),
     ],
-    ids=["unknown factor", "unknown tensor", "one factor", "no factors", "wrong rows", "no float", "vocabulary"],
+    ids=[
+        "unknown factor",
+        "unknown tensor",
+        "one factor",
+        "no factors",
+        "nothing",
+        "wrong rows",
+        "no float",
+        "vocabulary",
+    ],
 )
 def test_tensors(change: Callable[[dict[str, Tensor]], object], problem: str, tmp_path: Path) -> None:
     adapter = write_adapter(tmp_path / "adapter")
@@ -100,6 +110,13 @@ def test_tensors(change: Callable[[dict[str, Tensor]], object], problem: str, tm
     with pytest.raises(CheckpointError, match=problem) as caught:
         merge(adapter)
     assert "\n" not in str(caught.value)
+
+
+def test_an_adapter_that_changes_nothing(tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "adapter", target_modules=["query_key_value"], modules_to_save=None)
+    edit(adapter, lambda all_: all_.clear())
+    with pytest.raises(CheckpointError, match="changes no weight of the base model"):
+        merge(adapter)
 
 
 def test_tied_weights_are_not_changed_alone(tmp_path: Path) -> None:
