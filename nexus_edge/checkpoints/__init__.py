@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 
-Opened = TypeVar("Opened", FolderCheckpoint, SyntheticCheckpoint)
+Opened = TypeVar("Opened", bound=FolderCheckpoint | SyntheticCheckpoint)
 
 
 @dataclass(frozen=True)
