@@ -22,8 +22,8 @@ from nexus_edge.errors import CheckpointError
 from nexus_edge.interfaces.family import VlmFamily
 
 if TYPE_CHECKING:
-    from nexus_edge.checkpoints.keys import KeyRules
     from nexus_edge.configs.keys import Rules
+    from nexus_edge.interfaces.weights import WeightRules
     from nexus_edge.models.molmo.model import Molmo
     from nexus_edge.models.molmo.processing import MolmoProcessor
 
@@ -54,10 +54,10 @@ class MolmoFamily(VlmFamily):
 
         return build(config)
 
-    def key_rules(self, config: Mapping[str, Any]) -> "KeyRules":
-        from nexus_edge.models.molmo.model import key_rules
+    def weight_rules(self, config: Mapping[str, Any]) -> "WeightRules":
+        from nexus_edge.models.molmo.model import weight_rules
 
-        return key_rules(config)
+        return weight_rules(config)
 
     def split(self) -> NoReturn:
         # graphs.SPLIT is whole and tested, and so is the host. But a bundle needs what `facts` cannot say yet.

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nexus_edge.checkpoints.keys import KeyRules
 from nexus_edge.errors import InputError
+from nexus_edge.interfaces.weights import WeightRules
 from nexus_edge.layers.decoder import KeyValue, RMSNorm
 from nexus_edge.layers.image_rows import image_rows
 from nexus_edge.layers.kv_cache import KVCache, empty_past, positions_of
@@ -25,9 +25,9 @@ from nexus_edge.models.molmo.vision import VisionBackbone
 _TABLES = ("model.transformer.wte.embedding", "model.transformer.wte.new_embedding")
 
 
-def key_rules(config: Mapping[str, Any]) -> KeyRules:
+def weight_rules(config: Mapping[str, Any]) -> WeightRules:
     """What a checkpoint may hold beyond the model's tensors, and under which other names it holds them."""
-    return KeyRules(aliases={name: f"{name}.weight" for name in _TABLES}, ignorable=("*.rotary_emb.inv_freq",))
+    return WeightRules(rename={name: f"{name}.weight" for name in _TABLES}, ignore=("*.rotary_emb.inv_freq",))
 
 
 def build(config: Mapping[str, Any]) -> "Molmo":

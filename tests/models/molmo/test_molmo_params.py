@@ -17,7 +17,7 @@ from nexus_edge.errors import CheckpointError
 from nexus_edge.families import family_named
 from nexus_edge.models import from_checkpoint
 from nexus_edge.models.molmo.config_keys import FILES
-from nexus_edge.models.molmo.model import build, key_rules
+from nexus_edge.models.molmo.model import build, weight_rules
 from nexus_edge.models.molmo.params import MolmoParams
 
 TINY = Path(__file__).parents[2] / "golden" / "molmo_tiny"
@@ -88,14 +88,14 @@ def test_the_keys_of_the_files_fit() -> None:
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     stored = safetensors.numpy.load_file(TINY / "model.safetensors")
     found = {name: TensorInfo("float32", array.shape) for name, array in stored.items()}
-    keys = check_keys(found, shapes, key_rules(tiny()))
+    keys = check_keys(found, shapes, weight_rules(tiny()))
     assert set(keys.values()) == set(found)
     tables = {f"model.transformer.wte.{name}.weight": f"model.transformer.wte.{name}"
               for name in ("embedding", "new_embedding")}  # fmt: skip
     assert {name: key for name, key in keys.items() if name != key} == tables
     found["model.transformer.blocks.0.q_norm.weight"] = TensorInfo("float32", (96,))
     with pytest.raises(CheckpointError, match=r"1 unexpected: model\.transformer\.blocks\.0\.q_norm\.weight"):
-        check_keys(found, shapes, key_rules(tiny()))
+        check_keys(found, shapes, weight_rules(tiny()))
 
 
 def test_sharded_files_give_the_same_model(tmp_path: Path) -> None:
