@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import golden_biomedclip
+import msgspec
 import mutations
 import numpy as np
 import pytest
@@ -39,6 +40,10 @@ def judge(biomedclip_checkpoint: Checkpoint) -> Judge:
         return ladder.run(run, rungs)
 
     return judge
+
+
+FACTS = "facts, of the processor's files"
+"""P0's finding where a runtime that reads the manifest would not do what the processor does."""
 
 
 def red(report: Report) -> dict[str, str]:
@@ -245,7 +250,7 @@ def test_wrong_resize_filter(healthy_dual: Bundle, copy_of: CopyOf, judge: Judge
         copy_of(healthy_dual), lambda config: config["preprocess_cfg"].update(interpolation="bilinear")
     )
     report = judge(bundle, "P0", "P3", "P5")
-    assert red(report) == {"P5": "pixels, pixel_values"}
+    assert red(report) == {"P0": FACTS, "P5": "pixels, pixel_values"}
     pixels = [check for check in report.rungs[2].checks if check.stage == "pixels"]
     assert {check.status for check in pixels} == {"failed"}, "every picture of every size shows it"
 
@@ -254,7 +259,16 @@ def test_wrong_mean(healthy_dual: Bundle, copy_of: CopyOf, judge: Judge) -> None
     bundle = edit_processor(
         copy_of(healthy_dual), lambda config: config["preprocess_cfg"].update(mean=[0.485, 0.456, 0.406])
     )
-    assert red(judge(bundle, "P0", "P5")) == {"P5": "pixels, pixel_values"}
+    assert red(judge(bundle, "P0", "P5")) == {"P0": FACTS, "P5": "pixels, pixel_values"}
+
+
+def test_facts_that_are_not_the_processors(healthy_dual: Bundle, copy_of: CopyOf, judge: Judge) -> None:
+    """An app would prepare images by them, and the ladder by the files."""
+    bundle, facts = copy_of(healthy_dual), healthy_dual.manifest.facts
+    assert facts is not None
+    images = msgspec.structs.replace(facts.images, mean=(0.485, 0.456, 0.406))
+    bundle = with_manifest(bundle, facts=msgspec.structs.replace(facts, images=images))
+    assert red(judge(bundle, "P0")) == {"P0": FACTS}
 
 
 def test_other_vocabulary_in_the_bundle(healthy_dual: Bundle, copy_of: CopyOf, judge: Judge) -> None:

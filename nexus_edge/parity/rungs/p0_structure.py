@@ -2,25 +2,48 @@
 
 from collections.abc import Mapping
 
+from msgspec import to_builtins
+
 from nexus_edge.bundle import Bundle, GraphInfo, TensorSpec
 from nexus_edge.bundle.identity import KEY
 from nexus_edge.engines.probes import ANY_SIZE, Runner, Sealed, runner_of
 from nexus_edge.errors import BundleError, CheckpointError, ParityError
+from nexus_edge.families import family_named
 from nexus_edge.parity.per_target import for_each_target
 from nexus_edge.parity.report.report import Check, NotRunError
 from nexus_edge.parity.run import ParityRun
 from nexus_edge.parity.sources import weight_bytes
+from nexus_edge.processing.folder import read_json
 
 TITLE = "structure: files and graphs are the manifest's"
 
 
 def judge(run: ParityRun) -> list[Check]:
-    """One check for the files, what a kind of model adds, one for each graph of each target, and for its packages."""
+    """Checks of the files, of what runtimes are told, of what a kind of models adds, of each graph, and of packages."""
     return [
         _files(run),
+        *_facts(run),
         *run.kind.compare_manifest(run),
         *for_each_target(run, lambda target: [*_graphs(run, target), *_packages(run, target)]),
     ]
+
+
+def _facts(run: ParityRun) -> list[Check]:
+    """Whether runtimes are told what the processor's files say; nothing in a bundle that is too old to tell."""
+    if run.manifest.facts is None:
+        return []
+    folder = run.bundle.root / "processor"
+    try:
+        found = family_named(run.manifest.model_type).facts(read_json(folder, "config.json"), folder)
+    except CheckpointError as error:
+        return [_check(run, "facts", "of the processor's files", [str(error)], "bundle")]
+    said, right = to_builtins(run.manifest.facts), to_builtins(found)
+    wrong = [
+        f"{key} are {value!r:.80}, by the files {right.get(key)!r:.80}"
+        for key, value in said.items()
+        if value != right.get(key)
+    ]
+    return [_check(run, "facts", "of the processor's files", wrong, "bundle")]
 
 
 def _packages(run: ParityRun, target: str) -> list[Check]:
