@@ -9,10 +9,12 @@ from types import ModuleType
 from nexus_edge.checkpoints.folder import FolderCheckpoint
 from nexus_edge.checkpoints.formats import format_of
 from nexus_edge.errors import CheckpointError, MissingExtraError
+from nexus_edge.processing.templates.source import BESIDE
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")  # no "./folder"
-# Data only: weights, configuration, tokenizer, and what names the licence; never the repository's Python files.
-PATTERNS = ["*.json", "*.safetensors", "*vocab.txt", "README.md", "LICENSE*"]
+# Data only: weights, configuration, tokenizer, chat template, and what names the licence; never the repository's Python
+# files.
+PATTERNS = ["*.json", "*.safetensors", "*vocab.txt", BESIDE, "README.md", "LICENSE*"]
 ELSEWHERE = "use --checkpoint DIR for a folder you have, or --checkpoint tiny for the embedded model"
 
 

@@ -130,6 +130,12 @@ def test_snapshot_is_opened_pinned_to_its_commit_and_without_code(hub: Hub, tmp_
     assert files == ["config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json"]
 
 
+def test_the_chat_template_is_fetched(hub: Hub, tmp_path: Path) -> None:
+    (hub.folder / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    _, _, _, files = download(REPOSITORY, address(hub), tmp_path / "cache")
+    assert isinstance(files, list) and "chat_template.jinja" in files
+
+
 @pytest.fixture
 def open_clip_hub(hub: Hub) -> Hub:
     """The files of BiomedCLIP's repository, and some that nobody needs."""
