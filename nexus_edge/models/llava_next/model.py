@@ -146,6 +146,8 @@ class LlavaNext(VisionLanguageModel):
     def embed(self, input_ids: Tensor, image_features: Tensor) -> Tensor:
         """Token embeddings, with the image features in their order at the image tokens.
 
+        Without features an image token is text, as in the original: an answer may hold one.
+
         Args:
             input_ids: int64 [batch, tokens]
             image_features: [image tokens, hidden]
@@ -153,7 +155,8 @@ class LlavaNext(VisionLanguageModel):
         Returns:
             [batch, tokens, hidden]
         """
-        is_image = input_ids == self.params.image_token
+        rows = torch.full((), image_features.shape[0], dtype=torch.int64)
+        is_image = (input_ids == self.params.image_token) & (rows > 0)
         if not torch.compiler.is_exporting() and (tokens := int(is_image.sum())) != len(image_features):
             raise InputError(f"input_ids have {tokens} image tokens, and the images {len(image_features)} features")
         images = image_rows(is_image, image_features)

@@ -9,6 +9,7 @@ import pytest
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import FolderCheckpoint, SafetensorsFile
 from nexus_edge.errors import RecipeError
+from nexus_edge.models.llava_next.host import LlavaNextHost
 from nexus_edge.pipeline.export import export
 from nexus_edge.recipe import find_recipe
 from nexus_edge.runtimes import VLM, EngineOptions, load_vlm
@@ -57,6 +58,15 @@ def test_another_image_of_the_same_size_is_not_taken_for_the_first(vlm: VLM, tmp
     logits, reused = used.load(second)
     assert reused == int(np.flatnonzero(first.is_image)[0])
     np.testing.assert_allclose(logits, fresh.load(second)[0], rtol=0, atol=NOISE * np.abs(logits).max())
+
+
+def test_an_image_token_in_an_answer_is_text(vlm: VLM) -> None:
+    """No training keeps a model from saying it; transformers embeds it as any other."""
+    host = vlm.host
+    assert isinstance(host, LlavaNextHost)
+    found = vlm.engine.decoder().embed(np.array([host.image_token]))
+    table = SafetensorsFile(TINY / "model.safetensors").read("language_model.model.embed_tokens.weight")
+    np.testing.assert_array_equal(found[0], np.asarray(table)[host.image_token])
 
 
 @pytest.mark.parametrize("scheme", ["int4", "fp32"])
