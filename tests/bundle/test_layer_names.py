@@ -8,7 +8,8 @@ BERT = "text.transformer.encoder.layer"
 
 
 @pytest.mark.parametrize(
-    "layer", ["model.layers.11", "visual.trunk.blocks.11", f"{BERT}.11", "a.vision_model.encoder.layers.11"]
+    "layer",
+    ["model.layers.11", "visual.trunk.blocks.11", f"{BERT}.11", "a.vision_model.encoder.layers.11", "a.resblocks.11"],
 )
 def test_a_layer_and_what_leaves_it(layer: str) -> None:
     assert is_layer(layer)

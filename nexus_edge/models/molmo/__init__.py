@@ -7,6 +7,7 @@ resize.py       TensorFlow's bilinear resize
 views.py        images to views
 prompt.py       roles, and the tokens of an image
 processing.py   text and images to the model's inputs
+host.py         masks of the views, and where features go
 vision.py       the tower, the pooling and the projector
 decoder.py      embeddings and blocks
 model.py        the reference model
@@ -23,6 +24,8 @@ from nexus_edge.interfaces.family import VlmFamily
 
 if TYPE_CHECKING:
     from nexus_edge.configs.keys import Rules
+    from nexus_edge.interfaces.graph import Interface
+    from nexus_edge.interfaces.host import VlmHost
     from nexus_edge.interfaces.weights import WeightRules
     from nexus_edge.models.molmo.model import Molmo
     from nexus_edge.models.molmo.processing import MolmoProcessor
@@ -46,8 +49,10 @@ class MolmoFamily(VlmFamily):
 
         return MolmoProcessor.from_folder(folder)
 
-    def host(self, config: Mapping[str, Any], graphs: Mapping[str, Any], folder: Path) -> NoReturn:
-        raise _not_yet("runtime")
+    def host(self, config: Mapping[str, Any], graphs: "Mapping[str, Interface]", folder: Path) -> "VlmHost":
+        from nexus_edge.models.molmo.host import make_host
+
+        return make_host(config, graphs, folder)
 
     def build(self, config: Mapping[str, Any]) -> "Molmo":
         from nexus_edge.models.molmo.model import build
@@ -61,7 +66,7 @@ class MolmoFamily(VlmFamily):
 
     def split(self) -> NoReturn:
         # graphs.SPLIT is whole and tested, and so is the host. But a bundle needs what `facts` cannot say yet.
-        raise _not_yet("runtime")
+        raise _not_yet("facts for the manifest")
 
     def static_split(self) -> NoReturn:
         raise _not_yet("programs with fixed shapes")
@@ -69,7 +74,7 @@ class MolmoFamily(VlmFamily):
     def facts(self, config: Mapping[str, Any], processor: Path) -> NoReturn:
         # The vocabulary of `interfaces.facts` has no resize of fractions, no tokens around the rows of an image, and no
         # image that stands before the whole prompt.
-        raise _not_yet("description for runtimes of other platforms")
+        raise _not_yet("facts for the manifest")
 
     def parity(self) -> NoReturn:
         raise _not_yet("parity ladder")

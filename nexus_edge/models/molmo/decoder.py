@@ -26,6 +26,23 @@ class Embedding(nn.Module):
         return torch.where((ids >= self.known).unsqueeze(-1), new, known)
 
 
+def feature_rows(is_image: Tensor, image_features: Tensor) -> Tensor:
+    """What is added to embeddings: the features in their order at image tokens, zeros elsewhere and after the last.
+
+    Args:
+        is_image: bool [batch, tokens]
+        image_features: [image features, hidden]; none where the host adds them to what the graph gives
+
+    Returns:
+        [batch, tokens, hidden]
+    """
+    # Row 0 stands for "nothing", so that the gather is valid for a prompt without images.
+    nothing = image_features.new_zeros(1, image_features.shape[1])
+    count = is_image.flatten().to(torch.int64).cumsum(0).view(is_image.shape)
+    there = is_image & (count <= torch.full((), image_features.shape[0], dtype=torch.int64))
+    return nn.functional.embedding(torch.where(there, count, 0), torch.cat((nothing, image_features)))
+
+
 class Block(nn.Module):
     """Attention, then the gated MLP, each added to the residual stream; norms before or after them.
 

@@ -13,12 +13,11 @@ from torch import Tensor, nn
 from nexus_edge.errors import InputError
 from nexus_edge.interfaces.weights import WeightRules
 from nexus_edge.layers.decoder import KeyValue, RMSNorm
-from nexus_edge.layers.image_rows import image_rows
 from nexus_edge.layers.kv_cache import KVCache, empty_past, positions_of
 from nexus_edge.layers.rope import Rope, inverse_frequencies
-from nexus_edge.models.base import ReferenceModel
+from nexus_edge.models.base import DecoderNames, VisionLanguageModel
 from nexus_edge.models.molmo.crops import NO_VIEW, TOKENS, layout_of_views
-from nexus_edge.models.molmo.decoder import Block, Embedding
+from nexus_edge.models.molmo.decoder import Block, Embedding, feature_rows
 from nexus_edge.models.molmo.params import MolmoParams
 from nexus_edge.models.molmo.vision import VisionBackbone
 
@@ -78,8 +77,12 @@ class MolmoModel(nn.Module):
         self.transformer = Transformer(params)
 
 
-class Molmo(ReferenceModel):
+class Molmo(VisionLanguageModel):
     """The reference model: an image and token ids in, logits out."""
+
+    decoder_names = DecoderNames(
+        "model.transformer.wte", "model.transformer.blocks", "model.transformer.ln_f", "model.transformer.ff_out"
+    )
 
     def __init__(self, params: MolmoParams) -> None:
         super().__init__()
@@ -155,7 +158,7 @@ class Molmo(ReferenceModel):
 
         Args:
             input_ids: int64 [batch, tokens]
-            image_features: [image features, hidden]
+            image_features: [image features, hidden]; a graph takes none as well, and adds nothing then
 
         Returns:
             [batch, tokens, hidden]
@@ -163,12 +166,22 @@ class Molmo(ReferenceModel):
         is_image = input_ids == self.params.patch_token
         if not torch.compiler.is_exporting() and (tokens := int(is_image.sum())) != len(image_features):
             raise InputError(f"input_ids have {tokens} image tokens, and the image {len(image_features)} features")
-        return self.model.transformer.wte(input_ids) + image_rows(is_image, image_features)
+        return self.model.transformer.wte(input_ids) + feature_rows(is_image, image_features)
+
+    def rotation(self, position_ids: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """See `VisionLanguageModel.rotation`; plain RoPE is the same for every length."""
+        cos, sin = self.model.transformer.rope(position_ids)
+        return cos, sin
 
     def empty_past(self, like: Tensor) -> list[KeyValue]:
         """A cache without tokens, for as many sequences as `like` [batch, ...] has."""
         decoder = self.params.decoder
         return empty_past(like, decoder.num_kv_heads, decoder.head_dim, self.params.num_hidden_layers)
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the decoder."""
+        return self.params.hidden_size
 
     @property
     def context_length(self) -> int:

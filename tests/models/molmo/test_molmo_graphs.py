@@ -6,20 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 
 from nexus_edge.engines.probes import Stage, runner_of
-from nexus_edge.interfaces.graph import GraphSpec
+from nexus_edge.interfaces.graph import GraphSpec, Interface
 from nexus_edge.interfaces.processor import ModelInputs
 from nexus_edge.layers.kv_cache import KVCache
 from nexus_edge.models import from_checkpoint
 from nexus_edge.models.molmo.crops import layout_of_views
 from nexus_edge.models.molmo.graphs import SPLIT
+from nexus_edge.models.molmo.host import make_host
 from nexus_edge.models.molmo.model import Molmo
 from nexus_edge.models.molmo.processing import MolmoProcessor
 from nexus_edge.parity.metrics import Values
 from nexus_edge.parity.stages import Judge, run_torch
 from nexus_edge.parity.tolerances import load
+from nexus_edge.processing.folder import read_json
+from nexus_edge.processing.merging import merge_features
 from nexus_edge.quant.apply import quantize_modules
 from nexus_edge.quant.schemes import load_scheme
 from nexus_edge.targets.onnx.emit import attach_weights, save, translate
@@ -34,7 +38,7 @@ TAIL = np.array([[7, 8, 9]])
 @pytest.fixture(scope="module")
 def made() -> ModelInputs:
     processor = MolmoProcessor.from_folder(TINY).with_most_views(1)
-    return processor(" User: What is on the left? Assistant:", TINY / "images/d_97x211.png")
+    return processor(" User: Point at the checkerboard. Assistant:", TINY / "images/d_97x211.png")
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Pair:
     schemes: dict[str, str]
     specs: dict[str, GraphSpec]
     stages: dict[str, Stage]
+    folder: Path
 
     def compare(self, graph: str, inputs: Values) -> Values:
         """What PyTorch makes of the inputs, after every value was held against ONNX Runtime's."""
@@ -76,7 +81,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         attach_weights(graph, {}, values)
         save(graph, path)
         stages[spec.name] = runner_of("onnx").open(path, spec.name, "cut")
-    return Pair(request.param, {spec.name: spec for spec in SPLIT.graphs(model)}, stages)
+    return Pair(request.param, {spec.name: spec for spec in SPLIT.graphs(model)}, stages, folder)
 
 
 def test_each_graph_computes_what_its_module_computes(pair: Pair, made: ModelInputs) -> None:
@@ -95,6 +100,32 @@ def test_each_graph_computes_what_its_module_computes(pair: Pair, made: ModelInp
     embeds = pair.compare("embed_tokens", {"input_ids": TAIL, "image_features": features[:0]})
     ones = np.ones((1, ids.shape[1] + TAIL.shape[1]), np.int64)
     pair.compare("decoder", {**embeds, "attention_mask": ones, **past})
+
+
+@pytest.mark.parametrize("pair", [FULL], indirect=True, ids=["P2"])
+def test_host_and_graphs_answer_as_the_original_did(pair: Pair, made: ModelInputs) -> None:
+    """Six greedy steps in ONNX Runtime, the features added by the host to what the graph makes of the ids alone."""
+    recorded = safetensors.numpy.load_file(TINY / "outputs.safetensors")
+    interfaces = {name: Interface(spec.inputs, spec.outputs) for name, spec in pair.specs.items()}
+    host = make_host(read_json(TINY, "config.json"), interfaces, TINY)
+    graphs = {name: runner_of("onnx").open(pair.folder / f"{name}.onnx", name) for name in SPLIT.names}
+    prompt = host.prompt(made)
+    features = host.encode(lambda graph, inputs: graphs[graph].run(inputs), prompt.images[0])
+    caches = {spec.name: np.zeros((1, 2, 0, 16), np.float32) for spec in pair.specs["decoder"].inputs[2:]}
+    ids, length, found = prompt.ids, 0, []
+    for id_ in recorded["portrait.decode_ids"][0]:
+        length += len(ids)
+        embeds = graphs["embed_tokens"].run({"input_ids": ids[None], "image_features": features[:0]})["inputs_embeds"]
+        if not found:
+            merge_features(embeds[0], prompt.is_image, features, host.merge)
+        mask = np.ones((1, length), np.int64)
+        outputs = graphs["decoder"].run({"inputs_embeds": embeds, "attention_mask": mask, **caches})
+        caches = {name: outputs[name.replace("past_key_values", "present")] for name in caches}
+        found.append(outputs["logits"][0, 0])
+        ids = np.array([id_])
+    expected = recorded["portrait.decode_logits"][0]
+    assert np.abs(np.stack(found) - expected).max() <= NOISE * np.abs(expected).max()
+    assert np.stack(found).argmax(-1).tolist() == recorded["portrait.decode_ids"][0].tolist()
 
 
 def test_parts_in_a_row_are_the_model(made: ModelInputs) -> None:
