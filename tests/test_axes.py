@@ -14,6 +14,7 @@ from nexus_edge import axes
 from nexus_edge.bundle import Bundle, BundleWeights
 from nexus_edge.checkpoints import open_checkpoint
 from nexus_edge.errors import RecipeError
+from nexus_edge.families import family_named
 from nexus_edge.parity.ladder import prepare
 from nexus_edge.parity.rungs.p4_scheme import check_weights
 from nexus_edge.pipeline.export import export
@@ -168,6 +169,15 @@ def test_a_target_that_cannot_hold_a_scheme_is_refused_before_anything_is_made(r
     ):
         check(open_checkpoint("tiny", recipe.checkpoint), recipe, room / "out")
     assert not (room / "out").exists()
+
+
+def test_a_family_without_graphs_of_fixed_sizes_is_refused(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything of the format is imported."""
+    monkeypatch.setattr(type(family_named("biomedclip")), "flavours", frozenset({"dynamic"}))
+    monkeypatch.setitem(sys.modules, "coremltools", None)
+    recipe = find_recipe("biomedclip", "int8").with_targets(("coreml",))
+    with pytest.raises(RecipeError, match="target coreml: BiomedCLIP has no graphs of fixed sizes yet"):
+        check(open_checkpoint("tiny", recipe.checkpoint), recipe, room / "out")
 
 
 def test_finding_what_there_is_imports_no_torch_and_no_runtime() -> None:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from nexus_edge.interfaces.target import Flavour
+
 if TYPE_CHECKING:
     from nexus_edge.configs.keys import Rules
     from nexus_edge.interfaces.facts import DualEncoderFacts, RuntimeFacts, VlmFacts
@@ -39,6 +41,9 @@ class Family(ABC):
 
     published: ClassVar[Mapping[str, str]]
     """Hub id of a published checkpoint -> file of `published/` with its numbers, without the ending."""
+
+    flavours: ClassVar[frozenset[Flavour]] = frozenset({"dynamic", "static"})
+    """Of the graphs that it has: what targets are written from, see `TargetInfo.flavour`."""
 
     def matches(self, config: Mapping[str, Any]) -> bool:
         """Whether a parsed configuration is of this family."""

@@ -20,6 +20,7 @@ from nexus_edge.checkpoints.ignored import rules_of
 from nexus_edge.checkpoints.license import read_license, require_readable
 from nexus_edge.configs.keys import OPTION, check_keys_of, once
 from nexus_edge.errors import CheckpointError, OutputError, PromptError, RecipeError
+from nexus_edge.families import family_named
 from nexus_edge.interfaces.family import VlmFamily
 from nexus_edge.interfaces.processor import Processor
 from nexus_edge.interfaces.target import Target, TargetInfo
@@ -82,6 +83,7 @@ def check(checkpoint: Checkpoint, recipe: Recipe, out: Path, *, force: bool = Fa
     if checkpoint.folder is not None:  # synthetic weights are lent the files of an embedded checkpoint
         check_processor(checkpoint.folder, files, plan.full, checkpoint.ignored_keys)
     for name in recipe.targets:
+        require_flavour(recipe, targets()[name])
         require_encodings(plan, targets()[name])
     writers = {name: make_target(name, recipe, plan.specs) for name in recipe.targets}
     sizes = bundle_sizes(plan, writers)
@@ -148,6 +150,17 @@ def _check_template(folder: Path, processor: Processor) -> None:
         raise CheckpointError(
             f"{folder}: {error}, correct the template, or pass {OPTION} chat_template to take the family's own"
         ) from error
+
+
+def require_flavour(recipe: Recipe, target: TargetInfo) -> None:
+    """Raise RecipeError if a family has no graphs of the flavour that a format is written from."""
+    family = family_named(recipe.model_type)
+    if target.flavour not in family.flavours:
+        sizes = {"static": "fixed", "dynamic": "varying"}[target.flavour]
+        raise RecipeError(
+            f"{recipe.name}: target {target.name}: {family.title} has no graphs of {sizes} sizes yet, which "
+            f"{target.title} is written from; leave out the target"
+        )
 
 
 def require_encodings(plan: Plan, target: TargetInfo) -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from nexus_edge.errors import RecipeError
 from nexus_edge.interfaces.family import VlmFamily
+from nexus_edge.interfaces.target import Flavour
 
 if TYPE_CHECKING:
     from nexus_edge.configs.keys import Rules
@@ -39,6 +40,7 @@ class LlavaNextFamily(VlmFamily):
     model_type = "llava_next"
     title = "LLaVA-NeXT"
     published: ClassVar[Mapping[str, str]] = {}
+    flavours: ClassVar[frozenset[Flavour]] = frozenset({"dynamic"})
 
     @property
     def config_rules(self) -> "Mapping[str, Rules]":

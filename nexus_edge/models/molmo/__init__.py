@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from nexus_edge.errors import CheckpointError
 from nexus_edge.interfaces.family import VlmFamily
+from nexus_edge.interfaces.target import Flavour
 
 if TYPE_CHECKING:
     from nexus_edge.configs.keys import Rules
@@ -37,6 +38,7 @@ class MolmoFamily(VlmFamily):
     model_type = "molmo"
     title = "Molmo"
     published: ClassVar[Mapping[str, str]] = {}
+    flavours: ClassVar[frozenset[Flavour]] = frozenset({"dynamic"})
 
     @property
     def config_rules(self) -> "Mapping[str, Rules]":
