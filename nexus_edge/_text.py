@@ -1,10 +1,12 @@
 """Text that other systems wrote: byte order marks, UTF-16, line ends. Every text file is read through here."""
 
 import codecs
+import errno
 import io
 import json
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -52,6 +54,15 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     if len(data) > LONGEST:
         raise ValueError(f"has more than {LONGEST:,} bytes, which no file of text here has")
     return data
+
+
+def require_regular(path: str | os.PathLike[str]) -> None:
+    """Raise OSError for a pipe, a socket or a device where a file belongs: reading one may never end.
+
+    Files that a user names may be pipes; those that a folder holds may not.
+    """
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise OSError(errno.EINVAL, "is a folder, a pipe, a socket or a device, and no file", str(path))
 
 
 def parse_json(text: str, pairs: Callable[[Sequence[tuple[str, Any]]], Any] | None = None) -> Any:

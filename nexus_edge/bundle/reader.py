@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from nexus_edge._text import read_text
+from nexus_edge._text import read_text, require_regular
 from nexus_edge.bundle.hashing import hash_file, hash_files
 from nexus_edge.bundle.manifest import Manifest
 from nexus_edge.bundle.paths import resolve_inside
@@ -47,6 +47,7 @@ class Bundle:
         """
         root = Path(path)
         try:
+            require_regular(root / MANIFEST)
             text = read_text(root / MANIFEST)
         except OSError as error:
             raise BundleError(f"{root}: is no bundle ({_why(root, error)}); make one with nexus-edge export") from error

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from nexus_edge._text import parse_json, read_bytes, read_text, without_mark
+from nexus_edge._text import parse_json, read_bytes, read_text, require_regular, without_mark
 from nexus_edge.configs.keys import once
 from nexus_edge.errors import CheckpointError
 
@@ -15,6 +15,7 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: missing, not JSON, a key twice, or not an object.
     """
     try:
+        require_regular(path)
         value = parse_json(read_text(path), once)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}; a checkpoint folder needs it") from error
@@ -28,6 +29,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_processor_file(path: Path) -> bytes:
     """A text file of a processor without its byte order mark; raises CheckpointError."""
     try:
+        require_regular(path)
         return without_mark(read_bytes(path))
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error

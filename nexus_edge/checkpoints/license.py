@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from nexus_edge._text import require_regular
 from nexus_edge.checkpoints.pointers import refuse_pointers
 from nexus_edge.errors import CheckpointError
 
@@ -51,6 +52,7 @@ def require_readable(folder: Path) -> None:
         if path.is_dir() or not (path.exists() or path.is_symlink()):
             continue
         try:
+            require_regular(path)
             with path.open("rb") as file:
                 file.read(1)
         except OSError as error:
@@ -70,6 +72,7 @@ def front_matter(folder: Path) -> str:
 def _text(path: Path) -> str:
     """The beginning of a text file; empty where there is none. A card that cannot be read is no reason to stop."""
     try:
+        require_regular(path)
         with path.open("rb") as file:
             return file.read(_LONGEST).decode("utf-8", "replace").replace("\r\n", "\n")
     except OSError:

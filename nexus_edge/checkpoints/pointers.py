@@ -6,19 +6,26 @@ Format: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
 from collections.abc import Iterable
 from pathlib import Path
 
+from nexus_edge._text import require_regular, without_mark
 from nexus_edge.errors import CheckpointError
 
-BEGINNING = b"version https://git-lfs.github.com/spec/"
+BEGINNINGS = (
+    b"version https://git-lfs.github.com/spec/",
+    b"version http://git-media.io/",
+    b"version https://hawser.github.com/spec/",
+)
+"""Today's, and those of the first releases, when it was called Git Media and Hawser."""
 MAX_BYTES = 1024  # a pointer is shorter, by the specification
 
 
 def is_pointer(path: Path) -> bool:
     """Whether a file is a pointer; a file that cannot be read is none."""
     try:
+        require_regular(path)
         if path.stat().st_size >= MAX_BYTES:
             return False
         with path.open("rb") as file:
-            return file.read(len(BEGINNING)) == BEGINNING
+            return without_mark(file.read(MAX_BYTES)).startswith(BEGINNINGS)
     except OSError:
         return False
 

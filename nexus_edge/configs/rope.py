@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from nexus_edge.configs.keys import Only, Read, Rules, Table
-from nexus_edge.configs.values import count, number, table
+from nexus_edge.configs.values import count, is_number, number, table
 
 Number = TypeVar("Number", int, float)
 
@@ -110,6 +110,8 @@ def read_rope(config: Mapping[str, Any], head_dim: int, context: int) -> LongRop
     factors = {key: _factors(scaling, name, key, head_dim) for key in ("short_factor", "long_factor")}
     original = _original(config, name, scaling)
     factor = None if scaling.get("factor") is None else number(scaling, "factor")
+    if kind == "su" and original == 1:
+        raise ValueError("original_max_position_embeddings is 1, whose logarithm is 0; LongRoPE divides by it")
     return LongRopeParams(
         theta, **factors, original_max_position_embeddings=original, max_position_embeddings=context,
         kind=kind, factor=factor, explicit=_explicit(name, scaling),
@@ -176,10 +178,8 @@ def _factors(scaling: Mapping[str, Any], name: str, key: str, head_dim: int) -> 
     if scaling.get(key) is None:
         raise KeyError(f"{name}.{key}")
     values = scaling[key]
-    if not isinstance(values, list) or not all(
-        type(value) in (int, float) and math.isfinite(value) and value > 0 for value in values
-    ):
-        raise ValueError(f"{name}.{key} is {values!r:.40}, expected a list of numbers above 0")
+    if not isinstance(values, list) or not all(map(is_number, values)):
+        raise ValueError(f"{name}.{key} is {values!r:.40}, expected a list of numbers above 0, within float32")
     if len(values) != head_dim // 2:
         raise ValueError(f"{name}.{key} has {len(values)} numbers, head_dim / 2 is {head_dim // 2}")
     return tuple(float(value) for value in values)

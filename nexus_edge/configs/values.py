@@ -1,6 +1,5 @@
 """Numbers and tables out of a checkpoint's parsed configuration; a complaint is a ValueError that names the key."""
 
-import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -8,6 +7,10 @@ MOST = 2**26
 """Of anything that is counted: 256 times the vocabularies and contexts of today's largest models."""
 MOST_LAYERS = 1024
 """Each becomes objects and nodes of a graph before weights are looked for; large models have some 130."""
+MOST_VIEWS = 1024
+"""Into which one image is cut; published models have 16 at most, and room for all is taken at once."""
+LEAST_NUMBER, MOST_NUMBER = 2.0**-126, (2 - 2.0**-23) * 2.0**127
+"""The range of float32's normal numbers, in which models compute: others would become 0 or infinite there."""
 
 
 def count(values: Mapping[str, Any], key: str, default: int | None = None, most: int = MOST) -> int:
@@ -42,13 +45,18 @@ def check_multiple(name: str, value: int, of: str, unit: int) -> None:
 
 
 def number(values: Mapping[str, Any], key: str, default: float | None = None) -> float:
-    """A finite number above 0; absent or null means the default, where there is one."""
+    """A number above 0 that float32 holds; absent or null means the default, where there is one."""
     value = values[key] if default is None else values.get(key)
     if value is None and default is not None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"{key} is {value!r:.40}, expected a number above 0")
+    if not is_number(value):
+        raise ValueError(f"{key} is {value!r:.40}, expected a number above 0, within float32")
     return float(value)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value of JSON is a number above 0 that float32 holds; an integer may have any number of digits."""
+    return type(value) in (int, float) and LEAST_NUMBER <= value <= MOST_NUMBER  # type: ignore[operator]
 
 
 def integer(values: Mapping[str, Any], key: str, default: int) -> int:

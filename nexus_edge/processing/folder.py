@@ -3,7 +3,7 @@
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nexus_edge._text import parse_json, read_text
+from nexus_edge._text import parse_json, read_text, require_regular
 from nexus_edge.errors import CheckpointError
 
 
@@ -11,6 +11,7 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     """The object in `folder/name`; raises CheckpointError if it is missing, unreadable or not a JSON object."""
     path = folder / name
     try:
+        require_regular(path)
         value = parse_json(read_text(path))
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing; a complete checkpoint folder has it") from None

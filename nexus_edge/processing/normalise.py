@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_edge.configs.values import MOST_NUMBER
 from nexus_edge.errors import CheckpointError
 
 Rgb = tuple[float, float, float]
@@ -46,12 +47,20 @@ def read_mean_std(config: Mapping[str, Any], keys: tuple[str, str], source: str)
     std = _rgb(config.get(keys[1], CLIP_STD), keys[1], source)
     if min(std) <= 0:
         raise CheckpointError(f"{source}: {keys[1]} is {list(std)}; it must be above 0")
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        is_finite = bool(np.isfinite(normalisation_table(mean, std)).all())
+    if not is_finite:
+        raise CheckpointError(
+            f"{source}: {keys[0]} {list(mean)} and {keys[1]} {list(std)} make pixels that are not finite in float32"
+        )
     return mean, std
 
 
 def _rgb(value: Any, key: str, source: str) -> Rgb:
     """Three finite numbers; raises CheckpointError."""
     numbers = value if isinstance(value, list | tuple) else ()
-    if len(numbers) != 3 or not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+    if len(numbers) != 3 or not all(type(number) in (int, float) and abs(number) < math.inf for number in numbers):
         raise CheckpointError(f"{source}: {key} is {value!r}; it must be three numbers, for red, green and blue")
+    if max(map(abs, numbers)) > MOST_NUMBER:
+        raise CheckpointError(f"{source}: {key} is {numbers!r:.80}; that is more than float32 holds")
     return (float(numbers[0]), float(numbers[1]), float(numbers[2]))

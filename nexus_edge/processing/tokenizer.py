@@ -1,12 +1,14 @@
 """Text to ids and back with the checkpoint's own tokenizer.json, also one id at a time."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 
 from nexus_edge._text import read_text
+from nexus_edge.configs.values import flag
 from nexus_edge.errors import CheckpointError, PromptError
 from nexus_edge.processing.folder import read_json
 from nexus_edge.processing.plain_text import PlainText
@@ -46,7 +48,7 @@ class Tokenizer:
         core = read_tokenizer(path)
         token = config.get("bos_token")
         bos = token.get("content") if isinstance(token, dict) else token  # older files hold the token's flags as well
-        if not config.get("add_bos_token", True):
+        if not _adds_bos(config, folder):
             return cls(core, None, control)
         bos_id = core.token_to_id(bos) if isinstance(bos, str) else None
         if bos_id is None:
@@ -133,6 +135,14 @@ class Tokenizer:
     def is_byte(self, id_: int) -> bool:
         """Whether this id is a single byte, perhaps of a longer character."""
         return BYTE_TOKEN.fullmatch(self._core.id_to_token(id_) or "") is not None
+
+
+def _adds_bos(config: Mapping[str, Any], folder: Path) -> bool:
+    """Whether `bos_token` begins a text; raises CheckpointError."""
+    try:
+        return flag(config, "add_bos_token", default=True)
+    except ValueError as error:
+        raise CheckpointError(f"{folder / 'tokenizer_config.json'}: {error}") from error
 
 
 def _check_unicode(text: str) -> None:

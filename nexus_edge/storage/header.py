@@ -53,6 +53,9 @@ def read_header(file: BinaryIO, path: Path) -> Header:
     prefix = file.read(LENGTH_BYTES)
     if len(prefix) < LENGTH_BYTES:
         raise CheckpointError(f"{path}: not a safetensors file: only {file_size} bytes; download it again")
+    text = prefix.decode("latin-1")
+    if text.isascii() and text.strip().isprintable():  # a page or a message in the file's place
+        raise CheckpointError(f"{path}: begins with the text {text!r}, it is no safetensors file; download it again")
     length = int.from_bytes(prefix, "little")
     if length > file_size - LENGTH_BYTES:
         raise CheckpointError(

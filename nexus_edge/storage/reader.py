@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nexus_edge._text import require_regular
 from nexus_edge.checkpoints.base import Array, TensorInfo
 from nexus_edge.errors import CheckpointError
 from nexus_edge.storage.dtypes import numpy_dtype
@@ -25,6 +26,7 @@ class SafetensorsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            require_regular(path)
             with path.open("rb") as file:
                 header = read_header(file, path)
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

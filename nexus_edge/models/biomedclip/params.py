@@ -76,10 +76,10 @@ def _by_name(name: object) -> VitParams:
 
 
 def _explicit(numbers: Mapping[str, Any], image_size: int) -> VitParams:
-    width = count(numbers, "embed_dim")
+    width, key = count(numbers, "embed_dim"), "embed_dim * mlp_ratio"
     return VitParams(
         hidden_size=width,
-        intermediate_size=int(width * number(numbers, "mlp_ratio", _MLP_RATIO)),
+        intermediate_size=count({key: int(width * number(numbers, "mlp_ratio", _MLP_RATIO))}, key),
         num_hidden_layers=layer_count(numbers, "depth"),
         num_attention_heads=count(numbers, "num_heads"),
         image_size=image_size,

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_edge.configs.values import MOST_VIEWS, count
 from nexus_edge.errors import CheckpointError, InputError, PromptError
 from nexus_edge.interfaces.processor import ModelInputs
 from nexus_edge.models.phi3_v import prompt as phi3_prompt
@@ -86,9 +87,12 @@ class Phi3VProcessor(TextSide):
             raise CheckpointError(
                 f"{source}: num_img_tokens is {tokens_per_crop!r}; Phi-3-Vision has {TOKENS_PER_SIDE**2}"
             )
-        num_crops = config.get("num_crops")
-        if type(num_crops) is not int or num_crops < 1:
-            raise CheckpointError(f"{source}: num_crops is {num_crops!r}; it must be a whole number above 0")
+        try:
+            num_crops = count(config, "num_crops", most=MOST_VIEWS)
+        except KeyError as error:
+            raise CheckpointError(f"{source}: num_crops is missing; it says how many crops an image has") from error
+        except ValueError as error:
+            raise CheckpointError(f"{source}: {error}") from error
         mean, std = read_mean_std(config, ("image_mean", "image_std"), source)
         template = ChatTemplate.from_folder(folder, tokenizer, phi3_prompt.IMAGES, phi3_prompt.CHAT_TEMPLATE)
         stop_ids = tuple(dict.fromkeys(stops + read_stop_ids(folder, tokenizer)))
