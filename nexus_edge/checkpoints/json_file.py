@@ -26,6 +26,17 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file stands at a path; raises CheckpointError for a link that leads nowhere, a pipe or a device."""
+    if path.is_file():
+        return True
+    if path.is_symlink() and not path.exists():
+        raise CheckpointError(f"{path}: is a link that leads nowhere; copy the file itself")
+    if path.exists() and not path.is_dir():
+        raise CheckpointError(f"{path}: is a pipe, a socket or a device, and no file")
+    return False
+
+
 def read_processor_file(path: Path) -> bytes:
     """A text file of a processor without its byte order mark; raises CheckpointError."""
     try:

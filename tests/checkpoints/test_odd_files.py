@@ -29,6 +29,15 @@ def test_a_pipe_in_a_files_place_is_refused_and_not_waited_for(folder: Path, nam
         open_checkpoint(str(folder), HUB).processor_files()
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_link_that_leads_nowhere_is_called_one(folder: Path, name: str) -> None:
+    """Copies of the hub's cache have them: the files are links there."""
+    (folder / name).unlink()
+    (folder / name).symlink_to(folder / "blobs" / "0")
+    with pytest.raises(CheckpointError, match=f"{name}: is a link that leads nowhere"):
+        open_checkpoint(str(folder), HUB).processor_files()
+
+
 def test_a_pipe_that_nothing_needs_is_left_alone(folder: Path) -> None:
     os.mkfifo(folder / "notes.json")
     assert open_checkpoint(str(folder), HUB).config["model_type"] == "phi3_v"

@@ -6,7 +6,7 @@ from typing import Any
 
 from nexus_edge.checkpoints.adapters.folder import adapter_in_words, holds_adapter
 from nexus_edge.checkpoints.base import TensorFile
-from nexus_edge.checkpoints.json_file import read_json, read_processor_file
+from nexus_edge.checkpoints.json_file import is_there, read_json, read_processor_file
 from nexus_edge.configs.transformers import QUANTIZED
 from nexus_edge.errors import CheckpointError
 from nexus_edge.interfaces.checkpoint import Opened
@@ -33,7 +33,7 @@ class Transformers:
         return Opened(config, _open_shards(path))
 
     def processor_files(self, path: Path) -> Mapping[str, bytes]:
-        found = {name: path / name for name in (*REQUIRED_FILES, *OPTIONAL_FILES) if (path / name).is_file()}
+        found = {name: path / name for name in (*REQUIRED_FILES, *OPTIONAL_FILES) if is_there(path / name)}
         for name in REQUIRED_FILES:
             if name not in found:
                 raise CheckpointError(f"{path}: has no {name}; copy it from the model that was fine-tuned")
@@ -56,10 +56,10 @@ def _refuse_quantized(config: Mapping[str, Any], folder: Path) -> None:
 
 def _open_shards(folder: Path) -> dict[str, TensorFile]:
     """Every key with the file that holds it."""
-    if (folder / SINGLE).is_file():  # as transformers does: the single file wins over an index
+    if is_there(folder / SINGLE):  # as transformers does: the single file wins over an index
         file: TensorFile = SafetensorsFile(folder / SINGLE)
         return dict.fromkeys(file.infos, file)
-    if not (folder / INDEX).is_file():
+    if not is_there(folder / INDEX):
         raise CheckpointError(_no_weights(folder))
     weight_map = _weight_map(folder / INDEX)
     files = {shard: SafetensorsFile(folder / shard) for shard in sorted(set(weight_map.values()))}
