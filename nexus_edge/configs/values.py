@@ -1,7 +1,7 @@
 """Numbers and tables out of a checkpoint's parsed configuration; a complaint is a ValueError that names the key."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 MOST = 2**26
 """Of anything that is counted: 256 times the vocabularies and contexts of today's largest models."""
@@ -54,9 +54,11 @@ def number(values: Mapping[str, Any], key: str, default: float | None = None) ->
     return float(value)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Whether a value of JSON is a number above 0 that float32 holds; an integer may have any number of digits."""
-    return type(value) in (int, float) and LEAST_NUMBER <= value <= MOST_NUMBER  # type: ignore[operator]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return LEAST_NUMBER <= value <= MOST_NUMBER
 
 
 def integer(values: Mapping[str, Any], key: str, default: int) -> int:

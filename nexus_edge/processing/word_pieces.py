@@ -23,7 +23,12 @@ SPECIAL = {
     "pad_token": "[PAD]",
     "mask_token": "[MASK]",
 }
-OPTIONS = {"do_lower_case": True, "tokenize_chinese_chars": True, "strip_accents": None}  # None: as do_lower_case
+OPTIONS = {
+    "do_lower_case": "lowercase",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+    "strip_accents": "strip_accents",
+}
+"""Key of the configuration -> what BERT's normaliser calls it. Where it is absent or null, tokenizer.json decides."""
 
 
 class WordPieceTokenizer:
@@ -49,7 +54,8 @@ class WordPieceTokenizer:
             core = read_tokenizer(path)
         else:
             path = folder / "vocab.txt"
-            core = _from_vocabulary(path, special, config)
+            core = _from_vocabulary(path, special)
+        _obey(core, config, config_file)
         empty = [core.token_to_id(special[key]) for key in ("cls_token", "sep_token")]
         if core.encode("").ids != empty or core.token_to_id(special["pad_token"]) != PAD_ID:
             raise CheckpointError(
@@ -94,7 +100,23 @@ def _special(value: Any, default: str) -> str:
     return content if isinstance(content, str) else default
 
 
-def _from_vocabulary(path: Path, special: dict[str, str], config: dict[str, Any]) -> tokenizers.Tokenizer:
+def _obey(core: tokenizers.Tokenizer, config: dict[str, Any], source: Path) -> None:
+    """What tokenizer_config.json says of the normaliser, as transformers has it; raises CheckpointError."""
+    said = {key: config[key] for key in OPTIONS if config.get(key) is not None}
+    for key, value in said.items():
+        if not isinstance(value, bool):
+            raise CheckpointError(f"{source}: {key} is {value!r:.40}; it must be true or false")
+    if not said:
+        return
+    normalizer = core.normalizer
+    if not isinstance(normalizer, normalizers.BertNormalizer):
+        raise CheckpointError(f"{source}: {', '.join(said)}: tokenizer.json has no normaliser of BERT; remove one")
+    for key, value in said.items():
+        setattr(normalizer, OPTIONS[key], value)
+    core.normalizer = normalizer
+
+
+def _from_vocabulary(path: Path, special: dict[str, str]) -> tokenizers.Tokenizer:
     """BERT's tokenizer (Devlin et al. 2018) over a vocab.txt, where the line's number is the id."""
     try:
         lines = read_text(path).removesuffix("\n").split("\n")
@@ -108,19 +130,9 @@ def _from_vocabulary(path: Path, special: dict[str, str], config: dict[str, Any]
     for key, token in special.items():
         if token not in vocabulary:
             raise CheckpointError(f"{path} has no {key} {token!r}; it is not the vocabulary of a BERT")
-    options = {key: config.get(key, default) for key, default in OPTIONS.items()}
-    for key, value in options.items():
-        if not isinstance(value, bool | None):
-            raise CheckpointError(
-                f"{path.parent / 'tokenizer_config.json'}: {key} is {value!r}; it must be true or false"
-            )
     core = tokenizers.Tokenizer(models.WordPiece(vocab=vocabulary, unk_token=special["unk_token"]))
     core.add_special_tokens(list(special.values()))
-    core.normalizer = normalizers.BertNormalizer(
-        lowercase=options["do_lower_case"] is not False,
-        handle_chinese_chars=options["tokenize_chinese_chars"] is not False,
-        strip_accents=options["strip_accents"],
-    )
+    core.normalizer = normalizers.BertNormalizer(lowercase=True, handle_chinese_chars=True, strip_accents=None)
     core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     ends = [(special[key], vocabulary[special[key]]) for key in ("sep_token", "cls_token")]
     core.post_processor = processors.BertProcessing(*ends)

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from nexus_edge.checkpoints import SafetensorsFile
+from nexus_edge.checkpoints import SafetensorsFile, tiny_folder
+from nexus_edge.errors import CheckpointError
 from nexus_edge.processing.word_pieces import WordPieceTokenizer
 
 LENGTH = 256
@@ -102,3 +103,28 @@ def test_the_count_is_that_of_the_whole_text(ours: WordPieceTokenizer, original:
 @given(st.text(max_size=60))
 def test_any_text_has_the_originals_ids(ours: WordPieceTokenizer, original: Original, text: str) -> None:
     assert ours.encode([text], LENGTH).tolist() == original([text]).tolist()
+
+
+@pytest.mark.parametrize(
+    "said", [{"do_lower_case": False}, {"do_lower_case": True}, {"strip_accents": False},
+             {"do_lower_case": False, "strip_accents": True}, {"tokenize_chinese_chars": False}],
+)  # fmt: skip
+def test_what_the_config_says_of_the_normaliser_counts(said: dict[str, bool], tmp_path: Path) -> None:
+    """Beside a tokenizer.json that says otherwise, too: transformers gives the normaliser these values."""
+    from transformers import AutoTokenizer
+
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny_folder("biomedclip") / name, tmp_path)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text("utf-8"))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({**config, **said}), "utf-8")
+    texts = ["Platelet CELL blood", "bl\N{COMBINING ACUTE ACCENT}ood blöod", "blood中cell"]
+    original = AutoTokenizer.from_pretrained(tmp_path)(texts, padding="max_length", max_length=12)["input_ids"]
+    assert WordPieceTokenizer.from_folder(tmp_path).encode(texts, 12).tolist() == original
+
+
+def test_a_flag_that_is_none_is_refused_beside_a_tokenizer_json(tmp_path: Path) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny_folder("biomedclip") / name, tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": "false"}', "utf-8")
+    with pytest.raises(CheckpointError, match="do_lower_case is 'false'; it must be true or false"):
+        WordPieceTokenizer.from_folder(tmp_path)

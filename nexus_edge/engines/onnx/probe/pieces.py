@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 
 from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.engines.onnx.probe.runner import OnnxStage
