@@ -1,7 +1,7 @@
 """DICOM files to 8-bit images, as a viewer shows them when it opens the file; needs the extra `dicom`."""
 
 import struct
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ from nexus_edge.processing.partial import warn_of_more
 FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 DISPLAY_GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence", "PixelMeasuresSequence")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")  # pydicom makes RGB of each of them
+
+PIXEL_GROUP, UNDEFINED_LENGTH = 0x7FE0, 0xFFFFFFFF
 
 # What pydicom raises on damaged files, seen over 400,000 of them; for most of the damage it has no error of its own.
 DAMAGE = (
@@ -100,9 +102,27 @@ def _header(file: BinaryIO, name: str) -> Dataset:
                 for item in group.get(key, [])[:1]:
                     header.update(item)
     check_size(int(header.Columns), int(header.Rows), name)
+    if not syntax.is_compressed:
+        _check_length(file, header, syntax.is_implicit_VR, syntax.is_little_endian, name)
     if "BitsStored" not in header or "PhotometricInterpretation" not in header:
         raise ImageError(f"{name} has fractions for pixels, or does not say what they are; save it with whole numbers")
     return header
+
+
+def _check_length(file: BinaryIO, header: Dataset, is_implicit: bool, is_little: bool, name: str) -> None:
+    """Raises ImageError if the element of the pixels, at which `file` is, has rows that the header does not tell of."""
+    order: Literal["little", "big"] = "little" if is_little else "big"
+    start = file.read(8 if is_implicit else 12)
+    group = int.from_bytes(start[:2], order)
+    found = int.from_bytes(start[-4:], order)
+    row = int(header.Columns) * int(header.get("SamplesPerPixel") or 1) * int(header.get("BitsAllocated") or 8) / 8
+    if header.get("PhotometricInterpretation") == "YBR_FULL_422":
+        row *= 2 / 3
+    rows = int(header.Rows) * int(header.get("NumberOfFrames") or 1)
+    if group == PIXEL_GROUP and found != UNDEFINED_LENGTH and found - rows * row >= max(row, 2):
+        raise ImageError(
+            f"{name} is truncated: its header tells of {rows} rows, its pixels are {found / row:.0f}; export it again"
+        )
 
 
 def _after_meta(tag: BaseTag, vr: str | None, length: int) -> bool:

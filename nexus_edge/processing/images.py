@@ -14,6 +14,7 @@ from nexus_edge.processing.kinds import DICOM_MAGIC, HEAD, UNKNOWN, kind_of
 from nexus_edge.processing.partial import warn_of_frames
 from nexus_edge.processing.sources import Picture as Picture
 from nexus_edge.processing.sources import image_of, name_of, open_source
+from nexus_edge.processing.whole import check_palette, check_whole
 
 # 134 million pixels: more than the 108-megapixel sensors of phones; 403 MB once it is RGB. Beyond it, expect an attack.
 MAX_PIXELS = 128 * 2**20
@@ -78,6 +79,8 @@ def open_image(source: Picture, name: str = "image") -> Image.Image:
     if isinstance(opened, Image.Image):
         return _decode(opened, None, name)
     if isinstance(opened, np.ndarray):
+        if opened.ndim >= 2:
+            check_size(opened.shape[1], opened.shape[0], name)  # before it is copied
         return _decode(image_of(opened, name), None, name)
     try:
         with opened:
@@ -129,6 +132,9 @@ def _decode(image: Image.Image, file: BinaryIO | None, name: str) -> Image.Image
     try:
         kind, found = image.format, samples.samples_of(image, file, name)
         image.load()
+        if file is not None:
+            check_whole(image, file, name)
+            check_palette(image, name)
         image = _upright(image)  # first, for conversions lose the metadata
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):
             return samples.narrow_grey(image, found, kind, name)
