@@ -87,7 +87,7 @@ CASES: list[tuple[str, Change, str]] = [
     ("biomedclip", edit("open_clip_config.json", "preprocess_cfg", resize_mode="squash"), "resize_mode is 'squash'"),
     ("biomedclip", edit("open_clip_config.json", "preprocess_cfg", size=96), "size is 96"),
     ("biomedclip", both(drop("tokenizer.json"), append("vocab.txt", "word")), "the tokenizer has id 213"),
-    ("phi3_v", edit("config.json", eos_token_id=640), "the tokenizer has id 640, and the model embeddings for 640"),
+    ("phi3_v", edit("config.json", eos_token_id=640), "a stop id is 640 (eos_token_id of config.json"),
     ("phi3_v", edit("config.json", quantization_config={"quant_method": "awq"}), r"(awq): the weights were quantized"),
     ("phi3_v", edit("preprocessor_config.json", do_normalize=False), "do_normalize is False"),
     ("phi3_v", edit("preprocessor_config.json", num_crop=4), "'num_crop' (did you mean 'num_crops'?)"),

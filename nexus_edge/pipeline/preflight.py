@@ -130,6 +130,12 @@ def check_processor(
     vlm = family.processor(folder) if isinstance(family, VlmFamily) else None
     processor = family.processor(folder) if vlm is None else vlm
     largest = processor.largest_id
+    stops = [id_ for id_ in getattr(processor, "stop_ids", ()) if id_ >= model.vocab_size]
+    if stops:
+        raise CheckpointError(
+            f"{folder}: a stop id is {stops[0]} (eos_token_id of config.json or generation_config.json, or what the "
+            f"tokenizer calls the end), and the model has embeddings for {model.vocab_size} ids; correct it"
+        )
     if largest >= model.vocab_size:
         raise CheckpointError(
             f"{folder}: the tokenizer has id {largest}, and the model embeddings for {model.vocab_size} ids "

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from nexus_edge.checkpoints import FolderCheckpoint, require_model_type
+from nexus_edge.checkpoints.formats.open_clip import open_weights
 from nexus_edge.errors import CheckpointError, MissingExtraError
 from nexus_edge.models import from_checkpoint
 from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
@@ -140,7 +141,7 @@ def test_without_torch_the_extra_is_named(
 
 def test_no_weights(clip: Path) -> None:
     (clip / "model.safetensors").rename(clip / "epoch_7.pt")
-    with pytest.raises(CheckpointError, match=r"has no weights; expected model\.safetensors, .* or .*\.bin"):
+    with pytest.raises(CheckpointError, match=r"has no weights; expected .*model\.safetensors or .*\.bin"):
         FolderCheckpoint(clip)
 
 
@@ -280,3 +281,10 @@ def test_a_missing_tokenizer_is_named(clip: Path) -> None:
     shutil.rmtree(clip / "tokenizer")
     with pytest.raises(CheckpointError, match=r"has neither tokenizer\.json nor vocab\.txt; copy one from 'tokenizer'"):
         FolderCheckpoint(clip).processor_files()
+
+
+def test_open_clips_own_file_wins_over_that_of_transformers(clip: Path) -> None:
+    """Repositories of open_clip hold both, with the keys of either library; open_clip reads its own."""
+    (clip / "model.safetensors").rename(clip / "open_clip_model.safetensors")
+    safetensors.torch.save_file({"of.transformers": torch.zeros(1)}, clip / "model.safetensors")
+    assert "of.transformers" not in open_weights(clip)

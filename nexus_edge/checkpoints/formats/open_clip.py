@@ -19,7 +19,8 @@ from nexus_edge.processing.folder import named_folder
 from nexus_edge.processing.open_clip_folder import OPEN_CLIP_CONFIG, tokenizer_folder
 from nexus_edge.storage.reader import SafetensorsFile
 
-SAFETENSORS = ("model.safetensors", "open_clip_model.safetensors")
+SAFETENSORS = ("open_clip_model.safetensors", "model.safetensors")
+"""The first wins, as in open_clip: beside it the second is what transformers reads of the same model."""
 PICKLED = "open_clip_pytorch_model.bin"
 
 # Hub ids of BERTs with BERT-base's numbers and a vocabulary of 30,522; the file itself is in a repository of its own.

@@ -15,6 +15,8 @@ MODEL_TYPE = "biomedclip"
 
 # timm's plain vision transformers: vit_<size>_patch<pixels>_<pixels>[.<weights>]
 _TIMM_NAME = re.compile(r"vit_(tiny|small|base|large)_patch(\d+)_(\d+)(?:\.\w+)?")
+_PUBLISHED_NAME = re.compile(r"\w*vit\w*_patch\d+_\w+(?:\.\w+)?")
+"""As timm names what it publishes: siglip, clip, dinov2, ... stand after the patch, and are built otherwise."""
 _TIMM_SIZES = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16)}
 """Width, layers, heads."""
 _MLP_RATIO = 4
@@ -57,8 +59,10 @@ class BiomedClipParams:
 
 def _vision_params(vision: Mapping[str, Any]) -> VitParams:
     """From `vision_cfg`: numbers in `timm_kwargs` (there is no such key in open_clip itself), else timm's name."""
-    numbers = table(vision, "timm_kwargs") or table(vision, "_golden_timm_kwargs")
-    params = _explicit(numbers, side(vision, "image_size")) if numbers else _by_name(vision["timm_model_name"])
+    numbers, name = table(vision, "timm_kwargs") or table(vision, "_golden_timm_kwargs"), vision["timm_model_name"]
+    if not isinstance(name, str) or (_PUBLISHED_NAME.fullmatch(name) and not _TIMM_NAME.fullmatch(name)):
+        raise ValueError(f"timm_model_name is {name!r:.60}, which is another architecture than timm's plain ViT")
+    params = _explicit(numbers, side(vision, "image_size")) if numbers else _by_name(name)
     if side(vision, "image_size") != params.image_size:
         raise ValueError(f"image_size {vision['image_size']} is not that of {vision['timm_model_name']}")
     check_multiple("image_size", params.image_size, "the patch size", params.patch_size)
@@ -66,8 +70,8 @@ def _vision_params(vision: Mapping[str, Any]) -> VitParams:
     return params
 
 
-def _by_name(name: object) -> VitParams:
-    match = _TIMM_NAME.fullmatch(name) if isinstance(name, str) else None
+def _by_name(name: str) -> VitParams:
+    match = _TIMM_NAME.fullmatch(name)
     if match is None:
         known = "vit_{tiny,small,base,large}_patch<P>_<S>"
         raise ValueError(f"timm_model_name is {name!r:.60}, known are {known}, or give timm_kwargs beside it")

@@ -119,6 +119,13 @@ NUMBERS = {"patch_size": 16, "embed_dim": 64, "depth": 2, "num_heads": 4}
         (lambda c: c["model_cfg"].update(embed_dim=True), "embed_dim is True, expected a whole number above 0"),
         (_vision(timm_model_name="resnet50"), "timm_model_name is 'resnet50', known are vit_{tiny,small,base,large}"),
         (_vision(timm_model_name="vit_base_patch16_clip_224"), "timm_model_name is 'vit_base_patch16_clip_224'"),
+        (
+            _vision(timm_model_name="vit_base_patch16_siglip_224", timm_kwargs=NUMBERS),
+            "timm_model_name is 'vit_base_patch16_siglip_224', which is another architecture",
+        ),
+        (_vision(timm_model_name=7, timm_kwargs=NUMBERS), "timm_model_name is 7"),
+        (_vision(timm_kwargs={**NUMBERS, "mlp_ratio": 1e16}), "embed_dim * mlp_ratio is 640000000000000000"),
+        (_vision(timm_kwargs={**NUMBERS, "mlp_ratio": 1e-9}), "embed_dim * mlp_ratio is 0"),
         (_vision(timm_model_name=None), "missing key 'model_cfg.vision_cfg.timm_model_name'"),
         (
             lambda c: c["model_cfg"]["vision_cfg"].pop("timm_model_name"),
