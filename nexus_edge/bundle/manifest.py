@@ -6,7 +6,7 @@ A field is described in the docstring of its class, in the list of attributes; t
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -27,7 +27,12 @@ DTYPES = (
 Dtype = Annotated[str, Meta(extra_json_schema={"enum": list(DTYPES)})]
 """Of a bundle's graphs; a graph that is looked into may have others."""
 Size = Annotated[int, Meta(ge=0)]
+Scale = Annotated[float, Meta(ge=2.0**-24, le=2.0**24)]
+"""Beyond these, differences of cosines in float32 are all or nothing of a probability."""
 Role = Literal["vision", "embedding", "decoder", "head", "image", "text"]
+Verdict = Literal["passed", "rejected", "incomplete", "not run"]
+"""`passed` alone is green. `rejected`: a gate failed, now or in the verdict that still stands. `incomplete`: what ran
+holds, but a rung that was asked for did not run. `not run`: nothing was gated."""
 ComputeUnits = Literal["all", "cpuAndGPU", "cpuAndNeuralEngine", "cpuOnly"]
 
 
@@ -127,7 +132,7 @@ class DualEncoderInfo:
             it was made with. Both stay when a bundle is shipped without one of its towers.
     """
 
-    logit_scale: Annotated[float, Meta(gt=0)]
+    logit_scale: Scale
     embed_dim: Annotated[int, Meta(ge=1)]
     image_tower: Digest
     text_tower: Digest
@@ -146,7 +151,7 @@ class Manifest:
         targets: formats of the graphs
         graphs: target -> graph name -> graph
         files: every file of the bundle but manifest.json, by its path; `BundleWriter` fills it
-        parity: the verdict of the parity ladder ("verdict", a `parity.report.Verdict`, and the rungs), or null
+        parity: the verdict of the parity ladder ("verdict", a `Verdict`, and the rungs), or null
         context_length: most tokens, prompt and answer together
         dual_encoder: of a model with an image and a text tower, null for others
         facts: what a runtime must know of the model; null in bundles of format 2
@@ -202,7 +207,32 @@ class Manifest:
                 )
         manifest = _typed.read(value, cls, where, BundleError)
         manifest._check_references(where)
+        manifest._check_verdict(where)
+        manifest._check_towers(where)
         return manifest
+
+    def _check_verdict(self, where: str) -> None:
+        """A word that is no verdict must not pass for one that lets the bundle run."""
+        verdict = None if self.parity is None else self.parity.get("verdict")
+        if self.parity is not None and verdict not in get_args(Verdict):
+            raise BundleError(
+                f"{where}: parity: verdict must be one of {', '.join(get_args(Verdict))}, not {verdict!r:.60}; "
+                "run nexus-edge parity --update"
+            )
+
+    def _check_towers(self, where: str) -> None:
+        """Whether graphs give embeddings as long as dual_encoder says."""
+        if self.dual_encoder is None:
+            return
+        for target, graphs in self.graphs.items():
+            for name, graph in graphs.items():
+                sizes = [(spec, size) for spec in graph.outputs for size in spec.shape[-1:] if isinstance(size, int)]
+                wrong = [spec for spec, size in sizes if size != self.dual_encoder.embed_dim]
+                if wrong:
+                    raise BundleError(
+                        f"{where}: graphs.{target}.{name}: {wrong[0].name} has the shape {list(wrong[0].shape)}, "
+                        f"dual_encoder says that an embedding has {self.dual_encoder.embed_dim} numbers; export again"
+                    )
 
     def _check_references(self, where: str) -> None:
         if set(self.targets) != set(self.graphs):

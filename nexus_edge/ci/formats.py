@@ -42,8 +42,12 @@ class Deliveries:
     items: tuple[Delivery, ...] = ()
 
     @classmethod
-    def parse(cls, formats: Sequence[str], output: Path | None, *, as_json: bool = False) -> "Deliveries":
+    def parse(
+        cls, formats: Sequence[str], output: Path | None, *, as_json: bool = False, others: Sequence[Path] = ()
+    ) -> "Deliveries":
         """`--format NAME` or `NAME=FILE`, repeated; `--output FILE` for the one without a file; `--json`.
+
+        `others` are files that the command itself writes.
 
         Raises:
             InputError: an unknown format, two for stdout, two into one file, or an --output without a format.
@@ -66,7 +70,7 @@ class Deliveries:
             if not loose or as_json:
                 raise InputError("--output: needs one --format without a file of its own")
             items = [Delivery(item.format, item.file or output) for item in items]
-        files = [item.file.resolve() for item in items if item.file is not None]
+        files = [file.resolve() for file in (*others, *(item.file for item in items)) if file is not None]
         if twice := [file for file in files if files.count(file) > 1]:
             raise InputError(f"{twice[0]}: two formats cannot go into one file")
         return cls(tuple(items))

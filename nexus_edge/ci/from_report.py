@@ -13,6 +13,7 @@ from nexus_edge.parity.words import verdict_sentence
 _TENSOR = re.compile(r"[A-Za-z_][\w.]*")
 NOT_RUN = "not run"
 STANDING = "recorded verdict"
+OWN_LIMITS = "own tolerances"
 
 
 def outcome_of(report: Report, folder: str, tool: str = "parity") -> Outcome:
@@ -30,6 +31,9 @@ def outcome_of(report: Report, folder: str, tool: str = "parity") -> Outcome:
     if report.standing:
         case = Case(STANDING, ("manifest",), "failed", report.reason, "standing", report.standing)
         suites.append(Suite(STANDING, "", (case,)))
+    if report.unmet:
+        cases = [Case(text, (OWN_LIMITS,), "failed", text, NOT_RUN, text) for text in report.unmet]
+        suites.append(Suite(OWN_LIMITS, "", tuple(cases)))
     return Outcome(
         tool=tool,
         subject=report.bundle,

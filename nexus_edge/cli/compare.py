@@ -61,7 +61,9 @@ def compare(
     from nexus_edge.compare.run import compare as run
     from nexus_edge.compare.table import table
 
-    deliveries = Deliveries.parse(formats or (), output, as_json=as_json)
+    deliveries = Deliveries.parse(
+        formats or (), output, as_json=as_json, others=[] if save_baseline is None else [save_baseline]
+    )
     if len(bundles) != (2 if baseline is None else 1):
         needed = "OLD and NEW, or NEW and --baseline FILE" if baseline is None else "NEW alone beside --baseline"
         raise InputError(f"compare takes {needed}; {len(bundles)} folders were given")

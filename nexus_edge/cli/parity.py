@@ -1,5 +1,6 @@
 """`nexus-edge parity`: run the ladder for a bundle; exit code 3 when a gate fails."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,12 +65,14 @@ def parity(
     """Compare a bundle with its original, rung by rung.
 
     Exit code 0 says that every rung that was asked for ran and held. It is 3 where a gate failed, where a rung did not
-    run (--allow-skip), and where the bundle was rejected before and this is not the whole ladder.
+    run (--allow-skip), where an entry of --tolerances matched nothing, and where the bundle was rejected before and
+    this is not the whole ladder.
     """
     from nexus_edge.ci.formats import Deliveries
     from nexus_edge.ci.from_report import outcome_of
 
-    deliveries = Deliveries.parse(formats or (), output, as_json=as_json)
+    written = [(path, ending) for path, ending in ((junit, ".xml"), (html, ".html"), (markdown, ".md")) if path]
+    deliveries = Deliveries.parse(formats or (), output, as_json=as_json, others=[path for path, _ in written])
     # Changed files are P0's finding, so that the report names them; opening checks the manifest only.
     opened = Bundle.open(bundle, check=None)
     with needs_extra("parity"):
@@ -81,6 +84,7 @@ def parity(
         from nexus_edge.parity.rungs.own_data import add_examples, read
     if update and rungs:
         raise InputError("--update keeps the verdict of the whole ladder; leave out --rungs")
+    limit = None if max_memory is None else _bytes(max_memory)
     chosen = _names(rungs) if rungs else tuple(ladder.RUNGS)
     skippable = _names(",".join(allow_skip or ()))
     if unknown := [name for name in skippable if name not in chosen]:
@@ -88,7 +92,6 @@ def parity(
     # What the user wrote is read before any work begins.
     examples = read(own_data, answers=opened.manifest.dual_encoder is None) if own_data else ()
     own = with_own(tolerances, opened.manifest.model_type) if tolerances else None
-    limit = None if max_memory is None else int(max_memory * GB)
     with step_bar(quiet=quiet or as_json) as progress:
         run = ladder.prepare(opened, checkpoint, adapter=adapter, goldens=goldens, max_memory=limit)
         if examples:
@@ -99,15 +102,21 @@ def parity(
     if update and report.verdict in ("passed", "rejected") and not report.standing:
         certify.store(run, report)
         opened.with_parity(report.summary)
-    for path, ending in ((junit, ".xml"), (html, ".html"), (markdown, ".md")):
-        if path is not None:
-            certify.write_file(report, path, ending)
+    for path, ending in written:
+        certify.write_file(report, path, ending)
     deliver(outcome_of(report, str(bundle)), deliveries, lambda: Console().print(terminal.table(report)))
-    require_passed(report, bundle, f"--allow-skip {','.join(_unrun(report))} if that is meant")
+    unrun = ",".join(_unrun(report))
+    require_passed(report, bundle, f"--allow-skip {unrun} if that is meant" if unrun else "")
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.upper().split(",") if name.strip())
+
+
+def _bytes(gigabytes: float) -> int:
+    if not 0 < gigabytes * GB < math.inf:
+        raise InputError(f"--max-memory is {gigabytes:g}; a number of GB above 0 is needed")
+    return max(1, int(gigabytes * GB))
 
 
 def _unrun(report: "Report") -> list[str]:
@@ -120,9 +129,10 @@ def require_passed(report: "Report", bundle: Path, hint: str) -> None:
     Args:
         report: what was found
         bundle: its folder, for the message
-        hint: what to do where something did not run
+        hint: what to do where something did not run; "" where what is missing says it
     """
     if report.verdict == "passed":
         return
     text = f"{bundle}: {report.reason}"
-    raise ParityError(f"{text}; {hint}" if report.missing and report.reason == "; ".join(report.missing) else text)
+    helps = hint and report.missing and report.reason == "; ".join(report.missing)
+    raise ParityError(f"{text}; {hint}" if helps else text)

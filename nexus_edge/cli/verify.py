@@ -38,7 +38,7 @@ def verify(
     from nexus_edge.parity.report import terminal
 
     wanted = [*(formats or ()), *([] if junit is None else [f"junit={junit}"])]
-    deliveries = Deliveries.parse(wanted, output, as_json=as_json)
+    deliveries = Deliveries.parse(wanted, output, as_json=as_json, others=[] if html is None else [html])
     if html is not None:
         with needs_extra("verify --html"):
             import jinja2  # noqa: F401

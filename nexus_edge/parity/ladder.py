@@ -51,7 +51,10 @@ def prepare(
     Raises:
         BundleError: it is of no known family
         CheckpointError: a checkpoint was asked for and cannot be opened
+        InputError: the goldens' folder is not there
     """
+    if goldens is not None and not goldens.is_dir():
+        raise InputError(f"{goldens}: no such folder; --goldens wants one with cases.json and outputs.safetensors")
     family = bundle.manifest.model_type
     return ParityRun(
         bundle=replace(bundle, allow_rejected=True),  # what was rejected is judged again: P5 runs it
@@ -81,7 +84,7 @@ def run(
         skippable: rungs that the verdict does not wait for
 
     Raises:
-        InputError: an unknown rung, or a goldens folder that is not there
+        InputError: an unknown rung
     """
     unknown = [name for name in (*rungs, *skippable) if name not in RUNGS]
     if unknown:
@@ -94,7 +97,8 @@ def run(
         if name == "P0":
             prepared.broken = _broken(found[-1])
     report = report_of(prepared.manifest, tuple(found), prepared.manifest.targets)
-    report = replace(report, tolerances=prepared.own_tolerances)
+    ran = {rung.name for rung in found if not rung.not_run(prepared.manifest.targets)}
+    report = replace(report, tolerances=prepared.own_tolerances, unmet=prepared.tolerances.unmet(ran))
     whole = {rung.name for rung in found} >= set(RUNGS) and not report.missing and not report.skipped
     return report if whole else replace(report, standing=prepared.manifest.rejection or "")
 

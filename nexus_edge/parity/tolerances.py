@@ -3,20 +3,26 @@
 parity/tolerances.toml has what all share, parity/<kind>/ what a kind of models needs, targets/<target>/ what a target,
 and models/<family>/ what one family alone needs.
 
+Names in a pattern are held against those that exist: an entry that can never match would switch a gate off unseen.
+
 A gate is looked up by rung, stage, target, scheme class, kind of weights (real, trained-tiny, synthetic) and, where a
 target knows several ways to compute, its precision. Entries are fnmatch patterns; like in recipes the last match wins,
 so the files go from general to special. A stage without an entry is measured and reported, never gated.
 """
 
+import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from nexus_edge import models
+from nexus_edge._typed import suggest
+from nexus_edge.axes import targets
+from nexus_edge.bundle.source import Weights
 from nexus_edge.errors import NexusEdgeError
 from nexus_edge.parity.metrics import METRICS, Measures, NearTie
 
@@ -24,6 +30,13 @@ FILE = Path(__file__).with_name("tolerances.toml")
 """What all share."""
 
 SCHEME_CLASSES = ("float32", "float16", "int8", "int4", "mixed")
+
+RUNGS = ("P0", "P1", "P2", "P2, carried", "P3", "P3, carried", "P4", "P5", "eval")
+"""What a ladder's gates can be of; "carried": each layer gets what the layer before it made."""
+
+VERIFY = "verify"
+_STORAGES = ("float", "int8", "int8 compensated", "int4", "int4 compensated")  # of one weight, see `parity.weights`
+_ANY_SCHEME = "*"  # of what no scheme changes
 
 _PATTERNS = ("rung", "stage", "target", "scheme", "weights", "precision")  # what is not given matches everything
 _ROUNDING = ("rounding", "least", "most")  # see `Gate`
@@ -69,10 +82,11 @@ class _Entry:
     gate: Gate
 
     def matches(self, *values: str) -> bool:
-        return _match(values, self.patterns)
+        return match(values, self.patterns)
 
 
-def _match(values: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
+def match(values: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
+    """Whether each value matches the pattern at its place."""
     return all(fnmatchcase(value, pattern) for value, pattern in zip(values, patterns, strict=True))
 
 
@@ -91,7 +105,11 @@ class Tolerances:
     def near_tie(self, rung: str, stage: str, scheme: str, precision: str = "") -> NearTie:
         """When the order of two candidates says nothing; never, where no entry matches."""
         wanted = (rung, stage, scheme, precision)
-        return next((rule for patterns, rule in reversed(self.near_ties) if _match(wanted, patterns)), NearTie())
+        return next((rule for patterns, rule in reversed(self.near_ties) if match(wanted, patterns)), NearTie())
+
+    def unmet(self, ran: Collection[str]) -> tuple[str, ...]:
+        """In words, what of a user's own file decided nothing although its rungs `ran`; the package's may idle."""
+        return ()
 
 
 class TolerancesError(NexusEdgeError):
@@ -110,16 +128,37 @@ def _table(entry: object, needed: set[str], optional: set[str], where: str) -> M
 
 def _number(entry: Mapping[str, Any], key: str, where: str) -> float:
     value = entry[key]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        raise TolerancesError(f"{where}: {key} is {value!r}; a number >= 0 is needed")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
+        raise TolerancesError(f"{where}: {key} is {value!r:.60}; a finite number >= 0 is needed")
     return float(value)
 
 
-def parse(document: Mapping[str, Any], origin: str) -> Tolerances:
-    """Validate the tables `[[gate]]` and `[[near_tie]]` of a TOML document.
+def _read_patterns(
+    entry: Mapping[str, Any], keys: tuple[str, ...], rungs: Sequence[str], where: str
+) -> tuple[str, ...]:
+    known = {
+        "rung": rungs,
+        "target": ("", *targets()),  # "" is what involves no graph
+        "scheme": (*SCHEME_CLASSES, *_STORAGES, _ANY_SCHEME),
+        "weights": get_args(Weights),
+    }
+    for key in keys:
+        pattern = entry.get(key, "*")
+        if not isinstance(pattern, str):
+            raise TolerancesError(f"{where}: {key} is {pattern!r:.60}; a text is needed, which may have * and ? in it")
+        names = known.get(key)  # stages and precisions are what a run finds, see `unmet`
+        if names is not None and not any(fnmatchcase(name, pattern) for name in names):
+            hint = suggest(pattern, (name for name in names if name not in ("", _ANY_SCHEME) and "," not in name))
+            raise TolerancesError(f"{where}: {key} = {pattern!r:.60} matches none{hint}")
+    return tuple(entry.get(key, "*") for key in keys)
+
+
+def parse(document: Mapping[str, Any], origin: str, rungs: Sequence[str] = (*RUNGS, VERIFY)) -> Tolerances:
+    """Validate the tables `[[gate]]` and `[[near_tie]]` of a TOML document, which are of some of these `rungs`.
 
     Raises:
-        TolerancesError: a key is missing or unknown, a reason is empty, or a metric or limit cannot be used.
+        TolerancesError: a key is missing or unknown, a reason is empty, a name matches none that exists, or a metric or
+            limit cannot be used.
     """
     if set(document) - {"gate", "near_tie"}:
         raise TolerancesError(f"{origin}: only [[gate]] and [[near_tie]] are known here")
@@ -136,13 +175,12 @@ def parse(document: Mapping[str, Any], origin: str) -> Tolerances:
             raise TolerancesError(f"{where}: {', '.join(_ROUNDING)} go together")
         bounds = [_number(entry, key, where) for key in _ROUNDING if key in entry]
         gate = Gate(entry["metric"], _number(entry, "limit", where), " ".join(entry["reason"].split()), *bounds)
-        patterns = tuple(str(entry.get(key, "*")) for key in _PATTERNS)
-        entries.append(_Entry(patterns, gate))
+        entries.append(_Entry(_read_patterns(entry, _PATTERNS, rungs, where), gate))
     near_ties = []
     for i, raw in enumerate(document.get("near_tie", ())):
         where = f"{origin}, near_tie {i + 1}"
         entry = _table(raw, {"times", "reason"}, set(_NEAR_TIE_PATTERNS), where)
-        patterns = tuple(str(entry.get(key, "*")) for key in _NEAR_TIE_PATTERNS)
+        patterns = _read_patterns(entry, _NEAR_TIE_PATTERNS, rungs, where)
         near_ties.append((patterns, NearTie(_number(entry, "times", where))))
     return Tolerances(tuple(entries), tuple(near_ties))
 

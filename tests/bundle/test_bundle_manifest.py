@@ -56,6 +56,15 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "hash too short": (lambda m: m["files"]["onnx/decoder.onnx"].update(sha256="ab"), r"decoder.onnx'\]: sha256 'ab'"),
     "size negative": (lambda m: m["files"]["onnx/decoder.onnx"].update(size=-1), r"decoder.onnx'\]: size must"),
     "recipe no table": (lambda m: m.update(recipe=[]), "recipe: must be a table"),
+    "towers of another size": (lambda m: m.update(dual_encoder=towers()), "logits has the shape .* 8 numbers"),
+    "scale beyond all": (lambda m: m.update(dual_encoder=towers(logit_scale=1e308)), "dual_encoder: logit_scale"),
+    "scale of nothing": (lambda m: m.update(dual_encoder=towers(logit_scale=1e-300)), "dual_encoder: logit_scale"),
+    "verdict failed": (lambda m: m.update(parity={"verdict": "failed"}), "verdict must be one of .* not 'failed'"),
+    "verdict green": (lambda m: m.update(parity={"verdict": "green"}), "verdict must be one of .* not 'green'"),
+    "verdict null": (lambda m: m.update(parity={"verdict": None}), "verdict must be one of .* not None"),
+    "verdict 5": (lambda m: m.update(parity={"verdict": 5}), "verdict must be one of .* not 5"),
+    "verdict a list": (lambda m: m.update(parity={"verdict": ["passed"]}), "verdict must be one of"),
+    "no verdict": (lambda m: m.update(parity={"rungs": {}}), "verdict must be one of"),
     "parity no table": (lambda m: m.update(parity="passed"), "parity: must be a table"),
 }  # fmt: skip
 

@@ -73,6 +73,38 @@ def test_a_rung_that_did_not_run_is_exit_code_3(run_command: Run, asked: dict[st
     run_command("parity", toy_path, "--rungs", "P4").assert_ended(3, "P4 was not run: no checkpoint")
 
 
+def test_an_own_limit_of_nothing_is_exit_code_3(
+    run_command: Run, asked: dict[str, Any], toy_path: Path, tmp_path: Path
+) -> None:
+    asked["report"] = replace(asked["report"], unmet=("own.toml, gate 1 matched nothing",))
+    done = run_command("parity", toy_path, "--junit", tmp_path / "a.xml")
+    done.assert_ended(3, "own.toml, gate 1 matched nothing")
+    assert "--allow-skip" not in done.stderr
+    assert len(list(ElementTree.parse(tmp_path / "a.xml").iter("failure"))) == 1
+    assert from_json(asked["report"].to_json()) == asked["report"]
+
+
+@pytest.mark.parametrize("gigabytes", ["nan", "inf", "1e300", "-1", "0"])
+def test_memory_that_is_none(run_command: Run, asked: dict[str, Any], toy_path: Path, gigabytes: str) -> None:
+    run_command("parity", toy_path, f"--max-memory={gigabytes}").assert_error(2, "--max-memory is")
+
+
+def test_goldens_that_are_not_there(run_command: Run, toy_path: Path, tmp_path: Path) -> None:
+    options = ("--rungs", "P0", "--goldens", tmp_path / "nowhere")
+    run_command("parity", toy_path, *options).assert_error(2, "nowhere: no such folder")
+
+
+@pytest.mark.parametrize("names", [("--junit", "--html"), ("--junit", "--output"), ("--html", "--markdown")])
+def test_one_file_holds_one_report(
+    run_command: Run, asked: dict[str, Any], toy_path: Path, tmp_path: Path, names: tuple[str, str]
+) -> None:
+    file = tmp_path / "report"
+    given = ("--format", "sarif") if "--output" in names else ()
+    done = run_command("parity", toy_path, names[0], file, names[1], tmp_path / "." / "report", *given)
+    done.assert_error(2, "two formats cannot go into one file")
+    assert "rungs" not in asked, "said before any work"
+
+
 def test_a_rung_that_may_be_skipped(run_command: Run, asked: dict[str, Any], toy_path: Path) -> None:
     sound = asked["report"]
     asked["report"] = replace(sound, rungs=(*sound.rungs, replace(UNRUN, may_be_skipped=True)))

@@ -19,6 +19,7 @@ from nexus_edge.parity.rungs.own_data import add_examples, in_words, read
 from nexus_edge.parity.sources import parameter_bytes, weight_bytes
 from nexus_edge.parity.vlm.own_data import normal
 
+MEND = "mend its names, or leave it out"
 ENTRY = """
 [[gate]]
 rung = "eval"
@@ -138,6 +139,7 @@ def test_one_label_is_no_choice(tmp_path: Path) -> None:
         ("", r"no \[\[gate\]\]"),
         (ENTRY.format(metric="exact_mach", limit=1), "exact_mach"),
         (ENTRY.format(metric="exact_match", limit=-1), "limit is -1"),
+        (ENTRY.format(metric="exact_match", limit=1).replace("eval", "verify"), "rung = 'verify' matches none"),
     ],
 )
 def test_wrong_tolerances_are_refused(tmp_path: Path, text: str, problem: str) -> None:
@@ -145,6 +147,26 @@ def test_wrong_tolerances_are_refused(tmp_path: Path, text: str, problem: str) -
     path.write_text(text, "utf-8")
     with pytest.raises(InputError, match=problem):
         with_own(path, "")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("own *", "own qestions"), True),
+        (('"own *"', '"own *"\nscheme = "float16"'), True),
+        (('"own *"', '"own *"\nprecision = "f33"'), True),
+        (('"eval"', '"P4"'), False),  # which was not asked for
+        (('"eval"', '"*"'), False),
+    ],
+)
+def test_an_entry_that_decides_nothing_is_not_green(
+    healthy: Bundle, checkpoint: Checkpoint, questions: Path, tmp_path: Path, change: tuple[str, str], said: bool
+) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(ENTRY.format(metric="exact_match_drop", limit=0.9).replace(*change), "utf-8")
+    report = judge(healthy, checkpoint, questions, answers=True, own=own)
+    assert report.verdict == ("incomplete" if said else "passed")
+    assert report.missing == ((f"{own}, gate 1 matched nothing that was judged; {MEND}",) if said else ())
 
 
 def test_later_entries_win(tmp_path: Path) -> None:

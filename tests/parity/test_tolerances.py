@@ -9,7 +9,7 @@ import pytest
 from nexus_edge import models
 from nexus_edge.axes import targets
 from nexus_edge.parity import tolerances
-from nexus_edge.parity.ladder import RUNGS
+from nexus_edge.parity.ladder import OWN_DATA, RUNGS
 from nexus_edge.parity.metrics import METRICS
 from nexus_edge.parity.tolerances import SCHEME_CLASSES, Gate, TolerancesError, parse
 
@@ -149,6 +149,18 @@ def test_a_family_has_the_last_word_on_itself_alone(tmp_path: Path, monkeypatch:
         ({"gate": [{**GATE, "limit": -1}]}, "limit is -1"),
         ({"gate": [{**GATE, "limit": float("nan")}]}, "limit is nan"),
         ({"gate": [{**GATE, "limit": True}]}, "limit is True"),
+        ({"gate": [{**GATE, "limit": float("inf")}]}, "limit is inf"),
+        ({"gate": [{**GATE, "limit": 10**400}]}, "a finite number"),
+        ({"gate": [{**GATE, "rung": "p4"}]}, "rung = 'p4' matches none; known: P0, P1, P2, P3, P4, P5, eval"),
+        ({"gate": [{**GATE, "rung": "P9"}]}, "rung = 'P9' matches none"),
+        ({"gate": [{**GATE, "rung": 4}]}, "rung is 4; a text"),
+        ({"gate": [{**GATE, "rung": ["P4"]}]}, "rung is"),
+        ({"gate": [{**GATE, "stage": 4}]}, "stage is 4"),
+        ({"gate": [{**GATE, "target": "onxx"}]}, "target = 'onxx' matches none; did you mean 'onnx'"),
+        ({"gate": [{**GATE, "scheme": "int5"}]}, "scheme = 'int5' matches none"),
+        ({"gate": [{**GATE, "weights": "reel"}]}, "weights = 'reel' matches none; did you mean 'real'"),
+        ({"near_tie": [{"times": 4, "reason": "x", "rung": "P7"}]}, "near_tie 1: rung = 'P7' matches none"),
+        ({"near_tie": [{"times": float("inf"), "reason": "x"}]}, "times is inf"),
         ({"gate": [{**GATE, "stages": "x"}]}, "may have"),
         ({"gate": [{key: GATE[key] for key in ("rung", "metric", "limit")}]}, "has the keys"),
         ({"near_tie": [{"scheme": "*", "reason": "x"}]}, "times"),
@@ -158,6 +170,11 @@ def test_a_family_has_the_last_word_on_itself_alone(tmp_path: Path, monkeypatch:
 def test_a_wrong_file_is_explained(document: dict[str, object], message: str) -> None:
     with pytest.raises(TolerancesError, match=message):
         parse(document, "test")
+
+
+def test_what_gates_may_name_is_what_the_ladder_has() -> None:
+    layers = {"P2, carried", "P3, carried"}
+    assert set(tolerances.RUNGS) == {*RUNGS, *OWN_DATA} | layers
 
 
 def test_metrics_that_gate_are_known() -> None:

@@ -80,7 +80,7 @@ def test_padding_is_trimmed_to_the_longest_of_a_batch(dual_bundle: Bundle) -> No
     class Spy:
         def encode_texts(self, ids: np.ndarray) -> np.ndarray:
             shapes.append(ids.shape)
-            return np.zeros((len(ids), toy_dual.DIM), np.float32)
+            return np.repeat(np.eye(1, toy_dual.DIM, dtype=np.float32), len(ids), axis=0)
 
     model.engine = Spy()  # type: ignore[assignment]
     model.embed_texts(["a red cell", "blue", "red", "this is a photo of a blue cell"], batch_size=2)
@@ -238,6 +238,38 @@ def test_another_models_index_is_refused(model: DualEncoder, tmp_path: Path) -> 
     changed = dataclasses.replace(index, embeddings=np.ones((1, 1), np.float32), image_tower=model.info.image_tower)
     with pytest.raises(InputError, match="holds 1 numbers a picture"):
         model.search("red", changed)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda rows: rows * np.float32(1e-39), "not of length 1"),
+        (lambda rows: rows * np.float32(1.1), "not of length 1"),
+        (lambda rows: rows[:, :2], r"dual_encoder says \[1, 4\]"),
+    ],
+)
+def test_a_tower_that_computes_no_embeddings(
+    dual_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, change: Any, problem: str
+) -> None:
+    """What `search` would refuse in an index is refused before it is written, or taken for an answer."""
+    model = load_dual_encoder(dual_bundle)
+    images, texts = model.engine.encode_images, model.engine.encode_texts
+    assert len(model.embed_images(picture("red"))) == len(model.embed_texts(["red"])) == 1
+    monkeypatch.setattr(model.engine, "encode_images", lambda pixels: change(images(pixels)))
+    monkeypatch.setattr(model.engine, "encode_texts", lambda ids: change(texts(ids)))
+    with pytest.raises(BundleError, match=f"image_encoder computes .*{problem}"):
+        model.embed_images(picture("red"))
+    with pytest.raises(BundleError, match=f"text_encoder computes .*{problem}"):
+        model.classify(picture("red"), LABELS)
+
+
+def test_towers_that_changed_places(dual_bundle: Bundle) -> None:
+    graphs = dual_bundle.manifest.graphs["onnx"]
+    exchanged = {"image_encoder": graphs["text_encoder"], "text_encoder": graphs["image_encoder"]}
+    manifest = dataclasses.replace(dual_bundle.manifest, graphs={"onnx": exchanged})
+    model = load_dual_encoder(dataclasses.replace(dual_bundle, manifest=manifest))
+    with pytest.raises(BundleError, match=r"text_encoder\.onnx: fails when it runs"):
+        model.embed_images(picture("red"))
 
 
 def test_a_tower_that_computes_nan_is_no_model(tmp_path: Path) -> None:

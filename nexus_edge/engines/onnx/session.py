@@ -22,7 +22,7 @@ ERRORS = (
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
     RuntimeError,  # with IO binding
-    UnicodeDecodeError,  # names in a damaged graph
+    ValueError,  # inputs that the graph does not have, and names in a damaged graph
 )
 """Everything that ONNX Runtime raises."""
 

@@ -14,16 +14,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from nexus_edge._text import parse_json
+from nexus_edge.bundle.manifest import Verdict
 from nexus_edge.errors import BundleError
 from nexus_edge.parity.metrics import METRICS
 from nexus_edge.parity.samples import Sample, Similarities
 from nexus_edge.parity.tolerances import Gate
 
 Status = Literal["passed", "failed", "ambiguous", "reported", "not run"]
-Verdict = Literal["passed", "rejected", "incomplete", "not run"]
-"""`passed` alone is green. `rejected`: a gate failed, now or in the verdict that still stands. `incomplete`: what ran
-holds, but a rung that was asked for did not run. `not run`: nothing was gated."""
-
 FORMAT_VERSION = 2  # 2: several targets in one report
 CARRIED = ", carried"
 """Ends the stage's name of checks in which each layer got what the layer before it made, not the reference's values."""
@@ -235,7 +232,8 @@ class Report:
     is the scheme class that chose the tolerances; `recipe` is the recipe's name.
 
     `standing` is why the bundle was rejected before, where this run is not one that could clear it because the ladder
-    was not run whole. `tolerances` names the user's own file of tolerances, "" where there is none.
+    was not run whole. `tolerances` names the user's own file of tolerances, "" where there is none,
+    and `unmet` says in words which of its entries nothing was judged by.
     `sizes` are the bytes of each graph, as "onnx, decoder", and of what all share.
     """
 
@@ -253,6 +251,7 @@ class Report:
     origin: str = ""
     standing: str = ""
     tolerances: str = ""
+    unmet: tuple[str, ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -267,8 +266,9 @@ class Report:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """In words, what was asked for and did not run, without what may be skipped."""
-        return tuple(text for rung in self.rungs if not rung.may_be_skipped for text in rung.not_run(self.targets))
+        """In words, what was asked for and did not run, without what may be skipped, and own limits of nothing."""
+        rungs = [text for rung in self.rungs if not rung.may_be_skipped for text in rung.not_run(self.targets)]
+        return (*rungs, *self.unmet)
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -350,7 +350,9 @@ def from_json(text: str) -> Report:
         targets = tuple(str(target) for target in document["targets"])
         fields |= {name: str(document.get(name, "")) for name in ("origin", "standing", "tolerances")}
         sizes = {name: int(size) for name, size in document.get("sizes", {}).items()}
-        return Report(targets=targets, rungs=rungs, environment=document["environment"], sizes=sizes, **fields)
+        unmet = tuple(map(str, document.get("unmet", ())))
+        environment = document["environment"]
+        return Report(targets=targets, rungs=rungs, environment=environment, sizes=sizes, unmet=unmet, **fields)
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"report.json is not a parity report ({error}); run `nexus-edge parity` again") from error
 

@@ -5,7 +5,6 @@ are the test suite's, and those of this rung travel in the wheel, so that it run
 """
 
 from nexus_edge._resources import goldens_dir
-from nexus_edge.errors import InputError
 from nexus_edge.parity.kinds import judged_family
 from nexus_edge.parity.report.report import Check, NotRunError
 from nexus_edge.parity.run import ParityRun
@@ -18,7 +17,5 @@ def judge(run: ParityRun) -> list[Check]:
     given = judged_family(run.manifest.model_type).parity()
     folder = run.goldens or goldens_dir() / given.golden_set
     if not folder.is_dir():
-        if run.goldens is not None:
-            raise InputError(f"{folder}: no such folder; --goldens wants one with cases.json and outputs.safetensors")
         raise NotRunError(f"{folder}: the original's goldens are not there; name their folder with --goldens")
     return given.compare_original(folder, run.judges.judge("P1", scheme="float32"))

@@ -21,6 +21,7 @@ from nexus_edge.runtimes.dual_encoder.index.picture_index import Hit, PictureInd
 from nexus_edge.runtimes.dual_encoder.label_bank import BUNDLED, LabelBank
 from nexus_edge.runtimes.dual_encoder.prompts import PromptSet, of_labels
 from nexus_edge.runtimes.dual_encoder.text_batches import batches
+from nexus_edge.runtimes.dual_encoder.unit_rows import bad_rows
 
 BATCH = 16  # pictures or texts that run through a tower together
 
@@ -118,7 +119,7 @@ class DualEncoder:
         rows, done = np.zeros((len(texts), self.info.embed_dim), np.float32), 0
         progress(0, len(texts))
         for places, ids in batches(self.processor, texts, batch_size):
-            rows[places] = self.engine.encode_texts(ids)
+            rows[places] = self._checked(TEXT, self.engine.encode_texts(ids), len(ids))
             done += len(places)
             progress(done, len(texts))
         return rows
@@ -222,8 +223,23 @@ class DualEncoder:
         if self._closed:
             raise closed()
         pixels = [item for item in batch if not isinstance(item, ImageError)]
-        rows = iter(self.engine.encode_images(np.stack(pixels)) if pixels else ())
+        rows = iter(self._checked(IMAGE, self.engine.encode_images(np.stack(pixels)), len(pixels)) if pixels else ())
         return [item if isinstance(item, ImageError) else next(rows) for item in batch]
+
+    def _checked(self, tower: str, rows: Floats, count: int) -> Floats:
+        """What a tower gave, if it is embeddings [count, dim] as `search` wants them: a damaged weight shows here."""
+        if rows.shape != (count, self.info.embed_dim):
+            raise BundleError(
+                f"{self.root}: {tower} computes {list(rows.shape)}, the manifest's dual_encoder says "
+                f"{[count, self.info.embed_dim]}; export the bundle again"
+            )
+        bad = bad_rows(rows)
+        if bad:
+            raise BundleError(
+                f"{self.root}: {tower} computes embeddings that are not finite or not of length 1 ({bad} of {count}); "
+                "nexus-edge verify says whether its files are damaged, export it again"
+            )
+        return rows
 
     def _need_text(self) -> None:
         if self._closed:

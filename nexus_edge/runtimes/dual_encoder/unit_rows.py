@@ -1,4 +1,4 @@
-"""Embeddings that come from a file must be what a tower gives: finite and of length 1."""
+"""Embeddings, of a tower or from a file, are finite and of length 1."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +11,19 @@ TOLERANCE = 10 * 2.0**-12
 ROWS = 65_536  # that are looked at at once
 
 
-def check_unit_rows(rows: NDArray[np.float16] | NDArray[np.float32], what: str) -> None:
-    """Raise InputError, naming the number of bad rows, if one of `rows` [n, dim] is not finite or not of length 1."""
+def bad_rows(rows: NDArray[np.float16] | NDArray[np.float32]) -> int:
+    """How many of `rows` [n, dim] are not finite or not of length 1."""
     bad = 0
     for start in range(0, len(rows), ROWS):
         piece = rows[start : start + ROWS].astype(np.float32)
         with np.errstate(over="ignore", invalid="ignore"):  # whatever a file holds
             lengths = np.sqrt(np.einsum("nd,nd->n", piece, piece))
         bad += int(np.count_nonzero(~(np.abs(lengths - 1) <= TOLERANCE)))  # this form also catches NaN
+    return bad
+
+
+def check_unit_rows(rows: NDArray[np.float16] | NDArray[np.float32], what: str) -> None:
+    """Raise InputError, naming the number of bad rows, if one of `rows` [n, dim] is not finite or not of length 1."""
+    bad = bad_rows(rows)
     if bad:
         raise InputError(f"{bad} of {len(rows)} {what} embeddings are not finite or not of length 1; make it again")
