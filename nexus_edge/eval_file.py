@@ -4,7 +4,7 @@
     {"image": "cell.jpg", "label": "white blood cell"}
 
 Images are paths relative to the file. `image` may be a list, or absent for a question about no image; `answers` may be
-absent where only a change matters. Everything is checked before any work begins.
+absent where only a change matters. Everything is checked before any work begins, and every image is read once.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,9 @@ from typing import Literal
 
 from nexus_edge._text import parse_json, read_text
 from nexus_edge._typed import read
-from nexus_edge.errors import InputError
+from nexus_edge.configs.keys import once
+from nexus_edge.errors import ImageError, InputError
+from nexus_edge.processing.images import load_image
 
 Kind = Literal["question", "label"]
 Texts = str | tuple[str, ...]
@@ -25,7 +27,7 @@ class Example:
 
     Attributes:
         name: its `id`, or its line's number
-        images: files, which exist
+        images: files that can be read
         question: "" where it is a label
         answers: any of which is right; empty where nothing is known
         label: "" where it is a question
@@ -85,7 +87,7 @@ def read_examples(path: Path, kind: Kind) -> tuple[Example, ...]:
 
 def _example(line: str, where: str, folder: Path, kind: Kind, number: int) -> Example:
     try:
-        value = parse_json(line)
+        value = parse_json(line, once)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: is no valid JSON: {error}") from error
     if kind == "label":
@@ -98,10 +100,10 @@ def _example(line: str, where: str, folder: Path, kind: Kind, number: int) -> Ex
 
 
 def _label(said: _Label, where: str, folder: Path, number: int) -> Example:
-    images, label = _images(said.image, where, folder), said.label.strip()
-    if not label or len(images) != 1:
+    label = said.label.strip()
+    if not label or len(_several(said.image)) != 1:
         raise InputError(f"{where}: needs one image and a label that is not empty")
-    return Example(said.id or f"line {number}", images, label=label)
+    return Example(said.id or f"line {number}", _images(said.image, where, folder), label=label)
 
 
 def _images(image: Texts, where: str, folder: Path) -> tuple[Path, ...]:
@@ -110,8 +112,16 @@ def _images(image: Texts, where: str, folder: Path) -> tuple[Path, ...]:
         raise InputError(f"{where}: image must be a path or a list of paths, not empty")
     paths = tuple(folder / name for name in names)
     for path in paths:
-        if not path.is_file():
+        try:
+            there = path.is_file()
+        except OSError as error:  # a name that no file can have
+            raise InputError(f"{where}: the image {str(path)!r:.60} cannot be read: {error.strerror}") from error
+        if not there:
             raise InputError(f"{where}: the image {path} is not there")
+        try:
+            load_image(path)
+        except ImageError as error:
+            raise InputError(f"{where}: {error}") from error
     return paths
 
 

@@ -145,6 +145,14 @@ def parameter_count(bundle: Bundle) -> int:
         return sum(parameter.numel() for parameter in _build(bundle).parameters())
 
 
+def context_length(bundle: Bundle) -> int:
+    """Most tokens of the model that the processor's files describe."""
+    import torch
+
+    with torch.device("meta"):
+        return _build(bundle).context_length
+
+
 def weight_bytes(bundle: Bundle) -> int:
     """Memory that the quantized model takes, in bytes."""
     return BundleWeights(bundle).size

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from nexus_edge.compare.budgets import BUDGETS, read_budget_file
 from nexus_edge.errors import InputError, RecipeError
@@ -65,7 +66,7 @@ def test_timings_are_judged_within_one_run_only() -> None:
 
 
 def test_examples_of_both_kinds(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(b"")
+    Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
     path = tmp_path / "e.jsonl"
     path.write_text(
         '\ufeff{"image": "a.png", "question": "What?", "answers": ["a", " b "]}\n\n{"question": "Why?"}\n', "utf-8"
@@ -86,6 +87,7 @@ def test_examples_of_both_kinds(tmp_path: Path) -> None:
         ('{"qestion": "a"}', "question", "did you mean 'question'"),
         ('{"question": " "}', "question", "question is empty"),
         ('{"question": "a", "image": "gone.png"}', "question", r"the image .*gone\.png is not there"),
+        ('{"question": "a", "image": "e.jsonl"}', "question", r"e\.jsonl:1: .*it is no image"),
         ('{"question": "a", "image": 3}', "question", "image must be a string or a list of strings"),
         ('{"question": "a", "answers": [3]}', "question", "must be a list of strings"),
         ('{"question": "a", "id": "x"}\n{"question": "b", "id": "x"}', "question", "the id 'x' is there twice"),

@@ -88,6 +88,7 @@ def test_a_recipe_that_calibrates_nothing(own: OwnCalibration, tmp_path: Path) -
     [
         ("", "has no samples"),
         ("\n{", "mine.jsonl:2: is no valid JSON"),
+        ('\n{"text": "a", "text": "b"}', "mine.jsonl:2: is no valid JSON: the key 'text' stands there twice"),
         ('{"txt": "a"}', "unknown key 'txt'"),
         ('{"text": " "}', "mine.jsonl:1: text is empty"),
         ('{"text": "a", "image": "nowhere.png"}', "nowhere.png"),

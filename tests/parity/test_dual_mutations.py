@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.engines.onnx.dual import OnnxDualEngine
 from nexus_edge.errors import CheckpointError
 from nexus_edge.layers.bert import BertAttention
 from nexus_edge.layers.vit import VitBlock
@@ -269,6 +270,26 @@ def test_facts_that_are_not_the_processors(healthy_dual: Bundle, copy_of: CopyOf
     images = msgspec.structs.replace(facts.images, mean=(0.485, 0.456, 0.406))
     bundle = with_manifest(bundle, facts=msgspec.structs.replace(facts, images=images))
     assert red(judge(bundle, "P0")) == {"P0": FACTS}
+
+
+@pytest.mark.parametrize("length", [3, 10**9])
+def test_a_context_that_is_not_the_models(healthy_dual: Bundle, copy_of: CopyOf, judge: Judge, length: int) -> None:
+    assert red(judge(with_manifest(copy_of(healthy_dual), context_length=length), "P0")) == {"P0": FACTS}
+
+
+def test_a_stand_in_that_is_called_real(healthy_dual: Bundle, copy_of: CopyOf, judge: Judge) -> None:
+    assert healthy_dual.manifest.source.weights == "trained-tiny"
+    source = replace(healthy_dual.manifest.source, weights="real")
+    assert red(judge(with_manifest(copy_of(healthy_dual), source=source), "P0")) == {"P0": FACTS}
+
+
+def test_a_tower_whose_embeddings_are_none(healthy_dual: Bundle, judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short ones, which the runtime refuses: a finding of the ladder, not its end."""
+    encode = OnnxDualEngine.encode_images
+    monkeypatch.setattr(OnnxDualEngine, "encode_images", lambda self, pixels: 1e-39 * encode(self, pixels))
+    report = judge(healthy_dual, "P5")
+    assert red(report) == {"P5": "embeddings"}
+    assert "not of length 1" in report.reason
 
 
 def test_other_vocabulary_in_the_bundle(healthy_dual: Bundle, copy_of: CopyOf, judge: Judge) -> None:

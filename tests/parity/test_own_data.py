@@ -111,7 +111,9 @@ def test_without_a_checkpoint_it_is_not_run(healthy: Bundle, checkpoint: Checkpo
         ("{", "is no valid JSON"),
         ('{"image": "nowhere.png", "question": "q", "answers": ["a"]}', "nowhere.png is not there"),
         ('{"image": "text.png", "question": "q", "answers": ["a"]}', "text.png"),
-        ('{"image": "text.png", "question": "q"}', "has no answers"),
+        ('{"question": "q"}', "has no answers"),
+        ('{"image": "' + "x" * 5000 + '", "question": "q", "answers": ["a"]}', "cannot be read"),
+        ('{"question": "q", "answers": ["a"], "answers": ["b"]}', "the key 'answers' stands there twice"),
         ('{"image": "text.png", "qestion": "q", "answers": ["a"]}', "qestion"),
     ],
 )

@@ -245,7 +245,7 @@ def test_another_models_index_is_refused(model: DualEncoder, tmp_path: Path) -> 
     [
         (lambda rows: rows * np.float32(1e-39), "not of length 1"),
         (lambda rows: rows * np.float32(1.1), "not of length 1"),
-        (lambda rows: rows[:, :2], r"dual_encoder says \[1, 4\]"),
+        (lambda rows: rows[:, :2], r"dual_encoder says \[\d, 4\]"),
     ],
 )
 def test_a_tower_that_computes_no_embeddings(

@@ -7,14 +7,13 @@ wrongly together shows as well, in both numbers. What gates is what the bundle l
 from collections.abc import Sequence
 from pathlib import Path
 
-from nexus_edge.errors import ImageError, InputError
+from nexus_edge.errors import InputError
 from nexus_edge.eval_file import Example, read_examples
 from nexus_edge.parity.intervals import wilson
 from nexus_edge.parity.per_target import for_each_target
 from nexus_edge.parity.references import GB
 from nexus_edge.parity.report.report import Check
 from nexus_edge.parity.run import ParityRun
-from nexus_edge.processing.images import load_image
 
 NAME = "eval"
 TITLE = "own data: right answers in full precision and in the bundle"
@@ -59,11 +58,6 @@ def read(path: Path, *, answers: bool) -> tuple[Example, ...]:
     for example in examples:
         if answers and not example.answers:
             raise InputError(f"{path}: {example.name}: has no answers; a gate needs to know what is right")
-        for image in example.images:
-            try:
-                load_image(image)
-            except ImageError as error:
-                raise InputError(f"{path}: {example.name}: {error}") from error
     if not answers and len({example.label for example in examples}) < 2:
         raise InputError(f"{path}: has one label only, {examples[0].label!r:.60}; a choice needs two")
     return examples

@@ -12,7 +12,7 @@ from nexus_edge.families import family_named
 from nexus_edge.parity.per_target import for_each_target
 from nexus_edge.parity.report.report import Check, NotRunError
 from nexus_edge.parity.run import ParityRun
-from nexus_edge.parity.sources import weight_bytes
+from nexus_edge.parity.sources import context_length, weight_bytes
 from nexus_edge.processing.folder import read_json
 
 TITLE = "structure: files and graphs are the manifest's"
@@ -29,20 +29,27 @@ def judge(run: ParityRun) -> list[Check]:
 
 
 def _facts(run: ParityRun) -> list[Check]:
-    """Whether runtimes are told what the processor's files say; nothing in a bundle that is too old to tell."""
-    if run.manifest.facts is None:
+    """Whether runtimes are told what the files and the checkpoint say; nothing in a bundle too old to tell."""
+    manifest = run.manifest
+    if manifest.facts is None:
         return []
     folder = run.bundle.root / "processor"
     try:
-        found = family_named(run.manifest.model_type).facts(read_json(folder, "config.json"), folder)
+        found = family_named(manifest.model_type).facts(read_json(folder, "config.json"), folder)
+        longest = context_length(run.bundle)
     except CheckpointError as error:
         return [_check(run, "facts", "of the processor's files", [str(error)], "bundle")]
-    said, right = to_builtins(run.manifest.facts), to_builtins(found)
+    said, right = to_builtins(manifest.facts), to_builtins(found)
     wrong = [
         f"{key} are {value!r:.80}, by the files {right.get(key)!r:.80}"
         for key, value in said.items()
         if value != right.get(key)
     ]
+    if manifest.context_length != longest:
+        wrong.append(f"context_length is {manifest.context_length}, by the files {longest}")
+    # The other way round a stand-in may have been copied into a folder, which is all that is known of it then.
+    if manifest.source.weights == "real" and not isinstance(run.checkpoint, str) and run.checkpoint.kind != "real":
+        wrong.append(f"weights are 'real', by the checkpoint {run.checkpoint.kind!r}")
     return [_check(run, "facts", "of the processor's files", wrong, "bundle")]
 
 
