@@ -68,3 +68,18 @@ def test_pointers_of_other_spellings_are_pointers(tmp_path: Path, content: bytes
     """The specification names the older two; editors and mail add the others."""
     (tmp_path / "model.safetensors").write_bytes(content)
     assert is_pointer(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("name", ["quantize_config.json", "quant_config.json", "hf_quant_config.json"])
+def test_what_other_tools_quantized_is_refused_by_its_file(folder: Path, name: str) -> None:
+    (folder / name).write_text('{"bits": 4}', "utf-8")
+    with pytest.raises(CheckpointError, match=name):
+        open_checkpoint(str(folder), HUB)
+
+
+def test_an_adapter_beside_a_whole_model_is_not_ignored(folder: Path) -> None:
+    """transformers with peft installed adds it, and the answers are those of the adapter."""
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}', "utf-8")
+    (folder / "adapter_model.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="a whole model and an adapter"):
+        open_checkpoint(str(folder), HUB)

@@ -16,6 +16,8 @@ from nexus_edge.storage.reader import SafetensorsFile
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 REQUIRED_FILES = ("config.json", "preprocessor_config.json", "tokenizer.json")
+QUANTIZERS_FILES = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
+"""Beside weights that AutoGPTQ, AutoAWQ and NVIDIA's Model Optimizer quantized."""
 OPTIONAL_FILES = ("special_tokens_map.json", "generation_config.json", *templates.FILES)
 
 
@@ -30,7 +32,13 @@ class Transformers:
     def open(self, path: Path) -> Opened:
         config = read_json(path / self.config_file)
         _refuse_quantized(config, path)
-        return Opened(config, _open_shards(path))
+        weights = _open_shards(path)
+        if holds_adapter(path):  # transformers would add it to these weights
+            raise CheckpointError(
+                f"{path}: holds a whole model and an adapter (adapter_config.json); move the adapter to a folder of "
+                "its own, and add it with --adapter if it is meant"
+            )
+        return Opened(config, weights)
 
     def processor_files(self, path: Path) -> Mapping[str, bytes]:
         found = {name: path / name for name in (*REQUIRED_FILES, *OPTIONAL_FILES) if is_there(path / name)}
@@ -48,6 +56,9 @@ FORMAT = Transformers()
 
 def _refuse_quantized(config: Mapping[str, Any], folder: Path) -> None:
     quantization = config.get("quantization_config")
+    for name in QUANTIZERS_FILES:
+        if (folder / name).is_file():
+            raise CheckpointError(f"{folder / name}: {QUANTIZED}")
     if quantization is not None:
         method = quantization.get("quant_method") if isinstance(quantization, dict) else None
         by = f" ({method})" if isinstance(method, str) else ""
