@@ -11,6 +11,7 @@ import typer
 from nexus_edge import __version__
 from nexus_edge.cli import completion
 from nexus_edge.cli.commands import CONTEXT, LazyGroup
+from nexus_edge.cli.interrupts import interrupts
 from nexus_edge.cli.streams import Output, discard, prepared
 from nexus_edge.cli.warned import warned
 from nexus_edge.errors import InputError, NexusEdgeError
@@ -70,9 +71,10 @@ def main() -> None:
     with prepared() as out, warned():
         try:
             # Not standalone: typer would print its own errors over several lines. It turns Ctrl-C into a returned code.
-            completion.prepare(NAME)
-            code = build_app()(standalone_mode=False, prog_name=NAME)
-            _flush(out)
+            with interrupts.allowed():
+                completion.prepare(NAME)
+                code = build_app()(standalone_mode=False, prog_name=NAME)
+                _flush(out)
         except BrokenPipeError:
             _reader_is_gone(out)
         except SystemExit:  # typer's end of a completion, and its own and rich's of a reader that is gone

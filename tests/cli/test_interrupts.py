@@ -1,0 +1,33 @@
+"""Ctrl-C at any moment, from the first import on: one line, exit code 130, and an object with --json."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# The interrupt comes in the middle of a module's import; the command then waits for a file longer than it may take.
+SLOW = """
+import signal, sys, time
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r}:
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(0.1)
+sys.meta_path.insert(0, Slow())
+from nexus_edge import _text
+_text.read_bytes = lambda path: time.sleep(60)
+sys.argv[1:] = {arguments!r}
+from nexus_edge.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("name", ["nexus_edge.cli.app", "typer.core", "nexus_edge.cli.run", "numpy"])
+def test_in_the_middle_of_an_import(name: str, tmp_path: Path) -> None:
+    script = SLOW.format(name=name, arguments=["run", str(tmp_path), "-p", "What is shown?", "--json"])
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
+    assert json.loads(done.stdout) == {"error": {"kind": "Interrupted", "message": "interrupted", "exit_code": 130}}
