@@ -27,6 +27,7 @@ main()
 
 @pytest.mark.parametrize("name", ["nexus_edge.cli.app", "typer.core", "nexus_edge.cli.run", "numpy"])
 def test_in_the_middle_of_an_import(name: str, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").touch()
     script = SLOW.format(name=name, arguments=["run", str(tmp_path), "-p", "What is shown?", "--json"])
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
