@@ -120,6 +120,11 @@ def encode(rows: Floats) -> dict[str, Any]:
     return {"shape": list(rows.shape), "float32": base64.b64encode(rows.astype("<f4").tobytes()).decode()}
 
 
+def received(array: Any, where: str) -> Floats:
+    """What `encode` made, as it comes out of JSON; raises InputError."""
+    return decode(_typed.read(array, _Array, where, InputError), where)
+
+
 def decode(array: _Array, where: str) -> Floats:
     """What `encode` made; raises InputError."""
     try:

@@ -11,7 +11,7 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.bundle.reader import GOLDENS, PARITY
 from nexus_edge.compare.comparison import Comparison
 from nexus_edge.compare.inputs import inputs_of
-from nexus_edge.compare.record import Record, Reply, decode
+from nexus_edge.compare.record import Record, Reply, received
 from nexus_edge.compare.side import Side
 from nexus_edge.errors import InputError
 from nexus_edge.interfaces.progress import Progress, silent
@@ -133,13 +133,13 @@ def _timed(record: Record, side: Side) -> Record:
 def _asked(record: Record, side: Side) -> Record:
     found = side.ask("ask")
     replies = tuple(Reply(**reply) for reply in found["replies"])
-    vectors = {name: decode(rows, name) for name, rows in found["vectors"].items()}
+    vectors = {name: received(rows, name) for name, rows in found["vectors"].items()}
     return replace(record, replies=replies, vectors=vectors, peak_bytes=side.ask("end")["peak_bytes"])
 
 
 def _traced(record: Record, found: Mapping[str, Any]) -> Record:
-    layers = {name: tuple(decode(rows, name) for rows in values) for name, values in found.get("layers", {}).items()}
-    vectors = {name: decode(rows, name) for name, rows in found.get("vectors", {}).items()}
+    layers = {name: tuple(received(rows, name) for rows in values) for name, values in found.get("layers", {}).items()}
+    vectors = {name: received(rows, name) for name, rows in found.get("vectors", {}).items()}
     return replace(record, layers=layers, vectors={**record.vectors, **vectors})
 
 
