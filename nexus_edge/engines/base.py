@@ -1,11 +1,14 @@
 """What a runtime has to offer, and which one runs a bundle; none of them imports torch."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import cast
 
+from nexus_edge._arguments import require_kind, require_text, require_whole
 from nexus_edge._extras import needs_extra
+from nexus_edge._typed import suggest
 from nexus_edge.axes import engine_module, engines, engines_of
 from nexus_edge.bundle import Bundle
 from nexus_edge.engines.openvino.settings import CPU, OpenVinoSettings
@@ -13,6 +16,9 @@ from nexus_edge.errors import BundleError, InputError, MissingExtraError
 from nexus_edge.interfaces.engine import Engine
 from nexus_edge.interfaces.engine_info import EngineInfo
 from nexus_edge.interfaces.family import Kind
+
+DEVICES = (CPU, "GPU", "NPU", "AUTO", "HETERO", "MULTI", "BATCH")
+"""What OpenVINO's names of devices begin with; a number, options or further devices may follow: GPU.1, AUTO:GPU,CPU."""
 
 MOST_THREADS = 1024
 """Beyond the cores of any machine that this is for; ONNX Runtime would start 100,000, and none of them ever works."""
@@ -43,7 +49,19 @@ class EngineOptions:
     sessions: int = 2
 
     def __post_init__(self) -> None:
-        """Raises InputError for a value out of range."""
+        """Raises InputError for a value of another type, or out of range."""
+        require_whole("sessions", self.sessions)
+        if self.threads is not None:
+            require_whole("threads", self.threads)
+        if self.engine is not None:
+            require_text("engine", self.engine)
+            if self.engine not in (*engines(), "auto"):
+                raise InputError(f"no engine {self.engine!r}{suggest(self.engine, (*engines(), 'auto'))}")
+        require_text("device", self.device)
+        if re.split("[.:]", self.device)[0] not in DEVICES:
+            raise InputError(f"no device {self.device!r}{suggest(self.device.upper(), DEVICES)}")
+        require_kind("keep_vision", self.keep_vision, bool, "True or False")
+        require_kind("openvino", self.openvino, (OpenVinoSettings, type(None)), "OpenVinoSettings")
         if self.sessions < 1:
             raise InputError(f"sessions is {self.sessions}; it must be 1 or more")
         if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from nexus_edge._arguments import require_text
 from nexus_edge._extras import needs_extra
 from nexus_edge.bundle import Bundle, Manifest
 from nexus_edge.errors import RecipeError
@@ -150,6 +151,8 @@ def export(
         ParityError: a gate failed, or a rung did not run; the bundle is there, and its manifest says which
         MissingExtraError: the `export` extra is not installed
     """
+    require_text("model", model)
+    require_text("precision", precision)
     request = ExportRequest.resolve(
         model,
         precision,

@@ -13,6 +13,7 @@ import os
 from dataclasses import replace
 
 from nexus_edge import processing
+from nexus_edge._arguments import require_kind
 from nexus_edge._typed import suggest
 from nexus_edge.bundle import Bundle
 from nexus_edge.engines import dual as dual_engine
@@ -84,7 +85,7 @@ def load(
         CheckpointError: the processor's files in it are damaged
         MissingExtraError: the engine's package is not installed
     """
-    opened, chosen = _opened(bundle, allow_rejected), options or EngineOptions()
+    opened, chosen = _opened(bundle, allow_rejected), _chosen(options)
     family, chosen = _family(opened), chosen if engine is None else replace(chosen, engine=engine)
     return _vlm(opened, chosen) if isinstance(family, VlmFamily) else _dual_encoder(opened, chosen)
 
@@ -100,7 +101,7 @@ def load_vlm(
             f"{opened.root}: {opened.manifest.name} compares pictures and texts, it does not answer; "
             "use nexus-edge classify, embed or search"
         )
-    return _vlm(opened, options or EngineOptions())
+    return _vlm(opened, _chosen(options))
 
 
 def load_dual_encoder(
@@ -113,10 +114,16 @@ def load_dual_encoder(
             f"{opened.root}: {opened.manifest.name} answers questions about pictures, it embeds nothing; "
             "use nexus-edge run or chat, or the bundle of a dual encoder such as biomedclip"
         )
-    return _dual_encoder(opened, options or EngineOptions())
+    return _dual_encoder(opened, _chosen(options))
+
+
+def _chosen(options: EngineOptions | None) -> EngineOptions:
+    require_kind("options", options, (EngineOptions, type(None)), "EngineOptions")
+    return options or EngineOptions()
 
 
 def _opened(bundle: str | os.PathLike[str] | Bundle, allow_rejected: bool) -> Bundle:
+    require_kind("bundle", bundle, (str, os.PathLike, Bundle), "a folder's path or a Bundle")
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
     opened = replace(opened, allow_rejected=True) if allow_rejected else opened
     opened.require_accepted()

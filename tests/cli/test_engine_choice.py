@@ -17,7 +17,9 @@ Run = Callable[..., Any]
 def test_devices_and_engines_that_are_not_there(command: str, tiny_openvino: Bundle, run_command: Run) -> None:
     options = ("-q", "--prompt", "Hi") if command == "run" else ("-q",)
     folder = tiny_openvino.root
-    run_command(command, folder, *options, "--device", "TPU").assert_error(2, "no device 'TPU'", "it has CPU")
+    run_command(command, folder, *options, "--device", "TPU").assert_error(2, "no device 'TPU'; did you mean")
+    run_command(command, folder, *options, "--device", "cpu").assert_error(2, "no device 'cpu'; did you mean 'CPU'?")
+    run_command(command, folder, *options, "--engine", "onx").assert_error(2, "no engine 'onx'; did you mean 'onnx'?")
     run_command(command, folder, *options, "--engine", "coreml").assert_error(
         2, "exported for openvino, onnx", "coreml"
     )

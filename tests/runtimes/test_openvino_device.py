@@ -14,8 +14,8 @@ QUESTION = "What is shown in this picture?"
 
 
 def test_one_that_is_not_here(tiny_openvino: Bundle) -> None:
-    with pytest.raises(InputError, match=r"no device 'TPU' here; it has .*CPU.* and AUTO$"):
-        load(tiny_openvino, EngineOptions(device="TPU"))
+    with pytest.raises(InputError, match=r"no device 'NPU' here; it has .*CPU.* and AUTO$"):
+        load(tiny_openvino, EngineOptions(device="NPU"))
 
 
 def test_the_device_that_openvino_chooses(tiny_openvino: Bundle) -> None:

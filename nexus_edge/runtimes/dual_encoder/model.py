@@ -6,6 +6,7 @@ from typing import cast, overload
 
 import numpy as np
 
+from nexus_edge._arguments import require_texts, require_whole
 from nexus_edge.bundle import Bundle, DualEncoderInfo
 from nexus_edge.engines.base import closed
 from nexus_edge.engines.dual import IMAGE, TEXT, DualEngine, has_graph
@@ -113,8 +114,7 @@ class DualEncoder:
             BundleError: the bundle was shipped without its text tower
         """
         _check_batch(batch_size)
-        if isinstance(texts, str):
-            raise InputError(f"texts must be a list; {texts!r:.80} is one text")
+        require_texts("texts", texts)
         self._need_text()
         rows, done = np.zeros((len(texts), self.info.embed_dim), np.float32), 0
         progress(0, len(texts))
@@ -178,6 +178,8 @@ class DualEncoder:
             ImageError: a picture cannot be read
         """
         bank = self._bank(labels, templates)
+        if images is None:
+            raise InputError("images is None; give an image, or a list of images")
         if is_picture(images):
             return self.compare(self.embed_images(images)[0], bank)
         return [self.compare(embedding, bank) for embedding in self.embed_images(images)]
@@ -259,5 +261,6 @@ def _info(bundle: Bundle) -> DualEncoderInfo:
 
 
 def _check_batch(size: int) -> None:
+    require_whole("batch_size", size)
     if size < 1:
         raise InputError(f"batch size is {size}; it must be 1 or more")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nexus_edge._arguments import require_texts
 from nexus_edge._text import read_text
 from nexus_edge._toml import read_toml
 from nexus_edge._typed import read, suggest
@@ -104,8 +105,8 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
 def of_labels(labels: Sequence[str], templates: Sequence[str] = ()) -> PromptSet:
     """A set of your own; without templates, with the default one."""
-    if isinstance(labels, str):
-        raise InputError(f"labels must be a list; {labels!r:.80} is one text")
+    require_texts("labels", labels)
+    require_texts("templates", templates)
     return PromptSet(tuple(labels), tuple(templates) or DEFAULT_TEMPLATES)
 
 

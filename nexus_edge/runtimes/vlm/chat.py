@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from nexus_edge._arguments import require_text
 from nexus_edge.errors import InputError
 from nexus_edge.processing import Processor
 from nexus_edge.processing.images import Picture, load_image
@@ -76,10 +77,11 @@ class ChatSession:
             cancel: ends the answer early once it is set, see `AnswerStream.cancel`
 
         Raises:
-            InputError: the answer to the last turn is still being made
+            InputError: the answer to the last turn is still being made, or `text` is no text
             PromptError: the conversation does not fit into the context any more
             ImageError: a picture cannot be read
         """
+        require_text("text", text)
         loaded = [load_image(image, f"image {index + 1}") for index, image in enumerate(as_pictures(images))]
         content: list[TextPart | ImagePart] = [
             *[ImagePart(type="image")] * len(loaded),

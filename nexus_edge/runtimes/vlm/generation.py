@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
+from nexus_edge._arguments import require_number, require_texts, require_whole
 from nexus_edge._typed import suggest
 from nexus_edge.errors import InputError
 from nexus_edge.runtimes.vlm.sampling import Sampler
@@ -54,7 +55,16 @@ class GenerationOptions:
     logprobs: int | None = None
 
     def __post_init__(self) -> None:
-        """Raises InputError for a value out of range."""
+        """Raises InputError for a value of another type, or out of range."""
+        for name in ("max_new_tokens", "top_k"):
+            require_whole(name, getattr(self, name))
+        for name in ("seed", "logprobs"):
+            if getattr(self, name) is not None:
+                require_whole(name, getattr(self, name))
+        for name in ("temperature", "top_p", "min_p", "repetition_penalty"):
+            require_number(name, getattr(self, name))
+        if not isinstance(self.stop, str):
+            require_texts("stop", self.stop)
         if self.max_new_tokens < 1:
             raise InputError(f"max_new_tokens is {self.max_new_tokens}; it must be 1 or more")
         if self.logprobs is not None and self.logprobs < 0:

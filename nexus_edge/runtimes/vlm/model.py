@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Unpack
 
+from nexus_edge._arguments import require_kind, require_text
 from nexus_edge.errors import PromptError
 from nexus_edge.interfaces.engine import Engine
 from nexus_edge.interfaces.host import VlmHost
@@ -86,8 +87,11 @@ class VLM:
         Raises:
             PromptError: prompt and pictures do not fit together, or not into the context
             ImageError: a picture cannot be read
-            InputError: an option is unknown or out of range, or the model is closed
+            InputError: an argument or option is unknown, of another type or out of range, or the model is closed
         """
+        require_text("prompt", prompt)
+        if raw is not None:
+            require_kind("raw", raw, bool, "True, False or None")
         given = as_pictures(images)
         return self.stream(self.wrap(prompt, len(given), raw), given, GenerationOptions.of(options), cancel)
 
@@ -127,14 +131,18 @@ class VLM:
 
     def chat(self, options: GenerationOptions | None = None, system: str | None = None) -> ChatSession:
         """A conversation of several turns; `system` is an instruction put before them."""
+        require_kind("options", options, (GenerationOptions, type(None)), "GenerationOptions")
+        if system is not None:
+            require_text("system", system)
         return ChatSession(self, options or GenerationOptions(), system)
 
     def session(self) -> "VLM":
         """The same model with a KV cache that no other answers get: weights and encoded pictures are shared.
 
         Worth its memory for a conversation that must not find its cache overwritten between two turns. Closing it gives
-        the cache back and nothing else.
+        the cache back and nothing else. Raises InputError if the model is closed.
         """
+        self._answering.contexts.require_open()
         session = VLM(self.engine, self.host, self.processor, self.limits)
         session._owns_engine = False
         session._answering = replace(session._answering, images=self._answering.images)

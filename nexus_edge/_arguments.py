@@ -1,0 +1,49 @@
+"""Types of what callers of the Python API give: an error names the argument, and nothing is taken for another."""
+
+from numbers import Integral, Real
+from typing import Any
+
+from nexus_edge.errors import InputError
+
+
+def require_whole(name: str, value: Any) -> None:
+    """Raises InputError unless it is a whole number; true and false are none, numpy's are."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise _wrong(name, value, "a whole number")
+
+
+def require_number(name: str, value: Any) -> None:
+    """Raises InputError unless it is a number; true and false are none, numpy's are."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise _wrong(name, value, "a number")
+
+
+def require_text(name: str, value: Any) -> None:
+    """Raises InputError unless it is a str, and one that UTF-8 can write: half a surrogate pair is no text."""
+    if not isinstance(value, str):
+        raise _wrong(name, value, "a text (str)")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{name} is not valid Unicode at position {error.start}; give it as UTF-8") from error
+
+
+def require_texts(name: str, values: Any) -> None:
+    """Raises InputError unless it is a sequence of texts, each as `require_text` wants it."""
+    if isinstance(values, str):
+        raise InputError(f"{name} must be a list; {values!r:.80} is one text")
+    if not hasattr(values, "__getitem__") or not hasattr(values, "__len__") or isinstance(values, bytes | dict):
+        raise _wrong(name, values, "a list of texts (str)")
+    for index in range(len(values)):
+        require_text(f"{name}[{index}]", values[index])
+
+
+def require_kind(name: str, value: Any, kind: type | tuple[type, ...], what: str) -> None:
+    """Raises InputError unless it is one of these; `what` ends the sentence "x must be ..."."""
+    if not isinstance(value, kind):
+        raise _wrong(name, value, what)
+
+
+def _wrong(name: str, value: Any, what: str) -> InputError:
+    given = "None" if value is None else f"a {type(value).__name__} {value!r:.60}"
+    return InputError(f"{name} must be {what}, not {given}")
