@@ -45,6 +45,9 @@ class Family(ABC):
     flavours: ClassVar[frozenset[Flavour]] = frozenset({"dynamic", "static"})
     """Of the graphs that it has: what targets are written from, see `TargetInfo.flavour`."""
 
+    clients: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Target -> runtimes of others that run its folder as it is, as people write them; for `docs/support.md`."""
+
     def matches(self, config: Mapping[str, Any]) -> bool:
         """Whether a parsed configuration is of this family."""
         return config.get("model_type") == self.model_type

@@ -9,4 +9,5 @@ calibration.py      what the activations of a text say; own_calibration.py: of t
 weights.py          the checkpoint, tensor by tensor, into a file of weights
 sharing.py          one file of weights for several targets
 export.py           preflight, build, the parity ladder, and the bundle takes its place
+support.py          what works with what, as a page
 """

@@ -34,6 +34,7 @@ class BiomedClipFamily(DualEncoderFamily):
     model_type = "biomedclip"
     title = "BiomedCLIP"
     published: ClassVar[Mapping[str, str]] = {"microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224": "biomedclip"}
+    clients: ClassVar[Mapping[str, tuple[str, ...]]] = {"coreml": ("Swift package",)}
 
     def matches(self, config: Mapping[str, Any]) -> bool:
         """open_clip's own configuration names no model_type; it is the only one with `model_cfg`."""

@@ -43,6 +43,11 @@ class Phi3VFamily(VlmFamily):
         "microsoft/Phi-3-vision-128k-instruct": "phi3_vision",
         "microsoft/Phi-3.5-vision-instruct": "phi3_5_vision",
     }
+    clients: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "onnx": ("ONNX Runtime GenAI",),
+        "openvino": ("OpenVINO GenAI",),
+        "coreml": ("Swift package",),
+    }
 
     @property
     def config_rules(self) -> "Mapping[str, Rules]":
