@@ -10,7 +10,7 @@ from nexus_edge.axes import engines, engines_of
 
 if TYPE_CHECKING:
     from nexus_edge.bundle import Manifest
-    from nexus_edge.runtimes import RunStats
+    from nexus_edge.runtimes import GenerationOptions, RunStats
 
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder that nexus-edge export made.")]
 Images = Annotated[
@@ -53,6 +53,13 @@ def introduce(manifest: "Manifest", engine: str | None) -> None:
     chosen = [info for info in usable if info.name == engine] or usable
     if chosen and all(info.is_reference() for info in chosen):
         say(f"{chosen[0].title} is not here: an evaluator computes what it would, slowly")
+
+
+def say_without_effect(options: "GenerationOptions") -> None:
+    """Say it where options of drawing are given and nothing is drawn."""
+    if options.without_effect:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in options.without_effect)
+        say(f"warning: {names} without effect: --temperature is 0, which takes the likeliest token", style="yellow")
 
 
 def runs_said(runs: int) -> str:

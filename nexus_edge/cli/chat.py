@@ -25,6 +25,7 @@ from nexus_edge.cli.answers import (
     describe_run,
     introduce,
     say,
+    say_without_effect,
 )
 from nexus_edge.errors import InputError, NexusEdgeError
 
@@ -69,6 +70,7 @@ def chat(
         min_p=min_p,
         repetition_penalty=repetition_penalty,
     )
+    say_without_effect(options)
     terminal = Terminal(vlm.chat(options, system), interactive=sys.stdin.isatty(), quiet=quiet)
     for path in image or ():
         terminal.command(f"/image {path}")

@@ -25,6 +25,7 @@ from nexus_edge.cli.answers import (
     describe_run,
     introduce,
     say,
+    say_without_effect,
 )
 from nexus_edge.errors import InputError
 
@@ -63,10 +64,11 @@ def run(
 ) -> None:
     """Answer a question about pictures with an exported bundle."""
     from nexus_edge.bundle import Bundle
-    from nexus_edge.runtimes import EngineOptions, load_vlm
+    from nexus_edge.runtimes import EngineOptions, GenerationOptions, load_vlm
 
     if logprobs is not None and not as_json:
         raise InputError("--logprobs is for --json; give both")
+    say_without_effect(GenerationOptions(max_new_tokens, temperature, top_p, seed, top_k=top_k, min_p=min_p))
     opened = Bundle.open(bundle, allow_rejected=allow_rejected)
     if not (quiet or as_json):
         introduce(opened.manifest, engine)

@@ -101,6 +101,8 @@ def _open_path(path: str, name: str) -> BinaryIO:
         raise ImageError(f"{name} is a URL, and images are not fetched from anywhere; give a file, or its bytes")
     try:
         if not Path(path).is_file():  # also keeps us from waiting on a pipe
+            if Path(path).exists():
+                raise ImageError(f"{name}: is a folder, a pipe or a device; give the file of an image")
             raise ImageError(f"{name}: no such file; check the path of the image")
         return cast(BinaryIO, Path(path).open("rb"))
     except (OSError, ValueError) as error:  # too long for a name, or with a null in it

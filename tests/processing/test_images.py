@@ -198,7 +198,8 @@ def test_truncated_picture_is_named(tmp_path: Path) -> None:
     ("source", "message"),
     [
         ("missing.png", "missing.png: no such file"),
-        (".", "no such file"),
+        (".", "is a folder, a pipe or a device"),
+        ("/dev/zero", "is a folder, a pipe or a device"),
         (None, "image is a NoneType"),
         (np.zeros((2, 2, 3), np.float32), "uint8"),
         (np.zeros((2, 2, 2), np.uint8), "1, 3 or 4 channels"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nexus_edge.errors import BundleError, InputError
+from nexus_edge.runtimes import GenerationOptions
 from nexus_edge.runtimes.vlm.sampling import Sampler
 
 LOGITS = np.log(np.array([0.5, 0.1, 0.3, 0.1], np.float32))
@@ -69,3 +70,9 @@ def test_nan_is_damage(temperature: float) -> None:
 def test_values_out_of_range(arguments: tuple[float, float, int | None], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Sampler(*arguments)
+
+
+def test_options_of_drawing_are_named_where_nothing_is_drawn() -> None:
+    assert GenerationOptions(top_k=5, seed=1).without_effect == ("seed", "top_k")
+    assert GenerationOptions(top_k=5, seed=1, temperature=0.5).without_effect == ()
+    assert GenerationOptions(repetition_penalty=1.2).without_effect == ()

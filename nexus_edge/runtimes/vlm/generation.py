@@ -82,6 +82,14 @@ class GenerationOptions:
             raise InputError(f"no option {name!r}{suggest(name, cls.__dataclass_fields__)}; see GenerationOptions")
         return cls(**keywords)
 
+    @property
+    def without_effect(self) -> tuple[str, ...]:
+        """Options of drawing that are set although the temperature of 0 draws nothing."""
+        if self.temperature > 0:
+            return ()
+        unset = {"top_p": 1.0, "seed": None, "top_k": 0, "min_p": 0.0}
+        return tuple(name for name, value in unset.items() if getattr(self, name) != value)
+
     def sampler(self) -> Sampler:
         """A sampler in its first state."""
         return Sampler(
