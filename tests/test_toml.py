@@ -20,7 +20,11 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("read", [read_budget_file, with_own, read_scheme, read_recipe, read_prompts])
+def read_own_tolerances(path: Path) -> object:
+    return with_own(path, "phi3_v")
+
+
+@pytest.mark.parametrize("read", [read_budget_file, read_own_tolerances, read_scheme, read_recipe, read_prompts])
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
 def test_what_is_no_toml(read: Callable[[Path], object], content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
@@ -30,7 +34,7 @@ def test_what_is_no_toml(read: Callable[[Path], object], content: bytes, tmp_pat
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("read", [read_budget_file, with_own, read_scheme, read_recipe, read_prompts])
+@pytest.mark.parametrize("read", [read_budget_file, read_own_tolerances, read_scheme, read_recipe, read_prompts])
 def test_what_is_no_file(read: Callable[[Path], object], tmp_path: Path) -> None:
     with pytest.raises(NexusEdgeError, match=r"mine\.toml: cannot be read: No such file"):
         read(tmp_path / "mine.toml")

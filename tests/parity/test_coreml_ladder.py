@@ -1,15 +1,15 @@
 """The ladder on saved Core ML packages: it passes what is sound, and finds what was broken afterwards, in its layer."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from coreml_mutations import WEIGHTS, overwrite, package
 from mutations import rehash
 
-from nexus_edge.bundle import Bundle
+from nexus_edge.bundle import Bundle, Manifest
 from nexus_edge.checkpoints import Checkpoint, open_checkpoint
 from nexus_edge.engines.probes import runner_of
 from nexus_edge.parity import ladder
@@ -75,10 +75,10 @@ def test_p2_gives_every_target_a_folder_of_its_own(
     """Two targets that come whole are both built."""
     roots = []
 
-    def build(source: Checkpoint, plan: Plan, targets: Targets, root: Path) -> SimpleNamespace:
+    def build(source: Checkpoint, plan: Plan, targets: Targets, root: Path) -> Manifest:
         assert not list(root.iterdir())
         roots.append(root)
-        return SimpleNamespace(graphs={target: {} for target in targets})
+        return replace(coreml.manifest, targets=tuple(targets), graphs={target: {} for target in targets})
 
     monkeypatch.setattr("nexus_edge.pipeline.build.build", build)
     monkeypatch.setattr(p2_graph, "piecewise", lambda target: None)

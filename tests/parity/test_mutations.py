@@ -182,7 +182,9 @@ def test_another_prompts_cache_is_reused(
         return ladder.run(run, ("P5",))
 
     assert "logits" not in failed_stages(judge())
-    monkeypatch.setattr(Context, "_common_prefix", lambda self, tokens: min(self._cached.length, len(tokens)))
+    monkeypatch.setattr(
+        Context, "reusable", lambda self, tokens: 0 if self._cached is None else min(self._cached.length, len(tokens))
+    )
     assert "logits" in failed_stages(judge())
 
 

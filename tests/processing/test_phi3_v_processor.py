@@ -147,7 +147,7 @@ def test_real_checkpoint(real_checkpoint: Path) -> None:
     ("content", "message"),
     [
         (None, "preprocessor_config.json is missing"),
-        ({}, "num_crops is None"),
+        ({}, "num_crops is missing"),
         ({"num_crops": 0}, "num_crops is 0"),
         ({"num_crops": True}, "num_crops is True"),
         ({"num_crops": 4, "num_img_tokens": 256}, "num_img_tokens is 256"),

@@ -15,7 +15,7 @@ from transformers.generation.logits_process import (
 from nexus_edge.runtimes.vlm.sampling import Sampler
 
 VOCAB, DRAWS = 40, 4000
-SEEN = np.array([-1, 3, 17, 3, 29, -1], np.int64)  # a picture's places among them
+SEEN = np.array([3, 17, 3, 29], np.int64)
 
 CASES = [
     {"top_k": 5},
@@ -40,7 +40,7 @@ def expected(logits: np.ndarray, options: dict[str, float]) -> np.ndarray:
         TopPLogitsWarper(options.get("top_p", 1.0)),
         MinPLogitsWarper(options.get("min_p", 0.0)),
     ]
-    ids = torch.from_numpy(SEEN[SEEN >= 0])[None]
+    ids = torch.from_numpy(SEEN)[None]
     scores = LogitsProcessorList(order)(ids, torch.from_numpy(logits.copy())[None])
     return torch.softmax(scores.double(), -1)[0].numpy()
 

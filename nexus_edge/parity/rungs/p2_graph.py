@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from nexus_edge.bundle.writer import BundleWriter
 from nexus_edge.engines.probes import WeightOf, piecewise
 from nexus_edge.families import family_named
 from nexus_edge.parity.graphs import GraphJudges, compare_graphs
@@ -54,9 +55,10 @@ def export_full_precision(run: ParityRun, folder: Path, target: str) -> Files:
     if in_pieces is not None:
         return in_pieces.write_without_weights(run.source, recipe, folder / target)
     root = folder / target  # of its own: two targets may be written as a whole
-    root.mkdir()
     plan = replace(make_plan(run.source, recipe), weights=run.weights)  # the reference's
-    manifest = build(run.source, plan, {target: make_target(target, recipe, plan.specs)}, root)
+    with BundleWriter(root) as writer:  # a bundle, because functions that take images are opened with its facts
+        manifest = build(run.source, plan, {target: make_target(target, recipe, plan.specs)}, writer.root)
+        writer.commit(manifest)
     return {name: root / info.file for name, info in manifest.graphs[target].items()}
 
 

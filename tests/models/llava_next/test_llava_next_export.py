@@ -77,7 +77,7 @@ def test_the_ladder_holds(scheme: str, tmp_path: Path) -> None:
     assert Bundle.open(tmp_path / "out", check="sha256").manifest.rejection is None
 
 
-@pytest.mark.parametrize(("target", "message"), [("coreml", "coreml"), ("openvino", "openvino")])
+@pytest.mark.parametrize(("target", "message"), [("coreml", "Core ML"), ("openvino", "openvino")])
 def test_targets_that_it_lacks_are_refused_before_anything_is_written(
     target: str, message: str, tmp_path: Path
 ) -> None:
