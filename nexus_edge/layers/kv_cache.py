@@ -32,12 +32,6 @@ class KVCache:
         return ones if self.attention_mask is None else torch.cat((self.attention_mask, ones), dim=1)
 
 
-def empty_past(like: Tensor, num_kv_heads: int, head_dim: int, layers: int) -> list[KeyValue]:
-    """A cache without tokens, for as many sequences as `like` [batch, ...] has."""
-    empty = like.new_zeros(like.shape[0], num_kv_heads, 0, head_dim)
-    return [(empty, empty)] * layers
-
-
 def cache_specs(name: str, length: str, num_kv_heads: int, head_dim: int, layers: int) -> tuple[TensorSpec, ...]:
     """A cache as a graph has it, per layer a key and a value: `{name}.{layer}.key` [batch, heads, length, head_dim]."""
     return tuple(

@@ -152,6 +152,6 @@ def test_each_graph_computes_what_torch_computes(both: Exported) -> None:
         past = [tensor for pair in model.empty_past(embeds) for tensor in pair]
         positions, mask = torch.arange(3)[None], torch.ones(1, 3, dtype=torch.int64)
         pairs = list(zip(past[0::2], past[1::2], strict=True))
-        hidden, _ = model.model.decode(embeds, positions, torch.tensor(3), mask, pairs)
+        hidden, _ = model.decode(embeds, positions, torch.tensor(3), mask, pairs)
         found = run(bundle, "language_model", embeds, mask, positions, torch.zeros(1, dtype=torch.int32))[0]
         assert close(found, model.lm_head(hidden))

@@ -15,8 +15,8 @@ from nexus_edge.interfaces.weights import WeightRules
 from nexus_edge.layers.activations import ACTIVATIONS
 from nexus_edge.layers.clip_vision import ClipVisionTower
 from nexus_edge.layers.image_rows import image_rows
-from nexus_edge.layers.kv_cache import KVCache, empty_past, positions_of
 from nexus_edge.layers.llama import Llama
+from nexus_edge.layers.params import DecoderParams
 from nexus_edge.layers.rope import inverse_frequencies
 from nexus_edge.models.base import DecoderNames, VisionLanguageModel
 from nexus_edge.models.llava_next.params import LlavaNextParams
@@ -78,42 +78,16 @@ class LlavaNext(VisionLanguageModel):
         self.image_newline = nn.Parameter(torch.zeros(params.text.hidden_size))
         self.language_model = Llama(params.text)
 
-    def forward(
-        self,
-        input_ids: Tensor,
-        pixel_values: Tensor | None = None,
-        image_sizes: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        cache: KVCache | None = None,
-    ) -> Tensor:
-        """
-        Args:
-            input_ids: int64 [batch, tokens]; the image token stands once for each image feature
-            pixel_values: [images, views, 3, side, side], with image_sizes int64 [images, 2], height and width as given
-            attention_mask: int64 [batch, cached + tokens], 0 for padding on the left; default: no padding
-            cache: grown in place; the tokens are then the continuation of what it holds
+    def image_features(self, pixel_values: Tensor | None, image_sizes: Tensor | None) -> Tensor:
+        """Image features of all images, [image tokens, hidden]; no rows without images.
 
-        Returns:
-            logits, float32 [batch, tokens, vocab]
+        Args:
+            pixel_values: [images, views, 3, side, side]
+            image_sizes: int64 [images, 2], height and width as given
 
         Raises:
-            InputError: there are more or fewer image tokens than features, or fewer views than an image has.
+            InputError: an image has fewer views than its size takes
         """
-        cache = KVCache() if cache is None else cache
-        embeds = self.embed(input_ids, self.image_features(pixel_values, image_sizes))
-        if attention_mask is None:
-            attention_mask = cache.extended_mask(input_ids)
-        hidden, cache.layers = self.language_model.model(
-            embeds,
-            positions_of(attention_mask)[:, -input_ids.shape[1] :],
-            attention_mask,
-            cache.layers or self.empty_past(embeds),
-        )
-        cache.attention_mask = attention_mask
-        return self.language_model.lm_head(hidden).float()
-
-    def image_features(self, pixel_values: Tensor | None, image_sizes: Tensor | None) -> Tensor:
-        """Image features of all images, [image tokens, hidden]; no rows without images."""
         if pixel_values is None or image_sizes is None:
             return self.image_newline.new_zeros(0, self.params.text.hidden_size)
         layouts = [self.params.anyres.layout(height, width) for height, width in image_sizes.tolist()]
@@ -154,6 +128,9 @@ class LlavaNext(VisionLanguageModel):
 
         Returns:
             [batch, tokens, hidden]
+
+        Raises:
+            InputError: there are more or fewer image tokens than features
         """
         rows = torch.full((), image_features.shape[0], dtype=torch.int64)
         is_image = (input_ids == self.params.image_token) & (rows > 0)
@@ -167,15 +144,10 @@ class LlavaNext(VisionLanguageModel):
         cos, sin = self.language_model.model.rope(position_ids)
         return cos, sin
 
-    def empty_past(self, like: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """A cache without tokens, for as many sequences as `like` [batch, ...] has."""
-        text = self.params.text
-        return empty_past(like, text.decoder.num_kv_heads, text.decoder.head_dim, text.num_hidden_layers)
-
     @property
-    def hidden_size(self) -> int:
-        """Width of the decoder."""
-        return self.params.text.hidden_size
+    def decoder_params(self) -> DecoderParams:
+        """See `VisionLanguageModel.decoder_params`."""
+        return self.params.text.decoder
 
     @property
     def context_length(self) -> int:

@@ -4,7 +4,7 @@ Image features are added to the embeddings of image tokens, not put in their pla
 published checkpoints, but for the two tables of embeddings, which are bare tensors there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from nexus_edge.errors import InputError
 from nexus_edge.interfaces.weights import WeightRules
-from nexus_edge.layers.decoder import KeyValue, RMSNorm
-from nexus_edge.layers.kv_cache import KVCache, empty_past, positions_of
+from nexus_edge.layers.decoder import RMSNorm
+from nexus_edge.layers.params import DecoderParams
 from nexus_edge.layers.rope import Rope, inverse_frequencies
 from nexus_edge.models.base import DecoderNames, VisionLanguageModel
 from nexus_edge.models.molmo.crops import NO_VIEW, TOKENS, layout_of_views
@@ -46,27 +46,6 @@ class Transformer(nn.Module):
         self.ff_out = nn.Linear(decoder.hidden_size, params.embedding_size, bias=False)
         self.rope = Rope(params.rope_theta, decoder.head_dim)
 
-    def forward(
-        self, inputs_embeds: Tensor, position_ids: Tensor, attention_mask: Tensor, past: Sequence[KeyValue]
-    ) -> tuple[Tensor, list[KeyValue]]:
-        """All blocks and the final norm.
-
-        Args:
-            inputs_embeds: [batch, tokens, hidden]
-            position_ids: int64 [batch, tokens]
-            attention_mask: int64 [batch, past + tokens]
-            past: per layer, key and value [batch, num_kv_heads, past, head_dim]
-
-        Returns:
-            [batch, tokens, hidden] and the grown cache
-        """
-        cos, sin = (table.to(inputs_embeds.dtype) for table in self.rope(position_ids))
-        x, present = inputs_embeds, []
-        for block, block_past in zip(self.blocks, past, strict=True):
-            x, block_present = block(x, cos, sin, attention_mask, block_past)
-            present.append(block_present)
-        return self.ln_f(x), present
-
 
 class MolmoModel(nn.Module):
     """The two halves."""
@@ -89,43 +68,16 @@ class Molmo(VisionLanguageModel):
         self.params = params
         self.model = MolmoModel(params)
 
-    def forward(
-        self,
-        input_ids: Tensor,
-        pixel_values: Tensor | None = None,
-        image_sizes: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        cache: KVCache | None = None,
-    ) -> Tensor:
-        """
-        Args:
-            input_ids: int64 [batch, tokens]; <im_patch> stands once for each image feature
-            pixel_values: [images, views, 3, 336, 336], with image_sizes int64 [images, 2], height and width as given;
-                a view of -1 everywhere fills up the batch
-            attention_mask: int64 [batch, cached + tokens], 0 for padding; default: no padding
-            cache: grown in place; the tokens are then the continuation of what it holds
+    def image_features(self, pixel_values: Tensor | None, image_sizes: Tensor | None) -> Tensor:
+        """Image features in the order of their tokens, [image features, hidden]; no rows without an image.
 
-        Returns:
-            logits, float32 [batch, tokens, embedding_size]
+        Args:
+            pixel_values: [images, views, 3, 336, 336]; a view of -1 everywhere fills up the batch
+            image_sizes: int64 [images, 2], height and width as given
 
         Raises:
-            InputError: there are more or fewer <im_patch> than features, or views than an image has
+            InputError: an image has another number of views
         """
-        cache = KVCache() if cache is None else cache
-        embeds = self.embed(input_ids, self.image_features(pixel_values, image_sizes))
-        if attention_mask is None:
-            attention_mask = cache.extended_mask(input_ids)
-        hidden, cache.layers = self.model.transformer(
-            embeds,
-            positions_of(attention_mask)[:, -input_ids.shape[1] :],
-            attention_mask,
-            cache.layers or self.empty_past(embeds),
-        )
-        cache.attention_mask = attention_mask
-        return self.model.transformer.ff_out(hidden).float()
-
-    def image_features(self, pixel_values: Tensor | None, image_sizes: Tensor | None) -> Tensor:
-        """Image features in the order of their tokens, [image features, hidden]; no rows without an image."""
         weight = self.model.vision_backbone.pad_embed
         if pixel_values is None or image_sizes is None:
             return weight.new_zeros(0, self.params.hidden_size)
@@ -162,6 +114,9 @@ class Molmo(VisionLanguageModel):
 
         Returns:
             [batch, tokens, hidden]
+
+        Raises:
+            InputError: there are more or fewer <im_patch> than features
         """
         is_image = input_ids == self.params.patch_token
         if not torch.compiler.is_exporting() and (tokens := int(is_image.sum())) != len(image_features):
@@ -173,15 +128,10 @@ class Molmo(VisionLanguageModel):
         cos, sin = self.model.transformer.rope(position_ids)
         return cos, sin
 
-    def empty_past(self, like: Tensor) -> list[KeyValue]:
-        """A cache without tokens, for as many sequences as `like` [batch, ...] has."""
-        decoder = self.params.decoder
-        return empty_past(like, decoder.num_kv_heads, decoder.head_dim, self.params.num_hidden_layers)
-
     @property
-    def hidden_size(self) -> int:
-        """Width of the decoder."""
-        return self.params.hidden_size
+    def decoder_params(self) -> DecoderParams:
+        """See `VisionLanguageModel.decoder_params`."""
+        return self.params.decoder
 
     @property
     def context_length(self) -> int:

@@ -3,7 +3,7 @@
 Module names reproduce the checkpoint's keys, so `state_dict()` and the safetensors index name the same tensors.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from nexus_edge.interfaces.weights import Fused, WeightRules
 from nexus_edge.layers.clip_vision import ClipVisionTower
-from nexus_edge.layers.decoder import DecoderLayer, KeyValue, RMSNorm
+from nexus_edge.layers.decoder import DecoderLayer, RMSNorm
 from nexus_edge.layers.hd_assembly import CropLayout, assemble, existing_crops, merge_patches
 from nexus_edge.layers.image_rows import image_rows
-from nexus_edge.layers.kv_cache import KVCache, empty_past, positions_of
+from nexus_edge.layers.kv_cache import KVCache, positions_of
 from nexus_edge.layers.long_rope import LongRope, inverse_frequencies
+from nexus_edge.layers.params import DecoderParams
 from nexus_edge.models.base import DecoderNames, VisionLanguageModel
 from nexus_edge.models.phi3_v.params import Phi3VisionParams
 
@@ -92,33 +93,6 @@ class Phi3Model(nn.Module):
         images = image_rows(is_image, image_features)
         return torch.where(is_image.unsqueeze(-1), images, self.embed_tokens(input_ids.clamp(min=0)))
 
-    def decode(
-        self,
-        inputs_embeds: Tensor,
-        position_ids: Tensor,
-        length: Tensor,
-        attention_mask: Tensor,
-        past: Sequence[KeyValue],
-    ) -> tuple[Tensor, list[KeyValue]]:
-        """All layers and the final norm.
-
-        Args:
-            inputs_embeds: [batch, tokens, hidden]
-            position_ids: int64 [batch, tokens]
-            length: int64 scalar, tokens of the longest sequence, for LongRoPE's choice
-            attention_mask: int64 [batch, past + tokens]
-            past: per layer, key and value [batch, num_kv_heads, past, head_dim]
-
-        Returns:
-            [batch, tokens, hidden] and the grown cache
-        """
-        cos, sin = (table.to(inputs_embeds.dtype) for table in self.rope(position_ids, length))
-        x, present = inputs_embeds, []
-        for layer, layer_past in zip(self.layers, past, strict=True):
-            x, layer_present = layer(x, cos, sin, attention_mask, layer_past)
-            present.append(layer_present)
-        return self.norm(x), present
-
 
 class Phi3V(VisionLanguageModel):
     """The reference model: images and token ids in, logits out."""
@@ -160,7 +134,7 @@ class Phi3V(VisionLanguageModel):
         past = cache.layers
         if cache.length and self._crosses_limit(positions, cache.length):
             past, embeds = [], joined
-        hidden, cache.layers = self.model.decode(
+        hidden, cache.layers = self.decode(
             embeds,
             positions[:, -embeds.shape[1] :],
             positions.max() + 1,
@@ -168,7 +142,7 @@ class Phi3V(VisionLanguageModel):
             past or self.empty_past(embeds),
         )
         cache.inputs_embeds, cache.attention_mask = joined, attention_mask
-        return self.lm_head(hidden[:, -tokens:]).float()
+        return self.logits(hidden[:, -tokens:]).float()
 
     def image_features(self, pixel_values: Tensor | None, image_sizes: Tensor | None) -> Tensor:
         """Image features of all images, [image tokens, hidden]; no rows without images."""
@@ -186,15 +160,10 @@ class Phi3V(VisionLanguageModel):
         cos, sin = self.model.rope(position_ids, length)
         return cos, sin
 
-    def empty_past(self, like: Tensor) -> list[KeyValue]:
-        """A cache without tokens, for as many sequences as `like` [batch, ...] has."""
-        decoder = self.params.decoder
-        return empty_past(like, decoder.num_kv_heads, decoder.head_dim, self.params.num_hidden_layers)
-
     @property
-    def hidden_size(self) -> int:
-        """Width of the decoder."""
-        return self.params.hidden_size
+    def decoder_params(self) -> DecoderParams:
+        """See `VisionLanguageModel.decoder_params`."""
+        return self.params.decoder
 
     @property
     def context_length(self) -> int:

@@ -135,5 +135,5 @@ def alone(file: str, ids: Tensor, length: int) -> Tensor:
     with torch.inference_mode():
         embeds = model.model.embed(ids, model.image_features(None, None))
         past = model.empty_past(embeds)
-        hidden, _ = model.model.decode(embeds, positions, torch.tensor(length), torch.ones_like(ids), past)
+        hidden, _ = model.decode(embeds, positions, torch.tensor(length), torch.ones_like(ids), past)
         return model.lm_head(hidden[:, -1])

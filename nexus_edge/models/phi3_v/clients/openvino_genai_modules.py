@@ -90,7 +90,7 @@ class LanguageModel(nn.Module):
         """
         pairs = list(zip(past[0::2], past[1::2], strict=True))
         length = position_ids.amax((0, 1)) + 1
-        hidden, present = self.root.model.decode(inputs_embeds, position_ids, length, attention_mask, pairs)
+        hidden, present = self.root.decode(inputs_embeds, position_ids, length, attention_mask, pairs)
         return self.root.lm_head(hidden), *(tensor for key_value in present for tensor in key_value)
 
 
