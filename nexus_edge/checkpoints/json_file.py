@@ -27,14 +27,16 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def is_there(path: Path) -> bool:
-    """Whether a file stands at a path; raises CheckpointError for a link that leads nowhere, a pipe or a device."""
-    if path.is_file():
-        return True
+    """Whether something stands at a path; raises CheckpointError where it is no file, or a link that leads nowhere."""
     if path.is_symlink() and not path.exists():
         raise CheckpointError(f"{path}: is a link that leads nowhere; copy the file itself")
-    if path.exists() and not path.is_dir():
-        raise CheckpointError(f"{path}: is a pipe, a socket or a device, and no file")
-    return False
+    if not path.exists() or path.is_dir():
+        return False
+    try:
+        require_regular(path)
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}") from error
+    return True
 
 
 def read_processor_file(path: Path) -> bytes:

@@ -65,18 +65,11 @@ def run(
     """Answer a question about pictures with an exported bundle."""
     from nexus_edge.bundle import Bundle
     from nexus_edge.runtimes import EngineOptions, GenerationOptions, load_vlm
+    from nexus_edge.runtimes.vlm.generation import GenerationKeywords
 
     if logprobs is not None and not as_json:
         raise InputError("--logprobs is for --json; give both")
-    say_without_effect(GenerationOptions(max_new_tokens, temperature, top_p, seed, top_k=top_k, min_p=min_p))
-    opened = Bundle.open(bundle, allow_rejected=allow_rejected)
-    if not (quiet or as_json):
-        introduce(opened.manifest, engine)
-    vlm = load_vlm(opened, EngineOptions(threads, engine=engine, device=device))
-    pieces = vlm.generate(
-        prompt,
-        [*(image or ())],
-        raw=raw,
+    options = GenerationKeywords(
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         top_k=top_k,
@@ -87,6 +80,12 @@ def run(
         stop=stop or (),
         logprobs=logprobs,
     )
+    say_without_effect(GenerationOptions.of(options))
+    opened = Bundle.open(bundle, allow_rejected=allow_rejected)
+    if not (quiet or as_json):
+        introduce(opened.manifest, engine)
+    vlm = load_vlm(opened, EngineOptions(threads, engine=engine, device=device))
+    pieces = vlm.generate(prompt, [*(image or ())], raw=raw, **options)
     if as_json:
         answer = pieces.finish()
         source = {"model": opened.manifest.name, "weights": opened.manifest.source.weights}

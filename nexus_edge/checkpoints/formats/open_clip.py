@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nexus_edge.checkpoints.base import TensorFile
-from nexus_edge.checkpoints.json_file import read_json, read_processor_file
+from nexus_edge.checkpoints.json_file import is_there, read_json, read_processor_file
 from nexus_edge.checkpoints.pointers import refuse_pointers
 from nexus_edge.errors import CheckpointError, MissingExtraError
 from nexus_edge.families import family_of
@@ -101,11 +101,11 @@ def open_weights(folder: Path) -> dict[str, TensorFile]:
         MissingExtraError: the weights are pickled, and PyTorch is not installed.
     """
     for name in SAFETENSORS:
-        if (folder / name).is_file():
+        if is_there(folder / name):
             file: TensorFile = SafetensorsFile(folder / name)
             return dict.fromkeys(file.infos, file)
     refuse_pointers(folder, (PICKLED,))
-    if not (folder / PICKLED).is_file():
+    if not is_there(folder / PICKLED):
         raise CheckpointError(f"{folder}: has no weights; expected {', '.join(SAFETENSORS)} or {PICKLED}")
     try:
         from nexus_edge.checkpoints.torch_file import TorchFile
@@ -123,7 +123,7 @@ def processor_files(folder: Path) -> dict[str, bytes]:
     """
     config = read_config(folder)
     place = tokenizer_folder(folder, config)
-    tokenizer = next((name for name in ("tokenizer.json", "vocab.txt") if (place / name).is_file()), None)
+    tokenizer = next((name for name in ("tokenizer.json", "vocab.txt") if is_there(place / name)), None)
     if tokenizer is None:
         name = config["model_cfg"]["text_cfg"].get("hf_tokenizer_name")
         raise CheckpointError(f"{folder}: has neither tokenizer.json nor vocab.txt; copy one from {name!r:.80}")

@@ -87,8 +87,8 @@ class GenerationOptions:
         """Options of drawing that are set although the temperature of 0 draws nothing."""
         if self.temperature > 0:
             return ()
-        unset = {"top_p": 1.0, "seed": None, "top_k": 0, "min_p": 0.0}
-        return tuple(name for name, value in unset.items() if getattr(self, name) != value)
+        known = self.__dataclass_fields__
+        return tuple(name for name in ("top_p", "seed", "top_k", "min_p") if getattr(self, name) != known[name].default)
 
     def sampler(self) -> Sampler:
         """A sampler in its first state."""
