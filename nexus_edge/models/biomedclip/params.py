@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nexus_edge.configs.keys import check_keys_of
+from nexus_edge.configs.reading import read_params
 from nexus_edge.configs.values import check_multiple, count, layer_count, number, side, table
-from nexus_edge.errors import CheckpointError
 from nexus_edge.layers.params import BertParams, VitParams
 from nexus_edge.models.biomedclip.config_keys import OPEN_CLIP
 
@@ -40,21 +39,16 @@ class BiomedClipParams:
         Raises:
             CheckpointError: a key is missing, or not known, or holds what this model cannot be built from.
         """
-        if config.get("model_type") != MODEL_TYPE:
-            raise CheckpointError(f"config.json: model_type is {config.get('model_type')!r}, expected {MODEL_TYPE!r}")
-        check_keys_of(config, OPEN_CLIP, "open_clip_config.json")
-        try:
-            model = table(config, "model_cfg")
-            text = table(model, "text_cfg")
-            bert = _text_params(table(config, "text_config"))
-            context = count(text, "context_length", CONTEXT_LENGTH)
-            if context > bert.max_position_embeddings:
-                raise ValueError(f"context_length {context} exceeds BERT's {bert.max_position_embeddings} positions")
-            return cls(_vision_params(table(model, "vision_cfg")), bert, count(model, "embed_dim"), context)
-        except KeyError as error:
-            raise CheckpointError(f"open_clip_config.json: missing key {error.args[0]!r}") from error
-        except (TypeError, ValueError) as error:
-            raise CheckpointError(f"open_clip_config.json: {error}") from error
+        return read_params(config, MODEL_TYPE, OPEN_CLIP, cls._from_json, "open_clip_config.json")
+
+    @classmethod
+    def _from_json(cls, config: Mapping[str, Any]) -> "BiomedClipParams":
+        model = table(config, "model_cfg")
+        bert = _text_params(table(config, "text_config"))
+        context = count(table(model, "text_cfg"), "context_length", CONTEXT_LENGTH)
+        if context > bert.max_position_embeddings:
+            raise ValueError(f"context_length {context} exceeds BERT's {bert.max_position_embeddings} positions")
+        return cls(_vision_params(table(model, "vision_cfg")), bert, count(model, "embed_dim"), context)
 
 
 def _vision_params(vision: Mapping[str, Any]) -> VitParams:

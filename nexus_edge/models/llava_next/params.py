@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nexus_edge.configs.keys import check_keys_of
+from nexus_edge.configs.reading import read_heads, read_params
 from nexus_edge.configs.rope import read_rope
-from nexus_edge.configs.values import check_multiple, choice, count, flag, integer, layer_count, number
-from nexus_edge.errors import CheckpointError
+from nexus_edge.configs.values import choice, count, flag, integer, layer_count, number
 from nexus_edge.layers.params import ACTIVATION_NAMES, ClipVisionParams, DecoderParams, LlamaParams, read_clip
 from nexus_edge.models.llava_next.anyres import AnyRes, read_anyres
 from nexus_edge.models.llava_next.config_keys import CONFIG
@@ -40,13 +39,7 @@ class LlavaNextParams:
         Raises:
             CheckpointError: a key is not known, or holds what this model cannot be built from.
         """
-        if config.get("model_type") != MODEL_TYPE:
-            raise CheckpointError(f"config.json: model_type is {config.get('model_type')!r}, expected {MODEL_TYPE!r}")
-        check_keys_of(config, CONFIG, "config.json")
-        try:
-            return cls._from_json(config)
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"config.json: {error}") from error
+        return read_params(config, MODEL_TYPE, CONFIG, cls._from_json)
 
     @classmethod
     def _from_json(cls, config: Mapping[str, Any]) -> "LlavaNextParams":
@@ -84,10 +77,7 @@ def _feature_layer(config: Mapping[str, Any]) -> int:
 
 
 def _text_params(text: Mapping[str, Any], tied: bool) -> LlamaParams:
-    hidden, heads = count(text, "hidden_size"), count(text, "num_attention_heads")
-    kv_heads = count(text, "num_key_value_heads", heads)
-    check_multiple("hidden_size", hidden, "num_attention_heads", heads)
-    check_multiple("num_attention_heads", heads, "num_key_value_heads", kv_heads)
+    hidden, heads, kv_heads = read_heads(text)
     head_dim = count(text, "head_dim", hidden // heads)
     if head_dim != hidden // heads or head_dim % 2:
         raise ValueError(f"head_dim is {head_dim}; known is hidden_size / num_attention_heads, an even number")

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nexus_edge.configs.keys import check_keys_of
+from nexus_edge.configs.reading import read_heads, read_params
 from nexus_edge.configs.values import check_multiple, count, flag, layer_count, number, table
-from nexus_edge.errors import CheckpointError
 from nexus_edge.layers.params import ClipVisionParams, DecoderParams
 from nexus_edge.models.molmo.config_keys import CONFIG
 
@@ -77,13 +76,7 @@ class MolmoParams:
         Raises:
             CheckpointError: a key is not known, or holds what this model cannot be built from.
         """
-        if config.get("model_type") != MODEL_TYPE:
-            raise CheckpointError(f"config.json: model_type is {config.get('model_type')!r}, expected {MODEL_TYPE!r}")
-        check_keys_of(config, CONFIG, "config.json")
-        try:
-            return cls._from_json(config)
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"config.json: {error}") from error
+        return read_params(config, MODEL_TYPE, CONFIG, cls._from_json)
 
     @classmethod
     def _from_json(cls, config: Mapping[str, Any]) -> "MolmoParams":
@@ -112,10 +105,7 @@ class MolmoParams:
 
 
 def _decoder(config: Mapping[str, Any]) -> DecoderParams:
-    hidden, heads = count(config, "hidden_size", HIDDEN_SIZE), count(config, "num_attention_heads", HEADS)
-    kv_heads = count(config, "num_key_value_heads", heads)
-    check_multiple("hidden_size", hidden, "num_attention_heads", heads)
-    check_multiple("num_attention_heads", heads, "num_key_value_heads", kv_heads)
+    hidden, heads, kv_heads = read_heads(config, HIDDEN_SIZE, HEADS)
     if hidden // heads % 2:
         raise ValueError(f"hidden_size / num_attention_heads is {hidden // heads}; RoPE rotates pairs, it must be even")
     both = count(config, "intermediate_size", INTERMEDIATE_SIZE)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from nexus_edge.configs.keys import check_keys_of
+from nexus_edge.configs.reading import read_heads, read_params
 from nexus_edge.configs.rope import LongRopeParams, read_rope
-from nexus_edge.configs.values import check_multiple, choice, count, flag, integer, layer_count, number, table
-from nexus_edge.errors import CheckpointError
+from nexus_edge.configs.values import choice, count, flag, integer, layer_count, number, table
 from nexus_edge.layers.params import ACTIVATION_NAMES, CLIP_DEFAULTS, ClipVisionParams, DecoderParams, read_clip
 from nexus_edge.models.phi3_v.config_keys import CONFIG, CONTEXT
 
@@ -54,22 +53,11 @@ class Phi3VisionParams:
         Raises:
             CheckpointError: a key is missing, or not known, or holds what this model cannot be built from.
         """
-        if config.get("model_type") != MODEL_TYPE:
-            raise CheckpointError(f"config.json: model_type is {config.get('model_type')!r}, expected {MODEL_TYPE!r}")
-        check_keys_of(config, CONFIG, "config.json")
-        try:
-            return cls._from_json(config)
-        except KeyError as error:
-            raise CheckpointError(f"config.json: missing key {error.args[0]!r}") from error
-        except (TypeError, ValueError) as error:
-            raise CheckpointError(f"config.json: {error}") from error
+        return read_params(config, MODEL_TYPE, CONFIG, cls._from_json)
 
     @classmethod
     def _from_json(cls, config: Mapping[str, Any]) -> "Phi3VisionParams":
-        hidden, heads = count(config, "hidden_size"), count(config, "num_attention_heads")
-        kv_heads = count(config, "num_key_value_heads", heads)
-        check_multiple("hidden_size", hidden, "num_attention_heads", heads)
-        check_multiple("num_attention_heads", heads, "num_key_value_heads", kv_heads)
+        hidden, heads, kv_heads = read_heads(config)
         head_dim = count(config, "head_dim", hidden // heads)
         if head_dim != hidden // heads:
             raise ValueError(
