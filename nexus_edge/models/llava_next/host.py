@@ -7,21 +7,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nexus_edge.errors import BundleError
-from nexus_edge.interfaces.engine import Array, Floats, Run
+from nexus_edge.interfaces.engine import Array
 from nexus_edge.interfaces.graph import Interface
 from nexus_edge.interfaces.host import Image, Merge, PromptTokens
 from nexus_edge.interfaces.processor import ModelInputs
+from nexus_edge.models.encoder_host import INDEX, PIXELS, SIZES, EncoderHost, require_encoder
 from nexus_edge.models.llava_next.anyres import AnyRes, read_anyres
 from nexus_edge.models.llava_next.defaults import image_token
-from nexus_edge.processing.positions import SequentialPositions
-
-ENCODER, FEATURES = "vision_encoder", "image_features"
-PIXELS, SIZES, INDEX = "pixel_values", "image_sizes", "feature_index"
 
 
 @dataclass(frozen=True)
-class LlavaNextHost:
+class LlavaNextHost(EncoderHost):
     """See `VlmHost`.
 
     Attributes:
@@ -30,7 +26,6 @@ class LlavaNextHost:
 
     anyres: AnyRes
     image_token: int
-    positions: ClassVar[SequentialPositions] = SequentialPositions()
     merge: ClassVar[Merge] = "replace"
 
     def prompt(self, inputs: ModelInputs) -> PromptTokens:
@@ -50,18 +45,8 @@ class LlavaNextHost:
             found.append({PIXELS: pixels[: layout.num_views], INDEX: layout.feature_index(0, newline)})
         return tuple(found)
 
-    def views(self, image: Image) -> int:
-        """See `VlmHost.views`."""
-        return len(image[PIXELS])
-
-    def encode(self, run: Run, image: Image) -> Floats:
-        """See `VlmHost.encode`."""
-        return run(ENCODER, image)[FEATURES]
-
 
 def make_host(config: Mapping[str, Any], graphs: Mapping[str, Interface], folder: Path) -> LlavaNextHost:
     """See `VlmFamily.host`."""
-    takes = {spec.name for spec in graphs[ENCODER].inputs} if ENCODER in graphs else set()
-    if takes != {PIXELS, INDEX}:
-        raise BundleError(f"{folder}: its graphs take no images as LLaVA-NeXT does; export the bundle again")
+    require_encoder(graphs, {PIXELS, INDEX}, "LLaVA-NeXT", folder)
     return LlavaNextHost(read_anyres(config), image_token(config))

@@ -5,21 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from nexus_edge.errors import BundleError
-from nexus_edge.interfaces.engine import Array, Floats, Run
+from nexus_edge.interfaces.engine import Array
 from nexus_edge.interfaces.graph import Interface
 from nexus_edge.interfaces.host import Image, Merge, PromptTokens
 from nexus_edge.interfaces.processor import ModelInputs
+from nexus_edge.models.encoder_host import INDEX, PIXELS, SIZES, EncoderHost, require_encoder
 from nexus_edge.models.molmo.crops import NO_VIEW, layout_of_views
 from nexus_edge.models.molmo.params import MolmoParams
-from nexus_edge.processing.positions import SequentialPositions
 
-ENCODER, FEATURES = "vision_encoder", "image_features"
-PIXELS, SIZES, MASKS, INDEX = "pixel_values", "image_sizes", "image_masks", "feature_index"
+MASKS = "image_masks"
 
 
 @dataclass(frozen=True)
-class MolmoHost:
+class MolmoHost(EncoderHost):
     """See `VlmHost`.
 
     Attributes:
@@ -27,7 +25,6 @@ class MolmoHost:
     """
 
     patch_token: int
-    positions: ClassVar[SequentialPositions] = SequentialPositions()
     merge: ClassVar[Merge] = "add"
 
     def prompt(self, inputs: ModelInputs) -> PromptTokens:
@@ -46,18 +43,8 @@ class MolmoHost:
             found.append({PIXELS: views, MASKS: layout.masks(), INDEX: layout.feature_index()})
         return tuple(found)
 
-    def views(self, image: Image) -> int:
-        """See `VlmHost.views`."""
-        return len(image[PIXELS])
-
-    def encode(self, run: Run, image: Image) -> Floats:
-        """See `VlmHost.encode`."""
-        return run(ENCODER, image)[FEATURES]
-
 
 def make_host(config: Mapping[str, Any], graphs: Mapping[str, Interface], folder: Path) -> MolmoHost:
     """See `VlmFamily.host`."""
-    takes = {spec.name for spec in graphs[ENCODER].inputs} if ENCODER in graphs else set()
-    if takes != {PIXELS, MASKS, INDEX}:
-        raise BundleError(f"{folder}: its graphs take no images as Molmo does; export the bundle again")
+    require_encoder(graphs, {PIXELS, MASKS, INDEX}, "Molmo", folder)
     return MolmoHost(MolmoParams.from_json(config).patch_token)
