@@ -7,9 +7,10 @@ from collections.abc import Callable, Collection, Sequence
 from typing import get_args
 
 from nexus_edge.errors import PromptError
-from nexus_edge.interfaces.facts import ChatRole, Frame, JinjaTemplate, Turns
+from nexus_edge.interfaces.facts import BytePairs, ChatRole, Frame, JinjaTemplate, Turns
 from nexus_edge.processing.messages import ImagePart, Message, TextPart
 from nexus_edge.processing.segments import ImagePlace, Prompt
+from nexus_edge.processing.tokenizer import Tokenizer
 
 Part = TextPart | ImagePart
 Apply = Callable[[Sequence[Message], bool], Prompt]
@@ -33,7 +34,18 @@ def turns_of(apply: Apply) -> Turns | JinjaTemplate:
     return turns if all(_alike(apply, turns, messages) for messages in _conversations(turns)) else JinjaTemplate()
 
 
-def tokens_in(chat: Turns | JinjaTemplate, control: Collection[str]) -> list[str]:
+def byte_pairs(tokenizer: Tokenizer, chat: Turns | JinjaTemplate, control: Collection[str]) -> BytePairs:
+    """The tokenizer of a bundle's `processor/`, with the ids of these control tokens and of those that frames hold."""
+    tokens = (*control, *_tokens_in(chat, tokenizer.control_tokens))
+    return BytePairs(
+        file="processor/tokenizer.json",
+        config="processor/tokenizer_config.json",
+        bos_id=tokenizer.bos_id,
+        special={token: id_ for token in tokens if (id_ := tokenizer.token_id(token)) is not None},
+    )
+
+
+def _tokens_in(chat: Turns | JinjaTemplate, control: Collection[str]) -> list[str]:
     """Those of a tokenizer's control tokens that frames hold."""
     if isinstance(chat, JinjaTemplate):
         return []

@@ -4,20 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nexus_edge.interfaces.facts import AnyresUnpad, BytePairs, FeatureLayout, ImageToken, Sequential, VlmFacts
+from nexus_edge.interfaces.facts import AnyresUnpad, FeatureLayout, ImageToken, Sequential, VlmFacts
 from nexus_edge.models.llava_next.anyres import read_anyres
 from nexus_edge.models.llava_next.processing import LlavaNextProcessor
 from nexus_edge.models.llava_next.prompt import CONTROL_TOKENS, IMAGE_TAG
-from nexus_edge.processing.turns import tokens_in, turns_of
+from nexus_edge.processing.turns import byte_pairs, turns_of
 
 
 def facts(config: Mapping[str, Any], processor: Path) -> VlmFacts:
     """See `Family.facts`."""
     anyres, settings = read_anyres(config), LlavaNextProcessor.from_folder(processor)
-    tokenizer = settings.tokenizer
     chat = turns_of(settings.apply_chat_template)
-    control = (*CONTROL_TOKENS, *tokens_in(chat, tokenizer.control_tokens))
-    ids = {token: tokenizer.token_id(token) for token in control}
     return VlmFacts(
         images=AnyresUnpad(
             mean=settings.mean,
@@ -30,12 +27,7 @@ def facts(config: Mapping[str, Any], processor: Path) -> VlmFacts:
         ),
         layout=FeatureLayout(order=("overview", "crops"), row_ends=("crops",)),
         merge="replace",
-        tokenizer=BytePairs(
-            file="processor/tokenizer.json",
-            config="processor/tokenizer_config.json",
-            bos_id=tokenizer.bos_id,
-            special={token: id_ for token, id_ in ids.items() if id_ is not None},
-        ),
+        tokenizer=byte_pairs(settings.tokenizer, chat, CONTROL_TOKENS),
         chat=chat,
         image_place=ImageToken(text=IMAGE_TAG, id=settings.image_token),
         stop_ids=settings.stop_ids,

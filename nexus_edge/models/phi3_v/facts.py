@@ -4,21 +4,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nexus_edge.interfaces.facts import BytePairs, FeatureLayout, HdCrops, ImageTags, LongRope, Sequential, VlmFacts
+from nexus_edge.interfaces.facts import FeatureLayout, HdCrops, ImageTags, LongRope, Sequential, VlmFacts
 from nexus_edge.models.phi3_v.params import Phi3VisionParams
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 from nexus_edge.models.phi3_v.prompt import ROLES, STOP_TOKENS
 from nexus_edge.processing.hd_transform import CROP, TOKENS_PER_SIDE, WHITE
-from nexus_edge.processing.turns import tokens_in, turns_of
+from nexus_edge.processing.turns import byte_pairs, turns_of
 
 
 def facts(config: Mapping[str, Any], processor: Path) -> VlmFacts:
     """See `Family.facts`."""
     params, settings = Phi3VisionParams.from_json(config), Phi3VProcessor.from_folder(processor)
-    tokenizer, switch = settings.tokenizer, params.rope.original_max_position_embeddings
+    switch = params.rope.original_max_position_embeddings
     chat = turns_of(settings.apply_chat_template)
-    control = (*(f"<|{role}|>" for role in ROLES), *STOP_TOKENS, *tokens_in(chat, tokenizer.control_tokens))
-    ids = {token: tokenizer.token_id(token) for token in control}
     return VlmFacts(
         images=HdCrops(
             mean=settings.mean,
@@ -35,12 +33,7 @@ def facts(config: Mapping[str, Any], processor: Path) -> VlmFacts:
             row_ends=("crops", "overview"),
         ),
         merge="replace",
-        tokenizer=BytePairs(
-            file="processor/tokenizer.json",
-            config="processor/tokenizer_config.json",
-            bos_id=tokenizer.bos_id,
-            special={token: id_ for token, id_ in ids.items() if id_ is not None},
-        ),
+        tokenizer=byte_pairs(settings.tokenizer, chat, (*(f"<|{role}|>" for role in ROLES), *STOP_TOKENS)),
         chat=chat,
         image_place=ImageTags(text="<|image_{number}|>"),
         stop_ids=settings.stop_ids,
