@@ -13,6 +13,12 @@ def recipes_dir() -> Path:
     return _find("export")
 
 
+def recipe_names() -> dict[str, list[str]]:
+    """Model -> names of its recipes, both in the order of the alphabet."""
+    folders = sorted(path for path in recipes_dir().iterdir() if path.is_dir())
+    return {folder.name: sorted(path.stem for path in folder.glob("*.toml")) for folder in folders}
+
+
 def schemes_dir() -> Path:
     """The folder with <scheme>.toml."""
     return _find("quant") / "schemes"

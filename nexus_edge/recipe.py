@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
-from nexus_edge._resources import calibration_dir, recipes_dir
+from nexus_edge._resources import calibration_dir, recipe_names, recipes_dir
 from nexus_edge._toml import read_toml
 from nexus_edge._typed import choose, read, suggest
 from nexus_edge.axes import deployments, targets
@@ -110,12 +110,11 @@ def find_recipe(model: str, name: str) -> Recipe:
     Raises:
         RecipeError: there is no such model or recipe.
     """
-    models = sorted(path.name for path in recipes_dir().iterdir() if path.is_dir())
-    if model not in models:
-        raise RecipeError(f"no model {model!r}{suggest(model, models)}")
-    names = sorted(path.stem for path in (recipes_dir() / model).glob("*.toml"))
-    if name not in names:
-        raise RecipeError(f"{model} has no recipe {name!r}{suggest(name, names)}")
+    known = recipe_names()
+    if model not in known:
+        raise RecipeError(f"no model {model!r}{suggest(model, known)}")
+    if name not in known[model]:
+        raise RecipeError(f"{model} has no recipe {name!r}{suggest(name, known[model])}")
     return read_recipe(recipes_dir() / model / f"{name}.toml")
 
 

@@ -41,7 +41,6 @@ NAMED = {
     "assets/heldout.py": 1,  # where the embedded checkpoints keep their held-out sets
     "assets/heldout_crops.py": 1,
     "checkpoints/__init__.py": 1,  # the embedded checkpoint that is meant where none is named
-    "cli/export.py": 1,  # help
     "recipe.py": 1,  # the example in a message
     "pipeline/request.py": 1,  # the public default of nexus_edge.export
     "runtimes/__init__.py": 1,  # the bundle that a message recommends

@@ -8,6 +8,7 @@ from typing import Annotated, get_args
 import typer
 
 from nexus_edge._extras import needs_extra
+from nexus_edge._resources import recipe_names
 from nexus_edge.axes import targets
 from nexus_edge.cli.progress import step_bar
 from nexus_edge.configs.keys import OPTION
@@ -16,7 +17,7 @@ from nexus_edge.pipeline.request import ExportRequest, WeightFormat
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="phi3-vision, phi3.5-vision, llava-next or biomedclip.")],
+    model: Annotated[str, typer.Argument(help=f"One of {', '.join(recipe_names())}.")],
     int4: Annotated[bool, typer.Option("--int4", help="4-bit weights (the default).")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="8-bit weights.")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Weights stored as float16.")] = False,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nexus_edge._resources import recipe_names
 from nexus_edge.cli.answers import say
 from nexus_edge.cli.bundle_facts import BundleFacts, readable
 from nexus_edge.cli.towers import printable
@@ -27,7 +28,7 @@ def list(
         raise InputError(f"{folder}: no such folder; name one with bundles")
     place = folder or OUT
     bundles, broken = _bundles(place)
-    models = _recipes()
+    models = recipe_names()
     if as_json:
         found = {
             "bundles": [facts.to_json() for facts in bundles],
@@ -65,11 +66,3 @@ def _bundles(place: Path) -> tuple[Sequence[BundleFacts], Sequence[tuple[Path, s
         except BundleError as error:
             broken.append((path, str(error)))
     return found, broken
-
-
-def _recipes() -> dict[str, Sequence[str]]:
-    """Model -> names of its recipes."""
-    from nexus_edge._resources import recipes_dir
-
-    folders = sorted(path for path in recipes_dir().iterdir() if path.is_dir())
-    return {path.name: sorted(recipe.stem for recipe in path.glob("*.toml")) for path in folders}

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nexus_edge._resources import recipes_dir
+from nexus_edge._resources import recipe_names
 from nexus_edge.axes import engines_of, targets
 from nexus_edge.errors import MissingExtraError, NexusEdgeError
 from nexus_edge.families import families
@@ -16,7 +16,7 @@ from nexus_edge.interfaces.target import TargetInfo
 from nexus_edge.pipeline.preflight import require_flavour
 from nexus_edge.quant.registry import find_quantizer
 from nexus_edge.quant.schemes import Scheme, available_schemes, load_scheme
-from nexus_edge.recipe import Recipe, read_recipe
+from nexus_edge.recipe import Recipe, find_recipe
 from nexus_edge.targets import make_target
 
 COMMAND = "python -m nexus_edge.pipeline.support docs/support.md"
@@ -40,7 +40,7 @@ def page() -> str:
 
 def recipes_of(family: Family) -> dict[str, Recipe]:
     """`model/name` as a user writes it -> recipe that comes with nexus-edge, of one family, by name."""
-    found = {f"{path.parent.name}/{path.stem}": read_recipe(path) for path in sorted(recipes_dir().glob("*/*.toml"))}
+    found = {f"{model}/{name}": find_recipe(model, name) for model, names in recipe_names().items() for name in names}
     return {name: recipe for name, recipe in found.items() if recipe.model_type == family.model_type}
 
 
