@@ -23,6 +23,7 @@ from nexus_edge.parity.tolerances import Gate
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from torch.utils.hooks import RemovableHandle
 
     from nexus_edge.interfaces.graph import GraphSpec
 
@@ -73,6 +74,16 @@ def in_order(names: Sequence[str]) -> list[str]:
 
 
 @contextmanager
+def removed_after(handles: "Sequence[RemovableHandle]") -> Iterator[None]:
+    """Inside, hooks that were registered run; afterwards they are gone."""
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
 def layer_outputs(root: "nn.Module", fed: Values = MappingProxyType({})) -> Iterator[dict[str, "Tensor"]]:
     """Inside, every layer of `root` that runs leaves its residual stream under `<name>.output`.
 
@@ -94,11 +105,8 @@ def layer_outputs(root: "nn.Module", fed: Values = MappingProxyType({})) -> Iter
         return keep
 
     handles = [module.register_forward_hook(hook(name)) for name, module in root.named_modules() if is_layer(name)]
-    try:
+    with removed_after(handles):
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def run_torch(spec: "GraphSpec", inputs: Values, fed: Values = MappingProxyType({})) -> Values:

@@ -18,7 +18,7 @@ from nexus_edge.checkpoints import SafetensorsFile
 from nexus_edge.models import from_checkpoint
 from nexus_edge.parity.metrics import Array, Values
 from nexus_edge.parity.report.report import Check
-from nexus_edge.parity.stages import Judge
+from nexus_edge.parity.stages import Judge, removed_after
 from nexus_edge.processing import dual_from_checkpoint
 
 if TYPE_CHECKING:
@@ -108,11 +108,8 @@ def _outputs(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     for name, module in model.named_modules():
         value = name if name in wanted else output_of(name)
         handles.append(module.register_forward_hook(keep(value)))
-    try:
+    with removed_after(handles):
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _kept(value: Array, recorded: Array, sampling: str, long: int) -> tuple[Array, Array]:

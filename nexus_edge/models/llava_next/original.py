@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ import torch
 from torch import Tensor
 
 from nexus_edge.bundle.layer_names import output_of
-from nexus_edge.checkpoints import SafetensorsFile
 from nexus_edge.layers.kv_cache import KVCache
 from nexus_edge.models import from_checkpoint
 from nexus_edge.models.llava_next.anyres import read_pinpoints
@@ -23,8 +21,9 @@ from nexus_edge.models.llava_next.model import LlavaNext
 from nexus_edge.models.llava_next.processing import LlavaNextProcessor
 from nexus_edge.models.llava_next.views import preprocess_images
 from nexus_edge.parity.metrics import Array, Values
+from nexus_edge.parity.recordings import read_cases
 from nexus_edge.parity.report.report import Check
-from nexus_edge.parity.stages import Judge, layer_outputs
+from nexus_edge.parity.stages import Judge, layer_outputs, removed_after
 
 # A recording -> the value of ours and the part of the model that it belongs to, in the order of their computation.
 _NAMES = (
@@ -56,15 +55,8 @@ def compare(folder: Path, judge: Judge, weights: Path | None = None) -> list[Che
 
 def compare_with(folder: Path, model: LlavaNext, processor: LlavaNextProcessor, judge: Judge) -> list[Check]:
     """As `compare`, with a model and a processor that are open."""
-    inputs, outputs = (SafetensorsFile(folder / f"{name}.safetensors") for name in ("inputs", "outputs"))
     checks: list[Check] = []
-    for case in json.loads((folder / "cases.json").read_text("utf-8"))["cases"]:
-        recorded = {
-            key.removeprefix(f"{case['name']}."): np.asarray(file.read(key))
-            for file in (inputs, outputs)
-            for key in file.infos
-            if key.startswith(f"{case['name']}.")
-        }
+    for case, recorded in read_cases(folder):
         if "pinpoints" in case:
             anyres = replace(processor.anyres, pinpoints=read_pinpoints(case["pinpoints"]))
             processor, model = replace(processor, anyres=anyres), copy.copy(model)
@@ -139,11 +131,8 @@ def _outputs(model: LlavaNext) -> Iterator[dict[str, Tensor]]:
         decoder.norm.register_forward_hook(keep("final_norm")),
         decoder.layers[0].register_forward_pre_hook(lambda _module, inputs: seen.update(inputs_embeds=inputs[0])),
     ]
-    try:
+    with removed_after(handles):
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _kept(value: Array, key: str, recorded: Values) -> tuple[Array, Array]:

@@ -1,6 +1,5 @@
 """What the authors' code recorded of Molmo, against the reference model, and its inputs against ours."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ import torch
 from torch import Tensor
 
 from nexus_edge.bundle.layer_names import output_of
-from nexus_edge.checkpoints import SafetensorsFile
 from nexus_edge.interfaces.processor import ModelInputs
 from nexus_edge.layers.kv_cache import KVCache
 from nexus_edge.models import from_checkpoint
@@ -20,8 +18,9 @@ from nexus_edge.models.molmo.crops import NO_VIEW, PATCHES, TOKENS, as_patches, 
 from nexus_edge.models.molmo.model import Molmo
 from nexus_edge.models.molmo.processing import MolmoProcessor
 from nexus_edge.parity.metrics import Array, Values
+from nexus_edge.parity.recordings import read_cases
 from nexus_edge.parity.report.report import Check
-from nexus_edge.parity.stages import Judge, layer_outputs
+from nexus_edge.parity.stages import Judge, layer_outputs, removed_after
 
 # A recording -> the value of ours and the part of the model that it belongs to, in the order of their computation.
 _NAMES = (
@@ -59,16 +58,11 @@ def compare(folder: Path, judge: Judge, weights: Path | None = None) -> list[Che
 
 def compare_with(folder: Path, model: Molmo, processor: MolmoProcessor, judge: Judge) -> list[Check]:
     """As `compare`, with a model and a processor that are open."""
-    files = [SafetensorsFile(folder / f"{name}.safetensors") for name in ("inputs", "outputs")]
-    cases = {case["name"]: case for case in json.loads((folder / "cases.json").read_text("utf-8"))["cases"]}
+    read = read_cases(folder)
+    cases = {case["name"]: case for case, _ in read}
     checks: list[Check] = []
-    for name, case in cases.items():
-        recorded = {
-            key.removeprefix(f"{name}."): np.asarray(file.read(key))
-            for file in files
-            for key in file.infos
-            if key.startswith(f"{name}.")
-        }
+    for case, recorded in read:
+        name = case["name"]
         members = [cases[member] for member in case.get("members", [name])]
         made = [_inputs(folder, member, processor) for member in members]
         found = _compare_inputs(made[0], name, recorded, judge) if len(made) == 1 else []
@@ -171,11 +165,8 @@ def _outputs(model: Molmo) -> Iterator[dict[str, Tensor]]:
         transformer.blocks[0].register_forward_pre_hook(lambda _module, inputs: seen.update(inputs_embeds=inputs[0])),
         transformer.ln_f.register_forward_hook(keep("final_norm")),
     ]
-    try:
+    with removed_after(handles):
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _compare_values(

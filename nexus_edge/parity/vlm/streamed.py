@@ -29,7 +29,7 @@ from nexus_edge.parity.run import ParityRun
 from nexus_edge.parity.settled import Settle, as_float, as_stored, nothing_settled
 from nexus_edge.parity.sources import build_quantized
 from nexus_edge.parity.spool import Kept, Spool
-from nexus_edge.parity.stages import layer_outputs
+from nexus_edge.parity.stages import layer_outputs, removed_after
 
 if TYPE_CHECKING:
     from nexus_edge.interfaces.graph import ModelSplit
@@ -285,12 +285,8 @@ def held_vision(streamed: Streamed) -> Iterator[None]:
 
     handles = [layer.register_forward_pre_hook(fetch(path)) for path, layer in layers.items()]
     handles += [layer.register_forward_hook(lambda *_: running.close()) for layer in layers.values()]
-    try:
-        with running, _loaded(streamed, outside):
-            yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    with removed_after(handles), running, _loaded(streamed, outside):
+        yield
 
 
 def _tensors(model: nn.Module, name: str) -> list[str]:
