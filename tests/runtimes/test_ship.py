@@ -1,6 +1,7 @@
 """The bundle of the image tower alone: what is in it, what it can do, and what it says that it cannot."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import toy_dual
 
 from nexus_edge.bundle import Bundle, BundleWriter
+from nexus_edge.bundle.manifest import GraphInfo
 from nexus_edge.errors import BundleError, InputError, OutputError
 from nexus_edge.runtimes import DualEncoder, build_index, load_dual_encoder
 from nexus_edge.runtimes.dual_encoder.ship import ship_image_tower
@@ -108,7 +110,7 @@ def test_core_ml_packages_stay_behind(coreml_dual: Bundle, whole: Bundle, tmp_pa
         ship_image_tower(coreml_dual, bank, tmp_path / "device")
     root = shutil.copytree(whole.root, tmp_path / "both")
     shutil.copytree(coreml_dual.root / "coreml", root / "coreml")
-    packages = {"coreml": coreml_dual.manifest.graphs["coreml"]}
+    packages = {"coreml": _with_embeddings_of(whole, coreml_dual.manifest.graphs["coreml"])}
     writer = BundleWriter(tmp_path / "joined")
     with writer:
         shutil.copytree(root, writer.root, dirs_exist_ok=True)
@@ -116,3 +118,13 @@ def test_core_ml_packages_stay_behind(coreml_dual: Bundle, whole: Bundle, tmp_pa
     shipped = ship_image_tower(Bundle.open(tmp_path / "joined"), bank, tmp_path / "device")
     assert shipped.manifest.targets == ("onnx",) and not (shipped.root / "coreml").exists()
     assert load_dual_encoder(Bundle.open(shipped.root, check="sha256")).bundled_bank is not None
+
+
+def _with_embeddings_of(bundle: Bundle, graphs: Mapping[str, GraphInfo]) -> dict[str, GraphInfo]:
+    """What another model's graphs would say if their embeddings were as long as this bundle's."""
+    assert bundle.manifest.dual_encoder is not None
+    size = bundle.manifest.dual_encoder.embed_dim
+    return {
+        name: replace(graph, outputs=tuple(replace(spec, shape=(*spec.shape[:-1], size)) for spec in graph.outputs))
+        for name, graph in graphs.items()
+    }
