@@ -6,7 +6,7 @@
 
 Every engine runs in a process of its own, so that its peak memory is its own, and all of them take turns: batch by
 batch, round by round, so that whatever else the machine does hits each of them. The fastest run counts. All engines get
-the same pixels of real pictures, and the same ids of short label prompts without padding that no text needs; what
+the same pixels of real images, and the same ids of short label prompts without padding that no text needs; what
 open_clip's tokenizer pads to the full context is a line of its own. Cosines are to the float32 reference model, the
 worst of 16. Prints two Markdown tables; --json writes all figures.
 
@@ -166,7 +166,7 @@ def _load(engine: str, tower: str, folder: Path, threads: int) -> Callable[[np.n
         recipe, target = OURS[engine]
         # Not as `nexus-edge tune` may have found here: everybody runs this with the same settings.
         options = EngineOptions(threads=threads, engine=target, openvino=OpenVinoSettings())
-        # An engine of its own and not `nexus_edge.load`, because pictures and texts are prepared for all alike.
+        # An engine of its own and not `nexus_edge.load`, because images and texts are prepared for all alike.
         ours = open_engine(Bundle.open(folder / recipe), options)
         return ours.encode_images if tower == "image" else ours.encode_texts
     import biomedclip_peers as peers

@@ -1,4 +1,4 @@
-"""What each recipe costs the embedded checkpoint: exact match on pictures that it was never trained on.
+"""What each recipe costs the embedded checkpoint: exact match on images that it was never trained on.
 
     python benchmarks/held_out.py                                 # every recipe of export/phi3-vision
     python benchmarks/held_out.py --recipe int4 --recipe mine.toml

@@ -3,7 +3,7 @@
     python benchmarks/openvino_parity.py out/openvino_speed --layers 8
 
 Run `openvino_speed.py` with the same --layers before. Compares the logits after each of 64 random ids, and a tower's
-features of a picture of noise, with those of the PyTorch reference on the unquantized weights. The weights are
+features of an image of noise, with those of the PyTorch reference on the unquantized weights. The weights are
 synthetic, so this tells rounding errors from each other and nothing about answers. 4 bytes per weight of memory.
 """
 

@@ -9,9 +9,9 @@ turns, each time in a process of its own, with as many threads as they take by d
 IR unmodified in OpenVINO GenAI, and our bundle in our runtime by ONNX Runtime and by OpenVINO, both as they are without
 `nexus-edge tune`. The peer gets our tokenizer, because its own would need the hub.
 
-A process loads the model, answers a first prompt, and is then measured with two more: text alone, and one picture of 15
+A process loads the model, answers a first prompt, and is then measured with two more: text alone, and one image of 15
 crops and the global view. "first run" is from the start of loading to the first token of the first prompt. Prompts and
-pictures differ, because GenAI keeps the cache of those it has seen. Medians of the rounds.
+images differ, because GenAI keeps the cache of those it has seen. Medians of the rounds.
 
 Steps that are done are not repeated (delete --work to start over). Measure on a machine that does nothing else.
 """
@@ -147,7 +147,7 @@ class _Ours:
         self._vlm = load_vlm(Bundle.open(folder), options)
 
     def see(self, picture: np.ndarray) -> None:
-        """Encode a first picture, for which the vision graphs are loaded."""
+        """Encode a first image, for which the vision graphs are loaded."""
         inputs = self._vlm.processor(self._vlm.wrap(QUESTION, 1), [Image.fromarray(picture)])
         ImageCache(self._vlm.engine, self._vlm.host).encode(self._vlm.host.prompt(inputs).images)
 
@@ -169,7 +169,7 @@ class _GenAi:
         self._around = 0
 
     def see(self, picture: np.ndarray) -> None:
-        """Encode a first picture, and count the tokens of a prompt that are not of its text."""
+        """Encode a first image, and count the tokens of a prompt that are not of its text."""
         self._around = self._generate(self._text(16), 1, picture).get_num_input_tokens() - 16
 
     def run(self, prompt_tokens: int, new_tokens: int, picture: np.ndarray | None = None) -> tuple[float, float]:
@@ -188,7 +188,7 @@ class _GenAi:
         config.apply_chat_template = False
         if picture is None:
             return self._pipeline.generate(text, generation_config=config).perf_metrics
-        # The number comes first: GenAI takes pictures of similar features for the same and reuses the cache of one.
+        # The number comes first: GenAI takes images of similar features for the same and reuses the cache of one.
         prompt = f"{self._number}. <|image_1|>\n{text}"
         return self._pipeline.generate(prompt, images=[openvino.Tensor(picture)], generation_config=config).perf_metrics
 

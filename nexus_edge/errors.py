@@ -4,8 +4,8 @@
     ├── InputError              2   what the user gave cannot be used
     │   ├── RecipeError             a recipe or scheme file is wrong
     │   ├── BundleError             a bundle is missing, corrupt, changed or unsafe
-    │   ├── ImageError              a picture cannot be read or processed
-    │   ├── PromptError             prompt and pictures do not fit together, or do not fit the context
+    │   ├── ImageError              an image cannot be read or processed
+    │   ├── PromptError             prompt and images do not fit together, or do not fit the context
     │   ├── OutputError             the result cannot be written where it was asked for
     │   └── MissingExtraError       an optional dependency is not installed
     ├── ParityError             3   an artefact is not its original any more
@@ -36,11 +36,11 @@ class BundleError(InputError):
 
 
 class ImageError(InputError):
-    """A picture cannot be read or processed."""
+    """An image cannot be read or processed."""
 
 
 class PromptError(InputError):
-    """Prompt and pictures do not fit together, or do not fit the model's context."""
+    """Prompt and images do not fit together, or do not fit the model's context."""
 
 
 class OutputError(InputError):

@@ -1,7 +1,7 @@
 """A very small dual-encoder bundle made with onnx.helper, whose towers know three colours, and both towers in numpy.
 
-A picture's embedding is its mean colour and a constant; a text's is the sum of what its words mean: "red", "green" and
-"blue" their colour, every other word a little of the constant. So a red picture is nearest to a text that says red.
+An image's embedding is its mean colour and a constant; a text's is the sum of what its words mean: "red", "green" and
+"blue" their colour, every other word a little of the constant. So a red image is nearest to a text that says red.
 """
 
 import json

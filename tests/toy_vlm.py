@@ -1,7 +1,7 @@
 """A very small vision-language bundle made with onnx.helper, and the same decoder in numpy without any cache.
 
 The decoder has two layers, GroupQueryAttention, and one list of LongRoPE frequencies for sequences up to `ROPE_LIMIT`
-and another beyond. A picture always takes 313 tokens (one crop). Weights are random, so answers are noise.
+and another beyond. An image always takes 313 tokens (one crop). Weights are random, so answers are noise.
 """
 
 import json
@@ -54,7 +54,7 @@ def weights() -> dict[str, np.ndarray]:
 
 
 def picture_features(pixel_values: np.ndarray) -> np.ndarray:
-    """What the toy vision encoder computes of one picture: [313, hidden]"""
+    """What the toy vision encoder computes of one image: [313, hidden]"""
     angle = np.arange(1, 314, dtype=np.float32)[:, None] * SHORT[0] * np.linspace(0.1, 2, HIDDEN, dtype=np.float32)
     return np.sin(angle * (2 + pixel_values.min()))
 

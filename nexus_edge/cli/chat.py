@@ -53,7 +53,7 @@ def chat(
     allow_rejected: AllowRejected = False,
     quiet: Quiet = False,
 ) -> None:
-    """Talk about pictures; later turns reuse what earlier ones computed. Ctrl-C stops an answer."""
+    """Talk about images; later turns reuse what earlier ones computed. Ctrl-C stops an answer."""
     from nexus_edge.bundle import Bundle
     from nexus_edge.runtimes import EngineOptions, GenerationOptions, load_vlm
 
@@ -117,7 +117,7 @@ class Terminal:
             raise InputError(f"{line.split()[0]}: no such command; {HELP}")
 
     def turn(self, text: str) -> None:
-        """Print the answer to one turn, with the pictures added since the last."""
+        """Print the answer to one turn, with the images added since the last."""
         turns = len(self._session.messages)
         pieces = self._session.send(text, self._images)
         try:

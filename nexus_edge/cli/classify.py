@@ -1,4 +1,4 @@
-"""`nexus-edge classify`: which of some labels fits a picture best, without training."""
+"""`nexus-edge classify`: which of some labels fits an image best, without training."""
 
 import json
 import sys
@@ -57,7 +57,7 @@ def classify(
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print every picture's labels as JSON at the end.")] = False,
 ) -> None:
-    """Say which labels fit pictures best; exit with 2 at the end if some cannot be read."""
+    """Say which labels fit images best; exit with 2 at the end if some cannot be read."""
     from nexus_edge.runtimes.dual_encoder import index
 
     if top_k < 1:

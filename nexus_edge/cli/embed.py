@@ -1,4 +1,4 @@
-"""`nexus-edge embed`: pictures become an index to search in."""
+"""`nexus-edge embed`: images become an index to search in."""
 
 import json
 import time
@@ -45,9 +45,9 @@ def embed(
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
-    """Embed pictures into an index. What is in it already, unchanged, is not embedded again.
+    """Embed images into an index. What is in it already, unchanged, is not embedded again.
 
-    Interrupted, it keeps what it has done in FILE.safetensors.partial, and takes it from there when run again. Pictures
+    Interrupted, it keeps what it has done in FILE.safetensors.partial, and takes it from there when run again. Images
     that cannot be read are skipped, and the exit code is 2.
     """
     import numpy as np

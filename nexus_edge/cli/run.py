@@ -62,7 +62,7 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Answer a question about pictures with an exported bundle."""
+    """Answer a question about images with an exported bundle."""
     from nexus_edge.bundle import Bundle
     from nexus_edge.runtimes import EngineOptions, GenerationOptions, load_vlm
     from nexus_edge.runtimes.vlm.generation import GenerationKeywords

@@ -1,4 +1,4 @@
-"""`nexus-edge search`: the pictures of an index that fit a text, or resemble a picture."""
+"""`nexus-edge search`: the images of an index that fit a text, or resemble an image."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ def search(
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the hits as JSON.")] = False,
 ) -> None:
-    """Print the pictures of an index that fit best, with their cosines."""
+    """Print the images of an index that fit best, with their cosines."""
     from nexus_edge.runtimes import PictureIndex
     from nexus_edge.runtimes.dual_encoder.index.picture_index import from_index
     from nexus_edge.runtimes.dual_encoder.index.sheet import write_sheet

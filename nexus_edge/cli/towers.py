@@ -134,7 +134,7 @@ def report_left_out(found: "Found", *, quiet: bool) -> None:
 
 
 def report_skipped(skipped: "Sequence[Skipped]", pictures: int, where: str, *, quiet: bool) -> None:
-    """Name each picture that cannot be read, and raise InputError, which becomes exit code 2, if there is one."""
+    """Name each image that cannot be read, and raise InputError, which becomes exit code 2, if there is one."""
     if not skipped:
         return
     if len(skipped) > 1 and not quiet:

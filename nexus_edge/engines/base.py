@@ -30,8 +30,8 @@ class EngineOptions:
 
     Attributes:
         threads: that compute one operator; None leaves it to the engine (one per core)
-        keep_vision: keep the vision encoder loaded between pictures. Off, its memory is free while text is generated,
-            and each new picture pays for loading it again.
+        keep_vision: keep the vision encoder loaded between images. Off, its memory is free while text is generated,
+            and each new image pays for loading it again.
         engine: by its name; None takes the first that runs a target of the bundle and is installed, an evaluator only
             if there is no other; "auto" the one that `nexus-edge tune` found to be the fastest
         openvino: how OpenVINO computes; None: as `nexus-edge tune` found best, or as measured best elsewhere

@@ -28,7 +28,7 @@ class ModelInputs(TypedDict):
 
 
 class Processor(Protocol):
-    """Turns one prompt and its pictures into `ModelInputs`, and token ids back into text."""
+    """Turns one prompt and its images into `ModelInputs`, and token ids back into text."""
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
@@ -58,10 +58,10 @@ class Processor(Protocol):
         """The same processor with another `most_views`; itself where images are not cut."""
 
     def count_image_tokens(self, width: int, height: int) -> int:
-        """How many positions of the prompt a picture of this size (in pixels) takes."""
+        """How many positions of the prompt an image of this size (in pixels) takes."""
 
     def encode(self, text: str, add_bos: bool = True) -> list[int]:
-        """Token ids of a text without pictures."""
+        """Token ids of a text without images."""
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of token ids, special tokens left out."""
@@ -71,7 +71,7 @@ class Processor(Protocol):
 
 
 class DualProcessor(Protocol):
-    """Turns pictures and texts into the inputs of two towers that know nothing of each other."""
+    """Turns images and texts into the inputs of two towers that know nothing of each other."""
 
     @property
     def image_size(self) -> int:
@@ -89,7 +89,7 @@ class DualProcessor(Protocol):
         """The id of a token given as text, or None."""
 
     def images(self, pictures: "Picture | Sequence[Picture]") -> NDArray[np.float32]:
-        """[pictures, 3, image_size, image_size]; raises ImageError."""
+        """[images, 3, image_size, image_size]; raises ImageError."""
 
     def texts(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """[texts, context_length], padded with 0; texts with more ids are cut. Raises PromptError."""

@@ -1,10 +1,10 @@
-"""Lays the crops of high-resolution pictures out as one token sequence, with learned separators between rows.
+"""Lays the crops of high-resolution images out as one token sequence, with learned separators between rows.
 
 Source: the HD transform of InternLM-XComposer2-4KHD (arXiv 2404.06512) in the two orders of Phi-3-Vision's code:
 all rows of the crops' joint grid, one separator, all rows of the global view ("sub_glb", which the published models
 use), or the global view first ("glb_sub"); every row ends in a row separator.
 
-Everything here is arithmetic on indices followed by one gather, so that any grid and any number of pictures go through
+Everything here is arithmetic on indices followed by one gather, so that any grid and any number of images go through
 one exported graph without a loop.
 """
 
@@ -21,10 +21,10 @@ GLOBAL_TOKENS = MERGED * (MERGED + 1)  # of the global view: its rows, with a se
 
 @dataclass(frozen=True)
 class CropLayout:
-    """Which crops of the padded batch exist, for `n` pictures.
+    """Which crops of the padded batch exist, for `n` images.
 
-    rows, columns: int64 [n], the grid of crops of each picture, the global view not counted
-    starts: int64 [n], where each picture's first crop stands among all existing crops
+    rows, columns: int64 [n], the grid of crops of each image, the global view not counted
+    starts: int64 [n], where each image's first crop stands among all existing crops
     """
 
     rows: Tensor
@@ -55,7 +55,7 @@ def merge_patches(features: Tensor) -> Tensor:
 def assemble(
     patches: Tensor, row_separator: Tensor, view_separator: Tensor, layout: CropLayout, *, global_first: bool = False
 ) -> Tensor:
-    """Put the merged patches of all pictures in reading order.
+    """Put the merged patches of all images in reading order.
 
     Args:
         patches: [existing crops * 144, width]
@@ -63,7 +63,7 @@ def assemble(
         global_first: the global view's rows before those of the crops
 
     Returns:
-        [image tokens of all pictures, width]
+        [image tokens of all images, width]
     """
     rows, columns = layout.rows * MERGED, layout.columns * MERGED
     crop_tokens = rows * (columns + 1)
@@ -94,7 +94,7 @@ def assemble(
 
 
 def _owners(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Number `counts.sum()` items: which picture each belongs to, and its place within that picture."""
+    """Number `counts.sum()` items: which image each belongs to, and its place within that image."""
     ends = counts.cumsum(0)
     total = cast("int", counts.sum().item())  # symbolic while exporting, so it must not go through int()
     torch._check(total >= 1)

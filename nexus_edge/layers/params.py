@@ -24,7 +24,7 @@ class VitParams:
 
     @property
     def grid(self) -> int:
-        """Patches along one side of a picture."""
+        """Patches along one side of an image."""
         return self.image_size // self.patch_size
 
 

@@ -1,4 +1,4 @@
-"""The square in the middle of a picture, as CLIP's transform takes it: shortest side resized, the rest cut off."""
+"""The square in the middle of an image, as CLIP's transform takes it: shortest side resized, the rest cut off."""
 
 from PIL import Image
 
@@ -10,11 +10,11 @@ from nexus_edge.processing.resize import resize_image
 def centre_crop(
     image: Image.Image, size: int, resample: Image.Resampling = Image.Resampling.BICUBIC, name: str = "picture"
 ) -> Image.Image:
-    """`size` x `size` pixels in the picture's own mode, resized with antialiasing.
+    """`size` x `size` pixels in the image's own mode, resized with antialiasing.
 
-    Its mode decides how Pillow resizes: palettes and 1-bit pictures by the nearest pixel, colours in proportion to
+    Its mode decides how Pillow resizes: palettes and 1-bit images by the nearest pixel, colours in proportion to
     their opacity. So a caller who wants the original's bits converts to RGB after this, as the original does.
-    Raises ImageError if the picture is so narrow that the resize would not fit into memory.
+    Raises ImageError if the image is so narrow that the resize would not fit into memory.
     """
     width, height = image.size
     long = int(size * max(width, height) / min(width, height))  # truncated, as in torchvision

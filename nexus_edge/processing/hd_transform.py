@@ -1,6 +1,6 @@
-"""The HD transform of Phi-3-Vision: a picture of any shape becomes a grid of 336 x 336 crops.
+"""The HD transform of Phi-3-Vision: an image of any shape becomes a grid of 336 x 336 crops.
 
-Phi-3 technical report (arXiv 2404.14219), section on Phi-3-Vision: dynamic cropping splits a high-resolution picture
+Phi-3 technical report (arXiv 2404.14219), section on Phi-3-Vision: dynamic cropping splits a high-resolution image
 into a two-dimensional array of blocks.
 """
 
@@ -21,7 +21,7 @@ WHITE = 255
 
 @dataclass(frozen=True)
 class HdGeometry:
-    """Where the pixels of one picture go. Portraits are worked on transposed, so width >= height in here."""
+    """Where the pixels of one image go. Portraits are worked on transposed, so width >= height in here."""
 
     width: int  # after the resize, a multiple of 336
     height: int  # after the resize, before the padding
@@ -37,7 +37,7 @@ class HdGeometry:
 
     @property
     def pad_before(self) -> int:
-        """White rows above the picture (left of it for a portrait); the rest of the padding goes to the other side."""
+        """White rows above the image (left of it for a portrait); the rest of the padding goes to the other side."""
         return (self.short_crops * CROP - self.height) // 2
 
     @property
@@ -47,7 +47,7 @@ class HdGeometry:
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Height and width of the padded picture, in pixels."""
+        """Height and width of the padded image, in pixels."""
         rows, columns = self.grid
         return rows * CROP, columns * CROP
 
@@ -60,9 +60,9 @@ class HdGeometry:
 
 
 def hd_geometry(width: int, height: int, num_crops: int, name: str = "picture") -> HdGeometry:
-    """The largest grid of at most `num_crops` crops that has the shape of a picture of `width` x `height` pixels.
+    """The largest grid of at most `num_crops` crops that has the shape of an image of `width` x `height` pixels.
 
-    Raises ImageError if the picture is so narrow that nothing of it would be left.
+    Raises ImageError if the image is so narrow that nothing of it would be left.
     """
     ratio = max(width, height) / min(width, height)
     scale = 1
@@ -78,7 +78,7 @@ def hd_geometry(width: int, height: int, num_crops: int, name: str = "picture") 
 
 
 def hd_transform(image: Image.Image, geometry: HdGeometry) -> NDArray[np.uint8]:
-    """An RGB picture resized, padded with white and turned back: uint8 [*geometry.image_size, 3]."""
+    """An RGB image resized, padded with white and turned back: uint8 [*geometry.image_size, 3]."""
     if geometry.transposed:
         image = image.transpose(Image.Transpose.TRANSPOSE)
     resized = resize_image(image, geometry.width, geometry.height, Image.Resampling.BILINEAR)

@@ -12,7 +12,7 @@ class TextPart(TypedDict):
 
 
 class ImagePart(TypedDict):
-    """The place of the next picture in a message."""
+    """The place of the next image in a message."""
 
     type: Literal["image"]
 

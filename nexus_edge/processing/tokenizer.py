@@ -125,11 +125,11 @@ class Tokenizer:
         return self._plain.split(text)
 
     def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
-        """Text of `ids`; negative ids (places of pictures) are left out."""
+        """Text of `ids`; negative ids (places of images) are left out."""
         return self._core.decode([id_ for id_ in ids if id_ >= 0], skip_special_tokens=skip_special)
 
     def is_silent(self, id_: int) -> bool:
-        """Whether `decode` leaves this id out: a picture's place, a special token, or one without text."""
+        """Whether `decode` leaves this id out: an image's place, a special token, or one without text."""
         return id_ < 0 or id_ in self._special or self._core.id_to_token(id_) is None
 
     def is_byte(self, id_: int) -> bool:

@@ -1,4 +1,4 @@
-"""Running a bundle without torch: `load` opens one. `VLM` answers, `DualEncoder` compares pictures and texts.
+"""Running a bundle without torch: `load` opens one. `VLM` answers, `DualEncoder` compares images and texts.
 
 vlm/             vision-language models: prompts and images to answers
 dual_encoder/    models of two towers: embeddings, zero-shot classes, search

@@ -42,7 +42,7 @@ def test_the_nearest_label_counts() -> None:
     result = zero_shot_accuracy(images, labels, [0, 0, 0, 1])
     assert (result.right, result.asked) == ((2, 0, 0), (3, 1, 0))
     assert result.accuracy == 0.5
-    assert result.balanced == pytest.approx((2 / 3 + 0) / 2)  # the third label has no picture
+    assert result.balanced == pytest.approx((2 / 3 + 0) / 2)  # the third label has no image
     assert zero_shot_accuracy(np.zeros((0, 3)), labels, []).balanced == 0.0
 
 

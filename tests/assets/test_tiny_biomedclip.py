@@ -86,7 +86,7 @@ def test_it_says_that_it_is_not_the_published_model() -> None:
 def test_it_names_cells_it_never_saw_as_well_as_its_page_says(encoder: Encoder, pictures: HeldOutPictures) -> None:
     images = encoder.images([cell.path for cell in pictures.cells])
     result = zero_shot_accuracy(images, encoder.labels(pictures.labels, pictures.templates), pictures.wanted)
-    # one picture of 90 may fall to the other side of a border with another libjpeg or BLAS
+    # one image of 90 may fall to the other side of a border with another libjpeg or BLAS
     assert result.balanced >= stated("zero-shot, balanced accuracy") - 0.012, result
     assert result.balanced >= 0.97
 

@@ -1,4 +1,4 @@
-"""What a user sees whose bundle, picture or prompt is bad: one line and exit code 2."""
+"""What a user sees whose bundle, image or prompt is bad: one line and exit code 2."""
 
 import shutil
 import struct

@@ -35,7 +35,7 @@ def shell(*arguments: object, stdin: bytes = b"", **environment: str) -> "subpro
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    """Labels and a picture whose names no code page holds all of."""
+    """Labels and an image whose names no code page holds all of."""
     (tmp_path / "labels.txt").write_text("Größe\n字\nΔ blood\n", encoding="utf-8")
     Image.new("RGB", (20, 20), "red").save(tmp_path / "字Δ.png")
     return tmp_path

@@ -217,7 +217,7 @@ def test_ctrl_c_says_that_nothing_is_lost(run_command: Run, desk: Path, monkeypa
 
 
 def test_killed_in_the_middle_it_goes_on_from_there(desk: Path) -> None:
-    """A real process, killed without notice while it embeds one picture after the other."""
+    """A real process, killed without notice while it embeds one image after the other."""
     names = [f"many/{colour}.{number}.png" for number in range(100) for colour in ("red", "green", "blue")]
     toy_dual.write_pictures(desk, *names)
     script = (
@@ -238,5 +238,5 @@ def test_killed_in_the_middle_it_goes_on_from_there(desk: Path) -> None:
     done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, check=True)
     said = json.loads(done.stdout)
     assert said["pictures"] == 300
-    assert said["unchanged"] >= 18 and said["embedded"] <= 282  # 20 lines are a head, and 19 pictures or part of one
+    assert said["unchanged"] >= 18 and said["embedded"] <= 282  # 20 lines are a head, and 19 images or part of one
     assert not partial.exists()

@@ -1,9 +1,9 @@
-"""OpenVINO GenAI's VLMPipeline as a client, and in numpy what it makes of pictures (version 2026.4, type `phi3_v`).
+"""OpenVINO GenAI's VLMPipeline as a client, and in numpy what it makes of images (version 2026.4, type `phi3_v`).
 
 Where that differs from the original, and from what our runtimes do:
 
 * Its global view takes the cubic spline with a = -0.5 at asymmetric coordinates, the original -0.75 at half pixels. A
-  picture that is enlarged from 336 x 336 to its crops by k, each pixel to a block, has the same global view in both if
+  image that is enlarged from 336 x 336 to its crops by k, each pixel to a block, has the same global view in both if
   k is odd, where both take a pixel of the block as it is, or 4, where the original's four taps lie in one block.
 * It exchanges rows and columns of the grid of crops: a landscape of 1 x 2 crops is laid out, and counted, as 2 x 1.
   Only square grids are laid out as the model was trained.
@@ -53,14 +53,14 @@ def answer(
 
 
 def as_genai(vlm: VLM, picture: Image.Image, num_crops: int) -> np.ndarray:
-    """Features [tokens, hidden] of a picture in its way."""
+    """Features [tokens, hidden] of an image in its way."""
     pixels, sizes, _ = preprocess_images([picture], num_crops)
     pixels[0, 0] = _normalised(_global_view(hd_transform(picture, hd_geometry(*picture.size, num_crops))))
     return encode(vlm.engine, vlm.host, pixels, sizes[:, ::-1])
 
 
 def as_original(vlm: VLM, picture: Image.Image, num_crops: int) -> np.ndarray:
-    """Features [tokens, hidden] of a picture in the original's way."""
+    """Features [tokens, hidden] of an image in the original's way."""
     return encode(vlm.engine, vlm.host, *preprocess_images([picture], num_crops)[:2])
 
 
@@ -71,7 +71,7 @@ def prompt_of(
     pictures: Sequence[Image.Image] = (),
     seen: Encode = as_original,
 ) -> Tokens:
-    """A question about pictures as `seen` has them."""
+    """A question about images as `seen` has them."""
     features = [seen(vlm, picture, processor.num_crops) for picture in pictures]
     tags = "".join(f"<|image_{number + 1}|>\n" for number in range(len(pictures)))
     prompt = str(processor.apply_chat_template([{"role": "user", "content": tags + question}]))

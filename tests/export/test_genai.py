@@ -109,7 +109,7 @@ def test_its_own_processor(bundle: Bundle) -> None:
 
 
 def test_same_answers_as_our_runtime(tiny_bundle: Bundle) -> None:
-    """The trained checkpoint on pictures of its kind, with our tensors: 1 crop, which GenAI's processor cannot make."""
+    """The trained checkpoint on images of its kind, with our tensors: 1 crop, which GenAI's processor cannot make."""
     model, vlm = og.Model(str(tiny_bundle.root / "onnx")), load(tiny_bundle, EngineOptions(threads=1))
     clear = 0
     for item in held_out_questions(8)[::2]:

@@ -1,7 +1,7 @@
-"""OpenVINO GenAI on pictures of several crops, chats, beams and long prompts: it computes what our engine computes on
+"""OpenVINO GenAI on images of several crops, chats, beams and long prompts: it computes what our engine computes on
 the pixels that it sees, and what the original computes where it sees the original's (genai_client.py says where not).
 
-How much that changes: the 48 held-out pictures with 4 crops, enlarged to a square, gave the same answer of 40 tokens
+How much that changes: the 48 held-out images with 4 crops, enlarged to a square, gave the same answer of 40 tokens
 in 37 cases, where the global view alone differs; stretched to a landscape or a portrait of 1 x 2 crops, in 16 of 96,
 because the grid is transposed. The embedded checkpoint was trained with one crop: its answers there are easily tipped.
 """
@@ -74,7 +74,7 @@ def processor(with_crops: Callable[[int], Bundle]) -> Callable[[int], Phi3VProce
 
 @cache
 def picture(number: int, width: int, height: int) -> Image.Image:
-    """A held-out picture of 336 x 336, each pixel of which becomes a block."""
+    """A held-out image of 336 x 336, each pixel of which becomes a block."""
     files = list(dict.fromkeys(item.picture for item in held_out_questions()))
     small = Image.open(files[number]).convert("RGB").resize((336, 336))
     return small.resize((width, height), Image.Resampling.NEAREST)
@@ -88,7 +88,7 @@ def assert_same(found: tuple[str, float, int], expected: tuple[str, float, int])
 
 @pytest.fixture(scope="module")
 def ours(vlm: VLM, processor: Callable[[int], Phi3VProcessor]) -> Callable[..., tuple[str, float, int]]:
-    """What `answer` should give: our engine's answer about pictures in one way or the other."""
+    """What `answer` should give: our engine's answer about images in one way or the other."""
 
     def make(crops: int, pictures: list[Image.Image], encode: Encode) -> tuple[str, float, int]:
         prompt = prompt_of(vlm, processor(crops), QUESTION, pictures, encode)
@@ -118,7 +118,7 @@ def test_it_computes_what_our_engine_computes(
     """Sizes of whole crops, so that its resize to them, which rounds in another way, has nothing to do.
 
     Of two prompts that begin alike, the paged backend computes the beginning once, and a long one then inherits the
-    keys of the short one in the other list of LongRoPE; so those of two pictures begin with another picture.
+    keys of the short one in the other list of LongRoPE; so those of two images begin with another image.
     """
     pictures = [picture(number + 2 * len(sizes), *size) for number, size in enumerate(sizes)]
     found = answer(client(backend, crops), QUESTION, pictures, max_new_tokens=STEPS)

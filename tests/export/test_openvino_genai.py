@@ -54,7 +54,7 @@ def test_text_alone(answer: Callable[..., str], ours: VLM) -> None:
 
 
 def test_pictures_in_their_own_size(answer: Callable[..., str], ours: VLM) -> None:
-    """The held-out pictures fit one crop, where only the global view's scaling differs from the original's."""
+    """The held-out images fit one crop, where only the global view's scaling differs from the original's."""
     for item in held_out_questions(8):
         picture = np.asarray(Image.open(item.picture).convert("RGB"))
         assert answer(item.question, picture) == "".join(

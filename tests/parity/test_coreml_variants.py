@@ -1,4 +1,4 @@
-"""What an app runs instead of a tower's first function: pictures, short texts, and the packages for iOS 17."""
+"""What an app runs instead of a tower's first function: images, short texts, and the packages for iOS 17."""
 
 from collections.abc import Callable
 

@@ -83,7 +83,7 @@ def test_a_sound_bundle_passes(vlm_report: Report) -> None:
 
 
 def test_nothing_is_left_but_float_noise_where_nothing_is_rounded(vlm_report: Report) -> None:
-    """In four bits as in full precision: each layer alone, all of them, and the runtime from picture to logits."""
+    """In four bits as in full precision: each layer alone, all of them, and the runtime from image to logits."""
     assert worst(vlm_report, "P3", "relative_l2", precision=EXACT) < FLOAT_NOISE
     for stage in ("image features", "logits"):
         assert worst(vlm_report, "P5", "relative_l2", precision=EXACT, stage=stage) < FLOAT_NOISE

@@ -33,7 +33,7 @@ def run(tiny_openvino: Bundle, checkpoint: Checkpoint) -> ParityRun:
 
 
 def found(run: ParityRun, bundle: Bundle, *graphs: str, case: int = -2) -> list[Check]:
-    """P3 of some graphs with one case; the last but one of the ladder's is the short text, the first has a picture."""
+    """P3 of some graphs with one case; the last but one of the ladder's is the short text, the first has an image."""
     run = replace(run)  # one of its own for each case: what PyTorch made of the cases that it had first, a run keeps
     ask(run, [vlm_run(run).cases[case]])
     files = {graph: bundle.graph("openvino", graph) for graph in graphs}

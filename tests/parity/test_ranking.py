@@ -67,7 +67,7 @@ def test_pairs_that_nearly_tie_are_set_aside() -> None:
 
 
 def test_equal_candidates_have_no_order() -> None:
-    """Two pictures that are the same are no disagreement."""
+    """Two images that are the same are no disagreement."""
     rows = np.array([[0.3, 0.3, 0.5]])
     assert ranking.compare_order(rows, rows, near_tie=0.0)["kendall"] == 1.0
 

@@ -28,7 +28,7 @@ STAGES = {
         *("pixels", *EMBEDDINGS, "probabilities", "top-1", "ranking"),
     ),
 }
-# What synthetic weights cannot be asked: no picture fits any of their texts.
+# What synthetic weights cannot be asked: no image fits any of their texts.
 OF_TRAINED_WEIGHTS = {
     "P4": ("top-1", "ranking"),
     "P5": ("probabilities", "top-1", "ranking"),

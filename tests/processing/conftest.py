@@ -76,7 +76,7 @@ def real_checkpoint() -> Path:
 
 @pytest.fixture(scope="session")
 def biomedclip_golden(golden: Path) -> Path:
-    """open_clip's recordings of a tiny BiomedCLIP, with its tokenizer and pictures."""
+    """open_clip's recordings of a tiny BiomedCLIP, with its tokenizer and images."""
     return golden / "biomedclip_tiny"
 
 
@@ -91,7 +91,7 @@ def photographs() -> list[Path]:
 
 @pytest.fixture
 def dual_checkpoint(tmp_path: Path) -> Path:
-    """An open_clip folder with all that processing reads: pictures of 32 pixels, texts of 8 ids, single letters."""
+    """An open_clip folder with all that processing reads: images of 32 pixels, texts of 8 ids, single letters."""
     folder = tmp_path / "dual"
     folder.mkdir()
     letters = "abcdefghijklmnopqrstuvwxyz"

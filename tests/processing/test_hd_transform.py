@@ -1,4 +1,4 @@
-"""The grid of crops: the published token counts, and what must hold for every size of picture."""
+"""The grid of crops: the published token counts, and what must hold for every size of image."""
 
 import math
 

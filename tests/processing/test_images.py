@@ -1,4 +1,4 @@
-"""Every kind of picture becomes the RGB that a person would see, or an ImageError of one line."""
+"""Every kind of image becomes the RGB that a person would see, or an ImageError of one line."""
 
 import io
 import struct

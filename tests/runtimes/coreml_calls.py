@@ -40,7 +40,7 @@ QUESTION = "What is shown in this picture?"
 LABELS = ["white blood cell", "red blood cell", "platelet"]
 PIECE = 64
 SMALL = 160
-"""Pixels along the sides of pictures, which are kept unpacked: no decoder for them is where the tests run."""
+"""Pixels along the sides of images, which are kept unpacked: no decoder for them is where the tests run."""
 
 Array = NDArray[Any]
 
@@ -105,7 +105,7 @@ def _key(package: str, function: str, inputs: dict[str, Array], state: State | N
 
 
 def record_answer(bundle: Bundle, target: Path) -> None:
-    """A question about a picture, greedily answered."""
+    """A question about an image, greedily answered."""
     recorder = Recorder(bundle.root / "coreml")
     image = load_image(ASSETS / "tiny_phi3_v" / "heldout" / "004.png").resize((SMALL, SMALL))
     model = load(bundle, engine="coreml")
@@ -130,7 +130,7 @@ def record_answer(bundle: Bundle, target: Path) -> None:
 
 
 def _prompt(recorder: Recorder, model: VLM, image: Any) -> tuple[list[int], Array]:
-    """Ids with -1 where the picture is, and the rows in its places: float16 [places, hidden]."""
+    """Ids with -1 where the image is, and the rows in its places: float16 [places, hidden]."""
     inputs = model.processor(model.wrap(QUESTION, 1), [image])
     height, width = (int(size) for size in inputs["image_sizes"][0])
     grid = (height // 336, width // 336)
@@ -186,7 +186,7 @@ def _decoded(recorder: Recorder, rows: Array, position: int, length: int, states
 
 
 def record_labels(bundle: Bundle, target: Path) -> None:
-    """Probabilities of three labels for a picture."""
+    """Probabilities of three labels for an image."""
     recorder = Recorder(bundle.root / "coreml")
     image = load_image(ASSETS / "tiny_biomedclip" / "heldout" / "cell_000.jpg").resize((SMALL, SMALL - 1))
     towers = load(bundle, engine="coreml")

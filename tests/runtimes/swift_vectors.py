@@ -1,4 +1,4 @@
-"""Asks the Swift package what it makes of texts and pictures, through its test program `nexus-edge-vectors`."""
+"""Asks the Swift package what it makes of texts and images, through its test program `nexus-edge-vectors`."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ class SwiftVectors:
         return answer
 
     def picture(self, image: Image.Image) -> dict[str, object]:
-        """The fields of a request that hand a picture over."""
+        """The fields of a request that hand an image over."""
         path = self._scratch / "picture.rgb"
         path.write_bytes(image.convert("RGB").tobytes())
         return {"rgb": str(path), "width": image.width, "height": image.height}

@@ -34,7 +34,7 @@ def test_a_second_turn_reuses_the_first(vlm: VLM, monkeypatch: pytest.MonkeyPatc
     list(chat.send("What is it?", [RED]))
     assert vlm.last_run is not None
     prompt_tokens = vlm.last_run.prompt_tokens
-    monkeypatch.setattr(vlm.engine, "vision", None)  # the picture is not encoded again
+    monkeypatch.setattr(vlm.engine, "vision", None)  # the image is not encoded again
     list(chat.send("Why?"))
     assert vlm.last_run.reused_tokens >= prompt_tokens - 1
 

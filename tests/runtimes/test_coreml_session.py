@@ -117,7 +117,7 @@ def test_an_answer_in_core_ml_is_the_evaluators(
     here = "".join(load_vlm(coreml_vlm).generate(QUESTION, max_new_tokens=4))
     made = request.getfixturevalue("mac").made
     assert "".join(load_vlm(coreml_vlm).generate(QUESTION, max_new_tokens=4)) == here
-    # What the manifest advises for each package, and nothing of a vision encoder that no picture needs.
+    # What the manifest advises for each package, and nothing of a vision encoder that no image needs.
     used = {(model.rpartition("/")[2], name, units) for model, name, units in made}
     assert used == {
         ("embed_tokens.mlpackage", "tokens_1", ComputeUnit.CPU_ONLY),

@@ -1,4 +1,4 @@
-"""The exported model gives the answers that were recorded of the original, pictures and LongRoPE included."""
+"""The exported model gives the answers that were recorded of the original, images and LongRoPE included."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""How the ONNX Runtime engine of a dual encoder spreads pictures over threads."""
+"""How the ONNX Runtime engine of a dual encoder spreads images over threads."""
 
 from pathlib import Path
 from typing import Any

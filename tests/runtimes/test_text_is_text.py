@@ -107,7 +107,7 @@ def test_image_n_stands_at_tag_n(golden_bundle: Callable[..., Bundle], engine: s
     for number, image in enumerate((RED, BLUE), start=1):
         pixels, sizes, _ = preprocess_images([image], model.processor.num_crops)  # type: ignore[attr-defined]
         expected = encode(model.engine, model.host, pixels, sizes)
-        # One picture through one graph twice: the same kernels on the same numbers, so equal to the bit.
+        # One image through one graph twice: the same kernels on the same numbers, so equal to the bit.
         np.testing.assert_array_equal(one.features[negative == -number], expected)
     # Two caches that begin empty get the same numbers in the same chunks; float32 noise is what may remain.
     logits = [Context(model.engine.decoder(), model.host).load(sequence)[0].copy() for sequence in (one, other)]

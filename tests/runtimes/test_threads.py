@@ -1,6 +1,6 @@
 """One model, many threads: every answer is the one that a fresh model gives alone, however others were ended.
 
-The embedded checkpoint tells questions and pictures apart, so an answer to another's prompt, or one made of two, is
+The embedded checkpoint tells questions and images apart, so an answer to another's prompt, or one made of two, is
 seen. What is expected comes from models that answered nothing else.
 """
 
@@ -32,7 +32,7 @@ Load = Callable[..., VLM]
 
 
 class Prepared:
-    """The processor of a bundle, which prepares each picture once: half of the time of these tests, and none of them is
+    """The processor of a bundle, which prepares each image once: half of the time of these tests, and none of them is
     about it."""
 
     def __init__(self, processor: Any) -> None:
@@ -70,7 +70,7 @@ def load(opened: Callable[[], VLM]) -> Load:
 
 @pytest.fixture(scope="module")
 def questions() -> list[HeldOutQuestion]:
-    """Four about one picture, whose tokens may be in either cache, and one about another."""
+    """Four about one image, whose tokens may be in either cache, and one about another."""
     found = [question for question in held_out_questions(15) if question.picture.stem in ("001", "002")]
     return found[:4] + found[-1:]
 

@@ -1,4 +1,4 @@
-"""The training code of the embedded dual encoder: true captions, a split by picture, the reference model's arithmetic.
+"""The training code of the embedded dual encoder: true captions, a split by image, the reference model's arithmetic.
 
 Most of it runs on smears drawn here; what needs the real ones skips where they are absent.
 """
@@ -77,7 +77,7 @@ def test_the_split_is_by_picture_and_covers_everything(load, drawn: Path) -> Non
 
 @needs_bccd
 def test_no_field_was_photographed_for_both_sides(load) -> None:  # type: ignore[no-untyped-def]
-    """Cross-correlation of small grey pictures, test against the rest, over all shifts that leave a third in common."""
+    """Cross-correlation of small grey images, test against the rest, over all shifts that leave a third in common."""
     pictures = load("pictures")
     names = sorted(file.name for file in (BCCD / "pictures").iterdir())
     height, width = 60, 80

@@ -1,4 +1,4 @@
-"""The training code of the embedded checkpoint: it computes what the reference model computes, on its own pictures."""
+"""The training code of the embedded checkpoint: it computes what the reference model computes, on its own images."""
 
 import importlib
 import subprocess
@@ -35,7 +35,7 @@ def load(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
 
 
 def test_packed_training_rows_give_the_reference_models_logits(load) -> None:  # type: ignore[no-untyped-def]
-    """Two questions behind one prefix, whole picture: each answer's logits equal those of a prompt of its own."""
+    """Two questions behind one prefix, whole image: each answer's logits equal those of a prompt of its own."""
     batches, model, train, scenes, questions = map(load, ("batches", "model", "train", "scenes", "questions"))
     reference, processor = from_checkpoint(TINY), processor_of(TINY)
     net = model.Phi3VTrainer(model.Sizes(vocab=train.VOCAB), train.ROPE)

@@ -64,7 +64,7 @@ class CoremlDualEngine:
 
     @cached_property
     def _image_function(self) -> MilFunction:
-        """The function for pixels; a package for one function has that for a picture."""
+        """The function for pixels; a package for one function has that for an image."""
         functions = self._functions(IMAGE)
         found = [function for name in (PIXELS, PICTURE) for function in functions if name in function.inputs]
         if not found:

@@ -36,7 +36,7 @@ class OnnxDualEngine:
     def encode_images(self, pixel_values: Floats) -> Floats:
         """See `DualEngine.encode_images`.
 
-        As many pictures as there are threads, or more, run one by one, each on one thread: the activations of one fit
+        As many images as there are threads, or more, run one by one, each on one thread: the activations of one fit
         into a core's cache, and no thread waits for another. That takes a fifth less time than all of them together.
         """
         if len(pixel_values) < self._threads:

@@ -63,7 +63,7 @@ class TextTower(nn.Module):
 
 
 class BiomedClip(DualEncoder):
-    """The reference model: pictures and texts to unit vectors, and to their similarities."""
+    """The reference model: images and texts to unit vectors, and to their similarities."""
 
     def __init__(self, params: BiomedClipParams) -> None:
         super().__init__()

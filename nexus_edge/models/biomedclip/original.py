@@ -74,7 +74,7 @@ def capture(model: "ReferenceModel", pixels: NDArray[np.float32], ids: NDArray[n
     """Every value that `_NAMES` asks for, [rows, tokens, width] or [rows, width].
 
     Args:
-        pixels: [pictures, 3, size, size]
+        pixels: [images, 3, size, size]
         ids: [texts, tokens]
     """
     module: Any = model

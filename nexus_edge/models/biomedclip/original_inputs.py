@@ -1,7 +1,7 @@
-"""Pictures and texts to the towers' inputs, as open_clip's documentation and BERT's paper describe the steps.
+"""Images and texts to the towers' inputs, as open_clip's documentation and BERT's paper describe the steps.
 
 Deliberately no line is shared with `nexus_edge.processing`, and neither are Pillow's resampling and the tokenizers
-package: pictures are resized by torch, words are cut by a dozen lines of Python. P5 holds the runtime's inputs against
+package: images are resized by torch, words are cut by a dozen lines of Python. P5 holds the runtime's inputs against
 these.
 """
 
@@ -59,7 +59,7 @@ class OriginalInputs:
         )
 
     def pixels(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """[pictures, 3, size, size]: shortest side to `size` with an antialiased filter, the middle, normalized."""
+        """[images, 3, size, size]: shortest side to `size` with an antialiased filter, the middle, normalized."""
         mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (self.mean, self.std))
         return torch.stack([(self._square(picture) / 255 - mean) / std for picture in pictures])
 

@@ -1,4 +1,4 @@
-"""BiomedCLIP and other open_clip models of its shape: pictures and texts, each for its own tower."""
+"""BiomedCLIP and other open_clip models of its shape: images and texts, each for its own tower."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,10 +72,10 @@ class BiomedClipProcessor:
         return self.tokenizer.token_id(token)
 
     def images(self, pictures: Picture | Sequence[Picture]) -> NDArray[np.float32]:
-        """Pixels for the image tower: [pictures, 3, image_size, image_size]; raises ImageError.
+        """Pixels for the image tower: [images, 3, image_size, image_size]; raises ImageError.
 
         Bit for bit open_clip's transform of the same Pillow image, with two exceptions where that would show the model
-        another picture than the one a person sees: EXIF orientation is applied, and 16-bit grey keeps its high byte
+        another image than the one a person sees: EXIF orientation is applied, and 16-bit grey keeps its high byte
         instead of turning white.
         """
         given = as_pictures(pictures)

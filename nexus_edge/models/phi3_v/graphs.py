@@ -16,7 +16,7 @@ class VisionEncoder(nn.Module):
         self.root = model
 
     def forward(self, pixel_values: Tensor, image_sizes: Tensor) -> Tensor:
-        """[pictures, crops, 3, 336, 336], int64 [pictures, 2] -> [image tokens, hidden]"""
+        """[images, crops, 3, 336, 336], int64 [images, 2] -> [image tokens, hidden]"""
         return self.root.model.vision_embed_tokens(pixel_values, image_sizes)
 
 

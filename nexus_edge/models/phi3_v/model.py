@@ -55,11 +55,11 @@ class ImageEmbedding(nn.Module):
     def forward(self, pixel_values: Tensor, image_sizes: Tensor) -> Tensor:
         """
         Args:
-            pixel_values: [pictures, crops, 3, 336, 336]; the global view, the crops row by row, then padding
-            image_sizes: int64 [pictures, 2], padded height and width in pixels, multiples of 336
+            pixel_values: [images, crops, 3, 336, 336]; the global view, the crops row by row, then padding
+            image_sizes: int64 [images, 2], padded height and width in pixels, multiples of 336
 
         Returns:
-            [image tokens of all pictures, hidden]
+            [image tokens of all images, hidden]
         """
         layout = CropLayout.of(image_sizes)
         features = self.img_processor["vision_model"](existing_crops(pixel_values, layout))
@@ -116,7 +116,7 @@ class Phi3V(VisionLanguageModel):
         """
         Args:
             input_ids: int64 [batch, tokens]; a negative id is a place for an image feature
-            pixel_values: [pictures, crops, 3, 336, 336], with image_sizes int64 [pictures, 2]
+            pixel_values: [images, crops, 3, 336, 336], with image_sizes int64 [images, 2]
             attention_mask: int64 [batch, cached + tokens], 0 for padding on the left; default: no padding
             cache: grown in place; the tokens are then the continuation of what it holds
 

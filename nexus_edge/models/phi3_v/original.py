@@ -18,7 +18,7 @@ from nexus_edge.parity.vlm.scheme import capture
 if TYPE_CHECKING:
     from nexus_edge.models.phi3_v.model import Phi3V
 
-# One, four and two pictures, text, and each kind of LongRoPE list. Batches, growing caches and bfloat16 are the test
+# One, four and two images, text, and each kind of LongRoPE list. Batches, growing caches and bfloat16 are the test
 # suite's matter.
 CASES = ("img1", "img4", "two_short", "text", "text_long_factors", "text_yarn", "text_sliding")
 

@@ -1,4 +1,4 @@
-"""Pictures to crops with Pillow and torch, step by step as Phi-3-Vision's own processor works.
+"""Images to crops with Pillow and torch, step by step as Phi-3-Vision's own processor works.
 
 Deliberately no line is shared with `nexus_edge.processing`: it is what P5 holds the runtime's crops against.
 """
@@ -15,7 +15,7 @@ SIDE = 336
 
 
 def crops_of(pictures: Sequence[Image.Image], num_crops: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """float32 [pictures, num_crops + 1, 3, 336, 336]: the global view, the crops row by row, then zeros."""
+    """float32 [images, num_crops + 1, 3, 336, 336]: the global view, the crops row by row, then zeros."""
     return torch.stack([_views(picture, num_crops, torch.tensor(mean), torch.tensor(std)) for picture in pictures])
 
 
@@ -29,7 +29,7 @@ def _views(picture: Image.Image, num_crops: int, mean: Tensor, std: Tensor) -> T
 
 
 def _padded(picture: Image.Image, num_crops: int) -> Image.Image:
-    """The largest grid of crops that keeps the shape, white where the picture does not fill it."""
+    """The largest grid of crops that keeps the shape, white where the image does not fill it."""
     width, height = picture.size
     is_portrait = width < height
     if is_portrait:

@@ -1,4 +1,4 @@
-"""Phi-3-Vision and Phi-3.5-Vision: pictures to crops, prompts to ids with the places of the pictures."""
+"""Phi-3-Vision and Phi-3.5-Vision: images to crops, prompts to ids with the places of the images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -28,10 +28,10 @@ from nexus_edge.processing.tokenizer import Tokenizer
 def preprocess_images(
     images: Sequence[Picture], num_crops: int, mean: Rgb = CLIP_MEAN, std: Rgb = CLIP_STD
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], list[int]]:
-    """Pictures as the vision encoder reads them: `(pixel_values, image_sizes, num_img_tokens)`.
+    """Images as the vision encoder reads them: `(pixel_values, image_sizes, num_img_tokens)`.
 
-    pixel_values [pictures, num_crops + 1, 3, 336, 336]: the global view, then the crops row by row, then zeros.
-    image_sizes [pictures, 2]: height and width of the padded picture in pixels. num_img_tokens: positions in a prompt.
+    pixel_values [images, num_crops + 1, 3, 336, 336]: the global view, then the crops row by row, then zeros.
+    image_sizes [images, 2]: height and width of the padded image in pixels. num_img_tokens: positions in a prompt.
     `mean` and `std` are those of RGB in 0..1. Raises ImageError, and InputError if `num_crops` is below 1.
     """
     if num_crops < 1:
@@ -117,18 +117,18 @@ class Phi3VProcessor(TextSide):
         return phi3_prompt.is_whole_prompt(text)
 
     def __call__(self, prompt: str | Prompt, images: Picture | Sequence[Picture] | None = None) -> ModelInputs:
-        """The inputs of one prompt and its pictures: tag N, or place N, is picture N, in whatever order they come.
+        """The inputs of one prompt and its images: tag N, or place N, is image N, in whatever order they come.
 
-        The authors' model puts the first picture at the first tag, whatever its number. So the rows of pixels follow
+        The authors' model puts the first image at the first tag, whatever its number. So the rows of pixels follow
         the places in the prompt here, and a number means what it says.
 
         Args:
             prompt: of the chat template, or a whole prompt with control tokens and tags written out
-            images: picture 1, 2, ...
+            images: image 1, 2, ...
 
         Raises:
-            PromptError: tags and pictures do not fit together
-            ImageError: a picture cannot be read
+            PromptError: tags and images do not fit together
+            ImageError: an image cannot be read
         """
         if not isinstance(prompt, str | Prompt):
             raise PromptError(f"the prompt is a {type(prompt).__name__}; give one text per call")
@@ -157,5 +157,5 @@ class Phi3VProcessor(TextSide):
         return self.template(messages, add_generation_prompt)
 
     def count_image_tokens(self, width: int, height: int) -> int:
-        """How many positions of the prompt a picture of this size (in pixels) takes; raises ImageError."""
+        """How many positions of the prompt an image of this size (in pixels) takes; raises ImageError."""
         return hd_geometry(width, height, self.num_crops).num_tokens

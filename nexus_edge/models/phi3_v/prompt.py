@@ -71,7 +71,7 @@ def encode_prompt(
     num_img_tokens: Sequence[int],
     encode: Callable[[Chunk], list[int]],
 ) -> list[int]:
-    """Token ids of a split prompt, where picture N is `num_img_tokens[N - 1]` times the id -N.
+    """Token ids of a split prompt, where image N is `num_img_tokens[N - 1]` times the id -N.
 
     `encode` runs on every chunk by itself, an empty one too, so that each starts with its own BOS as in the original.
     """

@@ -63,7 +63,7 @@ def _middles(cells: Sized) -> "np.ndarray[Any, Any]":
 
 
 def _mark_best(axes: "Axes", values: "np.ndarray[Any, Any]") -> None:
-    """A ring on the best caption of each picture."""
+    """A ring on the best caption of each image."""
     best = values.argmax(axis=1)
     axes.plot(best + 0.5, _middles(best), "o", markersize=7, markerfacecolor="none", markeredgecolor="white", mew=1.6)
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Found:
-    """What the runtime made of a case: features of its pictures (None without), and its greedy answer in `seconds`."""
+    """What the runtime made of a case: features of its images (None without), and its greedy answer in `seconds`."""
 
     case: Case
     features: Array | None

@@ -1,5 +1,5 @@
 """Replays the goldens of a vision-language model: every stage works on what the stage before it made, from the stored
-picture to greedy tokens."""
+image to greedy tokens."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Speed of a loaded dual encoder: its towers at several batch sizes, and the preparation of a picture."""
+"""Speed of a loaded dual encoder: its towers at several batch sizes, and the preparation of an image."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ SENTENCE = "histopathology of lung tissue with squamous cell carcinoma and norma
 
 
 def image_rates(model: DualEncoder, runs: int) -> dict[int, list[float]]:
-    """Pictures per second of the image tower alone, for each batch size, run by run; the pixels are noise."""
+    """Images per second of the image tower alone, for each batch size, run by run; the pixels are noise."""
     side = model.processor.image_size
     pixels = np.random.default_rng(0).standard_normal((max(BATCHES), 3, side, side), np.float32)
     return {batch: _rates(lambda rows: model.engine.encode_images(rows), pixels[:batch], runs) for batch in BATCHES}
@@ -46,7 +46,7 @@ def text_ids(model: DualEncoder, tokens: int, count: int) -> Ids:
 
 
 def prepare_ms(model: DualEncoder, pictures: Sequence[Picture], runs: int) -> float:
-    """Milliseconds from a file to pixels on one thread: median over runs of the mean over the pictures."""
+    """Milliseconds from a file to pixels on one thread: median over runs of the mean over the images."""
     times = []
     for _ in range(runs):
         clock = Clock()

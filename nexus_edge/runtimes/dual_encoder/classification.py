@@ -1,4 +1,4 @@
-"""How probable each label is for a picture."""
+"""How probable each label is for an image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from nexus_edge.interfaces.engine import Floats
 
 @dataclass(frozen=True)
 class Classification:
-    """One picture against all labels.
+    """One image against all labels.
 
     Attributes:
         labels: in the order they were given in

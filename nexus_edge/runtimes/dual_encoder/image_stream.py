@@ -1,4 +1,4 @@
-"""Decodes pictures ahead of the tower that waits for them, and never more than a few of them."""
+"""Decodes images ahead of the tower that waits for them, and never more than a few of them."""
 
 import os
 from collections import deque
@@ -15,9 +15,9 @@ WORKERS = min(4, os.cpu_count() or 1)  # Pillow lets go of the interpreter while
 
 
 def prepared(processor: DualProcessor, pictures: Iterable[Picture], ahead: int) -> Iterator[Floats | ImageError]:
-    """The pixels [3, height, width] of each picture in order, or the error that says why it cannot be read.
+    """The pixels [3, height, width] of each image in order, or the error that says why it cannot be read.
 
-    At most `ahead` pictures are decoded before they are taken, and at most `WORKERS` are in memory at their own size.
+    At most `ahead` images are decoded before they are taken, and at most `WORKERS` are in memory at their own size.
     """
     pool, waiting = ThreadPoolExecutor(WORKERS), deque[Future[Floats | ImageError]]()
     try:

@@ -1,4 +1,4 @@
-"""A model of two towers that runs: pictures and texts to embeddings, and what can be done with those."""
+"""A model of two towers that runs: images and texts to embeddings, and what can be done with those."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,11 +24,11 @@ from nexus_edge.runtimes.dual_encoder.prompts import PromptSet, of_labels
 from nexus_edge.runtimes.dual_encoder.text_batches import batches
 from nexus_edge.runtimes.dual_encoder.unit_rows import bad_rows
 
-BATCH = 16  # pictures or texts that run through a tower together
+BATCH = 16  # images or texts that run through a tower together
 
 
 class DualEncoder:
-    """Pictures and texts in one space, where a cosine says how well they fit each other.
+    """Images and texts in one space, where a cosine says how well they fit each other.
 
     Any number of threads may use one at the same time. `close`, or `with`, gives its memory back.
 
@@ -64,15 +64,15 @@ class DualEncoder:
     def embed_images(
         self, pictures: Picture | Iterable[Picture], *, batch_size: int = BATCH, progress: Count = uncounted
     ) -> Floats:
-        """L2-normalised embeddings float32 [pictures, dim].
+        """L2-normalised embeddings float32 [images, dim].
 
         Args:
-            pictures: one or several of what `Picture` allows; decoded a few at a time, however many there are
-            batch_size: pictures that run through the tower together
-            progress: called with the number of pictures done and that of all
+            images: one or several of what `Picture` allows; decoded a few at a time, however many there are
+            batch_size: images that run through the tower together
+            progress: called with the number of images done and that of all
 
         Raises:
-            ImageError: a picture cannot be read; `stream_images` goes on behind it
+            ImageError: an image cannot be read; `stream_images` goes on behind it
         """
         rows: list[Floats] = []
         given = as_pictures(pictures)
@@ -88,7 +88,7 @@ class DualEncoder:
     def stream_images(
         self, pictures: Picture | Iterable[Picture], batch_size: int = BATCH
     ) -> Iterator[list[Floats | ImageError]]:
-        """The embedding [dim] of each picture, or the error that says why it cannot be read, batch by batch."""
+        """The embedding [dim] of each image, or the error that says why it cannot be read, batch by batch."""
         _check_batch(batch_size)
         batch: list[Floats | ImageError] = []
         given = [pictures] if is_picture(pictures) else cast("Iterable[Picture]", pictures)
@@ -150,7 +150,7 @@ class DualEncoder:
         return LabelBank.load(self._bundle.file(BUNDLED))
 
     @overload
-    def classify(  # type: ignore[overload-overlap]  # a str is a picture's path, though also a sequence
+    def classify(  # type: ignore[overload-overlap]  # a str is an image's path, though also a sequence
         self, images: Picture, labels: Sequence[str] | PromptSet | LabelBank, templates: Sequence[str] = ()
     ) -> Classification: ...
     @overload
@@ -171,11 +171,11 @@ class DualEncoder:
             templates: see `label_bank`
 
         Returns:
-            one result for one picture, a list for several
+            one result for one image, a list for several
 
         Raises:
             InputError: labels or templates cannot be used, or the bank is of another text tower
-            ImageError: a picture cannot be read
+            ImageError: an image cannot be read
         """
         bank = self._bank(labels, templates)
         if images is None:
@@ -185,11 +185,11 @@ class DualEncoder:
         return [self.compare(embedding, bank) for embedding in self.embed_images(images)]
 
     def compare(self, embedding: Floats, bank: LabelBank) -> Classification:
-        """What `classify` says of a picture whose embedding [dim] is known."""
+        """What `classify` says of an image whose embedding [dim] is known."""
         return Classification.of(bank.labels, bank.embeddings @ embedding, self.info.logit_scale)
 
     def search(self, query: str | Picture, index: PictureIndex | str | Path, top_k: int = 10) -> list[Hit]:
-        """The pictures of an index that fit a text, or resemble a picture, best first.
+        """The images of an index that fit a text, or resemble an image, best first.
 
         Args:
             query: a str is a text, unless it is a data URI; an image is a Path, bytes, or else what `Picture` allows
@@ -198,7 +198,7 @@ class DualEncoder:
 
         Raises:
             InputError: the index is damaged, or of another model
-            ImageError: the picture cannot be read
+            ImageError: the image cannot be read
             BundleError: a text, and the bundle was shipped without its text tower
         """
         opened = index if isinstance(index, PictureIndex) else PictureIndex.load(index)
@@ -217,7 +217,7 @@ class DualEncoder:
             return labels
         prompts = labels if isinstance(labels, PromptSet) else of_labels(labels, templates)
         newest = self._newest  # looked at once, because another thread may put its own there
-        if newest is None or newest.prompts != prompts:  # who asks about pictures in a loop, asks the same
+        if newest is None or newest.prompts != prompts:  # who asks about images in a loop, asks the same
             newest = self._newest = self.label_bank(prompts)
         return newest
 

@@ -47,7 +47,7 @@ class Answer:
 
     @property
     def prompt_tokens(self) -> int:
-        """Tokens of the prompt, with those of its pictures."""
+        """Tokens of the prompt, with those of its images."""
         return self.run.prompt_tokens
 
     @property

@@ -94,7 +94,7 @@ class AnswerStream(Generator[str, None, None]):
         return self._draft.run
 
     def cancel(self) -> None:
-        """End the answer at its next token, picture, or part of the prompt; its stream then ends without an error."""
+        """End the answer at its next token, image, or part of the prompt; its stream then ends without an error."""
         self._draft.cancelled = True
 
     def finish(self) -> Answer:

@@ -1,4 +1,4 @@
-"""A conversation: several turns with pictures, of which only what is new is computed."""
+"""A conversation: several turns with images, of which only what is new is computed."""
 
 import threading
 from collections.abc import Sequence
@@ -58,16 +58,16 @@ class ChatSession:
         return self._said.messages
 
     def reset(self) -> None:
-        """Forget all turns and pictures; the system message stays."""
+        """Forget all turns and images; the system message stays."""
         self._said = _Said(tuple(self._system), ())
 
     def send(
         self, text: str, images: Picture | Sequence[Picture] = (), *, cancel: threading.Event | None = None
     ) -> AnswerStream:
-        """The answer to a next turn with its pictures, in pieces.
+        """The answer to a next turn with its images, in pieces.
 
         Texts are text: neither `text` nor an answer of an earlier turn can hold a control token or the place of a
-        picture, whatever it looks like.
+        image, whatever it looks like.
 
         A turn whose answer fails, or stops before its first piece, is as if it had not been sent.
 
@@ -79,7 +79,7 @@ class ChatSession:
         Raises:
             InputError: the answer to the last turn is still being made, or `text` is no text
             PromptError: the conversation does not fit into the context any more
-            ImageError: a picture cannot be read
+            ImageError: an image cannot be read
         """
         require_text("text", text)
         loaded = [load_image(image, f"image {index + 1}") for index, image in enumerate(as_pictures(images))]
@@ -101,7 +101,7 @@ class ChatSession:
 
 @dataclass(frozen=True, eq=False)
 class _Said:
-    """What was said so far; in one piece, so that no thread sees messages without their pictures."""
+    """What was said so far; in one piece, so that no thread sees messages without their images."""
 
     messages: tuple[Message, ...]
     images: tuple[Picture, ...]

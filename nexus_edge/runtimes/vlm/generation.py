@@ -107,10 +107,10 @@ class RunStats:
     """Counts and times (seconds) of one answer, which grow with it.
 
     Attributes:
-        prompt_tokens: with those of pictures, of which there are `image_tokens`
+        prompt_tokens: with those of images, of which there are `image_tokens`
         reused_tokens: of the prompt, taken from the cache
         new_tokens: of the answer, without the token that ended it
-        prepare_s: tokenizer, and pictures to pixels
+        prepare_s: tokenizer, and images to pixels
         wait_s: until other answers let go of a cache
         vision_s: vision encoder; 0 when the features were kept
         prefill_s: the rest of the prompt through the decoder

@@ -1,4 +1,4 @@
-"""A vision-language model that runs: prompt and pictures in, text out piece by piece."""
+"""A vision-language model that runs: prompt and images in, text out piece by piece."""
 
 import threading
 import time
@@ -76,7 +76,7 @@ class VLM:
         """The answer to a prompt, in pieces of whole characters.
 
         Args:
-            prompt: a question, which is put into the chat template after its pictures. It is text throughout: a control
+            prompt: a question, which is put into the chat template after its images. It is text throughout: a control
                 token or a tag in it is read as the characters that it is written with.
             images: one or several of what `Picture` allows: image 1, 2, ...
             raw: the prompt is a whole one, with its control tokens and <|image_N|> tags. False says that it is a
@@ -85,8 +85,8 @@ class VLM:
             options: see `GenerationOptions`
 
         Raises:
-            PromptError: prompt and pictures do not fit together, or not into the context
-            ImageError: a picture cannot be read
+            PromptError: prompt and images do not fit together, or not into the context
+            ImageError: an image cannot be read
             InputError: an argument or option is unknown, of another type or out of range, or the model is closed
         """
         require_text("prompt", prompt)
@@ -137,7 +137,7 @@ class VLM:
         return ChatSession(self, options or GenerationOptions(), system)
 
     def session(self) -> "VLM":
-        """The same model with a KV cache that no other answers get: weights and encoded pictures are shared.
+        """The same model with a KV cache that no other answers get: weights and encoded images are shared.
 
         Worth its memory for a conversation that must not find its cache overwritten between two turns. Closing it gives
         the cache back and nothing else. Raises InputError if the model is closed.
@@ -162,7 +162,7 @@ class VLM:
         self.close()
 
     def wrap(self, prompt: str, num_images: int, raw: bool | None = None) -> str | Prompt:
-        """The prompt in the chat template after its pictures, or as it is; see `generate`. Raises PromptError."""
+        """The prompt in the chat template after its images, or as it is; see `generate`. Raises PromptError."""
         if raw:
             return prompt
         if raw is None and isinstance(prompt, str) and self.processor.is_whole_prompt(prompt):

@@ -22,7 +22,7 @@ def test_pictures_of_a_batch_are_taken_row_by_row() -> None:
 
 
 def test_padding_crops_make_no_difference() -> None:
-    """The crops beyond a picture's own are zeros from preprocessing; the model must not even look at them."""
+    """The crops beyond an image's own are zeros from preprocessing; the model must not even look at them."""
     case = Case("img1")
     pixels = case.pixel_values
     assert pixels is not None

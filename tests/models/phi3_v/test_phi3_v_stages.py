@@ -57,7 +57,7 @@ def test_stage(name: str, stage: str, trace: Trace) -> None:
 
 @pytest.mark.parametrize("name", [name for name in FLOAT_CASES if CASES[name]["images"]])
 def test_vision_features(name: str, trace: Trace) -> None:
-    """Recorded with a stride over the flattened [pictures, crops, patches], padding crops included."""
+    """Recorded with a stride over the flattened [images, crops, patches], padding crops included."""
     (stage,) = (stage for stage in Case(name).stages if stage.startswith("vision_features"))
     stride, crops = int(stage.rpartition("stride")[2]), CASES[name]["pixel_values_shape"][1]
     features, compared, start = trace(Case(name))["vision_features"], 0, 0

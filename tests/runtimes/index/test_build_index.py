@@ -17,7 +17,7 @@ NOISE = 1e-6  # a few roundings of float32 in sums of a dozen numbers below 1
 
 
 class Counting:
-    """An engine that counts pictures, and stops at one of them as Ctrl-C would."""
+    """An engine that counts images, and stops at one of them as Ctrl-C would."""
 
     def __init__(self, model: DualEncoder, stop_at: int | None = None) -> None:
         self.original = model.engine
@@ -173,7 +173,7 @@ def test_a_damaged_journal_costs_what_is_damaged(
 ) -> None:
     partial = partial_of(model, pictures, tmp_path / "i.safetensors", counting)
     lines = partial.read_bytes().splitlines(keepends=True)
-    assert len(lines) == 6  # a head, and five pictures
+    assert len(lines) == 6  # a head, and five images
     partial.write_bytes(b"".join(damage(lines)))
     engine = counting(stop_at=9 - reused - 1)
     with pytest.raises(KeyboardInterrupt):  # once more, so that what is appended behind the damage counts as well

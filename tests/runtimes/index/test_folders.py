@@ -1,4 +1,4 @@
-"""Which pictures people mean."""
+"""Which images people mean."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""The picture of hits: as many thumbnails as hits, in their order."""
+"""The image of hits: as many thumbnails as hits, in their order."""
 
 from pathlib import Path
 

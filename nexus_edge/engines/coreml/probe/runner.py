@@ -1,6 +1,6 @@
 """Graphs of the target coreml in the MIL evaluator, which needs no Mac.
 
-Graphs have fixed shapes, the original's have not: pictures and texts go through one by one here, and what is missing in
+Graphs have fixed shapes, the original's have not: images and texts go through one by one here, and what is missing in
 a text is filled up with zeros, which the models do not look at. coreml_layers.py says who computes, and how precisely.
 """
 
@@ -57,7 +57,7 @@ class CoremlStage:
         return {name: np.concatenate([values[name] for values in rows]) for name in in_order(list(rows[0]))}
 
     def _run(self, inputs: Values, row: int) -> dict[str, Array]:
-        """One picture or text of a batch."""
+        """One image or text of a batch."""
         features = self._function.inputs
         given = {name: self._given(inputs[name][row : row + 1], feature) for name, feature in features.items()}
         reference: dict[str, Array] = {}
@@ -71,7 +71,7 @@ class CoremlStage:
         return {name: _trimmed(value, *tokens) if name not in self.outputs else value for name, value in found.items()}
 
     def _given(self, value: Array, feature: Feature) -> Array:
-        """The value as the function takes it; pixels of a picture are [height, width, 3] there."""
+        """The value as the function takes it; pixels of an image are [height, width, 3] there."""
         filled = self._filled(value, _sizes(feature))
         return filled[0].transpose(1, 2, 0) if feature.kind == "image" else filled
 

@@ -21,7 +21,7 @@ _PIXELS = "Takes pictures of {0} x {0} pixels, already resized and cropped; norm
 
 
 class PictureEncoder(nn.Module):
-    """Pixels as a picture file holds them to unit vectors: normalization is inside."""
+    """Pixels as an image file holds them to unit vectors: normalization is inside."""
 
     center: Tensor
     factor: Tensor

@@ -1,6 +1,6 @@
 """The parts of Phi-3-Vision with fixed shapes; what has no fixed shape is left to the app.
 
-That is the HD layout, which follows the picture's proportions, and putting image features into a prompt. Both only copy
+That is the HD layout, which follows the image's proportions, and putting image features into a prompt. Both only copy
 rows: the projector works on one row at a time, so it runs before the layout instead of behind it.
 """
 
@@ -40,7 +40,7 @@ class CropEncoder(nn.Module):
 
 
 class TokenEmbedding(nn.Module):
-    """Token ids to embeddings; the app puts image features in the places of a picture."""
+    """Token ids to embeddings; the app puts image features in the places of an image."""
 
     def __init__(self, model: Phi3V) -> None:
         super().__init__()

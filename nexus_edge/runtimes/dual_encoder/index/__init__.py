@@ -1,10 +1,10 @@
-"""An index of pictures: their embeddings in a file, searched with a text or a picture.
+"""An index of images: their embeddings in a file, searched with a text or an image.
 
 picture_index.py    `PictureIndex`: the index
 file.py             what is in the file
 build.py            makes or updates an index; journal.py keeps what an interrupted run has done
-folders.py          the pictures that people mean by files and folders
-sheet.py            hits as one picture, to look at
+folders.py          the images that people mean by files and folders
+sheet.py            hits as one image, to look at
 """
 
 from nexus_edge.runtimes.dual_encoder.index.build import Built, Skipped, build_index

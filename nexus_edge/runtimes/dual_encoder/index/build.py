@@ -1,4 +1,4 @@
-"""Makes an index of pictures, or brings one up to date: only what is new or has changed is embedded."""
+"""Makes an index of images, or brings one up to date: only what is new or has changed is embedded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A picture that cannot be read, and why."""
+    """An image that cannot be read, and why."""
 
     path: Path
     reason: str
@@ -31,11 +31,11 @@ class Built:
 
     Attributes:
         index: as it was written
-        embedded: pictures that were new or had changed
-        unchanged: pictures asked for whose embedding was there already
-        kept: pictures from before that were not asked for
-        gone: pictures from before whose file is gone; they are not in the index any more
-        skipped: pictures that cannot be read; they are not in the index
+        embedded: images that were new or had changed
+        unchanged: images asked for whose embedding was there already
+        kept: images from before that were not asked for
+        gone: images from before whose file is gone; they are not in the index any more
+        skipped: images that cannot be read; they are not in the index
     """
 
     index: PictureIndex
@@ -56,21 +56,21 @@ def build_index(
     batch_size: int = 16,
     progress: Count = uncounted,
 ) -> Built:
-    """Embed pictures into the file `out`, which appears or changes when all is done.
+    """Embed images into the file `out`, which appears or changes when all is done.
 
     What an interrupted call has done lies in `<out>.partial`, and the next call for the same file takes it from there.
 
     Args:
         model: whose image tower embeds
-        pictures: files, of which none is there twice
-        out: the file, safetensors. If it is there, its pictures stay in it, unless their file is gone.
+        images: files, of which none is there twice
+        out: the file, safetensors. If it is there, its images stay in it, unless their file is gone.
         fresh: forget what is in `out`
         dtype: of the embeddings in the file, float32 or float16
-        batch_size: pictures that run through the tower together
-        progress: called with the number of pictures done and that of all
+        batch_size: images that run through the tower together
+        progress: called with the number of images done and that of all
 
     Raises:
-        InputError: `out` holds another model's index or is none, or no picture can be read
+        InputError: `out` holds another model's index or is none, or no image can be read
         OutputError: it cannot be written, or another process is making it
     """
     with Journal(out, model.info.image_tower, model.info.embed_dim) as journal:

@@ -1,4 +1,4 @@
-"""What an interrupted `embed` has done: one line per picture, appended as they are embedded."""
+"""What an interrupted `embed` has done: one line per image, appended as they are embedded."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ FORMAT = "nexus-edge index journal 1"
 
 @dataclass(frozen=True)
 class Entry:
-    """A picture that is done."""
+    """An image that is done."""
 
     stamp: Stamp
     embedding: Floats
@@ -33,7 +33,7 @@ class Journal:
     if it holds anything.
 
     Attributes:
-        entries: what an earlier run left, by the name of the picture in the index
+        entries: what an earlier run left, by the name of the image in the index
 
     Raises:
         OutputError: on entering, if the folder cannot be written, or another process is making this index.

@@ -19,7 +19,7 @@ ROWS = 65_536  # that are compared at once: 134 MB of 512 float32
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a file's size (bytes) and time of change (nanoseconds) were; the same again means the same picture."""
+    """What a file's size (bytes) and time of change (nanoseconds) were; the same again means the same image."""
 
     size: int
     time: int
@@ -33,7 +33,7 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Hit:
-    """A picture that was found, and the cosine of its embedding and the query's, -1..1."""
+    """An image that was found, and the cosine of its embedding and the query's, -1..1."""
 
     path: str
     score: float
@@ -41,12 +41,12 @@ class Hit:
 
 @dataclass(frozen=True)
 class PictureIndex:
-    """Embeddings of pictures.
+    """Embeddings of images.
 
     Attributes:
-        embeddings: float32 or float16 [pictures, dim], L2-normalised
-        paths: of the pictures relative to the folder that holds the index's file, with forward slashes
-        stamps: of the pictures when they were embedded
+        embeddings: float32 or float16 [images, dim], L2-normalised
+        paths: of the images relative to the folder that holds the index's file, with forward slashes
+        stamps: of the images when they were embedded
         image_tower: SHA-256 of the tower that made it
         model, weights: of the bundle, for people
         bundle: its folder, relative like `paths`: the first place to look for a model that can search here
@@ -77,7 +77,7 @@ class PictureIndex:
             )
 
     def nearest(self, query: Floats, top_k: int) -> list[Hit]:
-        """The `top_k` pictures with the highest cosine to `query` [dim], best first; of equals, the earlier one."""
+        """The `top_k` images with the highest cosine to `query` [dim], best first; of equals, the earlier one."""
         if top_k < 1:
             raise InputError(f"top_k is {top_k}; ask for at least one hit")
         starts = range(0, len(self), ROWS)

@@ -1,4 +1,4 @@
-"""Hits as one picture: thumbnails in rows, each with its place, its score and its name."""
+"""Hits as one image: thumbnails in rows, each with its place, its score and its name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ PAPER, INK, MISSING = "white", "black", "#dddddd"
 
 
 def write_sheet(hits: Sequence[Hit], index: Path, out: Path) -> None:
-    """Write a PNG of the pictures that `index` (the file) found; a picture that cannot be read is a grey field.
+    """Write a PNG of the images that `index` (the file) found; an image that cannot be read is a grey field.
 
     Raises:
         OutputError: it cannot be written
