@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import sys
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
@@ -12,7 +13,7 @@ from nexus_edge import __version__
 from nexus_edge.cli import completion
 from nexus_edge.cli.commands import CONTEXT, LazyGroup
 from nexus_edge.cli.interrupts import interrupts
-from nexus_edge.cli.streams import Output, discard, prepared
+from nexus_edge.cli.streams import Output, UnwrittenError, discard, prepared
 from nexus_edge.cli.warned import warned
 from nexus_edge.errors import InputError, NexusEdgeError
 
@@ -73,13 +74,16 @@ def main() -> None:
             # Not standalone: typer would print its own errors over several lines. It turns Ctrl-C into a returned code.
             with interrupts.allowed():
                 completion.prepare(NAME)
-                code = build_app()(standalone_mode=False, prog_name=NAME)
+                try:
+                    code = build_app()(standalone_mode=False, prog_name=NAME)
+                except SystemExit:  # typer's end of a completion, and its own and rich's of a reader that is gone
+                    _flush(out)
+                    raise
                 _flush(out)
         except BrokenPipeError:
             _reader_is_gone(out)
-        except SystemExit:  # typer's end of a completion, and its own and rich's of a reader that is gone
-            _flush(out)
-            raise
+        except UnwrittenError as error:
+            _stop("OutputError", f"output: {error.strerror}", InputError.exit_code, out)
         except NexusEdgeError as error:
             _stop(type(error).__name__, str(error), error.exit_code, out)
         except typer.TyperException as error:
@@ -109,12 +113,13 @@ def _stop(kind: str, message: str, code: int, out: Output) -> NoReturn:
     from nexus_edge.cli.answers import say
 
     line = " ".join(message.split("\n"))
+    with suppress(OSError):  # nobody reads, or the disk below stderr is full: the exit code still says it
+        say(f"error: {line}", style="red")
     try:
         if "--json" in sys.argv[1:] and not out.used:
             typer.echo(json.dumps({"error": {"kind": kind, "message": line, "exit_code": code}}))
-        say(f"error: {line}", style="red")
         _flush(out)
-    except OSError:  # nobody reads, or the disk below stdout or stderr is full: the exit code still says it
+    except OSError:
         discard(out)
     sys.exit(code)
 

@@ -1,6 +1,7 @@
 """stdout, stderr and stdin as they really are: other code pages, closed ones, and readers that go away."""
 
 import codecs
+import errno
 import io
 import os
 import sys
@@ -13,8 +14,14 @@ ESCAPED = "nexus_edge_escaped"
 """Error handler: what an encoding does not have becomes an escape of four digits, which JSON reads as what it was."""
 
 
+class UnwrittenError(OSError):
+    """What a command says cannot be written: the disk below stdout is full, or stdout is closed."""
+
+
 class Output(io.TextIOBase):
     """A text stream in front of stdout or stderr that knows whether anything was written.
+
+    Raises UnwrittenError where that fails, and BrokenPipeError where the reader went away.
 
     It shows no binary stream below it, so that whoever writes takes the encoding as it is: some libraries go on in
     UTF-8 where a console says ASCII.
@@ -34,10 +41,12 @@ class Output(io.TextIOBase):
 
     def write(self, text: str) -> int:
         self.used = self.used or bool(text)
-        return self._stream.write(text)
+        with _told_apart():
+            return self._stream.write(text)
 
     def flush(self) -> None:
-        self._stream.flush()
+        with _told_apart():
+            self._stream.flush()
 
     def isatty(self) -> bool:
         return self._stream.isatty()
@@ -47,6 +56,18 @@ class Output(io.TextIOBase):
 
     def writable(self) -> bool:
         return True
+
+
+class ClosedOutput(Output):
+    """In place of a stdout that the caller closed (`>&-`): a result that would stand there is lost, which is an error.
+
+    It holds a descriptor open, so that no file that is opened later becomes the stdout of a library in C.
+    """
+
+    def write(self, text: str) -> int:
+        if text:
+            raise UnwrittenError(errno.EBADF, "stdout is closed")
+        return 0
 
 
 @contextmanager
@@ -60,8 +81,8 @@ def prepared() -> Iterator[Output]:
     before = sys.stdin, sys.stdout, sys.stderr
     # A descriptor that the caller closed (`>&-`) is None here.
     sys.stdin = sys.stdin or io.StringIO()
-    out, err = (Output(_lenient(stream or Path(os.devnull).open("w"))) for stream in before[1:])  # noqa: SIM115
-    sys.stdout, sys.stderr = out, err
+    out = ClosedOutput(_nowhere()) if sys.stdout is None else Output(_lenient(sys.stdout))
+    sys.stdout, sys.stderr = out, Output(_lenient(sys.stderr or _nowhere()))
     try:
         yield out
     finally:
@@ -77,6 +98,21 @@ def discard(stream: object) -> None:
             os.close(nowhere)
         except (OSError, ValueError):  # it has no descriptor: nothing is buffered below it
             return
+
+
+@contextmanager
+def _told_apart() -> Iterator[None]:
+    """Inside, an error of the stream is no longer one of any other file."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UnwrittenError(error.errno, error.strerror) from error
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def _lenient(stream: TextIO) -> TextIO:

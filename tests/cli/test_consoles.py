@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -93,16 +94,54 @@ def test_turns_from_powershell(toy_path: Path, files: Path, mark: bytes) -> None
     assert b"313 of pictures" in said[0].stderr
 
 
-def test_closed_streams_and_a_full_disk_below_them() -> None:
-    script = f"exec {sys.executable} -c 'from nexus_edge.cli import main; main()'"
-    closed = subprocess.run(["/bin/sh", "-c", f"{script} --help >&- 2>&- <&-"], cwd=ROOT, check=False)
-    assert closed.returncode == 0
-    if Path("/dev/full").exists():
-        full = subprocess.run(
-            ["/bin/sh", "-c", f"{script} --help > /dev/full"], cwd=ROOT, capture_output=True, check=False
-        )
-        assert full.returncode == 2
-        assert full.stderr == b"error: output: No space left on device\n"
+CELL = "nexus_edge/assets/tiny_biomedclip/heldout/cell_000.jpg"
+UNWRITABLE = {
+    ">&-": b"error: output: stdout is closed\n",
+    "1</dev/null": b"error: output: Bad file descriptor\n",  # EBADF: open(2) for reading only
+    ">/dev/full": b"error: output: No space left on device\n",  # ENOSPC: full(4)
+}
+
+
+def redirected(redirection: str, *arguments: object) -> "subprocess.CompletedProcess[bytes]":
+    """The command with streams as a shell connects them."""
+    command = shlex.join([*MAIN, *map(str, arguments)])
+    script = f"exec {command} {redirection}"
+    return subprocess.run(["/bin/sh", "-c", script], cwd=ROOT, capture_output=True, stdin=0, check=False)
+
+
+def test_closed_streams_all_together() -> None:
+    done = redirected(">&- 2>&- <&-", "--help")
+    assert (done.returncode, done.stdout, done.stderr) == (2, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("redirection", "arguments"),
+    [
+        *((redirection, ("bank", "--list")) for redirection in UNWRITABLE),
+        (">&-", ("--version",)), (">&-", ("bank", "--list", "--json")), (">&-", ("info", "{vlm}")),
+        (">&-", ("run", "{vlm}", "-q", "-p", "Hi")), (">&-", ("run", "{vlm}", "-p", "Hi", "--json")),
+        (">/dev/full", ("run", "{vlm}", "-q", "-p", "Hi")), (">/dev/full", ("--help",)),
+        (">&-", ("classify", "{dual}", "-q", "--labels", "a,b", CELL)),
+    ],
+)  # fmt: skip
+def test_a_result_that_cannot_be_written(
+    redirection: str, arguments: tuple[str, ...], toy_path: Path, dual_bundle: Any
+) -> None:
+    if redirection == ">/dev/full" and not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    named = [argument.format(vlm=toy_path, dual=dual_bundle.root) for argument in arguments]
+    done = redirected(redirection, *named)
+    assert done.returncode == 2
+    assert done.stderr.endswith(UNWRITABLE[redirection]), done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_an_error_is_said_where_its_object_cannot_be() -> None:
+    done = redirected(">&-", "exprot", "--json")
+    assert (done.returncode, done.stderr) == (
+        2,
+        b"error: No such command 'exprot'. Did you mean 'export'? see --help\n",
+    )
 
 
 @pytest.mark.parametrize(
