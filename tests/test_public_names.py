@@ -5,6 +5,7 @@ import pkgutil
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,18 @@ def test_the_functions_refuse_what_they_cannot_use(tmp_path: Path) -> None:
             function(tmp_path)
     with pytest.raises(RecipeError, match="did you mean 'phi3-vision'"):
         nexus_edge.export("phi3-vison")
+
+
+def test_old_names_work_and_say_the_new_one() -> None:
+    for module, old, new in (
+        ("nexus_edge.runtimes", "PictureIndex", "ImageIndex"),
+        ("nexus_edge.runtimes", "find_pictures", "find_images"),
+    ):
+        home = import_module(module)
+        with pytest.warns(DeprecationWarning, match=f"{module}.{old} is now {module}.{new}"):
+            assert getattr(home, old) is getattr(home, new)
+        with pytest.raises(AttributeError, match="no attribute 'Pictures'"):
+            _ = home.Pictures
 
 
 def test_every_console_script_loads() -> None:

@@ -15,7 +15,7 @@ from nexus_edge.assets.heldout import FOLDER as HELD_OUT
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import tiny_folder
 from nexus_edge.errors import BundleError, ImageError
-from nexus_edge.runtimes import DualEncoder, EngineOptions, PictureIndex, build_index, load_dual_encoder
+from nexus_edge.runtimes import DualEncoder, EngineOptions, ImageIndex, build_index, load_dual_encoder
 
 from .commands import command
 from .desk import Desk
@@ -118,7 +118,7 @@ def embed_image(bundle: Path, case: Case) -> str | None:
         return None
     index = case.scratch / "index.safetensors"
     ended = command("embed", bundle, case.file, "-o", index, "--threads", 1)
-    if ended.code == 0 and len(PictureIndex.load(index)) != 1:
+    if ended.code == 0 and len(ImageIndex.load(index)) != 1:
         return "embedded, and not in the index"
     return ended.problem or _left(case, *(["index.safetensors"] if ended.code == 0 else []))
 
@@ -129,7 +129,7 @@ def search(bundle: Path, case: Case) -> str | None:
     changed = case.file.read_bytes()
     ended = command("embed", bundle, CELL, "-o", case.file, "--threads", 1)
     if ended.code == 0:
-        PictureIndex.load(case.file)
+        ImageIndex.load(case.file)
     elif case.file.read_bytes() != changed:
         return f"exit code {ended.code}, and the index is another file"
     others = sorted({path.name for path in case.folder.iterdir()} - {case.name, "bank.safetensors"})

@@ -65,7 +65,7 @@ def classify(
     named, places = split_bundle(pictures, bundle)
     given = _given(labels, labels_file, bank, template)
     scanned = index.scan(places)
-    files = scanned.pictures
+    files = scanned.images
     report_left_out(scanned, quiet=quiet)
     silent = quiet or as_json
     model = open_model(

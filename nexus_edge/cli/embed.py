@@ -52,15 +52,15 @@ def embed(
     """
     import numpy as np
 
-    from nexus_edge.runtimes.dual_encoder.index import PictureIndex, build_index, scan
+    from nexus_edge.runtimes.dual_encoder.index import ImageIndex, build_index, scan
 
     if out.suffix != ".safetensors":
         raise InputError(f"{out}: an index ends in .safetensors; choose another -o")
     named, places = split_bundle(pictures, bundle)
     scanned = scan(places)
-    files = scanned.pictures
+    files = scanned.images
     report_left_out(scanned, quiet=quiet)
-    before = PictureIndex.load(out) if out.exists() and not force else None
+    before = ImageIndex.load(out) if out.exists() and not force else None
     silent = quiet or as_json
     model = open_model(
         named,

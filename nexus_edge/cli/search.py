@@ -12,7 +12,7 @@ from nexus_edge.errors import InputError
 
 if TYPE_CHECKING:
     from nexus_edge.bundle import Bundle
-    from nexus_edge.runtimes import PictureIndex
+    from nexus_edge.runtimes import ImageIndex
 
 
 def search(
@@ -37,15 +37,15 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print the hits as JSON.")] = False,
 ) -> None:
     """Print the images of an index that fit best, with their cosines."""
-    from nexus_edge.runtimes import PictureIndex
-    from nexus_edge.runtimes.dual_encoder.index.picture_index import from_index
+    from nexus_edge.runtimes import ImageIndex
+    from nexus_edge.runtimes.dual_encoder.index.image_index import from_index
     from nexus_edge.runtimes.dual_encoder.index.sheet import write_sheet
 
     named, rest = split_bundle([Path(word) for word in query or ()], bundle)
     words = list(query or ())[-len(rest) :] if rest else []  # Path would change a text
     if len(words) + (image is not None) != 1:
         raise InputError("give one text in quotes to look for, or one picture with --image")
-    opened = PictureIndex.load(index)
+    opened = ImageIndex.load(index)
     silent = quiet or as_json
     model = open_model(
         named,
@@ -74,7 +74,7 @@ def search(
         say(f"{sheet}: the hits as a picture")
 
 
-def _fits(bundle: "Bundle", index: "PictureIndex", *, needs_text: bool) -> bool:
+def _fits(bundle: "Bundle", index: "ImageIndex", *, needs_text: bool) -> bool:
     from nexus_edge.engines.dual import TEXT, has_graph
 
     info = bundle.manifest.dual_encoder

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from nexus_edge import processing
 from nexus_edge._arguments import require_kind
+from nexus_edge._renamed import renamed
 from nexus_edge._typed import suggest
 from nexus_edge.bundle import Bundle
 from nexus_edge.engines import dual as dual_engine
@@ -23,7 +24,7 @@ from nexus_edge.families import families
 from nexus_edge.interfaces.engine import Engine
 from nexus_edge.interfaces.family import DualEncoderFamily, Family, VlmFamily
 from nexus_edge.runtimes.dual_encoder.classification import Classification
-from nexus_edge.runtimes.dual_encoder.index import Hit, PictureIndex, build_index, find_pictures
+from nexus_edge.runtimes.dual_encoder.index import Hit, ImageIndex, build_index, find_images
 from nexus_edge.runtimes.dual_encoder.label_bank import LabelBank
 from nexus_edge.runtimes.dual_encoder.model import DualEncoder
 from nexus_edge.runtimes.dual_encoder.prompts import PromptSet, find_prompts
@@ -48,20 +49,22 @@ __all__ = [
     "EngineOptions",
     "GenerationOptions",
     "Hit",
+    "ImageIndex",
     "LabelBank",
     "ModelLimits",
-    "PictureIndex",
     "PromptSet",
     "RunStats",
     "TokenLogprob",
     "TruncatedTextWarning",
     "build_index",
-    "find_pictures",
+    "find_images",
     "find_prompts",
     "load",
     "load_dual_encoder",
     "load_vlm",
 ]
+
+__getattr__ = renamed(__name__, {"PictureIndex": "ImageIndex", "find_pictures": "find_images"})
 
 
 def load(
@@ -98,7 +101,7 @@ def load_vlm(
     family = _family(opened)
     if not isinstance(family, VlmFamily):
         raise BundleError(
-            f"{opened.root}: {opened.manifest.name} compares pictures and texts, it does not answer; "
+            f"{opened.root}: {opened.manifest.name} compares images and texts, it does not answer; "
             "use nexus-edge classify, embed or search"
         )
     return _vlm(opened, _chosen(options))
@@ -111,7 +114,7 @@ def load_dual_encoder(
     opened = _opened(bundle, allow_rejected)
     if not isinstance(_family(opened), DualEncoderFamily):
         raise BundleError(
-            f"{opened.root}: {opened.manifest.name} answers questions about pictures, it embeds nothing; "
+            f"{opened.root}: {opened.manifest.name} answers questions about images, it embeds nothing; "
             "use nexus-edge run or chat, or the bundle of a dual encoder such as biomedclip"
         )
     return _dual_encoder(opened, _chosen(options))

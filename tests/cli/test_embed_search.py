@@ -16,7 +16,7 @@ import pytest
 import toy_dual
 from PIL import Image
 
-from nexus_edge.runtimes import PictureIndex
+from nexus_edge.runtimes import ImageIndex
 
 Run = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def test_embed_works_as_the_issue_prints_it(run_command: Run, desk: Path) -> Non
     assert result.exit_code == 0, result.stderr
     assert result.stdout == "index.safetensors: 2 pictures (2 new or changed), 4 numbers each\n"
     assert "using out/toy-dual (the only one below out/; --bundle names another)" in result.stderr
-    assert PictureIndex.load(desk / "index.safetensors").paths == ("pictures/red.png", "pictures/sub/blue.jpg")
+    assert ImageIndex.load(desk / "index.safetensors").paths == ("pictures/red.png", "pictures/sub/blue.jpg")
 
 
 def test_a_second_run_embeds_what_is_new(run_command: Run, desk: Path, index: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_second_run_embeds_what_is_new(run_command: Run, desk: Path, index: Pa
 
 def test_half_precision(run_command: Run, desk: Path) -> None:
     run_command("embed", "pictures", "-o", "half.safetensors", "--float16")
-    assert PictureIndex.load(desk / "half.safetensors").embeddings.dtype == np.float16
+    assert ImageIndex.load(desk / "half.safetensors").embeddings.dtype == np.float16
     assert run_command("search", "blue", "--index", "half.safetensors", "--top-k", 1).stdout.endswith("sub/blue.jpg\n")
 
 
@@ -65,7 +65,7 @@ def test_unreadable_pictures_are_skipped_counted_listed_and_end_with_2(run_comma
     )
     assert result.stdout == "index.safetensors: 3 pictures (3 new or changed, 2 skipped), 4 numbers each\n"
     assert "skipped: pictures/letter.png" in result.stderr
-    assert len(PictureIndex.load(desk / "index.safetensors")) == 3
+    assert len(ImageIndex.load(desk / "index.safetensors")) == 3
     said = run_command("embed", "pictures", "-o", "index.safetensors", "--json")
     assert said.exit_code == 2
     assert [one["path"] for one in json.loads(said.stdout)["skipped"]] == ["pictures/empty.png", "pictures/letter.png"]
@@ -74,7 +74,7 @@ def test_unreadable_pictures_are_skipped_counted_listed_and_end_with_2(run_comma
 def test_nothing_readable_makes_no_index(run_command: Run, desk: Path) -> None:
     (desk / "letter.png").write_bytes(b"a letter")
     result = run_command("embed", "letter.png", "-o", "index.safetensors", "--quiet")
-    result.assert_error(2, "no picture of 1 can be read", "letter.png")
+    result.assert_error(2, "none of 1 image can be read", "letter.png")
     assert not (desk / "index.safetensors").exists()
 
 
@@ -193,13 +193,13 @@ def test_a_query_of_5000_words_is_cut_and_that_is_said(run_command: Run, desk: P
         (("red", "--index", "absent.safetensors"), "absent.safetensors: cannot be read"),
         (("red", "--index", "pictures/red.png"), "it is damaged or no index"),
         (("red", "--index", "cut.safetensors"), "cut.safetensors"),
-        (("red", "--index", "nan.safetensors"), "3 of 3 picture embeddings are not finite"),
+        (("red", "--index", "nan.safetensors"), "3 of 3 image embeddings are not finite"),
         (("red", "--sheet", "pictures/red.png/hits.png"), "cannot be written"),
     ],
 )
 def test_search_refuses(arguments: tuple[str, ...], message: str, run_command: Run, desk: Path, index: Path) -> None:
     (desk / "cut.safetensors").write_bytes(index.read_bytes()[:-30])
-    found = PictureIndex.load(index)
+    found = ImageIndex.load(index)
     replace(found, embeddings=np.full((3, 4), np.nan, np.float32)).save(desk / "nan.safetensors")
     given = arguments if "--index" in arguments else (*arguments, "--index", "index.safetensors")
     run_command("search", *given, "--quiet").assert_error(2, message)

@@ -236,7 +236,7 @@ def test_another_models_index_is_refused(model: DualEncoder, tmp_path: Path) -> 
     with pytest.raises(InputError, match=r"made by another model \(other\) than toy-dual"):
         model.search("red", index)
     changed = dataclasses.replace(index, embeddings=np.ones((1, 1), np.float32), image_tower=model.info.image_tower)
-    with pytest.raises(InputError, match="holds 1 numbers a picture"):
+    with pytest.raises(InputError, match="holds 1 numbers per image"):
         model.search("red", changed)
 
 

@@ -215,13 +215,13 @@ def _samples(dual: DualRun, actual: Answers, reference: Answers, is_full: bool) 
 
 def _search(runtime: "DualEncoder", images: Floats, sentences: tuple[str, ...]) -> Array:
     """Cosines [sentences, images] as a search in an index of the images finds them."""
-    from nexus_edge.runtimes import PictureIndex, TruncatedTextWarning
-    from nexus_edge.runtimes.dual_encoder.index.picture_index import Stamp
+    from nexus_edge.runtimes import ImageIndex, TruncatedTextWarning
+    from nexus_edge.runtimes.dual_encoder.index.image_index import Stamp
 
     names = tuple(str(place) for place in range(len(images)))
     stamps = (Stamp(0, 0),) * len(images)
     rows = images.astype(np.float32)
-    index = PictureIndex(rows, names, stamps, runtime.info.image_tower, runtime.name, runtime.weights, "")
+    index = ImageIndex(rows, names, stamps, runtime.info.image_tower, runtime.name, runtime.weights, "")
     scores = np.zeros((len(sentences), len(images)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncatedTextWarning)

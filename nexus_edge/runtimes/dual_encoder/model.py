@@ -18,7 +18,7 @@ from nexus_edge.processing.images import Picture
 from nexus_edge.processing.sources import as_pictures, is_data_uri, is_picture
 from nexus_edge.runtimes.dual_encoder.classification import Classification
 from nexus_edge.runtimes.dual_encoder.image_stream import prepared
-from nexus_edge.runtimes.dual_encoder.index.picture_index import Hit, PictureIndex
+from nexus_edge.runtimes.dual_encoder.index.image_index import Hit, ImageIndex
 from nexus_edge.runtimes.dual_encoder.label_bank import BUNDLED, LabelBank
 from nexus_edge.runtimes.dual_encoder.prompts import PromptSet, of_labels
 from nexus_edge.runtimes.dual_encoder.text_batches import batches
@@ -188,7 +188,7 @@ class DualEncoder:
         """What `classify` says of an image whose embedding [dim] is known."""
         return Classification.of(bank.labels, bank.embeddings @ embedding, self.info.logit_scale)
 
-    def search(self, query: str | Picture, index: PictureIndex | str | Path, top_k: int = 10) -> list[Hit]:
+    def search(self, query: str | Picture, index: ImageIndex | str | Path, top_k: int = 10) -> list[Hit]:
         """The images of an index that fit a text, or resemble an image, best first.
 
         Args:
@@ -201,7 +201,7 @@ class DualEncoder:
             ImageError: the image cannot be read
             BundleError: a text, and the bundle was shipped without its text tower
         """
-        opened = index if isinstance(index, PictureIndex) else PictureIndex.load(index)
+        opened = index if isinstance(index, ImageIndex) else ImageIndex.load(index)
         opened.check(self.info, self.name)
         if isinstance(query, str) and not is_data_uri(query):
             rows = self.embed_texts([query])

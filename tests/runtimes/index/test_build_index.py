@@ -11,7 +11,7 @@ import toy_dual
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.errors import InputError, OutputError
-from nexus_edge.runtimes import DualEncoder, PictureIndex, build_index, load_dual_encoder
+from nexus_edge.runtimes import DualEncoder, ImageIndex, build_index, load_dual_encoder
 
 NOISE = 1e-6  # a few roundings of float32 in sums of a dozen numbers below 1
 
@@ -21,13 +21,13 @@ class Counting:
 
     def __init__(self, model: DualEncoder, stop_at: int | None = None) -> None:
         self.original = model.engine
-        self.pictures = 0
+        self.images = 0
         self.stop_at = stop_at
 
     def encode_images(self, pixels: np.ndarray) -> np.ndarray:
-        if self.stop_at is not None and self.pictures + len(pixels) > self.stop_at:
+        if self.stop_at is not None and self.images + len(pixels) > self.stop_at:
             raise KeyboardInterrupt
-        self.pictures += len(pixels)
+        self.images += len(pixels)
         return self.original.encode_images(pixels)
 
     def encode_texts(self, ids: np.ndarray) -> np.ndarray:
@@ -67,7 +67,7 @@ def test_an_index_holds_each_picture_under_its_name(model: DualEncoder, pictures
     out = tmp_path / "made" / "here" / "i.safetensors"
     built = build_index(model, pictures, out, batch_size=4)
     assert (built.embedded, built.unchanged, built.kept, built.gone, built.skipped) == (9, 0, 0, 0, ())
-    index = PictureIndex.load(out)
+    index = ImageIndex.load(out)
     assert index.paths == tuple(f"../../p/{path.name}" for path in pictures)
     assert np.allclose(index.embeddings, expected(model, pictures), atol=NOISE)
     assert index.stamps[0].size == pictures[0].stat().st_size
@@ -82,10 +82,10 @@ def test_the_second_time_nothing_is_embedded(
     first = build_index(model, pictures, tmp_path / "i.safetensors").index
     engine = counting()
     built = build_index(model, pictures, tmp_path / "i.safetensors")
-    assert (engine.pictures, built.embedded, built.unchanged) == (0, 0, 9)
+    assert (engine.images, built.embedded, built.unchanged) == (0, 0, 9)
     assert np.array_equal(built.index.embeddings, first.embeddings)
     built = build_index(model, pictures, tmp_path / "i.safetensors", fresh=True)
-    assert (engine.pictures, built.embedded, built.unchanged) == (9, 9, 0)
+    assert (engine.images, built.embedded, built.unchanged) == (9, 9, 0)
 
 
 def test_only_what_changed_is_embedded_again(
@@ -97,8 +97,8 @@ def test_only_what_changed_is_embedded_again(
     os.utime(pictures[7], ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
     engine = counting()
     built = build_index(model, pictures, tmp_path / "i.safetensors")
-    assert (engine.pictures, built.embedded, built.unchanged) == (2, 2, 7)
-    assert np.allclose(PictureIndex.load(tmp_path / "i.safetensors").embeddings, expected(model, pictures), atol=NOISE)
+    assert (engine.images, built.embedded, built.unchanged) == (2, 2, 7)
+    assert np.allclose(ImageIndex.load(tmp_path / "i.safetensors").embeddings, expected(model, pictures), atol=NOISE)
 
 
 def test_pictures_from_before_stay_unless_they_are_gone(
@@ -108,7 +108,7 @@ def test_pictures_from_before_stay_unless_they_are_gone(
     pictures[0].unlink()
     built = build_index(model, pictures[5:], tmp_path / "i.safetensors")
     assert (built.embedded, built.unchanged, built.kept, built.gone) == (3, 1, 4, 1)
-    index = PictureIndex.load(tmp_path / "i.safetensors")
+    index = ImageIndex.load(tmp_path / "i.safetensors")
     assert sorted(index.paths) == sorted(f"p/{path.name}" for path in pictures[1:])
     by_name = dict(zip(index.paths, index.embeddings, strict=True))
     for path, row in zip(pictures[1:], expected(model, pictures[1:]), strict=True):
@@ -125,8 +125,8 @@ def test_an_interrupted_run_is_taken_up_where_it_was(
     assert (tmp_path / "i.safetensors.partial").exists()
     engine = counting()
     built = build_index(model, pictures, tmp_path / "i.safetensors", batch_size=2)
-    assert (engine.pictures, built.embedded, built.unchanged) == (5, 5, 4)
-    assert np.allclose(PictureIndex.load(tmp_path / "i.safetensors").embeddings, expected(model, pictures), atol=NOISE)
+    assert (engine.images, built.embedded, built.unchanged) == (5, 5, 4)
+    assert np.allclose(ImageIndex.load(tmp_path / "i.safetensors").embeddings, expected(model, pictures), atol=NOISE)
     assert not (tmp_path / "i.safetensors.partial").exists()
 
 
@@ -141,7 +141,7 @@ def test_an_interrupted_update_leaves_the_old_index(
     assert (tmp_path / "i.safetensors").read_bytes() == before
     engine = counting()
     assert len(build_index(model, pictures, tmp_path / "i.safetensors").index) == 9
-    assert engine.pictures == 4
+    assert engine.images == 4
 
 
 def partial_of(model: DualEncoder, pictures: list[Path], out: Path, counting: Callable[..., Counting]) -> Path:
@@ -180,8 +180,8 @@ def test_a_damaged_journal_costs_what_is_damaged(
         build_index(model, pictures, tmp_path / "i.safetensors", batch_size=1)
     engine = counting()
     build_index(model, pictures, tmp_path / "i.safetensors")
-    assert engine.pictures == 1
-    assert np.allclose(PictureIndex.load(tmp_path / "i.safetensors").embeddings, expected(model, pictures), atol=NOISE)
+    assert engine.images == 1
+    assert np.allclose(ImageIndex.load(tmp_path / "i.safetensors").embeddings, expected(model, pictures), atol=NOISE)
 
 
 def test_another_models_journal_is_not_used(
@@ -225,7 +225,7 @@ def test_a_picture_that_became_unreadable_leaves_the_index(
 
 def test_no_readable_picture_is_no_index(model: DualEncoder, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"a letter")
-    with pytest.raises(InputError, match=r"no picture of 1 can be read, the first because: .*a\.png"):
+    with pytest.raises(InputError, match=r"none of 1 image can be read, the first because: .*a\.png"):
         build_index(model, [tmp_path / "a.png"], tmp_path / "i.safetensors")
     assert not (tmp_path / "i.safetensors").exists()
 
@@ -244,7 +244,7 @@ def test_a_place_that_cannot_be_written_is_known_before_the_work(
     engine = counting()
     with pytest.raises(OutputError, match="cannot be written"):
         build_index(model, pictures, tmp_path / "file" / "i.safetensors")
-    assert engine.pictures == 0
+    assert engine.images == 0
 
 
 def test_two_at_once_do_not_write_into_each_other(

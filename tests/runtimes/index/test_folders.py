@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from nexus_edge.errors import InputError
-from nexus_edge.runtimes import find_pictures
+from nexus_edge.runtimes import find_images
 from nexus_edge.runtimes.dual_encoder.index import LeftOut, scan
 from nexus_edge.runtimes.dual_encoder.index.folders import summary
 
@@ -28,16 +28,16 @@ def names(found: list[Path], folder: Path) -> list[str]:
 
 
 def test_a_folder_means_all_pictures_below_it(folder: Path) -> None:
-    assert names(find_pictures([folder]), folder) == ["a.jpg", "b.PNG", "sub/c.dcm", "sub/deep/d.tiff"]
+    assert names(find_images([folder]), folder) == ["a.jpg", "b.PNG", "sub/c.dcm", "sub/deep/d.tiff"]
 
 
 def test_a_file_means_itself_whatever_its_ending(folder: Path) -> None:
-    assert find_pictures([folder / "picture"]) == [folder / "picture"]
+    assert find_images([folder / "picture"]) == [folder / "picture"]
 
 
 def test_what_is_named_twice_is_there_once_at_its_first_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    found = find_pictures([Path("sub/c.dcm"), folder / "sub", Path("a.jpg"), Path()])
+    found = find_images([Path("sub/c.dcm"), folder / "sub", Path("a.jpg"), Path()])
     assert [path.absolute().relative_to(folder).as_posix() for path in found] == [
         "sub/c.dcm", "sub/deep/d.tiff", "a.jpg", "b.PNG"
     ]  # fmt: skip
@@ -46,20 +46,20 @@ def test_what_is_named_twice_is_there_once_at_its_first_place(folder: Path, monk
 @pytest.mark.skipif(os.name == "nt", reason="links need rights there")
 def test_a_link_to_a_folder_above_is_no_endless_way(folder: Path) -> None:
     (folder / "sub" / "loop").symlink_to(folder)
-    assert len(find_pictures([folder])) == 4
+    assert len(find_images([folder])) == 4
 
 
 def test_nothing_there_is_an_error(folder: Path) -> None:
     with pytest.raises(InputError, match=r"absent: no such file or folder"):
-        find_pictures([folder, folder / "absent"])
+        find_images([folder, folder / "absent"])
     (folder / "empty").mkdir()
     with pytest.raises(InputError, match=r"empty: no images there; name files or folders with images, of any ending"):
-        find_pictures([folder / "empty"])
+        find_images([folder / "empty"])
     (folder / "empty" / "notes.txt").write_text("seen")
     with pytest.raises(InputError, match=r"no images there, only 1 file that is no image \(notes.txt: a file of no"):
-        find_pictures([folder / "empty"])
+        find_images([folder / "empty"])
     with pytest.raises(InputError, match="nothing: no images there"):
-        find_pictures([])
+        find_images([])
 
 
 def test_a_folder_that_cannot_be_read_is_not_passed_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,9 +72,9 @@ def test_a_folder_that_cannot_be_read_is_not_passed_over(folder: Path, monkeypat
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(InputError, match="deep: cannot be read: Permission denied"):
-        find_pictures([folder])
+        find_images([folder])
     with pytest.raises(InputError, match="cannot be read: File name too long"):
-        find_pictures([Path("x" * 10_000)])
+        find_images([Path("x" * 10_000)])
 
 
 def content(kind: str) -> bytes:
@@ -100,7 +100,7 @@ def test_images_are_told_by_content_and_the_rest_is_named(tmp_path: Path) -> Non
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     found = scan([tmp_path])
-    assert names(found.pictures, tmp_path) == sorted(
+    assert names(found.images, tmp_path) == sorted(
         ["a.jpg", "b.heic", "c.jfif", "d.svs", "IM000001", "scan.png.bak", "e", "f.txt", "real.heic", "damaged.png",
          "empty.jpg", "pointer.jpg"]
     )  # fmt: skip
@@ -123,5 +123,5 @@ def test_pipes_and_links_to_nothing_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "gone").symlink_to(tmp_path / "absent")
     found = scan([tmp_path])
-    assert names(found.pictures, tmp_path) == ["a.png"]
+    assert names(found.images, tmp_path) == ["a.png"]
     assert {item.path.name: item.reason for item in found.left_out} == {"pipe": "no file", "gone": "a link to nothing"}

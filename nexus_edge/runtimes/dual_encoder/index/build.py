@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import DTypeLike
 
+from nexus_edge._words import counted
 from nexus_edge.errors import ImageError, InputError
 from nexus_edge.interfaces.progress import Count, uncounted
+from nexus_edge.runtimes.dual_encoder.index.image_index import ImageIndex, Stamp, from_index, relative_to_index
 from nexus_edge.runtimes.dual_encoder.index.journal import Entry, Journal
-from nexus_edge.runtimes.dual_encoder.index.picture_index import PictureIndex, Stamp, from_index, relative_to_index
 
 if TYPE_CHECKING:
     from nexus_edge.runtimes.dual_encoder.model import DualEncoder
@@ -38,7 +39,7 @@ class Built:
         skipped: images that cannot be read; they are not in the index
     """
 
-    index: PictureIndex
+    index: ImageIndex
     embedded: int
     unchanged: int
     kept: int
@@ -48,7 +49,7 @@ class Built:
 
 def build_index(
     model: "DualEncoder",
-    pictures: Sequence[Path],
+    images: Sequence[Path],
     out: Path,
     *,
     fresh: bool = False,
@@ -75,7 +76,7 @@ def build_index(
     """
     with Journal(out, model.info.image_tower, model.info.embed_dim) as journal:
         known = ({} if fresh else _entries_of(out, model)) | journal.entries
-        asked = {relative_to_index(picture, out): picture for picture in pictures}
+        asked = {relative_to_index(image, out): image for image in images}
         stamps, skipped = _stamps(asked)
         old = {name: known[name] for name, stamp in stamps.items() if name in known and known[name].stamp == stamp}
         todo = [(name, asked[name], stamp) for name, stamp in stamps.items() if name not in old]
@@ -85,7 +86,9 @@ def build_index(
         now = old | done
         entries = kept | {name: now[name] for name in asked if name in now}
         if not entries:
-            raise InputError(f"no picture of {len(pictures)} can be read, the first because: {skipped[0].reason}")
+            raise InputError(
+                f"none of {counted(len(images), 'image')} can be read, the first because: {skipped[0].reason}"
+            )
         index = _index(model, entries, out, dtype)
         index.save(out)
     return Built(index, len(done), len(old), len(kept), len(before) - len(kept), tuple(skipped))
@@ -95,7 +98,7 @@ def _entries_of(out: Path, model: "DualEncoder") -> dict[str, Entry]:
     """What the file holds already; nothing, if there is none."""
     if not out.exists():
         return {}
-    index = PictureIndex.load(out)
+    index = ImageIndex.load(out)
     index.check(model.info, model.name)
     rows = index.embeddings.astype(np.float32, copy=False)
     return {name: Entry(stamp, row) for name, stamp, row in zip(index.paths, index.stamps, rows, strict=True)}
@@ -137,8 +140,8 @@ def _embed(
     return done
 
 
-def _index(model: "DualEncoder", entries: Mapping[str, Entry], out: Path, dtype: DTypeLike) -> PictureIndex:
-    return PictureIndex(
+def _index(model: "DualEncoder", entries: Mapping[str, Entry], out: Path, dtype: DTypeLike) -> ImageIndex:
+    return ImageIndex(
         np.stack([entry.embedding for entry in entries.values()]).astype(dtype),
         tuple(entries),
         tuple(entry.stamp for entry in entries.values()),

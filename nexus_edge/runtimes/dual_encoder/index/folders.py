@@ -28,16 +28,16 @@ class LeftOut:
 class Found:
     """Images, of which none is there twice, and the files beside them that are none."""
 
-    pictures: list[Path]
+    images: list[Path]
     left_out: list[LeftOut]
 
 
-def find_pictures(places: Iterable[Path]) -> list[Path]:
+def find_images(paths: Iterable[Path]) -> list[Path]:
     """The images of `scan`."""
-    return scan(places).pictures
+    return scan(paths).images
 
 
-def scan(places: Iterable[Path]) -> Found:
+def scan(paths: Iterable[Path]) -> Found:
     """Each file as it is, and of each folder all images below it, told by content, by name.
 
     A file is an image if its first bytes say so, whether it can be read here or not, or if it has an image's ending.
@@ -45,19 +45,19 @@ def scan(places: Iterable[Path]) -> Found:
     over. What is named twice is there once.
 
     Raises:
-        InputError: a place does not exist or cannot be read, or there is no image in any.
+        InputError: a path does not exist or cannot be read, or none holds an image.
     """
     found: dict[Path, Path] = {}
     left_out: dict[Path, LeftOut] = {}
-    places = list(places)
-    for place in places:
+    paths = list(paths)
+    for given in paths:
         try:
-            if not place.is_dir():
-                if not place.exists():
-                    raise InputError(f"{place}: no such file or folder; check the path of the images")
-                found.setdefault(place.absolute(), place)
+            if not given.is_dir():
+                if not given.exists():
+                    raise InputError(f"{given}: no such file or folder; check the path of the images")
+                found.setdefault(given.absolute(), given)
                 continue
-            for file in _below(place):
+            for file in _below(given):
                 reason = _why_not(file)
                 if reason is None:
                     found.setdefault(file.absolute(), file)
@@ -66,7 +66,7 @@ def scan(places: Iterable[Path]) -> Found:
         except OSError as error:
             raise InputError(f"{error.filename}: cannot be read: {error.strerror}") from error
     if not found:
-        names = ", ".join(map(str, places)) or "nothing"
+        names = ", ".join(map(str, paths)) or "nothing"
         others = f", only {summary(list(left_out.values()))}" if left_out else ""
         raise InputError(f"{names}: no images there{others}; name files or folders with images, of any ending")
     return Found(list(found.values()), [item for path, item in left_out.items() if path not in found])

@@ -14,7 +14,7 @@ import numpy as np
 from nexus_edge._lock import try_lock
 from nexus_edge.errors import OutputError
 from nexus_edge.interfaces.engine import Floats
-from nexus_edge.runtimes.dual_encoder.index.picture_index import Stamp
+from nexus_edge.runtimes.dual_encoder.index.image_index import Stamp
 from nexus_edge.runtimes.dual_encoder.unit_rows import TOLERANCE
 
 FORMAT = "nexus-edge index journal 1"

@@ -1,4 +1,4 @@
-"""Hits as one image: thumbnails in rows, each with its place, its score and its name."""
+"""Hits as one image: thumbnails in rows, each with its rank, its score and its name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from nexus_edge._atomic import replaced_when_done
 from nexus_edge.errors import ImageError
 from nexus_edge.processing.images import load_image
-from nexus_edge.runtimes.dual_encoder.index.picture_index import Hit, from_index
+from nexus_edge.runtimes.dual_encoder.index.image_index import Hit, from_index
 
 COLUMNS, SIDE, MARGIN, LINE, FONT = 5, 220, 10, 18, 14  # pixels, but for the first
 PAPER, INK, MISSING = "white", "black", "#dddddd"
@@ -25,12 +25,12 @@ def write_sheet(hits: Sequence[Hit], index: Path, out: Path) -> None:
     width, height = SIDE + MARGIN, SIDE + 2 * LINE + MARGIN
     sheet = Image.new("RGB", (columns * width + MARGIN, rows * height + MARGIN), PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT)
-    for place, hit in enumerate(hits):
-        left, top = MARGIN + place % columns * width, MARGIN + place // columns * height
+    for position, hit in enumerate(hits):
+        left, top = MARGIN + position % columns * width, MARGIN + position // columns * height
         thumbnail = _thumbnail(from_index(hit.path, index))
         sheet.paste(thumbnail, (left + (SIDE - thumbnail.width) // 2, top + SIDE - thumbnail.height))
         name = _shortened(Path(hit.path).name, font)
-        draw.text((left, top + SIDE), f"{place + 1}.  {hit.score:.3f}", INK, font)
+        draw.text((left, top + SIDE), f"{position + 1}.  {hit.score:.3f}", INK, font)
         draw.text((left, top + SIDE + LINE), name, INK, font)
     with replaced_when_done(out) as temporary:
         sheet.save(temporary, "PNG")
@@ -38,11 +38,11 @@ def write_sheet(hits: Sequence[Hit], index: Path, out: Path) -> None:
 
 def _thumbnail(path: Path) -> Image.Image:
     try:
-        picture = load_image(path)
+        image = load_image(path)
     except ImageError:
         return Image.new("RGB", (SIDE, SIDE), MISSING)
-    picture.thumbnail((SIDE, SIDE))
-    return picture
+    image.thumbnail((SIDE, SIDE))
+    return image
 
 
 def _shortened(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

@@ -8,9 +8,9 @@ import pytest
 import safetensors
 
 from nexus_edge.errors import InputError
-from nexus_edge.runtimes import PictureIndex
-from nexus_edge.runtimes.dual_encoder.index import file, picture_index
-from nexus_edge.runtimes.dual_encoder.index.picture_index import Stamp, from_index, relative_to_index
+from nexus_edge.runtimes import ImageIndex
+from nexus_edge.runtimes.dual_encoder.index import file, image_index
+from nexus_edge.runtimes.dual_encoder.index.image_index import Stamp, from_index, relative_to_index
 
 PATHS = ("a.png", "sub/b \u00df\U0001f9a0.jpg", "../c.dcm", "d\udcff.png")  # the last: bytes that are no UTF-8
 
@@ -19,14 +19,14 @@ def unit(rows: np.ndarray) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def make(count: int = 4, dim: int = 3) -> PictureIndex:
+def make(count: int = 4, dim: int = 3) -> ImageIndex:
     rows = unit(np.random.default_rng(0).standard_normal((count, dim)))
     paths = (PATHS + tuple(f"{number}.png" for number in range(count)))[:count]
     stamps = tuple(Stamp(number, 10**18 + number) for number in range(count))
-    return PictureIndex(rows, paths, stamps, "f" * 64, "model", "real", "../out/bundle")
+    return ImageIndex(rows, paths, stamps, "f" * 64, "model", "real", "../out/bundle")
 
 
-def same(one: PictureIndex, other: PictureIndex) -> bool:
+def same(one: ImageIndex, other: ImageIndex) -> bool:
     facts = [{**vars(index), "embeddings": None} for index in (one, other)]
     return facts[0] == facts[1] and np.array_equal(one.embeddings, other.embeddings)
 
@@ -36,7 +36,7 @@ def test_an_index_comes_back_as_it_was(dtype: type, tmp_path: Path) -> None:
     index = make()
     index = dataclasses.replace(index, embeddings=index.embeddings.astype(dtype))
     index.save(tmp_path / "i.safetensors")
-    assert same(PictureIndex.load(tmp_path / "i.safetensors"), index)
+    assert same(ImageIndex.load(tmp_path / "i.safetensors"), index)
 
 
 def test_the_reference_library_opens_it(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_the_reference_library_opens_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rows_at_once", [1, 7, 1000])
 def test_the_nearest_are_those_of_a_plain_product(rows_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture_index, "ROWS", rows_at_once)
+    monkeypatch.setattr(image_index, "ROWS", rows_at_once)
     index = make(50, 8)
     query = unit(np.random.default_rng(3).standard_normal((1, 8)))[0]
     scores = index.embeddings @ query
@@ -79,7 +79,7 @@ def test_half_precision_changes_a_cosine_by_less_than_a_thousandth() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"embeddings": np.full((4, 3), np.nan, np.float32)}, "4 of 4 picture embeddings are not finite"),
+        ({"embeddings": np.full((4, 3), np.nan, np.float32)}, "4 of 4 image embeddings are not finite"),
         ({"embeddings": np.ones((4, 3), np.float16)}, "not of length 1"),
         ({"embeddings": make().embeddings[:3]}, "do not fit each other"),
         ({"paths": PATHS[:3]}, "do not fit each other"),
@@ -89,7 +89,7 @@ def test_half_precision_changes_a_cosine_by_less_than_a_thousandth() -> None:
 def test_what_no_tower_computed_is_refused(change: dict[str, object], message: str, tmp_path: Path) -> None:
     dataclasses.replace(make(), **change).save(tmp_path / "i.safetensors")
     with pytest.raises(InputError, match=message) as raised:
-        PictureIndex.load(tmp_path / "i.safetensors")
+        ImageIndex.load(tmp_path / "i.safetensors")
     assert "i.safetensors" in str(raised.value)
 
 
@@ -98,7 +98,7 @@ def test_a_later_format_is_not_guessed_at(tmp_path: Path, monkeypatch: pytest.Mo
     make().save(tmp_path / "i.safetensors")
     monkeypatch.undo()
     with pytest.raises(InputError, match="format is 'nexus-edge image index 3', this nexus-edge reads"):
-        PictureIndex.load(tmp_path / "i.safetensors")
+        ImageIndex.load(tmp_path / "i.safetensors")
 
 
 def test_a_name_in_the_index_leads_back_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class PictureIndex:
+class ImageIndex:
     """Embeddings of images.
 
     Attributes:
@@ -72,7 +72,7 @@ class PictureIndex:
             )
         if self.embeddings.shape[1] != info.embed_dim:
             raise InputError(
-                f"the index holds {self.embeddings.shape[1]} numbers a picture, {where} {info.embed_dim}; "
+                f"the index holds {self.embeddings.shape[1]} numbers per image, {where} {info.embed_dim}; "
                 "it was changed: make it again with nexus-edge embed"
             )
 
@@ -81,10 +81,10 @@ class PictureIndex:
         if top_k < 1:
             raise InputError(f"top_k is {top_k}; ask for at least one hit")
         starts = range(0, len(self), ROWS)
-        pieces = [self.embeddings[start : start + ROWS].astype(np.float32, copy=False) @ query for start in starts]
-        scores = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+        chunks = [self.embeddings[start : start + ROWS].astype(np.float32, copy=False) @ query for start in starts]
+        scores = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
         best = np.argsort(-scores, kind="stable")[:top_k]
-        return [Hit(self.paths[place], float(scores[place])) for place in best]
+        return [Hit(self.paths[index], float(scores[index])) for index in best]
 
     def save(self, path: str | Path) -> None:
         """Write the file in one step; raises OutputError."""
@@ -101,7 +101,7 @@ class PictureIndex:
             write_index(temporary, arrays, facts)
 
     @classmethod
-    def load(cls, path: str | Path) -> "PictureIndex":
+    def load(cls, path: str | Path) -> "ImageIndex":
         """Read and validate a file; raises InputError that says what is wrong with it."""
         arrays, facts = read_index(Path(path))
         embeddings, sizes, times = (arrays[name] for name in ("embeddings", "sizes", "times"))
@@ -112,7 +112,7 @@ class PictureIndex:
         if len({len(embeddings), len(paths), len(sizes), len(times)}) > 1:
             raise InputError(f"{path}: its arrays do not fit each other; {AGAIN}")
         try:
-            check_unit_rows(embeddings, "picture")
+            check_unit_rows(embeddings, "image")
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
         return cls(embeddings, paths, tuple(map(Stamp, sizes.tolist(), times.tolist())), **facts)
