@@ -61,6 +61,7 @@ def test_old_names_work_and_say_the_new_one() -> None:
     for module, old, new in (
         ("nexus_edge.runtimes", "PictureIndex", "ImageIndex"),
         ("nexus_edge.runtimes", "find_pictures", "find_images"),
+        ("nexus_edge.processing.images", "Picture", "ImageInput"),
     ):
         home = import_module(module)
         with pytest.warns(DeprecationWarning, match=f"{module}.{old} is now {module}.{new}"):

@@ -10,7 +10,7 @@ from nexus_edge.cli.answers import runs_said, say
 
 if TYPE_CHECKING:
     from nexus_edge.bundle import Bundle
-    from nexus_edge.processing.images import Picture
+    from nexus_edge.processing.images import ImageInput
     from nexus_edge.runtimes import EngineOptions
 
 
@@ -25,7 +25,7 @@ def measure_towers(
 
     model = load_dual_encoder(bundle, options)
     tokens = dual_benchmark.TEXT_TOKENS if text_tokens is None else text_tokens
-    pictures: list[Picture] = [*images] or [dual_benchmark.sample_picture()]
+    pictures: list[ImageInput] = [*images] or [dual_benchmark.sample_image()]
     side = model.processor.image_size
     result: dict[str, Any] = {
         "model": model.name,

@@ -30,7 +30,7 @@ from nexus_edge.cli.answers import (
 from nexus_edge.errors import InputError, NexusEdgeError
 
 if TYPE_CHECKING:
-    from nexus_edge.processing.images import Picture
+    from nexus_edge.processing.images import ImageInput
     from nexus_edge.runtimes import ChatSession
 
 HELP = "/image FILE adds a picture to the next turn, /reset forgets everything, /quit ends"
@@ -84,7 +84,7 @@ class Terminal:
         self._session = session
         self._interactive = interactive
         self._quiet = quiet
-        self._images: list[Picture] = []
+        self._images: list[ImageInput] = []
 
     def run(self) -> None:
         """Until /quit or the end of the input."""

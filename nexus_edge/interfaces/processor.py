@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from nexus_edge.processing.messages import Message
     from nexus_edge.processing.segments import Prompt
-    from nexus_edge.processing.sources import Picture
+    from nexus_edge.processing.sources import ImageInput
     from nexus_edge.processing.tokenizer import StreamDecoder
 
 
@@ -41,7 +41,9 @@ class Processor(Protocol):
     def token_id(self, token: str) -> int | None:
         """The id of a token given as text, or None."""
 
-    def __call__(self, prompt: "str | Prompt", images: "Picture | Sequence[Picture] | None" = None) -> ModelInputs:
+    def __call__(
+        self, prompt: "str | Prompt", images: "ImageInput | Sequence[ImageInput] | None" = None
+    ) -> ModelInputs:
         """The inputs of one prompt, of the chat template or written out whole; raises PromptError or ImageError."""
 
     def apply_chat_template(self, messages: "Sequence[Message]", add_generation_prompt: bool = True) -> "Prompt":
@@ -88,7 +90,7 @@ class DualProcessor(Protocol):
     def token_id(self, token: str) -> int | None:
         """The id of a token given as text, or None."""
 
-    def images(self, pictures: "Picture | Sequence[Picture]") -> NDArray[np.float32]:
+    def images(self, images: "ImageInput | Sequence[ImageInput]") -> NDArray[np.float32]:
         """[images, 3, image_size, image_size]; raises ImageError."""
 
     def texts(self, texts: Sequence[str]) -> NDArray[np.int64]:

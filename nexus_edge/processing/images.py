@@ -8,11 +8,12 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from nexus_edge._extras import needs_extra
+from nexus_edge._renamed import renamed
 from nexus_edge.errors import ImageError
 from nexus_edge.processing import samples, tiff
 from nexus_edge.processing.kinds import DICOM_MAGIC, HEAD, UNKNOWN, kind_of
 from nexus_edge.processing.partial import warn_of_frames
-from nexus_edge.processing.sources import Picture as Picture
+from nexus_edge.processing.sources import ImageInput as ImageInput
 from nexus_edge.processing.sources import image_of, name_of, open_source
 from nexus_edge.processing.whole import check_palette, check_whole
 
@@ -50,8 +51,11 @@ UPRIGHT = {
 }
 
 
-def load_image(source: Picture, name: str = "image") -> Image.Image:
-    """An RGB image from whatever `Picture` allows: a path, bytes, a file, a data URI, a Pillow image or an array.
+__getattr__ = renamed(__name__, {"Picture": "ImageInput"})
+
+
+def load_image(source: ImageInput, name: str = "image") -> Image.Image:
+    """An RGB image from whatever `ImageInput` allows: a path, bytes, a file, a data URI, a Pillow image or an array.
 
     What a file says of its samples is followed: where white is 0, how many bits are used, which range fractions have.
     Where it does not say, a range is assumed that its brightest pixel reaches to a quarter at least, and the image is
@@ -68,7 +72,7 @@ def load_image(source: Picture, name: str = "image") -> Image.Image:
     return to_rgb(open_image(source, name), name)
 
 
-def open_image(source: Picture, name: str = "image") -> Image.Image:
+def open_image(source: ImageInput, name: str = "image") -> Image.Image:
     """As `load_image`, still in the mode of the file: for originals that resize before they convert to RGB.
 
     Only grey of more than 8 bits is no longer what it was: where its values are no levels yet, it is mode L here.

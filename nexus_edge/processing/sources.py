@@ -16,7 +16,7 @@ from PIL import Image
 
 from nexus_edge.errors import ImageError
 
-Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[np.uint8]
+ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[np.uint8]
 """One image. A str is a path or a data URI; a file is read whole; an array is uint8 [height, width(, 1, 3 or 4)]."""
 
 KINDS = "a path, bytes, a binary file, a data URI, a Pillow image or a uint8 array"
@@ -24,30 +24,30 @@ URL = re.compile(r"[a-z][a-z0-9+.-]+:/{1,2}", re.IGNORECASE)  # a Path makes one
 LONGEST_NAME = 300  # characters of a name in a message
 
 
-def is_picture(given: object) -> TypeGuard[Picture]:
+def is_image_input(given: object) -> TypeGuard[ImageInput]:
     """Whether this is one image, or would be one: nothing here is opened."""
     return isinstance(given, str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray) or hasattr(
         given, "read"
     )
 
 
-def as_pictures(given: Picture | Iterable[Picture] | None) -> list[Picture]:
+def as_images(given: ImageInput | Iterable[ImageInput] | None) -> list[ImageInput]:
     """Images as a list, whether one was given, several or none (None); raises ImageError for anything else."""
     if given is None:
         return []
-    if is_picture(given):
+    if is_image_input(given):
         return [given]
     if isinstance(given, Sequence | Iterator):
         return list(given)
     raise ImageError(f"images is a {type(given).__name__}; give {KINDS}, or a list of those")
 
 
-def name_of(picture: object, otherwise: str) -> str:
+def name_of(given: object, otherwise: str) -> str:
     """What to call an image in a message: its path if it has one."""
-    if isinstance(picture, str) and not is_data_uri(picture):
-        return picture if len(picture) <= LONGEST_NAME else f"{picture[:40]}... ({len(picture):,} characters)"
-    if isinstance(picture, os.PathLike):
-        return str(picture)
+    if isinstance(given, str) and not is_data_uri(given):
+        return given if len(given) <= LONGEST_NAME else f"{given[:40]}... ({len(given):,} characters)"
+    if isinstance(given, os.PathLike):
+        return str(given)
     return otherwise
 
 
@@ -56,7 +56,7 @@ def is_data_uri(text: str) -> bool:
     return text[:5].lower() == "data:"
 
 
-def open_source(given: Picture, name: str) -> BinaryIO | Image.Image | NDArray[np.uint8]:
+def open_source(given: ImageInput, name: str) -> BinaryIO | Image.Image | NDArray[np.uint8]:
     """The image, or a seekable file with its bytes, for the caller to close; raises ImageError.
 
     The network is never asked: a URL is refused in words.

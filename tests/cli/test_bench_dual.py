@@ -78,7 +78,7 @@ def test_the_texts_have_the_length_they_are_said_to_have(dual_bundle: Bundle) ->
 
 
 def test_the_sample_is_a_photograph_in_size() -> None:
-    sample = dual_benchmark.sample_picture()
+    sample = dual_benchmark.sample_image()
     with Image.open(BytesIO(sample)) as picture:
         assert (picture.format, picture.size) == ("JPEG", (1024, 768))
     assert 100_000 < len(sample) < 400_000  # bytes; what a camera makes of as many pixels

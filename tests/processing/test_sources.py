@@ -13,7 +13,7 @@ from nexus_edge.errors import ImageError
 from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 from nexus_edge.processing.images import load_image
-from nexus_edge.processing.sources import as_pictures
+from nexus_edge.processing.sources import as_images
 
 SCENE = np.random.default_rng(3).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
@@ -74,7 +74,7 @@ def test_arrays_of_1_and_4_channels() -> None:
 
 
 def test_none_is_no_image() -> None:
-    assert as_pictures(None) == [] and as_pictures(()) == []
+    assert as_images(None) == [] and as_images(()) == []
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_what_is_no_image_is_told_in_one_line(given: object, message: str) -> No
 @pytest.mark.parametrize("given", [5, {"image": "scan.png"}, {"scan.png"}, object()])
 def test_what_is_no_list_is_told_so(given: object) -> None:
     with pytest.raises(ImageError, match=r"images is a .*; give a path, bytes, .*or a list of those"):
-        as_pictures(given)  # type: ignore[arg-type]
+        as_images(given)  # type: ignore[arg-type]
 
 
 def test_a_file_that_is_closed_or_write_only_is_named(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from toy_dual import picture
 import nexus_edge
 from nexus_edge.bundle import Bundle
 from nexus_edge.errors import BundleError, ImageError, InputError
-from nexus_edge.processing.images import Picture
+from nexus_edge.processing.images import ImageInput
 from nexus_edge.runtimes import (
     VLM,
     DualEncoder,
@@ -41,7 +41,7 @@ def close(found: np.ndarray, expected: object) -> bool:
     return found.dtype == np.float32 and bool(np.allclose(found, np.asarray(expected), atol=NOISE, rtol=0))
 
 
-def noise_pictures(count: int) -> list[Picture]:
+def noise_pictures(count: int) -> list[ImageInput]:
     random = np.random.default_rng(1)
     return [random.integers(0, 256, (20 + index, 30, 3), np.uint8) for index in range(count)]
 
@@ -53,11 +53,17 @@ def test_pictures_are_embedded_in_their_order_whatever_the_batch(model: DualEnco
     assert close(model.embed_images(pictures, batch_size=batch_size), expected)
 
 
+def test_the_old_keyword_works_and_says_the_new_one(model: DualEncoder) -> None:
+    with pytest.warns(DeprecationWarning, match="embed_images: pictures= is now images="):
+        found = model.embed_images(pictures=[picture("red")])  # type: ignore[call-arg]
+    assert close(found, model.embed_images(images=[picture("red")]))
+
+
 def test_every_kind_of_picture_is_taken(model: DualEncoder, tmp_path: Path) -> None:
     (path,) = toy_dual.write_pictures(tmp_path, "red.png")
     file = io.BytesIO()
     picture("red").save(file, "PNG")
-    kinds: list[Picture] = [path, str(path), file.getvalue(), picture("red"), np.asarray(picture("red"))]
+    kinds: list[ImageInput] = [path, str(path), file.getvalue(), picture("red"), np.asarray(picture("red"))]
     embeddings = model.embed_images(kinds)
     assert close(embeddings, [embeddings[0]] * len(kinds))
 
@@ -101,7 +107,7 @@ def test_few_pictures_are_decoded_ahead_of_the_tower(dual_bundle: Bundle) -> Non
     model, lock = load_dual_encoder(dual_bundle), threading.Lock()
     taken = 0
 
-    def many() -> Iterator[Picture]:
+    def many() -> Iterator[ImageInput]:
         nonlocal taken
         for _ in range(1000):
             with lock:
@@ -113,7 +119,7 @@ def test_few_pictures_are_decoded_ahead_of_the_tower(dual_bundle: Bundle) -> Non
 
 
 def test_a_picture_that_cannot_be_read_is_named_and_the_others_go_on(model: DualEncoder) -> None:
-    pictures: list[Picture] = [picture("red"), b"a letter", picture("blue")]
+    pictures: list[ImageInput] = [picture("red"), b"a letter", picture("blue")]
     with pytest.raises(ImageError, match="cannot be read"):
         model.embed_images(pictures)
     (batch,) = model.stream_images(pictures, 16)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from nexus_edge._renamed import renamed_keyword
 from nexus_edge.configs.keys import check_values_of
 from nexus_edge.errors import CheckpointError, PromptError
 from nexus_edge.models.biomedclip.config_keys import PROCESSING
@@ -17,7 +18,7 @@ from nexus_edge.processing.folder import read_json
 from nexus_edge.processing.images import open_image, to_rgb
 from nexus_edge.processing.normalise import CLIP_MEAN, CLIP_STD, Rgb, normalisation_table, read_mean_std
 from nexus_edge.processing.open_clip_folder import OPEN_CLIP_CONFIG, section, tokenizer_folder
-from nexus_edge.processing.sources import Picture, as_pictures, name_of
+from nexus_edge.processing.sources import ImageInput, as_images, name_of
 from nexus_edge.processing.word_pieces import WordPieceTokenizer
 
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -71,19 +72,20 @@ class BiomedClipProcessor:
         """The id of a token given as text, or None."""
         return self.tokenizer.token_id(token)
 
-    def images(self, pictures: Picture | Sequence[Picture]) -> NDArray[np.float32]:
+    @renamed_keyword("pictures", "images")
+    def images(self, images: ImageInput | Sequence[ImageInput]) -> NDArray[np.float32]:
         """Pixels for the image tower: [images, 3, image_size, image_size]; raises ImageError.
 
         Bit for bit open_clip's transform of the same Pillow image, with two exceptions where that would show the model
         another image than the one a person sees: EXIF orientation is applied, and 16-bit grey keeps its high byte
         instead of turning white.
         """
-        given = as_pictures(pictures)
+        given = as_images(images)
         table = normalisation_table(self.mean, self.std)
         pixels = np.empty((len(given), 3, self.image_size, self.image_size), dtype=np.float32)
-        for index, picture in enumerate(given):
-            name = name_of(picture, f"image {index + 1}")
-            cropped = centre_crop(open_image(picture, name), self.image_size, self.resample, name)
+        for index, image in enumerate(given):
+            name = name_of(image, f"image {index + 1}")
+            cropped = centre_crop(open_image(image, name), self.image_size, self.resample, name)
             values = np.asarray(to_rgb(cropped, name))
             for channel in range(3):
                 np.take(table[channel], values[:, :, channel], out=pixels[index, channel])

@@ -18,7 +18,7 @@ from nexus_edge.processing.folder import read_json
 from nexus_edge.processing.messages import Message
 from nexus_edge.processing.normalise import CLIP_MEAN, CLIP_STD, Rgb, read_mean_std
 from nexus_edge.processing.segments import Control, ImagePlace, Prompt
-from nexus_edge.processing.sources import Picture, as_pictures
+from nexus_edge.processing.sources import ImageInput, as_images
 from nexus_edge.processing.stop_ids import ids_in, read_stop_ids
 from nexus_edge.processing.templates.chat import ChatTemplate
 from nexus_edge.processing.templates.source import TemplateSource, read_template, special_tokens
@@ -84,7 +84,7 @@ class LlavaNextProcessor(TextSide):
         """See `Processor.is_whole_prompt`."""
         return llava_prompt.is_whole_prompt(text)
 
-    def __call__(self, prompt: str | Prompt, images: Picture | Sequence[Picture] | None = None) -> ModelInputs:
+    def __call__(self, prompt: str | Prompt, images: ImageInput | Sequence[ImageInput] | None = None) -> ModelInputs:
         """The inputs of one prompt and its images, as the original processor gives them.
 
         Args:
@@ -97,17 +97,17 @@ class LlavaNextProcessor(TextSide):
         """
         if not isinstance(prompt, str | Prompt):
             raise PromptError(f"the prompt is a {type(prompt).__name__}; give one text per call")
-        pictures = as_pictures(images)
+        given = as_images(images)
         ids, numbers = self._read(prompt)
         tags = ids.count(self.image_token)
-        if tags != len(numbers) or sorted(set(numbers)) != list(range(1, len(pictures) + 1)):
+        if tags != len(numbers) or sorted(set(numbers)) != list(range(1, len(given) + 1)):
             raise PromptError(
-                f"the prompt has {counted(tags, 'image tag')}, and {counted(len(pictures), 'image')} "
-                f"{'was' if len(pictures) == 1 else 'were'} given; write one {IMAGE_TAG} for each image"
+                f"the prompt has {counted(tags, 'image tag')}, and {counted(len(given), 'image')} "
+                f"{'was' if len(given) == 1 else 'were'} given; write one {IMAGE_TAG} for each image"
             )
-        if not pictures:
+        if not given:
             return as_inputs(ids)
-        chosen = [pictures[number - 1] for number in numbers]
+        chosen = [given[number - 1] for number in numbers]
         pixel_values, image_sizes, layouts = preprocess_images(chosen, self.anyres, self.mean, self.std)
         taken = iter(layout.num_tokens for layout in layouts)
         expanded = [one for id_ in ids for one in [id_] * (next(taken) if id_ == self.image_token else 1)]

@@ -10,13 +10,13 @@ from nexus_edge.models.llava_next.anyres import AnyRes, ViewLayout, fitted
 from nexus_edge.processing.images import load_image
 from nexus_edge.processing.normalise import CLIP_MEAN, CLIP_STD, Rgb, normalisation_table
 from nexus_edge.processing.resize import resize_tall_first
-from nexus_edge.processing.sources import Picture, name_of
+from nexus_edge.processing.sources import ImageInput, name_of
 
 BICUBIC = Image.Resampling.BICUBIC
 
 
 def preprocess_images(
-    images: Sequence[Picture], anyres: AnyRes, mean: Rgb = CLIP_MEAN, std: Rgb = CLIP_STD
+    images: Sequence[ImageInput], anyres: AnyRes, mean: Rgb = CLIP_MEAN, std: Rgb = CLIP_STD
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], list[ViewLayout]]:
     """Images as the vision tower reads them: `(pixel_values, image_sizes, layouts)`.
 

@@ -19,7 +19,7 @@ from nexus_edge.processing.images import load_image
 from nexus_edge.processing.messages import Message
 from nexus_edge.processing.normalise import CLIP_MEAN, CLIP_STD, Rgb, read_mean_std
 from nexus_edge.processing.segments import Control, ImagePlace, Prompt
-from nexus_edge.processing.sources import Picture, as_pictures, name_of
+from nexus_edge.processing.sources import ImageInput, as_images, name_of
 from nexus_edge.processing.stop_ids import read_stop_ids
 from nexus_edge.processing.text_side import TextSide, as_inputs
 from nexus_edge.processing.tokenizer import Tokenizer, read_tokenizer
@@ -72,7 +72,7 @@ class MolmoProcessor(TextSide):
         """See `Processor.is_whole_prompt`."""
         return molmo_prompt.is_whole_prompt(text)
 
-    def __call__(self, prompt: str | Prompt, images: Picture | Sequence[Picture] | None = None) -> ModelInputs:
+    def __call__(self, prompt: str | Prompt, images: ImageInput | Sequence[ImageInput] | None = None) -> ModelInputs:
         """The inputs of one prompt and its image: pixel_values [1, views, 3, 336, 336], the whole and the crops.
 
         The original gives masks and positions of the features besides; they follow from size and views (`crops`).
@@ -88,11 +88,11 @@ class MolmoProcessor(TextSide):
         """
         if not isinstance(prompt, str | Prompt):
             raise PromptError(f"the prompt is a {type(prompt).__name__}; give one text per call")
-        pictures = as_pictures(images)
-        text = self._text_ids(prompt, len(pictures))
-        if not pictures:
+        given = as_images(images)
+        text = self._text_ids(prompt, len(given))
+        if not given:
             return self._inputs(text)
-        image = load_image(pictures[0], name_of(pictures[0], "image 1"))
+        image = load_image(given[0], name_of(given[0], "image 1"))
         views, layout = preprocess_image(image, self.max_crops, self.mean, self.std)
         tokens = self.tokenizer.encode_segments(molmo_prompt.image_segments(layout), add_bos=False)
         sizes = np.array([[image.height, image.width]], dtype=np.int64)

@@ -18,7 +18,7 @@ from nexus_edge.processing.messages import Message
 from nexus_edge.processing.normalise import CLIP_MEAN, CLIP_STD, Rgb, normalisation_table, read_mean_std
 from nexus_edge.processing.resize import resize_bicubic
 from nexus_edge.processing.segments import Prompt
-from nexus_edge.processing.sources import Picture, as_pictures, name_of
+from nexus_edge.processing.sources import ImageInput, as_images, name_of
 from nexus_edge.processing.stop_ids import read_stop_ids
 from nexus_edge.processing.templates.chat import ChatTemplate
 from nexus_edge.processing.text_side import TextSide, as_inputs
@@ -26,7 +26,7 @@ from nexus_edge.processing.tokenizer import Tokenizer
 
 
 def preprocess_images(
-    images: Sequence[Picture], num_crops: int, mean: Rgb = CLIP_MEAN, std: Rgb = CLIP_STD
+    images: Sequence[ImageInput], num_crops: int, mean: Rgb = CLIP_MEAN, std: Rgb = CLIP_STD
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], list[int]]:
     """Images as the vision encoder reads them: `(pixel_values, image_sizes, num_img_tokens)`.
 
@@ -39,9 +39,9 @@ def preprocess_images(
     table = normalisation_table(mean, std)
     pixel_values = np.zeros((len(images), num_crops + 1, 3, CROP, CROP), dtype=np.float32)
     geometries = []
-    for index, (picture, views) in enumerate(zip(images, pixel_values, strict=True)):
-        name = name_of(picture, f"image {index + 1}")
-        image = load_image(picture, name)
+    for index, (given, views) in enumerate(zip(images, pixel_values, strict=True)):
+        name = name_of(given, f"image {index + 1}")
+        image = load_image(given, name)
         geometry = hd_geometry(*image.size, num_crops, name)
         _fill_views(views, hd_transform(image, geometry), geometry, table)
         geometries.append(geometry)
@@ -116,7 +116,7 @@ class Phi3VProcessor(TextSide):
         """See `Processor.is_whole_prompt`."""
         return phi3_prompt.is_whole_prompt(text)
 
-    def __call__(self, prompt: str | Prompt, images: Picture | Sequence[Picture] | None = None) -> ModelInputs:
+    def __call__(self, prompt: str | Prompt, images: ImageInput | Sequence[ImageInput] | None = None) -> ModelInputs:
         """The inputs of one prompt and its images: tag N, or place N, is image N, in whatever order they come.
 
         The authors' model puts the first image at the first tag, whatever its number. So the rows of pixels follow
@@ -132,11 +132,11 @@ class Phi3VProcessor(TextSide):
         """
         if not isinstance(prompt, str | Prompt):
             raise PromptError(f"the prompt is a {type(prompt).__name__}; give one text per call")
-        pictures = as_pictures(images)
-        numbers, encode_with = self._read(prompt, len(pictures))
-        if not pictures:
+        given = as_images(images)
+        numbers, encode_with = self._read(prompt, len(given))
+        if not given:
             return as_inputs(encode_with([]))
-        pixel_values, image_sizes, num_img_tokens = preprocess_images(pictures, self.num_crops, self.mean, self.std)
+        pixel_values, image_sizes, num_img_tokens = preprocess_images(given, self.num_crops, self.mean, self.std)
         inputs = as_inputs(encode_with(num_img_tokens))
         order = [number - 1 for number in dict.fromkeys(numbers)]
         if order != sorted(order):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from nexus_edge.errors import InputError
 from nexus_edge.interfaces.engine import Floats, Ids
-from nexus_edge.processing.images import Picture
+from nexus_edge.processing.images import ImageInput
 from nexus_edge.runtimes.dual_encoder.model import DualEncoder
 from nexus_edge.runtimes.machine import Clock
 
@@ -45,18 +45,18 @@ def text_ids(model: DualEncoder, tokens: int, count: int) -> Ids:
     return np.tile(np.concatenate((row[: tokens - 1], row[-1:])), (count, 1))
 
 
-def prepare_ms(model: DualEncoder, pictures: Sequence[Picture], runs: int) -> float:
+def prepare_ms(model: DualEncoder, images: Sequence[ImageInput], runs: int) -> float:
     """Milliseconds from a file to pixels on one thread: median over runs of the mean over the images."""
     times = []
     for _ in range(runs):
         clock = Clock()
-        for picture in pictures:
-            model.processor.images([picture])
-        times.append(1000 * clock.lap() / len(pictures))
+        for image in images:
+            model.processor.images([image])
+        times.append(1000 * clock.lap() / len(images))
     return median(times)
 
 
-def sample_picture() -> bytes:
+def sample_image() -> bytes:
     """A JPEG of 1024 x 768 with as much detail as a photograph has: 255 kB."""
     noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
     file = io.BytesIO()

@@ -9,20 +9,20 @@ from nexus_edge.errors import ImageError
 from nexus_edge.interfaces.engine import Floats
 from nexus_edge.processing import DualProcessor
 from nexus_edge.processing.images import open_image
-from nexus_edge.processing.sources import Picture, name_of
+from nexus_edge.processing.sources import ImageInput, name_of
 
 WORKERS = min(4, os.cpu_count() or 1)  # Pillow lets go of the interpreter while it decodes and resizes
 
 
-def prepared(processor: DualProcessor, pictures: Iterable[Picture], ahead: int) -> Iterator[Floats | ImageError]:
+def prepared(processor: DualProcessor, images: Iterable[ImageInput], ahead: int) -> Iterator[Floats | ImageError]:
     """The pixels [3, height, width] of each image in order, or the error that says why it cannot be read.
 
     At most `ahead` images are decoded before they are taken, and at most `WORKERS` are in memory at their own size.
     """
     pool, waiting = ThreadPoolExecutor(WORKERS), deque[Future[Floats | ImageError]]()
     try:
-        for index, picture in enumerate(pictures):
-            waiting.append(pool.submit(_prepare, processor, picture, f"image {index + 1}"))
+        for index, image in enumerate(images):
+            waiting.append(pool.submit(_prepare, processor, image, f"image {index + 1}"))
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
@@ -31,10 +31,10 @@ def prepared(processor: DualProcessor, pictures: Iterable[Picture], ahead: int) 
         pool.shutdown(cancel_futures=True)
 
 
-def _prepare(processor: DualProcessor, picture: Picture, name: str) -> Floats | ImageError:
+def _prepare(processor: DualProcessor, image: ImageInput, name: str) -> Floats | ImageError:
     try:
         # The processor, which sees one image at a time, would call each without a path the first.
-        given = picture if name_of(picture, "") else open_image(picture, name)
+        given = image if name_of(image, "") else open_image(image, name)
         pixels: Floats = processor.images([given])[0]
     except ImageError as error:
         return error

@@ -7,6 +7,7 @@ from typing import cast, overload
 import numpy as np
 
 from nexus_edge._arguments import require_texts, require_whole
+from nexus_edge._renamed import renamed_keyword
 from nexus_edge.bundle import Bundle, DualEncoderInfo
 from nexus_edge.engines.base import closed
 from nexus_edge.engines.dual import IMAGE, TEXT, DualEngine, has_graph
@@ -14,8 +15,8 @@ from nexus_edge.errors import BundleError, ImageError, InputError
 from nexus_edge.interfaces.engine import Floats
 from nexus_edge.interfaces.progress import Count, uncounted
 from nexus_edge.processing import DualProcessor
-from nexus_edge.processing.images import Picture
-from nexus_edge.processing.sources import as_pictures, is_data_uri, is_picture
+from nexus_edge.processing.images import ImageInput
+from nexus_edge.processing.sources import as_images, is_data_uri, is_image_input
 from nexus_edge.runtimes.dual_encoder.classification import Classification
 from nexus_edge.runtimes.dual_encoder.image_stream import prepared
 from nexus_edge.runtimes.dual_encoder.index.image_index import Hit, ImageIndex
@@ -61,13 +62,14 @@ class DualEncoder:
     def __exit__(self, *raised: object) -> None:
         self.close()
 
+    @renamed_keyword("pictures", "images")
     def embed_images(
-        self, pictures: Picture | Iterable[Picture], *, batch_size: int = BATCH, progress: Count = uncounted
+        self, images: ImageInput | Iterable[ImageInput], *, batch_size: int = BATCH, progress: Count = uncounted
     ) -> Floats:
         """L2-normalised embeddings float32 [images, dim].
 
         Args:
-            images: one or several of what `Picture` allows; decoded a few at a time, however many there are
+            images: one or several of what `ImageInput` allows; decoded a few at a time, however many there are
             batch_size: images that run through the tower together
             progress: called with the number of images done and that of all
 
@@ -75,7 +77,7 @@ class DualEncoder:
             ImageError: an image cannot be read; `stream_images` goes on behind it
         """
         rows: list[Floats] = []
-        given = as_pictures(pictures)
+        given = as_images(images)
         progress(0, len(given))
         for batch in self.stream_images(given, batch_size):
             for result in batch:
@@ -85,13 +87,14 @@ class DualEncoder:
             progress(len(rows), len(given))
         return np.stack(rows) if rows else np.zeros((0, self.info.embed_dim), np.float32)
 
+    @renamed_keyword("pictures", "images")
     def stream_images(
-        self, pictures: Picture | Iterable[Picture], batch_size: int = BATCH
+        self, images: ImageInput | Iterable[ImageInput], batch_size: int = BATCH
     ) -> Iterator[list[Floats | ImageError]]:
         """The embedding [dim] of each image, or the error that says why it cannot be read, batch by batch."""
         _check_batch(batch_size)
         batch: list[Floats | ImageError] = []
-        given = [pictures] if is_picture(pictures) else cast("Iterable[Picture]", pictures)
+        given = [images] if is_image_input(images) else cast("Iterable[ImageInput]", images)
         for pixels in prepared(self.processor, given, ahead=2 * batch_size):
             batch.append(pixels)
             if len(batch) == batch_size:
@@ -151,22 +154,22 @@ class DualEncoder:
 
     @overload
     def classify(  # type: ignore[overload-overlap]  # a str is an image's path, though also a sequence
-        self, images: Picture, labels: Sequence[str] | PromptSet | LabelBank, templates: Sequence[str] = ()
+        self, images: ImageInput, labels: Sequence[str] | PromptSet | LabelBank, templates: Sequence[str] = ()
     ) -> Classification: ...
     @overload
     def classify(
-        self, images: Sequence[Picture], labels: Sequence[str] | PromptSet | LabelBank, templates: Sequence[str] = ()
+        self, images: Sequence[ImageInput], labels: Sequence[str] | PromptSet | LabelBank, templates: Sequence[str] = ()
     ) -> list[Classification]: ...
     def classify(
         self,
-        images: Picture | Sequence[Picture],
+        images: ImageInput | Sequence[ImageInput],
         labels: Sequence[str] | PromptSet | LabelBank,
         templates: Sequence[str] = (),
     ) -> Classification | list[Classification]:
         """How probable each label is: softmax of logit_scale times the cosines.
 
         Args:
-            images: one of what `Picture` allows, or several
+            images: one of what `ImageInput` allows, or several
             labels: words or phrases, a set with its own templates, or a label bank, which needs no text tower
             templates: see `label_bank`
 
@@ -180,7 +183,7 @@ class DualEncoder:
         bank = self._bank(labels, templates)
         if images is None:
             raise InputError("images is None; give an image, or a list of images")
-        if is_picture(images):
+        if is_image_input(images):
             return self.compare(self.embed_images(images)[0], bank)
         return [self.compare(embedding, bank) for embedding in self.embed_images(images)]
 
@@ -188,11 +191,11 @@ class DualEncoder:
         """What `classify` says of an image whose embedding [dim] is known."""
         return Classification.of(bank.labels, bank.embeddings @ embedding, self.info.logit_scale)
 
-    def search(self, query: str | Picture, index: ImageIndex | str | Path, top_k: int = 10) -> list[Hit]:
+    def search(self, query: str | ImageInput, index: ImageIndex | str | Path, top_k: int = 10) -> list[Hit]:
         """The images of an index that fit a text, or resemble an image, best first.
 
         Args:
-            query: a str is a text, unless it is a data URI; an image is a Path, bytes, or else what `Picture` allows
+            query: a str is a text, unless it is a data URI; an image is a Path, bytes, or else what `ImageInput` allows
             index: one that this model's image tower made, or its file
             top_k: most hits
 

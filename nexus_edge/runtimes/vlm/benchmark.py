@@ -7,7 +7,7 @@ import numpy as np
 
 from nexus_edge.errors import InputError, PromptError
 from nexus_edge.interfaces.host import PromptTokens
-from nexus_edge.processing.images import Picture
+from nexus_edge.processing.images import ImageInput
 from nexus_edge.runtimes.machine import Clock
 from nexus_edge.runtimes.vlm.context import Context, Tokens
 from nexus_edge.runtimes.vlm.image_cache import ImageCache
@@ -43,13 +43,13 @@ class Measurement:
         return (self.new_tokens - 1) / self.decode_s
 
 
-def default_prompt_tokens(vlm: VLM, images: Sequence[Picture]) -> int:
+def default_prompt_tokens(vlm: VLM, images: Sequence[ImageInput]) -> int:
     """512 tokens, or what the question takes with its images if that is more."""
     inputs = vlm.processor(vlm.wrap(QUESTION, len(images)), list(images))
     return max(512, inputs["input_ids"].shape[1]) if images else 512
 
 
-def measure(vlm: VLM, prompt_tokens: int, new_tokens: int, images: Sequence[Picture] = ()) -> Measurement:
+def measure(vlm: VLM, prompt_tokens: int, new_tokens: int, images: Sequence[ImageInput] = ()) -> Measurement:
     """Run a prompt of exactly `prompt_tokens` (images included) and `new_tokens` greedy tokens, stop ids ignored.
 
     Nothing is reused from earlier runs. The question is repeated or cut to fill the prompt.

@@ -8,10 +8,10 @@ from typing import Protocol
 from nexus_edge._arguments import require_text
 from nexus_edge.errors import InputError
 from nexus_edge.processing import Processor
-from nexus_edge.processing.images import Picture, load_image
+from nexus_edge.processing.images import ImageInput, load_image
 from nexus_edge.processing.messages import ImagePart, Message, TextPart
 from nexus_edge.processing.segments import Prompt
-from nexus_edge.processing.sources import as_pictures
+from nexus_edge.processing.sources import as_images
 from nexus_edge.runtimes.vlm.answer import Answer
 from nexus_edge.runtimes.vlm.answer_stream import AnswerStream, Watcher
 from nexus_edge.runtimes.vlm.async_stream import AsyncAnswerStream
@@ -30,7 +30,7 @@ class Answerer(Protocol):
     def stream(
         self,
         prompt: str | Prompt,
-        images: Sequence[Picture],
+        images: Sequence[ImageInput],
         options: GenerationOptions,
         cancel: threading.Event | None,
         watcher: Watcher | None,
@@ -62,7 +62,7 @@ class ChatSession:
         self._said = _Said(tuple(self._system), ())
 
     def send(
-        self, text: str, images: Picture | Sequence[Picture] = (), *, cancel: threading.Event | None = None
+        self, text: str, images: ImageInput | Sequence[ImageInput] = (), *, cancel: threading.Event | None = None
     ) -> AnswerStream:
         """The answer to a next turn with its images, in pieces.
 
@@ -73,7 +73,7 @@ class ChatSession:
 
         Args:
             text: of the turn
-            images: one or several of what `Picture` allows
+            images: one or several of what `ImageInput` allows
             cancel: ends the answer early once it is set, see `AnswerStream.cancel`
 
         Raises:
@@ -82,7 +82,7 @@ class ChatSession:
             ImageError: an image cannot be read
         """
         require_text("text", text)
-        loaded = [load_image(image, f"image {index + 1}") for index, image in enumerate(as_pictures(images))]
+        loaded = [load_image(image, f"image {index + 1}") for index, image in enumerate(as_images(images))]
         content: list[TextPart | ImagePart] = [
             *[ImagePart(type="image")] * len(loaded),
             TextPart(type="text", text=text),
@@ -94,7 +94,7 @@ class ChatSession:
         prompt = self._model.processor.apply_chat_template(asked.messages)
         return self._model.stream(prompt, asked.images, self._options, cancel, _Turn(self, before, asked))
 
-    def asend(self, text: str, images: Picture | Sequence[Picture] = ()) -> AsyncAnswerStream:
+    def asend(self, text: str, images: ImageInput | Sequence[ImageInput] = ()) -> AsyncAnswerStream:
         """As `send`, for `async for`; see `VLM.agenerate`."""
         return AsyncAnswerStream(lambda: self.send(text, images))
 
@@ -104,7 +104,7 @@ class _Said:
     """What was said so far; in one piece, so that no thread sees messages without their images."""
 
     messages: tuple[Message, ...]
-    images: tuple[Picture, ...]
+    images: tuple[ImageInput, ...]
 
 
 class _Turn:

@@ -11,10 +11,10 @@ from nexus_edge.errors import PromptError
 from nexus_edge.interfaces.engine import Engine
 from nexus_edge.interfaces.host import VlmHost
 from nexus_edge.processing import Processor
-from nexus_edge.processing.images import Picture
+from nexus_edge.processing.images import ImageInput
 from nexus_edge.processing.messages import ImagePart, TextPart
 from nexus_edge.processing.segments import Prompt
-from nexus_edge.processing.sources import as_pictures
+from nexus_edge.processing.sources import as_images
 from nexus_edge.runtimes.vlm.answer import Answer
 from nexus_edge.runtimes.vlm.answer_stream import AnswerStream, Draft, Watcher
 from nexus_edge.runtimes.vlm.answering import Answering
@@ -67,7 +67,7 @@ class VLM:
     def generate(
         self,
         prompt: str,
-        images: Picture | Sequence[Picture] = (),
+        images: ImageInput | Sequence[ImageInput] = (),
         *,
         raw: bool | None = None,
         cancel: threading.Event | None = None,
@@ -78,7 +78,7 @@ class VLM:
         Args:
             prompt: a question, which is put into the chat template after its images. It is text throughout: a control
                 token or a tag in it is read as the characters that it is written with.
-            images: one or several of what `Picture` allows: image 1, 2, ...
+            images: one or several of what `ImageInput` allows: image 1, 2, ...
             raw: the prompt is a whole one, with its control tokens and <|image_N|> tags. False says that it is a
                 question even if it looks like a whole prompt, which is refused where neither is said.
             cancel: ends the answer early once it is set, see `AnswerStream.cancel`
@@ -92,13 +92,13 @@ class VLM:
         require_text("prompt", prompt)
         if raw is not None:
             require_kind("raw", raw, bool, "True, False or None")
-        given = as_pictures(images)
+        given = as_images(images)
         return self.stream(self.wrap(prompt, len(given), raw), given, GenerationOptions.of(options), cancel)
 
     def answer(
         self,
         prompt: str,
-        images: Picture | Sequence[Picture] = (),
+        images: ImageInput | Sequence[ImageInput] = (),
         *,
         raw: bool | None = None,
         cancel: threading.Event | None = None,
@@ -110,7 +110,7 @@ class VLM:
     def agenerate(
         self,
         prompt: str,
-        images: Picture | Sequence[Picture] = (),
+        images: ImageInput | Sequence[ImageInput] = (),
         *,
         raw: bool | None = None,
         **options: Unpack[GenerationKeywords],
@@ -121,7 +121,7 @@ class VLM:
     async def aanswer(
         self,
         prompt: str,
-        images: Picture | Sequence[Picture] = (),
+        images: ImageInput | Sequence[ImageInput] = (),
         *,
         raw: bool | None = None,
         **options: Unpack[GenerationKeywords],
@@ -177,7 +177,7 @@ class VLM:
     def stream(
         self,
         prompt: str | Prompt,
-        images: Sequence[Picture],
+        images: Sequence[ImageInput],
         options: GenerationOptions,
         cancel: threading.Event | None = None,
         watcher: Watcher | None = None,

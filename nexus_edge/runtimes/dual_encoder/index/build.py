@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import DTypeLike
 
+from nexus_edge._renamed import renamed_keyword
 from nexus_edge._words import counted
 from nexus_edge.errors import ImageError, InputError
 from nexus_edge.interfaces.progress import Count, uncounted
@@ -47,6 +48,7 @@ class Built:
     skipped: tuple[Skipped, ...]
 
 
+@renamed_keyword("pictures", "images")
 def build_index(
     model: "DualEncoder",
     images: Sequence[Path],
