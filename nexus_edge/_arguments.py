@@ -1,9 +1,14 @@
 """Types of what callers of the Python API give: an error names the argument, and nothing is taken for another."""
 
+import os
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 from nexus_edge.errors import InputError
+
+EMPTY_PATH = "is an empty path; name the file or folder, or . for the current folder"
+"""What is said of one, after its name."""
 
 
 def require_whole(name: str, value: Any) -> None:
@@ -36,6 +41,18 @@ def require_texts(name: str, values: Any) -> None:
         raise _wrong(name, values, "a list of texts (str)")
     for index in range(len(values)):
         require_text(f"{name}[{index}]", values[index])
+
+
+def require_path(name: str, value: Any) -> Path:
+    """The path that a caller gives; raises InputError unless it is one, and not an empty str.
+
+    An empty path, as of a shell's variable that is not set, would be the current folder.
+    """
+    if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
+        raise _wrong(name, value, "a path (str or Path)")
+    if not os.fspath(value):
+        raise InputError(f"{name} {EMPTY_PATH}")
+    return Path(value)
 
 
 def require_kind(name: str, value: Any, kind: type | tuple[type, ...], what: str) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import nexus_edge
-from nexus_edge import EngineOptions, GenerationOptions
+from nexus_edge import EngineOptions, GenerationOptions, models, processing, runtimes
 from nexus_edge.bundle import Bundle
-from nexus_edge.errors import InputError
+from nexus_edge.errors import ImageError, InputError
+from nexus_edge.processing.images import load_image
 
 WHITE = np.full((8, 8, 3), 255, np.uint8)
 
@@ -97,3 +98,35 @@ def test_a_model_that_answers(toy_bundle: Bundle) -> None:
     model.close()
     with pytest.raises(InputError, match="this model is closed"):
         model.session()
+
+
+EMPTY: dict[str, Callable[[Any], object]] = {
+    "load": nexus_edge.load,
+    "load_vlm": nexus_edge.load_vlm,
+    "load_dual_encoder": nexus_edge.load_dual_encoder,
+    "verify": nexus_edge.verify,
+    "Bundle.open": Bundle.open,
+    "models": models.from_checkpoint,
+    "processing": processing.from_checkpoint,
+    "processing, dual": processing.dual_from_checkpoint,
+    "out": lambda path: nexus_edge.export(out=path),
+    "adapter": lambda path: nexus_edge.export(adapter=path),
+    "recipe": lambda path: nexus_edge.export(recipe=path),
+    "calibration": lambda path: nexus_edge.export(calibration=path),
+    "ImageIndex": runtimes.ImageIndex.load,
+    "LabelBank": runtimes.LabelBank.load,
+    "find_images": lambda path: runtimes.find_images([path]),
+    "find_prompts": runtimes.find_prompts,
+    "image": load_image,
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_an_empty_path_is_not_the_current_folder(
+    name: str, dual_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(dual_bundle.root)
+    with pytest.raises((InputError, ImageError), match=r"^[\w ]+ is an empty path; "):
+        EMPTY[name]("")
+    with pytest.raises((InputError, ImageError)):
+        EMPTY[name](7)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from nexus_edge._arguments import require_path
 from nexus_edge._text import read_text, require_regular
 from nexus_edge.bundle.hashing import hash_file, hash_files
 from nexus_edge.bundle.manifest import Manifest
@@ -44,8 +45,9 @@ class Bundle:
 
         Raises:
             BundleError: no bundle, an invalid manifest, or a file that is missing, changed or outside.
+            InputError: `path` is empty or no path
         """
-        root = Path(path)
+        root = require_path("bundle", path)
         try:
             require_regular(root / MANIFEST)
             text = read_text(root / MANIFEST)

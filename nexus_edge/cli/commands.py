@@ -5,13 +5,17 @@ function of that name; typer reads the function's signature. Nothing else lists 
 """
 
 import importlib
+import inspect
 import re
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from nexus_edge._arguments import EMPTY_PATH
+from nexus_edge.errors import InputError
 
 if TYPE_CHECKING:
     from typer._click import Command as ClickCommand
@@ -73,7 +77,25 @@ class Commands(MutableMapping[str, "ClickCommand"]):
 
 
 class GroupedOptions(TyperCommand):
-    """A command whose help shows shared options under the `HEADINGS`."""
+    """A command whose help shows shared options under the `HEADINGS`, and which takes no empty path."""
+
+    def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
+        """As everywhere, but an empty path, as of a shell's variable that is not set, is refused by its name.
+
+        Of arguments that are no paths too: a bundle's folder may stand before a text.
+
+        Raises:
+            InputError: it is one
+        """
+        given = {} if ctx.resilient_parsing else self.make_parser(ctx).parse_args(args=list(args))[0]
+        paths = _paths_of(self.callback)
+        for param in self.get_params(ctx):
+            values = given.get(param.name or "")
+            is_argument, is_path = param.param_type_name == "argument", param.name in paths
+            if (is_argument or is_path) and "" in (values if isinstance(values, list | tuple) else [values]):
+                name = (param.name or "").upper() if is_argument else max(param.opts, key=len)
+                raise InputError(f"{name} {EMPTY_PATH if is_path else 'is empty; see --help'}")
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: "Context", formatter: "HelpFormatter") -> None:
         """Arguments, the command's own options, then the shared ones."""
@@ -88,6 +110,17 @@ class GroupedOptions(TyperCommand):
             if records:
                 with formatter.section(heading):
                     formatter.write_dl(records)
+
+
+def _paths_of(command: Callable[..., object] | None) -> set[str]:
+    """Names of a command's parameters that are paths."""
+    hints = get_type_hints(inspect.unwrap(command)) if command else {}
+    return {name for name, hint in hints.items() if Path in _types_in(hint)}
+
+
+def _types_in(hint: object) -> set[object]:
+    inner = get_args(hint)
+    return {hint} if not inner else set().union(*map(_types_in, inner))
 
 
 class LazyGroup(TyperGroup):

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from nexus_edge._arguments import require_path
 from nexus_edge.bundle.layer_names import layer_around
 from nexus_edge.checkpoints import Checkpoint, FolderCheckpoint
 from nexus_edge.checkpoints.tensors import take
@@ -87,7 +88,7 @@ def from_checkpoint(path: str | Path, dtype: torch.dtype = torch.float32) -> Ref
     Raises:
         CheckpointError: the folder is incomplete, corrupt, or not of a known model.
     """
-    checkpoint = FolderCheckpoint(Path(path))
+    checkpoint = FolderCheckpoint(require_path("path", path))
     model = build_empty(checkpoint)
     load_weights(model, checkpoint, dtype)
     return model

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from nexus_edge._arguments import require_text
+from nexus_edge._arguments import require_path, require_text
 from nexus_edge._extras import needs_extra
 from nexus_edge.bundle import Bundle, Manifest
 from nexus_edge.errors import RecipeError
@@ -145,6 +145,7 @@ def export(
         progress: called with a step's name and the share of it that is done
 
     Raises:
+        InputError: a path is empty, or an argument of a wrong type
         RecipeError: no such model or recipe, or the recipe does not fit
         CheckpointError: the checkpoint or the adapter is missing, corrupt, or of another model
         OutputError: `out` exists or cannot be written; nothing is left behind
@@ -157,14 +158,18 @@ def export(
         model,
         precision,
         checkpoint=None if checkpoint is None else os.fspath(checkpoint),
-        adapter=None if adapter is None else Path(adapter),
-        recipe_file=None if recipe is None else Path(recipe),
+        adapter=_path("adapter", adapter),
+        recipe_file=_path("recipe", recipe),
         targets=targets,
-        out=None if out is None else Path(out),
+        out=_path("out", out),
         ignored_keys=ignored_keys,
     )
-    own = None if calibration is None else Path(calibration)
+    own = _path("calibration", calibration)
     return Bundle(request.out, request.run(force=force, parity=parity, calibration=own, progress=progress))
+
+
+def _path(name: str, given: str | os.PathLike[str] | None) -> Path | None:
+    return None if given is None else require_path(name, given)
 
 
 def _label(checkpoint: str) -> str:

@@ -6,6 +6,7 @@ What a family does with them is in its folder of `nexus_edge/models/`.
 from os import PathLike
 from pathlib import Path
 
+from nexus_edge._arguments import require_path
 from nexus_edge._typed import suggest
 from nexus_edge.errors import CheckpointError
 from nexus_edge.families import families, family_of
@@ -32,9 +33,9 @@ def from_checkpoint(path: str | PathLike[str]) -> Processor:
     """The processor of a checkpoint folder, or of a bundle (then its `processor/` folder is read).
 
     Raises CheckpointError if a file is missing or wrong, or if no family here has the folder's `model_type`; of a dual
-    encoder too, for which there is `dual_from_checkpoint`.
+    encoder too, for which there is `dual_from_checkpoint`. Raises InputError if `path` is empty or no path.
     """
-    folder, family = _open(Path(path))
+    folder, family = _open(require_path("path", path))
     if not isinstance(family, VlmFamily):
         raise _no_processor(folder, family, "vlm")
     return family.processor(folder)
@@ -42,7 +43,7 @@ def from_checkpoint(path: str | PathLike[str]) -> Processor:
 
 def dual_from_checkpoint(path: str | PathLike[str]) -> DualProcessor:
     """As `from_checkpoint`, for the models that embed images and texts apart."""
-    folder, family = _open(Path(path))
+    folder, family = _open(require_path("path", path))
     if not isinstance(family, DualEncoderFamily):
         raise _no_processor(folder, family, "dual_encoder")
     return family.processor(folder)

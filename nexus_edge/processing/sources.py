@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from nexus_edge._arguments import EMPTY_PATH
 from nexus_edge.errors import ImageError
 
 ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | NDArray[np.uint8]
@@ -44,7 +45,7 @@ def as_images(given: ImageInput | Iterable[ImageInput] | None) -> list[ImageInpu
 
 def name_of(given: object, otherwise: str) -> str:
     """What to call an image in a message: its path if it has one."""
-    if isinstance(given, str) and not is_data_uri(given):
+    if isinstance(given, str) and given and not is_data_uri(given):
         return given if len(given) <= LONGEST_NAME else f"{given[:40]}... ({len(given):,} characters)"
     if isinstance(given, os.PathLike):
         return str(given)
@@ -97,6 +98,8 @@ def image_of(values: NDArray[Any], name: str) -> Image.Image:
 
 
 def _open_path(path: str, name: str) -> BinaryIO:
+    if not path:
+        raise ImageError(f"{name} {EMPTY_PATH}")
     if URL.match(path):
         raise ImageError(f"{name} is a URL, and images are not fetched from anywhere; give a file, or its bytes")
     try:

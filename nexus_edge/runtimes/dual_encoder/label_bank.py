@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nexus_edge._arguments import require_path
 from nexus_edge._atomic import replaced_when_done
 from nexus_edge._text import parse_json
 from nexus_edge.bundle import DualEncoderInfo
@@ -70,13 +71,13 @@ class LabelBank:
             "model": self.model,
             "weights": self.weights,
         }
-        with replaced_when_done(Path(path)) as temporary:
+        with replaced_when_done(require_path("path", path)) as temporary:
             write_tensors(temporary, {"embeddings": self.embeddings}, metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> "LabelBank":
         """Read and validate a file; raises InputError that says what is wrong with it."""
-        path = Path(path)
+        path = require_path("path", path)
         try:
             if path.stat().st_size > MAX_BYTES:
                 raise InputError(f"{path}: is larger than any label bank")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nexus_edge._arguments import require_texts
+from nexus_edge._arguments import require_path, require_texts
 from nexus_edge._text import read_text
 from nexus_edge._toml import read_toml
 from nexus_edge._typed import read, suggest
@@ -78,7 +78,7 @@ def find_prompts(name: str) -> PromptSet:
     """A built-in set by its name, or one of your own by its path; raises InputError if there is none."""
     if name in built_in_sets():
         return read_prompts(BUILT_IN / f"{name}.toml")
-    if Path(name).suffix == ".toml":
+    if require_path("the name of a bank", name).suffix == ".toml":
         return read_prompts(Path(name))
     raise InputError(f"{name}: no such file, and no built-in bank{suggest(name, built_in_sets())}")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import DTypeLike
 
+from nexus_edge._arguments import require_path
 from nexus_edge._renamed import renamed_keyword
 from nexus_edge._words import counted
 from nexus_edge.errors import ImageError, InputError
@@ -76,6 +77,7 @@ def build_index(
         InputError: `out` holds another model's index or is none, or no image can be read
         OutputError: it cannot be written, or another process is making it
     """
+    out = require_path("out", out)
     with Journal(out, model.info.image_tower, model.info.embed_dim) as journal:
         known = ({} if fresh else _entries_of(out, model)) | journal.entries
         asked = {relative_to_index(image, out): image for image in images}

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from nexus_edge._arguments import require_path
 from nexus_edge.errors import InputError
 from nexus_edge.processing.kinds import HEAD, UNKNOWN, kind_of
 
@@ -49,7 +50,7 @@ def scan(paths: Iterable[Path]) -> Found:
     """
     found: dict[Path, Path] = {}
     left_out: dict[Path, LeftOut] = {}
-    paths = list(paths)
+    paths = [require_path("paths", path) for path in paths]
     for given in paths:
         try:
             if not given.is_dir():

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_edge._arguments import require_path
 from nexus_edge._atomic import replaced_when_done
 from nexus_edge.bundle import DualEncoderInfo
 from nexus_edge.errors import InputError
@@ -97,13 +98,13 @@ class ImageIndex:
         facts = {
             "image_tower": self.image_tower, "model": self.model, "weights": self.weights, "bundle": self.bundle,
         }  # fmt: skip
-        with replaced_when_done(Path(path)) as temporary:
+        with replaced_when_done(require_path("path", path)) as temporary:
             write_index(temporary, arrays, facts)
 
     @classmethod
     def load(cls, path: str | Path) -> "ImageIndex":
         """Read and validate a file; raises InputError that says what is wrong with it."""
-        arrays, facts = read_index(Path(path))
+        arrays, facts = read_index(require_path("path", path))
         embeddings, sizes, times = (arrays[name] for name in ("embeddings", "sizes", "times"))
         try:
             paths = decode_paths(arrays["paths"])
