@@ -13,6 +13,7 @@ from nexus_edge.errors import CheckpointError, MissingExtraError, OutputError
 from nexus_edge.pipeline.preflight import check
 from nexus_edge.pipeline.preview import preview
 from nexus_edge.pipeline.request import ExportRequest
+from nexus_edge.processing.agreement import check_vocabulary
 from nexus_edge.recipe import find_recipe
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 1823456\n"
@@ -28,7 +29,7 @@ def copy_of(family: str, folder: Path) -> Path:
     return folder
 
 
-def edit(name: str, *path: str, **values: Any) -> Change:
+def edit(name: str, *path: str | int, **values: Any) -> Change:
     """Change keys of a JSON file, in the object at a path."""
 
     def change(folder: Path) -> None:
@@ -50,6 +51,16 @@ def append(name: str, line: str) -> Change:
     return lambda folder: (folder / name).write_text(
         f"{(folder / name).read_text('utf-8').rstrip()}\n{line}\n", "utf-8"
     )
+
+
+def cut(name: str, lines: int) -> Change:
+    """Keep the first lines."""
+
+    def change(folder: Path) -> None:
+        kept = (folder / name).read_text("utf-8").split("\n")[:lines]
+        (folder / name).write_text("".join(f"{line}\n" for line in kept), "utf-8")
+
+    return change
 
 
 def drop(*names: str) -> Change:
@@ -87,6 +98,21 @@ CASES: list[tuple[str, Change, str]] = [
     ("biomedclip", edit("open_clip_config.json", "preprocess_cfg", resize_mode="squash"), "resize_mode is 'squash'"),
     ("biomedclip", edit("open_clip_config.json", "preprocess_cfg", size=96), "size is 96"),
     ("biomedclip", both(drop("tokenizer.json"), append("vocab.txt", "word")), "the tokenizer has id 213"),
+    (
+        "biomedclip",
+        both(drop("tokenizer.json"), cut("vocab.txt", 212)),
+        "vocab.txt has 212 tokens, and the model ",
+    ),
+    (
+        "biomedclip",
+        both(drop("tokenizer.json"), cut("vocab.txt", 120)),
+        "vocab.txt has 120 tokens, and the model ",
+    ),
+    ("biomedclip", drop("tokenizer.json"), ""),
+    ("phi3_v", write("added_tokens.json", '{"<|end|>": 617}'), "added_tokens.json: has '<|end|>' as id 617"),
+    ("phi3_v", write("added_tokens.json", '{"<|fin|>": 618}'), "has '<|fin|>' as id 618, the tokenizer as None"),
+    ("phi3_v", edit("tokenizer.json", "model", "vocab", a=0), "tokenizer.json: has id 0 for "),
+    ("phi3_v", edit("tokenizer.json", "added_tokens", 3, id=400), "tokenizer.json: has "),
     ("phi3_v", edit("config.json", eos_token_id=640), "a stop id is 640 (eos_token_id of config.json"),
     ("phi3_v", edit("config.json", quantization_config={"quant_method": "awq"}), r"(awq): the weights were quantized"),
     ("phi3_v", edit("preprocessor_config.json", do_normalize=False), "do_normalize is False"),
@@ -129,6 +155,24 @@ def test_what_is_missing_or_wrong_is_said_first(family: str, change: Change, mes
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "rows", "good"),
+    [
+        (30_522, 30_522, True),  # BERT-base, PubMedBERT: the published vocab.txt and word_embeddings
+        (30_522, 30_528, True),  # the same padded to a multiple of 8 or 16, as MosaicBERT
+        (30_522, 30_592, True),  # to one of 128, as Megatron-LM pads
+        (28_996, 28_996, True),  # BERT-base, cased
+        (30_521, 30_522, False), (30_400, 30_522, False), (1, 30_522, False), (30_521, 30_600, False),
+    ],
+)  # fmt: skip
+def test_a_vocabulary_may_be_padded_but_not_cut(tokens: int, rows: int, good: bool) -> None:
+    if good:
+        check_vocabulary(Path("x"), tokens, rows)
+        return
+    with pytest.raises(CheckpointError, match=f"x: vocab.txt has {tokens} tokens, and .* for {rows} "):
+        check_vocabulary(Path("x"), tokens, rows)
 
 
 def test_an_adapter_is_called_one(tmp_path: Path) -> None:

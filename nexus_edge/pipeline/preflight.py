@@ -17,6 +17,7 @@ from nexus_edge.axes import targets
 from nexus_edge.bundle.writer import require_free
 from nexus_edge.checkpoints import Checkpoint, require_model_type
 from nexus_edge.checkpoints.ignored import rules_of
+from nexus_edge.checkpoints.json_file import is_there, read_processor_file
 from nexus_edge.checkpoints.license import read_license, require_readable
 from nexus_edge.configs.keys import OPTION, check_keys_of, once
 from nexus_edge.errors import CheckpointError, OutputError, PromptError, RecipeError
@@ -26,7 +27,7 @@ from nexus_edge.interfaces.processor import Processor
 from nexus_edge.interfaces.target import Target, TargetInfo
 from nexus_edge.models.base import ReferenceModel
 from nexus_edge.pipeline.plan import Plan, make_plan
-from nexus_edge.processing.agreement import check_agreement
+from nexus_edge.processing.agreement import ADDED, VOCABULARY, check_agreement, check_vocabulary
 from nexus_edge.recipe import Recipe
 from nexus_edge.targets import make_target
 
@@ -142,7 +143,11 @@ def check_processor(
             "(vocab_size); take the tokenizer that belongs to it, or resize the embeddings before you save the model "
             "(transformers: resize_token_embeddings)"
         )
+    if VOCABULARY in files:
+        check_vocabulary(folder, largest + 1, model.vocab_size)
     configs = {name: _object(content, str(folder / name)) for name, content in files.items() if name.endswith(".json")}
+    if is_there(folder / ADDED):  # transformers reads it; a bundle has no use for it
+        configs[ADDED] = _object(read_processor_file(folder / ADDED), str(folder / ADDED))
     check_agreement(folder, configs, processor.token_id)
     if vlm is not None and "chat_template" not in ignored:
         _check_template(folder, vlm)

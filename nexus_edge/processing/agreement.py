@@ -1,6 +1,6 @@
 """Whether a checkpoint's tokenizer files say the same: what one of them says alone would be ignored."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,11 @@ from nexus_edge.errors import CheckpointError
 
 TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token", "mask_token")
 CONFIG, SPECIAL = "tokenizer_config.json", "special_tokens_map.json"
+TOKENIZER, ADDED = "tokenizer.json", "added_tokens.json"
+VOCABULARY = "vocab.txt"
+PADDED_TO = (8, 16, 32, 64, 128)
+"""Multiples to which rows of embeddings are padded for matrix units: tensor cores want 8 or 64, Megatron-LM takes 128.
+Published BERTs of 30,522 tokens have 30,522 rows, or 30,528."""
 
 
 def check_agreement(
@@ -40,6 +45,48 @@ def check_agreement(
                 f"{folder / CONFIG}: added_tokens_decoder has {text!r:.60} as id {id_}, tokenizer.json as "
                 f"{token_id(text)}; take both files from the same checkpoint"
             )
+    for text, said in configs.get(ADDED, {}).items():
+        if token_id(text) != said:
+            raise CheckpointError(
+                f"{folder / ADDED}: has {text!r:.60} as id {said!r:.20}, the tokenizer as {token_id(text)}; take both "
+                "files from the same checkpoint"
+            )
+    _check_ids(folder / TOKENIZER, configs.get(TOKENIZER, {}))
+
+
+def check_vocabulary(folder: Path, tokens: int, vocab_size: int) -> None:
+    """Hold a vocab.txt, which may be cut short anywhere and still be one, against the model's embeddings.
+
+    Raises:
+        CheckpointError: it has fewer tokens than the model has rows, and padding does not explain that
+    """
+    if vocab_size != tokens and vocab_size not in {-(-tokens // multiple) * multiple for multiple in PADDED_TO}:
+        raise CheckpointError(
+            f"{folder}: {VOCABULARY} has {tokens} tokens, and the model embeddings for {vocab_size} (vocab_size); "
+            "it was cut short, or is another model's: download it again"
+        )
+
+
+def _check_ids(path: Path, tokenizer: Mapping[str, Any]) -> None:
+    """Whether each token of a tokenizer.json has one id, and each id one token: the library takes either in silence."""
+    id_of, token_of = dict[str, int](), dict[int, str]()
+    for text, id_ in _entries(tokenizer):
+        other, first = token_of.setdefault(id_, text), id_of.setdefault(text, id_)
+        if first != id_:
+            raise CheckpointError(f"{path}: has {text!r:.60} as id {first} and as id {id_}; download it again")
+        if other != text:
+            raise CheckpointError(f"{path}: has id {id_} for {other!r:.60} and for {text!r:.60}; download it again")
+
+
+def _entries(tokenizer: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Tokens with their ids, of the model's vocabulary and of those that were added to it."""
+    model = tokenizer.get("model")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    yield from vocabulary.items() if isinstance(vocabulary, dict) else ()
+    added = tokenizer.get("added_tokens")
+    for token in added if isinstance(added, list) else ():
+        if isinstance(token, dict) and isinstance(token.get("content"), str) and isinstance(token.get("id"), int):
+            yield token["content"], token["id"]
 
 
 def _text(token: object) -> str | None:

@@ -144,9 +144,34 @@ def test_another_model_is_refused_by_its_type(folder: Path) -> None:
         require_model_type(FolderCheckpoint(folder), "phi3_v")
 
 
-def test_a_tensor_in_two_shards_is_taken_from_where_the_index_says(shard: Callable[[], Path], tensors: Tensors) -> None:
+def test_a_tensor_in_two_shards_is_refused(shard: Callable[[], Path], tensors: Tensors) -> None:
     folder = shard()
     path = folder / "model-00001-of-00002.safetensors"
     both = {**safetensors.numpy.load_file(path), "lm_head.weight": np.zeros((4, 3), np.float16)}
     safetensors.numpy.save_file(both, path)
+    with pytest.raises(
+        CheckpointError, match=r"model-00002-of-00002.safetensors: holds 'lm_head.weight', as model-00001"
+    ):
+        FolderCheckpoint(folder)
+
+
+@pytest.mark.parametrize("name", ["model-00003-of-00003.safetensors", "model-00002-of-00004.safetensors"])
+def test_a_shard_of_another_checkpoint_is_named(name: str, shard: Callable[[], Path]) -> None:
+    folder = shard()
+    safetensors.numpy.save_file({"model.norm.weight": np.zeros(3, np.float16)}, folder / name)
+    with pytest.raises(CheckpointError, match=f"{name}: {INDEX} does not name it"):
+        FolderCheckpoint(folder)
+
+
+@pytest.mark.parametrize("other", [INDEX, "model-00001-of-00002.safetensors"])
+def test_shards_beside_a_single_file_are_refused(other: str, shard: Callable[[], Path], tensors: Tensors) -> None:
+    folder = shard()
+    safetensors.numpy.save_file(tensors, folder / "model.safetensors")
+    for path in [*folder.glob("model-*"), folder / INDEX]:
+        if path.name != other:
+            path.unlink()
+    with pytest.raises(CheckpointError, match=f"holds model.safetensors and {other}, two sets of weights"):
+        FolderCheckpoint(folder)
+    (folder / other).unlink()
+    (folder / "consolidated.safetensors").write_bytes(b"")  # as Mistral publishes the same weights in another layout
     assert_complete(FolderCheckpoint(folder), tensors)

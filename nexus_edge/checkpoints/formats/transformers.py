@@ -15,6 +15,7 @@ from nexus_edge.storage.reader import SafetensorsFile
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+SHARDS = "model-*-of-*.safetensors"
 REQUIRED_FILES = ("config.json", "preprocessor_config.json", "tokenizer.json")
 QUANTIZERS_FILES = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
 """Beside weights that AutoGPTQ, AutoAWQ and NVIDIA's Model Optimizer quantized."""
@@ -67,19 +68,34 @@ def _refuse_quantized(config: Mapping[str, Any], folder: Path) -> None:
 
 def _open_shards(folder: Path) -> dict[str, TensorFile]:
     """Every key with the file that holds it."""
-    if is_there(folder / SINGLE):  # as transformers does: the single file wins over an index
+    shards = sorted(path.name for path in folder.glob(SHARDS))
+    if is_there(folder / SINGLE):
+        others = [*shards, *(name for name in (INDEX,) if is_there(folder / INDEX))]
+        if others:  # transformers takes the single file in silence, although the shards may be what was saved last
+            raise CheckpointError(
+                f"{folder}: holds {SINGLE} and {others[0]}, two sets of weights; move the one that is not meant away"
+            )
         file: TensorFile = SafetensorsFile(folder / SINGLE)
         return dict.fromkeys(file.infos, file)
     if not is_there(folder / INDEX):
         raise CheckpointError(_no_weights(folder))
     weight_map = _weight_map(folder / INDEX)
+    if unnamed := [shard for shard in shards if shard not in weight_map.values()]:
+        raise CheckpointError(
+            f"{folder / unnamed[0]}: {INDEX} does not name it; take all of them from one checkpoint, or move it away"
+        )
     files = {shard: SafetensorsFile(folder / shard) for shard in sorted(set(weight_map.values()))}
     for key, shard in weight_map.items():
         if key not in files[shard].infos:
             raise CheckpointError(f"{folder / shard}: lacks tensor {key!r}, which {INDEX} places there")
     file_of: dict[str, TensorFile] = {key: files[shard] for key, shard in weight_map.items()}
-    for shard_file in files.values():
+    first: dict[str, str] = {}
+    for shard, shard_file in files.items():
         for key in shard_file.infos:
+            if first.setdefault(key, shard) != shard:
+                raise CheckpointError(
+                    f"{folder / shard}: holds {key!r}, as {first[key]} does; take both files from one checkpoint"
+                )
             file_of.setdefault(key, shard_file)  # a key the index forgot; the model decides whether it belongs
     return file_of
 
