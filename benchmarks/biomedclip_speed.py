@@ -100,7 +100,7 @@ def make_peers(checkpoint: str, folder: Path) -> None:
     import biomedclip_peers
     import torch
 
-    from nexus_edge.assets.heldout_crops import held_out_pictures
+    from nexus_edge.assets.heldout_crops import held_out_images
     from nexus_edge.checkpoints import open_checkpoint
     from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
     from nexus_edge.models.loading import build_model, load_weights
@@ -110,7 +110,7 @@ def make_peers(checkpoint: str, folder: Path) -> None:
         model = build_model(source)
     load_weights(model, source, torch.float32)
     processor = BiomedClipProcessor.from_folder(folder / RECIPES[0] / "processor")
-    held_out = held_out_pictures()
+    held_out = held_out_images()
     pictures = [crop.path for crop in (*held_out.fields, *held_out.cells)[: max(BATCHES)]]
     padded = processor.texts(list(PROMPTS))
     ids = np.ascontiguousarray(padded[:, : int((padded != 0).sum(1).max())])

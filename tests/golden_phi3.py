@@ -99,7 +99,7 @@ class Case:
 
     @property
     def pixel_values(self) -> Tensor | None:
-        """Float32 [pictures, crops, 3, 336, 336], made by our preprocessing; the recorded hash says it is the same."""
+        """float32 [images, crops, 3, 336, 336], made by our preprocessing; the recorded hash says it is the same."""
         return _pixel_values(self.name) if CASES[self.name]["images"] else None
 
     @property

@@ -177,8 +177,8 @@ def _vision() -> onnx.ModelProto:
     shift = g.node("Add", g.node("ReduceMin", "pixel_values", keepdims=0), g.constant(2, np.float32))
     g.node("Sin", g.node("Mul", positions, shift), outputs=("image_features",))
     inputs = [
-        _tensor("pixel_values", TensorProto.FLOAT, "pictures", "crops", 3, 336, 336),
-        _tensor("image_sizes", TensorProto.INT64, "pictures", 2),
+        _tensor("pixel_values", TensorProto.FLOAT, "images", "crops", 3, 336, 336),
+        _tensor("image_sizes", TensorProto.INT64, "images", 2),
     ]
     return g.model("vision_encoder", inputs, [_tensor("image_features", TensorProto.FLOAT, "rows", HIDDEN)])
 

@@ -12,8 +12,8 @@ VLM, DUAL = f"{PHI3} onnx", f"{BIOMEDCLIP} onnx"
 BLOCKS, LAYERS = "visual.trunk.blocks", "text.transformer.encoder.layer"
 LAYER_0 = "decoder, layer 0,*"
 TINY = Phi3VisionParams.tiny()
-TEXT, ONE, LONG = ("text",), ("one picture",), ("text beyond the LongRoPE limit",)
-TWO = ("two pictures",)  # of several crops; the global view of a single crop is that crop
+TEXT, ONE, LONG = ("text",), ("one image",), ("text beyond the LongRoPE limit",)
+TWO = ("two images",)  # of several crops; the global view of a single crop is that crop
 
 
 def graph(name: str, mutation: mutations.Mutation):

@@ -19,7 +19,7 @@ VLM, DUAL = f"{PHI3} onnx", f"{BIOMEDCLIP} onnx"
 RUNGS = ("P0", "P3", "P5")
 END = ("P5",)
 ORIGINAL = ("P0", "P1")  # the ladder's own images have grids of one row or column; those of the goldens have more
-TEXT, ONE, TWO = ("text",), ("one picture",), ("two pictures",)
+TEXT, ONE, TWO = ("text",), ("one image",), ("two images",)
 IMAGENET = [0.485, 0.456, 0.406]
 
 

@@ -14,7 +14,7 @@ PACKAGES, PACKAGES_DUAL = f"{PHI3} coreml", f"{BIOMEDCLIP} coreml"
 TOWER = "model.vision_embed_tokens.img_processor.vision_model.encoder.layers"
 CHUNKS = ("decoder_1_of_2", "decoder_2_of_2")  # layers 0 and 1, 2 and 3
 KEYS = "past_key_values.2.key"
-TEXT, ONE = ("text",), ("one picture",)
+TEXT, ONE = ("text",), ("one image",)
 P3 = ("P3",)
 
 

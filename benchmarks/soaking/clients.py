@@ -39,10 +39,10 @@ def run(engine: str, desk: Desk) -> Row:
 
     def ask(number: int) -> str:
         question = questions[number]
-        return vlm.answer(question.question, [question.picture], max_new_tokens=TOKENS).text
+        return vlm.answer(question.question, [question.image], max_new_tokens=TOKENS).text
 
     def cosines(number: int) -> np.ndarray:
-        image = towers.embed_images([questions[number].picture])
+        image = towers.embed_images([questions[number].image])
         return image @ towers.embed_texts([question.question for question in questions[: 1 + number]]).T
 
     answers = [ask(number) for number in range(QUESTIONS)]
@@ -55,7 +55,7 @@ def run(engine: str, desk: Desk) -> Row:
     def converse(number: int, random: Random) -> str | None:
         question, pieces = questions[number], list[str]()
         model = vlm.session() if random.random() < 0.2 else vlm
-        for piece in model.chat().send(question.question, [question.picture]):
+        for piece in model.chat().send(question.question, [question.image]):
             pieces.append(piece)
         if model is not vlm:
             model.close()
@@ -64,7 +64,7 @@ def run(engine: str, desk: Desk) -> Row:
 
     def leave(number: int, random: Random) -> str | None:
         question, kept = questions[number], ""
-        stream = vlm.generate(question.question, [question.picture], max_new_tokens=TOKENS)
+        stream = vlm.generate(question.question, [question.image], max_new_tokens=TOKENS)
         for taken, piece in enumerate(stream):
             kept += piece
             if taken == random.randrange(4):

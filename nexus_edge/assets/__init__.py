@@ -3,10 +3,10 @@
 from nexus_edge.assets.heldout import Accuracy, HeldOutQuestion, exact_match, held_out_questions
 from nexus_edge.assets.heldout_crops import (
     HeldOutCrop,
-    HeldOutPictures,
+    HeldOutImages,
     Recall,
     ZeroShot,
-    held_out_pictures,
+    held_out_images,
     recall_at,
     zero_shot_accuracy,
 )
@@ -14,12 +14,12 @@ from nexus_edge.assets.heldout_crops import (
 __all__ = [
     "Accuracy",
     "HeldOutCrop",
-    "HeldOutPictures",
+    "HeldOutImages",
     "HeldOutQuestion",
     "Recall",
     "ZeroShot",
     "exact_match",
-    "held_out_pictures",
+    "held_out_images",
     "held_out_questions",
     "recall_at",
     "zero_shot_accuracy",

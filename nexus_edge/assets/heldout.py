@@ -1,4 +1,4 @@
-"""The held-out set of the embedded checkpoint: pictures it was never trained on, with questions and right answers."""
+"""The held-out set of the embedded checkpoint: images it was never trained on, with questions and right answers."""
 
 import json
 from collections import Counter
@@ -11,9 +11,9 @@ FOLDER = Path(__file__).parent / "tiny_phi3_v" / "heldout"
 
 @dataclass(frozen=True)
 class HeldOutQuestion:
-    """One question about one picture file; `kind` is the row of the accuracy table it counts under."""
+    """One question about one image file; `kind` is the row of the accuracy table it counts under."""
 
-    picture: Path
+    image: Path
     kind: str
     question: str
     answer: str
@@ -34,7 +34,7 @@ class Accuracy:
 
 
 def held_out_questions(limit: int | None = None, folder: Path = FOLDER) -> list[HeldOutQuestion]:
-    """The first `limit` questions, or all; those about one picture follow each other."""
+    """The first `limit` questions, or all; those about one image follow each other."""
     entries = json.loads((folder / "questions.json").read_text(encoding="utf-8"))
     questions = [
         HeldOutQuestion(folder / entry["picture"], asked["kind"], asked["question"], asked["answer"])
@@ -45,11 +45,11 @@ def held_out_questions(limit: int | None = None, folder: Path = FOLDER) -> list[
 
 
 def exact_match(answer: Callable[[Path, str], str], questions: Iterable[HeldOutQuestion]) -> Accuracy:
-    """Ask `answer(picture, question)` everything; white space around an answer does not count."""
+    """Ask `answer(image, question)` everything; white space around an answer does not count."""
     asked: Counter[str] = Counter()
     right: Counter[str] = Counter()
     for item in questions:
         asked[item.kind] += 1
-        right[item.kind] += answer(item.picture, item.question).strip() == item.answer
+        right[item.kind] += answer(item.image, item.question).strip() == item.answer
     per_kind = {kind: (right[kind], asked[kind]) for kind in sorted(asked)}
     return Accuracy(right.total(), asked.total(), per_kind)

@@ -1,4 +1,4 @@
-"""The held-out pictures of the embedded dual encoder: blood cells for zero-shot, fields with captions for retrieval."""
+"""The held-out images of the embedded dual encoder: blood cells for zero-shot, fields with captions for retrieval."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class HeldOutCrop:
-    """A picture file with a sentence about it; `label` is the one cell it shows, None for a field of many."""
+    """An image file with a sentence about it; `label` is the one cell it shows, None for a field of many."""
 
     path: Path
     label: str | None
@@ -24,7 +24,7 @@ class HeldOutCrop:
 
 
 @dataclass(frozen=True)
-class HeldOutPictures:
+class HeldOutImages:
     """What heldout/crops.json lists.
 
     Attributes:
@@ -32,7 +32,7 @@ class HeldOutPictures:
         templates: sentences with {} where a label goes; some of them were not used in training
         cells: crops around one cell each; their captions repeat
         fields: crops of many cells; each caption fits its own crop alone
-        smears: whole pictures, larger than a model sees at once
+        smears: whole images, larger than a model sees at once
     """
 
     labels: tuple[str, ...]
@@ -43,32 +43,32 @@ class HeldOutPictures:
 
     @property
     def wanted(self) -> NDArray[np.int64]:
-        """The right label of each of `cells`, as its place in `labels`."""
+        """The right label of each of `cells`, as its index in `labels`."""
         return np.array([self.labels.index(cell.label or "") for cell in self.cells], dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class ZeroShot:
-    """How many of the pictures of each label got that label; `right` and `asked` are in the order of the labels."""
+    """How many of the images of each label got that label; `right` and `asked` are in the order of the labels."""
 
     right: tuple[int, ...]
     asked: tuple[int, ...]
 
     @property
     def accuracy(self) -> float:
-        """Share of all pictures, 0..1."""
+        """Share of all images, 0..1."""
         return sum(self.right) / sum(self.asked) if sum(self.asked) else 0.0
 
     @property
     def balanced(self) -> float:
-        """Mean of the labels' shares, 0..1; labels without pictures do not count."""
+        """Mean of the labels' shares, 0..1; labels without images do not count."""
         shares = [right / asked for right, asked in zip(self.right, self.asked, strict=True) if asked]
         return sum(shares) / len(shares) if shares else 0.0
 
 
 @dataclass(frozen=True)
 class Recall:
-    """Share of pictures that find their own caption among the first k, and of captions that find their picture."""
+    """Share of images that find their own caption among the first k, and of captions that find their image."""
 
     k: int
     image_to_text: float
@@ -76,18 +76,18 @@ class Recall:
     chance: float
 
 
-def held_out_pictures(folder: Path = FOLDER) -> HeldOutPictures:
+def held_out_images(folder: Path = FOLDER) -> HeldOutImages:
     """The set in `folder`; raises FileNotFoundError where there is none."""
     listed = json.loads((folder / FILE).read_text(encoding="utf-8"))
     groups = {
         name: tuple(HeldOutCrop(folder / item["picture"], item.get("label"), item["caption"]) for item in listed[name])
         for name in ("cells", "fields", "smears")
     }
-    return HeldOutPictures(tuple(listed["labels"]), tuple(listed["templates"]), **groups)
+    return HeldOutImages(tuple(listed["labels"]), tuple(listed["templates"]), **groups)
 
 
 def zero_shot_accuracy(images: Floats, labels: Floats, wanted: Sequence[int] | NDArray[np.int64]) -> ZeroShot:
-    """images [n, embed] and labels [classes, embed] are L2-normalised; `wanted` [n] are places in `labels`."""
+    """images [n, embed] and labels [classes, embed] are L2-normalised; `wanted` [n] are indices of `labels`."""
     truth = np.asarray(wanted, dtype=np.int64)
     hits = truth[(images @ labels.T).argmax(axis=1) == truth]
     right, asked = (np.bincount(found, minlength=len(labels)) for found in (hits, truth))

@@ -65,8 +65,8 @@ def _rows(value: Array) -> Floats:
 
 
 def _chosen(items: tuple[Item, ...]) -> Iterator[Item]:
-    for pictured in (False, True):
-        yield from [item for item in items if bool(item.images) is pictured][:MOST_ITEMS]
+    for with_images in (False, True):
+        yield from [item for item in items if bool(item.images) is with_images][:MOST_ITEMS]
 
 
 def _answer(bundle: Bundle, stages: dict[str, Stage], asked: Inputs, found: Trace) -> None:

@@ -108,13 +108,13 @@ def _carried_questions(bundle: Bundle) -> Inputs:
     if bundle.manifest.source.weights == "trained-tiny":
         questions = held_out_questions()
         for number, asked in _spread(enumerate(questions), len(questions)):
-            items.append(Item(f"held-out question {number}", asked.question, (asked.picture,), (asked.answer,)))
+            items.append(Item(f"held-out question {number}", asked.question, (asked.image,), (asked.answer,)))
         source += " and held-out questions"
     return Inputs(tuple(items), source)
 
 
 def _embedded(bundle: Bundle) -> Inputs:
-    from nexus_edge.assets.heldout_crops import held_out_pictures
+    from nexus_edge.assets.heldout_crops import held_out_images
     from nexus_edge.parity.goldens import read_goldens
 
     items: list[Item] = []
@@ -125,7 +125,7 @@ def _embedded(bundle: Bundle) -> Inputs:
     text = json.loads(bytes(golden.values["text"]))
     source = "the bundle's goldens"
     if bundle.manifest.source.weights == "trained-tiny":
-        cells = held_out_pictures().cells
+        cells = held_out_images().cells
         for number, cell in _spread(enumerate(cells), len(cells)):
             items.append(Item(f"held-out cell {number}", "", (cell.path,), (cell.label or "",)))
         source += " and held-out cells"

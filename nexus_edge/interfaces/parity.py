@@ -73,7 +73,7 @@ class VlmCases(ParityCases):
 class DualInputs(Protocol):
     """Images and texts to the towers' inputs, by other code than the runtime's."""
 
-    def pixels(self, pictures: "Sequence[Image.Image]") -> "Tensor":
+    def pixels(self, images: "Sequence[Image.Image]") -> "Tensor":
         """float32 [images, 3, size, size]"""
 
     def ids(self, texts: Sequence[str]) -> "Tensor":

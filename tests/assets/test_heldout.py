@@ -12,7 +12,7 @@ def test_the_set_names_pictures_that_open_and_questions_with_answers() -> None:
     assert len(questions) >= 200
     for item in questions:
         assert item.question and item.answer == item.answer.strip() != ""
-    for picture in {item.picture for item in questions}:
+    for picture in {item.image for item in questions}:
         with Image.open(picture) as image:
             assert image.mode == "RGB"
     assert held_out_questions(7) == questions[:7]

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nexus_edge.assets import held_out_pictures, recall_at, zero_shot_accuracy
+from nexus_edge.assets import held_out_images, recall_at, zero_shot_accuracy
 
 
 def test_the_set_names_pictures_that_open_with_labels_and_captions() -> None:
-    pictures = held_out_pictures()
+    pictures = held_out_images()
     assert len(pictures.cells) >= 60 and len(pictures.fields) >= 40 and pictures.smears
     assert {cell.label for cell in pictures.cells} == set(pictures.labels)
     assert len({field.caption for field in pictures.fields}) == len(pictures.fields)
@@ -29,11 +29,11 @@ def test_a_folder_of_ones_own_is_read(tmp_path: Path) -> None:
         "cells": [{"picture": "x.png", "label": "dog", "caption": "a dog"}],
     }  # fmt: skip
     (tmp_path / "crops.json").write_text(json.dumps(listed))
-    pictures = held_out_pictures(tmp_path)
+    pictures = held_out_images(tmp_path)
     assert pictures.cells[0].path == tmp_path / "x.png"
     assert pictures.wanted.tolist() == [1]
     with pytest.raises(FileNotFoundError):
-        held_out_pictures(tmp_path / "nowhere")
+        held_out_images(tmp_path / "nowhere")
 
 
 def test_the_nearest_label_counts() -> None:

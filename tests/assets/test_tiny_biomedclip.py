@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from nexus_edge.assets import HeldOutPictures, held_out_pictures, recall_at, zero_shot_accuracy
+from nexus_edge.assets import HeldOutImages, held_out_images, recall_at, zero_shot_accuracy
 from nexus_edge.checkpoints import FolderCheckpoint
 from nexus_edge.models import from_checkpoint
 from nexus_edge.models.biomedclip.model import BiomedClip
@@ -18,8 +18,8 @@ TINY = Path(__file__).parents[2] / "nexus_edge" / "assets" / "tiny_biomedclip"
 
 
 @pytest.fixture(scope="module")
-def pictures() -> HeldOutPictures:
-    return held_out_pictures()
+def pictures() -> HeldOutImages:
+    return held_out_images()
 
 
 class Encoder:
@@ -83,7 +83,7 @@ def test_it_says_that_it_is_not_the_published_model() -> None:
     assert FolderCheckpoint(TINY).kind == "trained-tiny"
 
 
-def test_it_names_cells_it_never_saw_as_well_as_its_page_says(encoder: Encoder, pictures: HeldOutPictures) -> None:
+def test_it_names_cells_it_never_saw_as_well_as_its_page_says(encoder: Encoder, pictures: HeldOutImages) -> None:
     images = encoder.images([cell.path for cell in pictures.cells])
     result = zero_shot_accuracy(images, encoder.labels(pictures.labels, pictures.templates), pictures.wanted)
     # one image of 90 may fall to the other side of a border with another libjpeg or BLAS
@@ -93,7 +93,7 @@ def test_it_names_cells_it_never_saw_as_well_as_its_page_says(encoder: Encoder, 
 
 @pytest.mark.parametrize("k", [1, 5, 10])
 def test_it_finds_fields_and_captions_as_well_as_its_page_says(
-    encoder: Encoder, pictures: HeldOutPictures, k: int
+    encoder: Encoder, pictures: HeldOutImages, k: int
 ) -> None:
     images = encoder.images([field.path for field in pictures.fields])
     found = recall_at(k, images, encoder.texts([field.caption for field in pictures.fields]))
@@ -103,13 +103,13 @@ def test_it_finds_fields_and_captions_as_well_as_its_page_says(
     assert min(found.image_to_text, found.text_to_image) > 3 * found.chance
 
 
-def test_no_caption_is_cut(encoder: Encoder, pictures: HeldOutPictures) -> None:
+def test_no_caption_is_cut(encoder: Encoder, pictures: HeldOutImages) -> None:
     processor = encoder.processor
     for crop in (*pictures.cells, *pictures.fields, *pictures.smears):
         assert processor.count_tokens(crop.caption) <= processor.context_length
 
 
-def test_other_words_for_the_cells_work_too(encoder: Encoder, pictures: HeldOutPictures) -> None:
+def test_other_words_for_the_cells_work_too(encoder: Encoder, pictures: HeldOutImages) -> None:
     images = encoder.images([cell.path for cell in pictures.cells])
     synonyms = ("leukocyte", "erythrocyte", "thrombocyte")
     result = zero_shot_accuracy(images, encoder.labels(synonyms, ("this is a photo of {}",)), pictures.wanted)

@@ -76,9 +76,9 @@ def test_a_picture_that_is_none(content: bytes, message: str, toy_path: Path, tm
 @pytest.mark.parametrize(
     ("prompt", "pictures", "message"),
     [
-        ("<|user|>\n<|image_1|>\nWhat?<|end|>\n<|assistant|>\n", 0, "picture"),
-        ("<|user|>\n<|image_1|>\nWhat?<|end|>\n<|assistant|>\n", 2, "picture"),
-        ("<|user|>\n<|image_1|>\n<|image_2|>\nWhat?<|end|>\n<|assistant|>\n", 1, "picture"),
+        ("<|user|>\n<|image_1|>\nWhat?<|end|>\n<|assistant|>\n", 0, "tags for"),
+        ("<|user|>\n<|image_1|>\nWhat?<|end|>\n<|assistant|>\n", 2, "tags for"),
+        ("<|user|>\n<|image_1|>\n<|image_2|>\nWhat?<|end|>\n<|assistant|>\n", 1, "tags for"),
         ("What? " * toy_vlm.CONTEXT, 0, "context"),
     ],
 )

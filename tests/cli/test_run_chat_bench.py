@@ -65,7 +65,7 @@ def test_options_reach_the_sampler(run_command: Run, toy_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--raw", "-p", "<|user|>\n<|image_1|>"), "tags for 1 picture"),
+        (("--raw", "-p", "<|user|>\n<|image_1|>"), "tags for 1 image"),
         (("-p", "<|user|>\n<|image_1|>"), "--raw"),
         (("-p", "Hi", "-i", "none.png"), "none.png"),
         (("-p", "Hi", "--top-p", 3), "top_p is 3.0"),

@@ -113,12 +113,12 @@ def test_same_answers_as_our_runtime(tiny_bundle: Bundle) -> None:
     model, vlm = og.Model(str(tiny_bundle.root / "onnx")), load(tiny_bundle, EngineOptions(threads=1))
     clear = 0
     for item in held_out_questions(8)[::2]:
-        inputs = vlm.processor(vlm.wrap(item.question, 1), [item.picture])
+        inputs = vlm.processor(vlm.wrap(item.question, 1), [item.image])
         arrays = [inputs[name] for name in ("input_ids", "pixel_values", "image_sizes")]
         answer = generate(model, named(*arrays), 4 * STEPS)
         assert answer[-1] in vlm.processor.stop_ids
         if check_greedy(answer, our_logits(vlm, *arrays, answer)):
-            text = "".join(vlm.generate(item.question, [item.picture], max_new_tokens=4 * STEPS))
+            text = "".join(vlm.generate(item.question, [item.image], max_new_tokens=4 * STEPS))
             assert vlm.processor.decode(answer[:-1]) == text
             clear += 1
     assert clear > 0

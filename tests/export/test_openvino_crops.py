@@ -75,7 +75,7 @@ def processor(with_crops: Callable[[int], Bundle]) -> Callable[[int], Phi3VProce
 @cache
 def picture(number: int, width: int, height: int) -> Image.Image:
     """A held-out image of 336 x 336, each pixel of which becomes a block."""
-    files = list(dict.fromkeys(item.picture for item in held_out_questions()))
+    files = list(dict.fromkeys(item.image for item in held_out_questions()))
     small = Image.open(files[number]).convert("RGB").resize((336, 336))
     return small.resize((width, height), Image.Resampling.NEAREST)
 

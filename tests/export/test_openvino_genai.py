@@ -56,9 +56,9 @@ def test_text_alone(answer: Callable[..., str], ours: VLM) -> None:
 def test_pictures_in_their_own_size(answer: Callable[..., str], ours: VLM) -> None:
     """The held-out images fit one crop, where only the global view's scaling differs from the original's."""
     for item in held_out_questions(8):
-        picture = np.asarray(Image.open(item.picture).convert("RGB"))
+        picture = np.asarray(Image.open(item.image).convert("RGB"))
         assert answer(item.question, picture) == "".join(
-            ours.generate(item.question, [item.picture], max_new_tokens=STEPS)
+            ours.generate(item.question, [item.image], max_new_tokens=STEPS)
         )
 
 
@@ -103,7 +103,7 @@ def test_the_global_view_first(global_view_first: Bundle) -> None:
     ours = load(global_view_first, EngineOptions(threads=1, engine="onnx"))
     items, question = held_out_questions(24), "What is shown in this picture?"
     for start in (5, 7, 20, 22):  # in the other order the answers to these are different ones
-        halves = [np.asarray(Image.open(item.picture).convert("RGB").resize((336, 336))) for item in items[start:][:2]]
+        halves = [np.asarray(Image.open(item.image).convert("RGB").resize((336, 336))) for item in items[start:][:2]]
         picture = np.concatenate(halves, axis=1)
         found = pipeline.generate(question, images=[ov.Tensor(picture[None])], generation_config=config).texts[0]
         assert found == "".join(ours.generate(question, [Image.fromarray(picture)], max_new_tokens=STEPS))

@@ -22,7 +22,7 @@ from nexus_edge.parity.precisions import runtime_options
 from nexus_edge.parity.replay import replay
 from nexus_edge.parity.report.report import CARRIED, Report
 from nexus_edge.parity.run import ParityRun
-from nexus_edge.parity.vlm.cases import Case, picture
+from nexus_edge.parity.vlm.cases import Case, sample_image
 from nexus_edge.parity.vlm.run import ask, vlm_run
 
 CopyOf = Callable[[Bundle], Bundle]
@@ -54,8 +54,8 @@ def failed(report: Report) -> dict[str, set[tuple[str, int | None]]]:
 
 def test_a_sound_bundle_passes_and_shows_its_drift(coreml_vlm: Bundle, checkpoint: Checkpoint) -> None:
     run = run_of(coreml_vlm, checkpoint, "text")
-    inputs = vlm_run(run).processor(QUESTION, [picture(80, 80)])
-    ask(run, [Case("one crop", QUESTION, (picture(80, 80),), inputs, 1), *vlm_run(run).cases])
+    inputs = vlm_run(run).processor(QUESTION, [sample_image(80, 80)])
+    ask(run, [Case("one crop", QUESTION, (sample_image(80, 80),), inputs, 1), *vlm_run(run).cases])
     structure, exporter, end = ladder.run(run, ("P0", "P3", "P5")).rungs
     assert structure.status == exporter.status == "passed" and end.status in ("passed", "ambiguous")
     assert set(coreml_vlm.manifest.graphs["coreml"]) <= {check.stage for check in structure.checks}
@@ -88,8 +88,8 @@ def test_a_transposed_weight_of_the_tower(coreml_vlm: Bundle, checkpoint: Checkp
     weight = "model.vision_embed_tokens.img_processor.vision_model.encoder.layers.3.self_attn.out_proj.weight"
     bundle = mutations.overwrite(copy_of(coreml_vlm), "vision_encoder", weight, "data", np.transpose)
     run = run_of(bundle, checkpoint)
-    inputs = vlm_run(run).processor(QUESTION, [picture(80, 80)])
-    ask(run, [Case("one crop", QUESTION, (picture(80, 80),), inputs, 1)])
+    inputs = vlm_run(run).processor(QUESTION, [sample_image(80, 80)])
+    ask(run, [Case("one crop", QUESTION, (sample_image(80, 80),), inputs, 1)])
     assert failed(ladder.run(run, ("P3",))) == {"P3": {("vision_encoder", 3), ("vision_encoder.crops_4", 3)}}
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from nexus_edge import processing
 from nexus_edge.bundle import Bundle
 from nexus_edge.engines.coreml.mil import MilModel
-from nexus_edge.engines.coreml.probe.images import PictureStage
+from nexus_edge.engines.coreml.probe.images import ImageStage
 from nexus_edge.engines.probes import runner_of
 from nexus_edge.errors import ParityError
 from nexus_edge.parity import ladder
@@ -60,8 +60,8 @@ def test_pixels_become_the_picture_that_they_were_made_of(coreml_dual: Bundle) -
     picture[0, : 256 // 3, 0] = np.arange(256)[: 256 // 3]
     pixels = processing.dual_from_checkpoint(coreml_dual.root).images([Image.fromarray(picture)])
     stage = runner_of("coreml").open(coreml_dual.graph("coreml", "image_encoder"), "image_encoder.image")
-    found = PictureStage(stage, coreml_dual).run({"pixel_values": pixels})["image_embeds"]
+    found = ImageStage(stage, coreml_dual).run({"pixel_values": pixels})["image_embeds"]
     function = MilModel.open(folder / "image_encoder.mlpackage").functions["image"]
     np.testing.assert_array_equal(found, function.run({"image": picture}, precision="fp16")["image_embeds"])
     with pytest.raises(ParityError, match="the pixels are none of an image with the bundle's mean and deviation"):
-        PictureStage(stage, coreml_dual).run({"pixel_values": pixels + np.float32(0.005)})
+        ImageStage(stage, coreml_dual).run({"pixel_values": pixels + np.float32(0.005)})

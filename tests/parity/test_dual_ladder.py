@@ -102,10 +102,10 @@ def test_the_evaluation_set_is_real_and_the_same_every_time() -> None:
     assert large.sentences == make_evaluation_set(LARGE + 1).sentences
     assert large.sentences[-1] == small.sentences[-1], "the text that every context cuts"
     assert len(small.sentences) == 24
-    sizes = [probe.picture.size for probe in small.probes]
+    sizes = [probe.image.size for probe in small.probes]
     assert any(max(size) < 64 for size in sizes) and any(min(size) > 224 for size in sizes)
     assert {np.sign(width - height) for width, height in sizes} == {-1, 0, 1}, "upright, square, wide"
-    assert {probe.picture.mode for probe in small.probes} == {"RGB", "L"}
+    assert {probe.image.mode for probe in small.probes} == {"RGB", "L"}
 
 
 def test_what_does_not_fit_is_not_run_and_never_passed(healthy_dual: Bundle, biomedclip_checkpoint: Checkpoint) -> None:
@@ -189,7 +189,7 @@ def test_one_report_judges_every_target(two_targets: Bundle, biomedclip_checkpoi
     exporter = report.rungs[1]
     assert {target: exporter.status_of(target) for target in report.targets} == {"onnx": "passed", "second": "failed"}
     assert exporter.first_failure is not None
-    assert exporter.first_failure.finding.startswith("image_encoder, layer 1, output (one picture, second): ")
+    assert exporter.first_failure.finding.startswith("image_encoder, layer 1, output (one image, second): ")
     assert report.summary["targets"]["second"] == {"P0": "passed", "P3": "failed"}
     assert "| onnx passed, second failed |" in to_markdown(report)
 
@@ -291,7 +291,7 @@ def test_pixels_tell_every_filter_apart(
     gate = tolerances.load().gate("P5", "pixels", "onnx", "float32", "real")
     assert gate is not None and gate.metric == "mean_abs"
     for probe in make_evaluation_set(2_000_000).probes:
-        expected = inputs.pixels([probe.picture]).numpy()
+        expected = inputs.pixels([probe.image]).numpy()
         for processor, holds in ((right, True), (replace(right, resample=wrong), False)):
-            error = float(np.abs(processor.images([probe.picture]) - expected).mean())
+            error = float(np.abs(processor.images([probe.image]) - expected).mean())
             assert gate.holds(error) == holds, (probe.name, error)

@@ -45,7 +45,7 @@ def run_with(bundle: Bundle, checkpoint: Checkpoint, *cases: str) -> ParityRun:
 
 @pytest.fixture(scope="module")
 def vlm_report(tiny_openvino: Bundle, checkpoint: Checkpoint) -> Report:
-    run = run_with(only_openvino(tiny_openvino), checkpoint, "one picture", "text")
+    run = run_with(only_openvino(tiny_openvino), checkpoint, "one image", "text")
     return ladder.run(run, ("P0", "P3", "P5"))
 
 
@@ -170,7 +170,7 @@ def test_a_cpu_without_bf16_passes_as_it_ships(
 ) -> None:
     """Inputs and cache in 8 bits, nothing in bfloat16: what a CPU with VNNI alone is judged by, and no other."""
     monkeypatch.setattr("nexus_edge.engines.openvino.probe.runner.shipped_here", lambda: variants.F32)
-    run = run_with(only_openvino(tiny_openvino), checkpoint, "one picture", "text beyond the LongRoPE limit")
+    run = run_with(only_openvino(tiny_openvino), checkpoint, "one image", "text beyond the LongRoPE limit")
     report = ladder.run(run, ("P3",))
     assert report.rungs[0].status == "passed"
     assert [check.finding for check in report.rungs[0].checks if check.status == "failed"] == []

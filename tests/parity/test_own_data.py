@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nexus_edge.assets.heldout import held_out_questions
-from nexus_edge.assets.heldout_crops import held_out_pictures
+from nexus_edge.assets.heldout_crops import held_out_images
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import InputError
@@ -39,7 +39,7 @@ def write(path: Path, lines: list[dict[str, Any]]) -> Path:
 def questions(tmp_path: Path) -> Path:
     asked = held_out_questions()[:6]
     lines = [
-        {"image": str(one.picture), "question": one.question, "answers": [one.answer.upper() + "."]} for one in asked
+        {"image": str(one.image), "question": one.question, "answers": [one.answer.upper() + "."]} for one in asked
     ]
     return write(tmp_path / "questions.jsonl", lines)
 
@@ -88,8 +88,8 @@ def test_answers_that_the_user_calls_wrong(
 
 
 def test_labels_of_ones_own(healthy_dual: Bundle, biomedclip_checkpoint: Checkpoint, tmp_path: Path) -> None:
-    cells = held_out_pictures().cells
-    chosen = [cell for label in held_out_pictures().labels for cell in [c for c in cells if c.label == label][:3]]
+    cells = held_out_images().cells
+    chosen = [cell for label in held_out_images().labels for cell in [c for c in cells if c.label == label][:3]]
     path = write(tmp_path / "cells.jsonl", [{"image": str(cell.path), "label": cell.label} for cell in chosen])
     report = judge(healthy_dual, biomedclip_checkpoint, path, answers=False)
     (check,) = report.rungs[0].checks
@@ -127,7 +127,7 @@ def test_a_wrong_line_is_named(tmp_path: Path, line: str, problem: str) -> None:
 
 
 def test_one_label_is_no_choice(tmp_path: Path) -> None:
-    image = str(held_out_pictures().cells[0].path)
+    image = str(held_out_images().cells[0].path)
     path = write(tmp_path / "one.jsonl", [{"image": image, "label": "cell"}] * 2)
     with pytest.raises(InputError, match="one label only"):
         read(path, answers=False)

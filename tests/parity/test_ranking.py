@@ -83,7 +83,7 @@ def test_accuracy_and_recall_of_both_models() -> None:
         "items": 3.0,
     }
     recalls = ranking.recall_measures((pictures, wrong), (pictures, labels))
-    assert set(recalls) == {"picture to text", "text to picture"}
+    assert set(recalls) == {"image to text", "text to image"}
     for found in recalls.values():
         assert (found["recall_at_1"], found["recall_at_1_reference"]) == (pytest.approx(1 / 3), 1.0)
         assert found["recall_at_5"] == found["recall_at_5_reference"] == 1.0

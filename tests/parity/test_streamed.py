@@ -84,7 +84,7 @@ def test_errors_of_formats_move_layers_as_they_move_the_whole_model(vlm: VlmRun,
         for spec in family_named(vlm.run.manifest.model_type).split().graphs(vlm.run.references.quantized)
     }
     formats = Formats(BFLOAT16, "groups", 128)
-    for step in [step for step in vlm.steps("quantized") if step.case in ("one picture", "text")]:
+    for step in [step for step in vlm.steps("quantized") if step.case in ("one image", "text")]:
         found = step.effect(formats, cut=cut)
         fed = step.expected if cut else {}
         spec, inputs = specs[step.graph], step.inputs
@@ -101,7 +101,7 @@ def test_no_draw_of_a_token_is_beyond_the_limit_that_another_gives(
 ) -> None:
     """Its logits are moved by 0 in one draw and by 0.006 in the next; a limit is four times what is measured."""
     run = prepare(healthy, checkpoint)
-    vlm = ask(run, [case for case in vlm_run(run).cases if case.name in ("one picture", "text")])
+    vlm = ask(run, [case for case in vlm_run(run).cases if case.name in ("one image", "text")])
     clean, prompts = vlm.traces("quantized"), list(vlm.references.prompts.values())
     steps = [step for step in vlm.steps("quantized") if "logits" in step.expected and "next token" in step.case]
     for seed in range(1, 5):

@@ -22,7 +22,7 @@ def test_a_graph_that_no_case_reaches_is_not_green(healthy: Bundle, checkpoint: 
     assert rung.status == "not run"
     assert rung.reason == "no case reaches vision_encoder, so nothing of it was compared"
     # The same run: what came of the other cases is forgotten.
-    rung = exporter("one picture", "text")
+    rung = exporter("one image", "text")
     assert rung.status == "passed"
     assert {check.stage for check in rung.checks} >= {"vision_encoder", "embed_tokens", "decoder"}
 
@@ -34,7 +34,7 @@ def test_a_large_model_is_not_asked_about_several_images(
     every = {case.name for case in vlm_run(ladder.prepare(healthy, checkpoint)).cases}
     monkeypatch.setattr(run_module, "LARGE", 1000)
     run = ladder.prepare(healthy, checkpoint)
-    assert every - {case.name for case in vlm_run(run).cases} == {"two pictures"}
+    assert every - {case.name for case in vlm_run(run).cases} == {"two images"}
     rung = ladder.run(run, ("P3",)).rungs[0]
     assert rung.status == "passed"
-    assert rung.notes == ("two pictures: left out, 1e-06e9 parameters and more",)
+    assert rung.notes == ("two images: left out, 1e-06e9 parameters and more",)

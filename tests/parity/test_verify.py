@@ -38,7 +38,7 @@ def test_a_good_bundle_passes(certified: Bundle) -> None:
 
 def test_goldens_are_small(certified: Bundle) -> None:
     assert certified.manifest.files["parity/goldens.safetensors"].size < 4_000_000, "they travel with every bundle"
-    assert {golden.name for golden in read_goldens(certified)} == {"one picture", "two pictures", "text"}
+    assert {golden.name for golden in read_goldens(certified)} == {"one image", "two images", "text"}
 
 
 def test_a_changed_file_is_named(certified: Bundle, copy_of: CopyOf) -> None:

@@ -45,9 +45,9 @@ def test_what_the_original_refuses_is_refused(case: dict) -> None:
 @pytest.mark.parametrize(
     ("text", "pictures", "message"),
     [
-        ("<|image_1|>", 0, "tags for 1 picture, 0 given"),
-        ("no tag", 1, "tags for 0 pictures, 1 given"),
-        ("<|image_1|>", 3, "tags for 1 picture, 3 given"),
+        ("<|image_1|>", 0, "tags for 1 image, 0 given"),
+        ("no tag", 1, "tags for 0 images, 1 given"),
+        ("<|image_1|>", 3, "tags for 1 image, 3 given"),
         ("<|image_0|>", 1, "numbered \\[0\\]"),
         ("<|image_1|><|image_3|>", 2, "numbered \\[1, 3\\]"),
         (f"<|image_{'9' * 5000}|>", 1, "more than 9 digits"),

@@ -112,7 +112,7 @@ def test_same_answers_as_onnx_runtime(tiny_openvino: Bundle) -> None:
     from nexus_edge.assets.heldout import held_out_questions
 
     for item in held_out_questions(6):
-        answers = ["".join(vlm.generate(item.question, [item.picture])) for vlm in (onnx, openvino)]
+        answers = ["".join(vlm.generate(item.question, [item.image])) for vlm in (onnx, openvino)]
         assert answers[0] == answers[1]
         assert answers[0]
 

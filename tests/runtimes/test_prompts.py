@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nexus_edge.assets import held_out_pictures
+from nexus_edge.assets import held_out_images
 from nexus_edge.errors import InputError
 from nexus_edge.runtimes.dual_encoder.prompts import (
     DEFAULT_TEMPLATES,
@@ -117,6 +117,6 @@ def test_without_templates_that_of_the_model_card_is_taken() -> None:
 
 
 def test_the_blood_cell_bank_asks_what_the_embedded_checkpoints_accuracy_is_measured_with() -> None:
-    measured = held_out_pictures()
+    measured = held_out_images()
     bank = find_prompts("blood-cells")
     assert (bank.labels, bank.templates) == (measured.labels, measured.templates)

@@ -71,7 +71,7 @@ def load(opened: Callable[[], VLM]) -> Load:
 @pytest.fixture(scope="module")
 def questions() -> list[HeldOutQuestion]:
     """Four about one image, whose tokens may be in either cache, and one about another."""
-    found = [question for question in held_out_questions(15) if question.picture.stem in ("001", "002")]
+    found = [question for question in held_out_questions(15) if question.image.stem in ("001", "002")]
     return found[:4] + found[-1:]
 
 
@@ -85,7 +85,7 @@ def alone(opened: Callable[[], VLM], questions: list[HeldOutQuestion]) -> dict[H
 
 
 def ask(model: VLM, question: HeldOutQuestion, **options: Any) -> AnswerStream:
-    return model.generate(question.question, [question.picture], max_new_tokens=TOKENS, **options)
+    return model.generate(question.question, [question.image], max_new_tokens=TOKENS, **options)
 
 
 def together(*work: Callable[[], object]) -> list[Any]:
@@ -204,7 +204,7 @@ def test_conversations_do_not_disturb_each_other(load: Load, questions: list[Hel
 
     def talk(model: VLM, question: HeldOutQuestion) -> list[str]:
         chat = model.chat(options)
-        return [chat.send(question.question, [question.picture]).finish().text, chat.send(follow_up).finish().text]
+        return [chat.send(question.question, [question.image]).finish().text, chat.send(follow_up).finish().text]
 
     expected = [talk(load(), question) for question in questions[:2]]
     model = load(2)
@@ -212,7 +212,7 @@ def test_conversations_do_not_disturb_each_other(load: Load, questions: list[Hel
     turns = [[], []]
     for text, pictures in ((None, True), (follow_up, False)):
         for chat, question, said in zip((first, second), questions, turns, strict=False):
-            images = [question.picture] if pictures else []
+            images = [question.image] if pictures else []
             said.append(chat.send(text or question.question, images).finish().text)
     assert turns == expected
     assert together(*(lambda q=question: talk(model, q) for question in questions[:2])) == expected

@@ -168,7 +168,7 @@ def test_the_context_ends_the_answer(tmp_path: Path) -> None:
     [
         ({"prompt": "x" * toy_vlm.CONTEXT}, PromptError, "the model's context 900"),
         ({"prompt": "look", "images": [RED] * 3}, PromptError, "the model's context 900"),
-        ({"prompt": "<|user|>\n<|image_1|>", "images": [], "raw": True}, PromptError, "tags for 1 picture, 0 given"),
+        ({"prompt": "<|user|>\n<|image_1|>", "images": [], "raw": True}, PromptError, "tags for 1 image, 0 given"),
         ({"prompt": "Hi", "images": [b"no picture"]}, ImageError, "cannot be read"),
         ({"prompt": "Hi", "max_new_tokens": 0}, InputError, "max_new_tokens is 0"),
         ({"prompt": "Hi", "top_p": 2.0}, InputError, "top_p is 2.0"),

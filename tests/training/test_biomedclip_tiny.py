@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from nexus_edge.assets import held_out_pictures
+from nexus_edge.assets import held_out_images
 from nexus_edge.models import from_checkpoint
 from nexus_edge.models.biomedclip.model import BiomedClip
 from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
@@ -198,7 +198,7 @@ def test_training_computes_what_the_reference_model_computes(load) -> None:  # t
     words = tokenizer.make_tokenizer()
     net = model.Trainer(model.Sizes(words.get_vocab_size()))
     net.load_state_dict(reference.state_dict(), strict=True)
-    pictures = held_out_pictures()
+    pictures = held_out_images()
     pixels = torch.from_numpy(processor.images([crop.path for crop in pictures.fields[:4]]))
     texts = [crop.caption for crop in pictures.fields[:4]]
     with torch.inference_mode():

@@ -47,9 +47,9 @@ def mean_and_std(bundle: Bundle) -> tuple[Rgb, Rgb]:
     if facts is not None:
         return facts.images.mean, facts.images.std
     table, where = _metadata(bundle)
-    pictures = table.get("pictures")
+    images = table.get("pictures")  # as versions before wrote it
     try:
-        return read_mean_std(pictures if isinstance(pictures, dict) else {}, ("mean", "std"), where)
+        return read_mean_std(images if isinstance(images, dict) else {}, ("mean", "std"), where)
     except CheckpointError as error:
         raise BundleError(f"{where} has no mean and deviation: {error}") from error
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.engines.base import EngineOptions
-from nexus_edge.engines.coreml.images import IMAGE as PICTURE
-from nexus_edge.engines.coreml.images import pictures_of
+from nexus_edge.engines.coreml.images import IMAGE as IMAGE_INPUT
+from nexus_edge.engines.coreml.images import images_of
 from nexus_edge.engines.coreml.mil import MilFunction, MilModel
 from nexus_edge.engines.coreml.mil.registry import Array
 from nexus_edge.engines.coreml.parts import package_of
@@ -43,8 +43,8 @@ class CoremlDualEngine:
             function = self._image_function
         if PIXELS in function.inputs:
             return self._one_by_one(function, PIXELS, [pixels[np.newaxis] for pixels in pixel_values])
-        pictures = pictures_of(pixel_values, self._bundle)
-        return self._one_by_one(function, PICTURE, list(pictures.transpose(0, 2, 3, 1)))
+        images = images_of(pixel_values, self._bundle)
+        return self._one_by_one(function, IMAGE_INPUT, list(images.transpose(0, 2, 3, 1)))
 
     def encode_texts(self, input_ids: Ids) -> Floats:
         """See `DualEngine.encode_texts`; the shortest function that the texts fit into computes them."""
@@ -66,7 +66,7 @@ class CoremlDualEngine:
     def _image_function(self) -> MilFunction:
         """The function for pixels; a package for one function has that for an image."""
         functions = self._functions(IMAGE)
-        found = [function for name in (PIXELS, PICTURE) for function in functions if name in function.inputs]
+        found = [function for name in (PIXELS, IMAGE_INPUT) for function in functions if name in function.inputs]
         if not found:
             raise BundleError(f"{self._bundle.root}: no function of {IMAGE} takes {PIXELS}; export the bundle again")
         return found[0]

@@ -16,7 +16,7 @@ IMAGE = "image"
 """Name of the input."""
 
 
-def pictures_of(pixel_values: Floats, bundle: Bundle) -> NDArray[np.uint8]:
+def images_of(pixel_values: Floats, bundle: Bundle) -> NDArray[np.uint8]:
     """The images that became these pixels: [images, 3, height, width], 0 to 255.
 
     Args:

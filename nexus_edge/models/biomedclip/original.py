@@ -53,7 +53,7 @@ def compare(folder: Path, judge: Judge) -> list[Check]:
     cases = json.loads((folder / "cases.json").read_text("utf-8"))
     processor, ids = dual_from_checkpoint(folder), inputs.read("text_ids")
     pixels = processor.images([folder / name for name in cases["images"]])
-    hashes = [hashlib.sha256(picture.tobytes()).hexdigest() for picture in pixels]
+    hashes = [hashlib.sha256(image.tobytes()).hexdigest() for image in pixels]
     values = capture(from_checkpoint(folder), pixels, ids)
     long = int((ids != 0).sum(axis=1).argmax())
     checks = [

@@ -58,19 +58,19 @@ class OriginalInputs:
             lowercase=lowercase,
         )
 
-    def pixels(self, pictures: Sequence[Image.Image]) -> Tensor:
+    def pixels(self, images: Sequence[Image.Image]) -> Tensor:
         """[images, 3, size, size]: shortest side to `size` with an antialiased filter, the middle, normalized."""
         mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (self.mean, self.std))
-        return torch.stack([(self._square(picture) / 255 - mean) / std for picture in pictures])
+        return torch.stack([(self._square(image) / 255 - mean) / std for image in images])
 
-    def _square(self, picture: Image.Image) -> Tensor:
+    def _square(self, image: Image.Image) -> Tensor:
         """float32 [3, size, size] of whole numbers 0..255."""
-        if picture.mode != "RGB":
-            picture = picture.convert("RGB")
-        raw = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-        pixels = raw.reshape(picture.height, picture.width, 3).permute(2, 0, 1)
-        shortest = min(picture.size)
-        height, width = (int(self.size * side / shortest) for side in (picture.height, picture.width))
+        if image.mode != "RGB":
+            image = image.convert("RGB")
+        raw = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+        pixels = raw.reshape(image.height, image.width, 3).permute(2, 0, 1)
+        shortest = min(image.size)
+        height, width = (int(self.size * side / shortest) for side in (image.height, image.width))
         resized = interpolate(pixels[None], size=(height, width), mode=self.interpolation, antialias=True)[0]
         top, left = round((height - self.size) / 2), round((width - self.size) / 2)
         return resized[:, top : top + self.size, left : left + self.size].float()

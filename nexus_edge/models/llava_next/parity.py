@@ -12,7 +12,7 @@ from nexus_edge.models.llava_next.processing import LlavaNextProcessor
 from nexus_edge.parity.metrics import Array
 from nexus_edge.parity.report.report import Check
 from nexus_edge.parity.stages import Judge
-from nexus_edge.parity.vlm.cases import Case, picture
+from nexus_edge.parity.vlm.cases import Case, sample_image
 from nexus_edge.processing import Processor
 
 QUESTION = "[INST] <image>\nWhat is shown in this image? [/INST]"
@@ -28,8 +28,8 @@ def make_cases(processor: Processor, long_after: int | None) -> list[Case]:
     model reads them as text. See `VlmCases.make`."""
     return [
         # Flat, so that padding above and below has no features; upright, so that padding is at the sides.
-        _case("one picture", processor, QUESTION, picture(448, 150)),
-        _case("two pictures", processor, COMPARISON, picture(120, 300), picture(80, 80)),
+        _case("one image", processor, QUESTION, sample_image(448, 150)),
+        _case("two images", processor, COMPARISON, sample_image(120, 300), sample_image(80, 80)),
         _case("text", processor, TEXT),
     ]
 
@@ -44,7 +44,7 @@ def original_pixels(case: Case, processor: Processor) -> Array:
 
     assert isinstance(processor, LlavaNextProcessor)
     anyres = processor.anyres
-    return views_of(case.pictures, anyres.pinpoints, anyres.side, processor.mean, processor.std)
+    return views_of(case.images, anyres.pinpoints, anyres.side, processor.mean, processor.std)
 
 
 def vision_inputs(processor: Processor, pixel_values: Array, image_sizes: Array) -> Mapping[str, Array]:

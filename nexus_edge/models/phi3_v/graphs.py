@@ -31,8 +31,8 @@ def _vision_encoder(model: Phi3V) -> GraphSpec:
         "vision_encoder",
         VisionEncoder(model),
         inputs=(
-            TensorSpec("pixel_values", "float32", ("pictures", "crops", 3, crop, crop)),
-            TensorSpec("image_sizes", "int64", ("pictures", 2)),
+            TensorSpec("pixel_values", "float32", ("images", "crops", 3, crop, crop)),
+            TensorSpec("image_sizes", "int64", ("images", 2)),
         ),
         outputs=(image_features(model),),
     )

@@ -50,8 +50,8 @@ def _compare_case(
     name = case["name"]
     feeds: Any = {"input_ids": inputs.read(f"{name}.input_ids")}
     if case["images"]:
-        pictures = [folder / picture for picture in case["images"]]
-        feeds["pixel_values"], feeds["image_sizes"], _ = preprocess_images(pictures, case["num_crops"])
+        images = [folder / name for name in case["images"]]
+        feeds["pixel_values"], feeds["image_sizes"], _ = preprocess_images(images, case["num_crops"])
     values = capture(_model(folder, case["config"]), Case(name, "", (), feeds))
     checks: list[Check] = []
     for pattern, ours, stage in _NAMES:

@@ -14,13 +14,13 @@ from torch.nn.functional import interpolate
 SIDE = 336
 
 
-def crops_of(pictures: Sequence[Image.Image], num_crops: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def crops_of(images: Sequence[Image.Image], num_crops: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """float32 [images, num_crops + 1, 3, 336, 336]: the global view, the crops row by row, then zeros."""
-    return torch.stack([_views(picture, num_crops, torch.tensor(mean), torch.tensor(std)) for picture in pictures])
+    return torch.stack([_views(image, num_crops, torch.tensor(mean), torch.tensor(std)) for image in images])
 
 
-def _views(picture: Image.Image, num_crops: int, mean: Tensor, std: Tensor) -> Tensor:
-    pixels = torch.from_numpy(np.array(_padded(picture.convert("RGB"), num_crops))).permute(2, 0, 1).float() / 255
+def _views(image: Image.Image, num_crops: int, mean: Tensor, std: Tensor) -> Tensor:
+    pixels = torch.from_numpy(np.array(_padded(image.convert("RGB"), num_crops))).permute(2, 0, 1).float() / 255
     pixels = (pixels - mean[:, None, None]) / std[:, None, None]
     whole = interpolate(pixels[None], size=(SIDE, SIDE), mode="bicubic", align_corners=False)
     tiles = [tile for row in pixels.split(SIDE, dim=1) for tile in row.split(SIDE, dim=2)]
@@ -28,18 +28,18 @@ def _views(picture: Image.Image, num_crops: int, mean: Tensor, std: Tensor) -> T
     return torch.cat((views, views.new_zeros(num_crops + 1 - len(views), 3, SIDE, SIDE)))
 
 
-def _padded(picture: Image.Image, num_crops: int) -> Image.Image:
+def _padded(image: Image.Image, num_crops: int) -> Image.Image:
     """The largest grid of crops that keeps the shape, white where the image does not fill it."""
-    width, height = picture.size
+    width, height = image.size
     is_portrait = width < height
     if is_portrait:
-        picture = picture.transpose(Image.Transpose.TRANSPOSE)
+        image = image.transpose(Image.Transpose.TRANSPOSE)
         width, height = height, width
     ratio = width / height
     scale = max(s for s in range(1, num_crops + 1) if s * -(-s // ratio) <= num_crops)
     new_height = int(scale * SIDE / ratio)
     # Rows before columns, as the Pillow of the authors' time did it in one call; newer ones pick an order.
-    resized = picture.resize((scale * SIDE, height), Image.Resampling.BILINEAR)
+    resized = image.resize((scale * SIDE, height), Image.Resampling.BILINEAR)
     resized = resized.resize((scale * SIDE, new_height), Image.Resampling.BILINEAR)
     missing = -new_height % SIDE
     padded = ImageOps.expand(resized, (0, missing // 2, 0, missing - missing // 2), fill="white")

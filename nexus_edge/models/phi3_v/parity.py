@@ -13,7 +13,7 @@ from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 from nexus_edge.parity.metrics import Array
 from nexus_edge.parity.report.report import Check
 from nexus_edge.parity.stages import Judge
-from nexus_edge.parity.vlm.cases import Case, picture
+from nexus_edge.parity.vlm.cases import Case, sample_image
 from nexus_edge.processing import ModelInputs, Processor
 
 QUESTION = "<|user|>\n<|image_1|>\nWhat is shown in this image?<|end|>\n<|assistant|>\n"
@@ -37,9 +37,9 @@ def make_cases(processor: Processor, long_after: int | None) -> list[Case]:
     """
     own = min(MOST_CROPS, processor.most_views)
     cases = [
-        _case("one picture", processor, own, QUESTION, picture(448, 224)),
+        _case("one image", processor, own, QUESTION, sample_image(448, 224)),
         # Always a grid of crops, also for a model that was trained on single crops: its order must be right.
-        _case("two pictures", processor, MOST_CROPS, COMPARISON, picture(150, 300), picture(80, 80)),
+        _case("two images", processor, MOST_CROPS, COMPARISON, sample_image(150, 300), sample_image(80, 80)),
         _case("text", processor, own, TEXT),
     ]
     if long_after is not None and long_after < LONGEST_CALL:
@@ -59,7 +59,7 @@ def original_pixels(case: Case, processor: Processor) -> Array:
     from nexus_edge.models.phi3_v.original_crops import crops_of
 
     assert isinstance(processor, Phi3VProcessor)
-    crops: Array = crops_of(case.pictures, case.num_crops, processor.mean, processor.std).numpy()
+    crops: Array = crops_of(case.images, case.num_crops, processor.mean, processor.std).numpy()
     return crops
 
 

@@ -44,7 +44,7 @@ def split_prompt(text: str, num_images: int) -> tuple[list[str], list[int]]:
     parts = IMAGE_TAG.split(text)
     chunks, digits = parts[0::2], parts[1::2]
     if any(len(number) > 9 for number in digits):
-        raise PromptError("an image tag in the prompt has more than 9 digits; number the pictures 1, 2, ...")
+        raise PromptError("an image tag in the prompt has more than 9 digits; number the images 1, 2, ...")
     numbers = [int(number) for number in digits]
     check_numbers(numbers, num_images)
     return chunks, numbers
@@ -60,8 +60,8 @@ def check_numbers(numbers: Sequence[int], num_images: int) -> None:
         raise PromptError(f"the prompt's image tags are numbered {distinct}; number them 1, 2, ... without gaps")
     if len(distinct) != num_images:
         raise PromptError(
-            f"the prompt has tags for {counted(len(distinct), 'picture')}, {num_images} given; "
-            "give one picture for each <|image_N|> tag"
+            f"the prompt has tags for {counted(len(distinct), 'image')}, {num_images} given; "
+            "give one image for each <|image_N|> tag"
         )
 
 

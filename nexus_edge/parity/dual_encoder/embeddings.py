@@ -28,7 +28,7 @@ class Embeddings:
     labels: Floats
 
     @property
-    def pictures(self) -> Floats:
+    def images(self) -> Floats:
         """Cells, then fields."""
         return np.concatenate((self.cells, self.fields))
 
@@ -38,17 +38,17 @@ def embed(model: "ReferenceModel", processor: DualProcessor, data: "EvaluationSe
     import torch
 
     pixels = processor.images([crop.path for crop in data.crops])
-    pictures = embed_pictures(model, torch.from_numpy(pixels))
+    images = embed_images(model, torch.from_numpy(pixels))
     held_out = data.held_out
     prompts, sentences, captions = (
         embed_texts(model, torch.from_numpy(processor.texts(texts)))
         for texts in (data.prompts, data.sentences, data.captions)
     )
     cells = len(held_out.cells)
-    return Embeddings(pictures[:cells], pictures[cells:], sentences, captions, ensemble(prompts, len(held_out.labels)))
+    return Embeddings(images[:cells], images[cells:], sentences, captions, ensemble(prompts, len(held_out.labels)))
 
 
-def embed_pictures(model: "ReferenceModel", pixels: "Tensor") -> Floats:
+def embed_images(model: "ReferenceModel", pixels: "Tensor") -> Floats:
     """[images, 3, size, size] -> [images, dim]"""
     import torch
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from nexus_edge.errors import BundleError
 from nexus_edge.interfaces.parity import DualInputs
-from nexus_edge.parity.dual_encoder.embeddings import embed_pictures, embed_texts, ensemble
+from nexus_edge.parity.dual_encoder.embeddings import embed_images, embed_texts, ensemble
 from nexus_edge.parity.dual_encoder.ranking import compare_embeddings, error_deviation, ranking_checks, softmax
 from nexus_edge.parity.dual_encoder.run import DualRun, dual_run
 from nexus_edge.parity.formats import Formats
@@ -57,8 +57,8 @@ class Answers:
         """By a PyTorch model, on inputs that the runtime's processing had no part in, unless `pixels` are given."""
         data = dual.evaluation_set
         if pixels is None:
-            pixels = inputs.pixels([probe.picture for probe in data.probes])
-        images = embed_pictures(model, pixels)
+            pixels = inputs.pixels([probe.image for probe in data.probes])
+        images = embed_images(model, pixels)
         prompts = embed_texts(model, inputs.ids(data.prompts))
         similarities = images @ ensemble(prompts, len(data.held_out.labels)).T
         texts = embed_texts(model, inputs.ids(data.sentences))
@@ -115,7 +115,7 @@ def _effects(
 
     from nexus_edge.parity.rounding import effect
 
-    pixels = torch.from_numpy(dual.processor.images([probe.picture for probe in dual.evaluation_set.probes]))
+    pixels = torch.from_numpy(dual.processor.images([probe.image for probe in dual.evaluation_set.probes]))
     return effect(lambda: Answers.of(model, dual, inputs, pixels).values, expected.values, formats)
 
 
@@ -141,7 +141,7 @@ def _compare_outputs(
     hits = _search(runtime, actual.images, dual.evaluation_set.sentences)
     pairs = (actual.labels, expected.labels), (hits, expected.texts @ expected.images.T)
     deviation = error_deviation(*pairs)
-    for case, scores in zip(("labels of a picture", "pictures of a text"), pairs, strict=True):
+    for case, scores in zip(("labels of an image", "images of a text"), pairs, strict=True):
         checks += ranking_checks(judge, case, *scores, deviation)
     if full is not None:
         checks.append(_probabilities("probabilities of full precision", judge, actual, full, None))
@@ -153,13 +153,13 @@ def _run(dual: DualRun, runtime: "DualEncoder") -> Answers:
     from nexus_edge.runtimes import TruncatedTextWarning
 
     data = dual.evaluation_set
-    pictures = [probe.picture for probe in data.probes]
-    found = runtime.classify(pictures, data.held_out.labels, data.held_out.templates)
+    images = [probe.image for probe in data.probes]
+    found = runtime.classify(images, data.held_out.labels, data.held_out.templates)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncatedTextWarning)  # one of the sentences is there to be cut
         texts = runtime.embed_texts(data.sentences)
     return Answers(
-        images=np.asarray(runtime.embed_images(pictures), np.float64),
+        images=np.asarray(runtime.embed_images(images), np.float64),
         texts=np.asarray(texts, np.float64),
         labels=np.stack([result.similarities for result in found]).astype(np.float64),
         probabilities=np.stack([result.probabilities for result in found]).astype(np.float64),
@@ -169,7 +169,7 @@ def _run(dual: DualRun, runtime: "DualEncoder") -> Answers:
 def _pixels(dual: DualRun, judge: Judge, inputs: DualInputs) -> list[Check]:
     checks: list[Check] = []
     for probe in dual.evaluation_set.probes:
-        ours, theirs = dual.processor.images([probe.picture]), inputs.pixels([probe.picture]).numpy()
+        ours, theirs = dual.processor.images([probe.image]), inputs.pixels([probe.image]).numpy()
         checks += judge.check("pixels", probe.name, {"pixel_values": ours}, {"pixel_values": theirs})
     return checks
 
@@ -190,7 +190,7 @@ def _logit_scale(dual: DualRun, judge: Judge) -> Check:
 
 
 def _probabilities(stage: str, judge: Judge, actual: Answers, expected: Answers, effects: Effects | None) -> Check:
-    case = "{} pictures, {} labels".format(*expected.probabilities.shape)
+    case = "{} images, {} labels".format(*expected.probabilities.shape)
     measures = compare(actual.probabilities, expected.probabilities)
     return Check(stage, "probabilities", case, measures, judge.resolved(judge.gate(stage), stage, measures, effects))
 
@@ -200,7 +200,7 @@ def _samples(dual: DualRun, actual: Answers, reference: Answers, is_full: bool) 
     labels, name = dual.evaluation_set.held_out.labels, "full precision" if is_full else "quantized, in PyTorch"
     return tuple(
         Sample(
-            (thumbnail(probe.picture),),
+            (thumbnail(probe.image),),
             "",
             name,
             in_words(labels, before.tolist()),

@@ -9,7 +9,7 @@ from itertools import chain, zip_longest
 
 from PIL import Image
 
-from nexus_edge.assets.heldout_crops import HeldOutCrop, HeldOutPictures, held_out_pictures
+from nexus_edge.assets.heldout_crops import HeldOutCrop, HeldOutImages, held_out_images
 from nexus_edge.parity.dual_encoder.sentences import SENTENCES
 
 # Parameters times images: what may run through a pair of towers. The embedded checkpoint (2 million parameters) sees
@@ -24,7 +24,7 @@ class Probe:
     """An image that P5 and the goldens follow from its pixels on."""
 
     name: str
-    picture: Image.Image
+    image: Image.Image
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class EvaluationSet:
         sentences: of biomedical figures, from one word to more than a context holds
     """
 
-    held_out: HeldOutPictures
+    held_out: HeldOutImages
     probes: tuple[Probe, ...]
     sentences: tuple[str, ...]
 
@@ -60,19 +60,19 @@ class EvaluationSet:
 
 def make_evaluation_set(parameters: int, most: int | None = None) -> EvaluationSet:
     """For a model of so many parameters; `most` limits the images further."""
-    held_out = held_out_pictures()
+    held_out = held_out_images()
     every = len(held_out.cells) + len(held_out.fields)
-    pictures = min(every, most or every, max(FEWEST, BUDGET // parameters))
-    cells = pictures * len(held_out.cells) // every
+    images = min(every, most or every, max(FEWEST, BUDGET // parameters))
+    cells = images * len(held_out.cells) // every
     by_label = [[cell for cell in held_out.cells if cell.label == label] for label in held_out.labels]
     in_turn = [cell for cell in chain.from_iterable(zip_longest(*by_label)) if cell is not None]
-    fewer = replace(held_out, cells=tuple(in_turn[:cells]), fields=held_out.fields[: pictures - cells])
+    fewer = replace(held_out, cells=tuple(in_turn[:cells]), fields=held_out.fields[: images - cells])
     # From the end, where the text is that every context cuts.
     sentences = SENTENCES[::-2][::-1] if parameters > LARGE else SENTENCES
     return EvaluationSet(fewer, _probes(held_out), sentences)
 
 
-def _probes(held_out: HeldOutPictures) -> tuple[Probe, ...]:
+def _probes(held_out: HeldOutImages) -> tuple[Probe, ...]:
     sizes = {crop: Image.open(crop.path).size[0] for crop in held_out.cells}
     smallest, largest = min(sizes, key=lambda crop: sizes[crop]), max(sizes, key=lambda crop: sizes[crop])
     smear, other = (_read(crop) for crop in held_out.smears[:2])

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from nexus_edge.parity.dual_encoder.embeddings import Embeddings, embed_pictures, embed_texts, ensemble
+from nexus_edge.parity.dual_encoder.embeddings import Embeddings, embed_images, embed_texts, ensemble
 from nexus_edge.parity.dual_encoder.ranking import softmax
 from nexus_edge.parity.dual_encoder.run import DualRun, dual_run
 from nexus_edge.parity.goldens import recorded_effects
@@ -45,12 +45,12 @@ def _record(dual: DualRun, embeddings: Embeddings) -> Iterator[tuple[str, Array]
 
     data, processor, models = dual.evaluation_set, dual.processor, dual.run.references
     held_out = data.held_out
-    pictures = [probe.picture for probe in data.probes]
+    given = [probe.image for probe in data.probes]
     texts = {"sentences": data.sentences, "labels": held_out.labels, "templates": held_out.templates}
-    pixels, ids = processor.images(pictures), processor.texts(data.sentences)
-    images = embed_pictures(models.quantized, torch.from_numpy(pixels))
-    for i, picture in enumerate(pictures):
-        yield f"picture.{i:02}", _png(picture)
+    pixels, ids = processor.images(given), processor.texts(data.sentences)
+    images = embed_images(models.quantized, torch.from_numpy(pixels))
+    for i, image in enumerate(given):
+        yield f"picture.{i:02}", _png(image)
     yield "text", np.frombuffer(json.dumps(texts).encode(), np.uint8)
     yield "pixel_values", sample(pixels)
     yield "input_ids", ids
@@ -59,7 +59,7 @@ def _record(dual: DualRun, embeddings: Embeddings) -> Iterator[tuple[str, Array]
     yield "probabilities", softmax(dual.info.logit_scale * images @ embeddings.labels.T).astype(np.float32)
 
     def again() -> dict[str, Array]:
-        images = embed_pictures(models.quantized, torch.from_numpy(pixels))
+        images = embed_images(models.quantized, torch.from_numpy(pixels))
         sentences, prompts = (
             embed_texts(models.quantized, torch.from_numpy(processor.texts(texts)))
             for texts in (data.sentences, data.prompts)
@@ -70,7 +70,7 @@ def _record(dual: DualRun, embeddings: Embeddings) -> Iterator[tuple[str, Array]
     probabilities = softmax(dual.info.logit_scale * images @ embeddings.labels.T)
     yield from recorded_effects(dual.run, again, _stages(images, embeddings.sentences, probabilities))
     try:
-        full = embed_pictures(models.full, torch.from_numpy(pixels)) @ dual.full_embeddings.sentences.T
+        full = embed_images(models.full, torch.from_numpy(pixels)) @ dual.full_embeddings.sentences.T
     except NotRunError:
         return
     yield "full_precision_similarities", full.astype(np.float32)
@@ -86,7 +86,7 @@ def sample(pixels: Array) -> Array:
     return pixels.reshape(-1)[::PIXEL_STRIDE]
 
 
-def _png(picture: Image.Image) -> Array:
+def _png(image: Image.Image) -> Array:
     file = io.BytesIO()
-    picture.save(file, "PNG", optimize=True)
+    image.save(file, "PNG", optimize=True)
     return np.frombuffer(file.getvalue(), np.uint8)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nexus_edge.parity.dual_encoder.embeddings import embed_pictures, embed_texts, ensemble
+from nexus_edge.parity.dual_encoder.embeddings import embed_images, embed_texts, ensemble
 from nexus_edge.parity.dual_encoder.run import dual_run
 from nexus_edge.parity.per_target import only
 from nexus_edge.parity.report.report import Check
@@ -56,6 +56,6 @@ def full_labels(run: ParityRun) -> list[str]:
     found: list[str] = []
     for start in range(0, len(run.examples), BATCH):
         images = [load_image(example.images[0]) for example in run.examples[start : start + BATCH]]
-        similar = embed_pictures(model, inputs.pixels(images)) @ rows.T
+        similar = embed_images(model, inputs.pixels(images)) @ rows.T
         found += [labels[best] for best in np.argmax(similar, axis=1)]
     return found

@@ -140,7 +140,7 @@ def recall_measures(actual: tuple[Floats, Floats], expected: tuple[Floats, Float
     Args:
         actual, expected: embeddings of images [n, dim] and of their texts [n, dim]
     """
-    found: dict[str, dict[str, float]] = {"picture to text": {}, "text to picture": {}}
+    found: dict[str, dict[str, float]] = {"image to text": {}, "text to image": {}}
     for k in RECALL_AT:
         ours, theirs = (recall_at(k, *pair) for pair in (actual, expected))
         for measures, share, reference in zip(

@@ -85,12 +85,12 @@ def _similarities(dual: DualRun, judge: Judge, quantized: "Embeddings", full: "E
     """Fields with their captions, and all images with sentences that were written about other things."""
     pairs = (
         ("captions", quantized.fields @ quantized.captions.T, full.fields @ full.captions.T),
-        ("sentences", quantized.pictures @ quantized.sentences.T, full.pictures @ full.sentences.T),
+        ("sentences", quantized.images @ quantized.sentences.T, full.images @ full.sentences.T),
     )
     checks: list[Check] = []
     for name, actual, expected in pairs:
-        checks += ranking_checks(judge, f"{name} of a picture", actual, expected)
-        checks += ranking_checks(judge, f"pictures of a text, {name}", actual.T, expected.T)
+        checks += ranking_checks(judge, f"{name} of an image", actual, expected)
+        checks += ranking_checks(judge, f"images of a text, {name}", actual.T, expected.T)
     _, shown, before = pairs[0]
     captions = dual.evaluation_set.captions[:SHOWN]
     rows = tuple(crop.path.stem for crop in dual.evaluation_set.held_out.fields[:SHOWN])

@@ -29,9 +29,9 @@ def steps(run: ParityRun, reference: Reference) -> Iterator[Step]:
 
 def _inputs(dual: DualRun) -> Iterator[tuple[str, str, dict[str, Array]]]:
     probes, sentences = dual.evaluation_set.probes, dual.evaluation_set.sentences
-    pixels = dual.processor.images([probe.picture for probe in probes[:BATCH]])
-    yield IMAGE, "one picture", {"pixel_values": pixels[:1]}
-    yield IMAGE, f"{BATCH} pictures", {"pixel_values": pixels}
+    pixels = dual.processor.images([probe.image for probe in probes[:BATCH]])
+    yield IMAGE, "one image", {"pixel_values": pixels[:1]}
+    yield IMAGE, f"{BATCH} images", {"pixel_values": pixels}
     # Of one length without padding, of several, and one that is cut.
     for case, chosen in (
         ("one sentence", sentences[2:3]),

@@ -8,7 +8,7 @@ from nexus_edge.parity.per_target import for_each_target
 from nexus_edge.parity.report.report import Check
 from nexus_edge.parity.run import ParityRun
 
-TITLE = "end to end: pictures and text to answers in the runtime"
+TITLE = "end to end: images and text to answers in the runtime"
 
 
 def judge(run: ParityRun) -> list[Check]:

@@ -20,12 +20,12 @@ class Case:
 
     name: str
     prompt: str
-    pictures: tuple[Image.Image, ...]
+    images: tuple[Image.Image, ...]
     inputs: ModelInputs
     num_crops: int = 0
 
 
-def picture(width: int, height: int) -> Image.Image:
+def sample_image(width: int, height: int) -> Image.Image:
     """Two gradients, a disc and a bar: no two crops of it are alike, nor its left and right, nor its top and bottom."""
     y, x = np.mgrid[0:height, 0:width] / np.array([height, width]).reshape(2, 1, 1)
     canvas = np.stack((255 * x, 255 * y, 128 + 90 * np.sin(9 * x + 4 * y)), axis=-1)

@@ -67,7 +67,7 @@ def answer_all(
 def _compare_inputs(vlm: VlmRun, case: Case, judge: Judge) -> list[Check]:
     name = "pixel_values"
     checks: list[Check] = []
-    if case.pictures:
+    if case.images:
         inputs: Any = case.inputs
         checks += judge.check("crops", case.name, {name: inputs[name]}, {name: vlm.original_pixels(case)})
     return [*checks, _tokens(vlm, case, judge)]
@@ -101,7 +101,7 @@ def _samples(vlm: VlmRun, found: Found, quantized: Answer, full: Answer | None) 
     reference = up_to_difference(full or quantized, answer.ids)
     before, after = (vlm.processor.decode(ids).strip() for ids in (reference.ids, answer.ids))
     name = "quantized, in PyTorch" if full is None else "full precision"
-    images = tuple(thumbnail(image) for image in case.pictures)
+    images = tuple(thumbnail(image) for image in case.images)
     apart = tokens_apart(reference.ids, answer.ids)
     return (Sample(images, question_of(case.prompt), name, before, after, apart, found.seconds),)
 
@@ -144,7 +144,7 @@ def _tokens(vlm: VlmRun, case: Case, judge: Judge) -> Check:
     if not case.prompt or vlm.original_processor is None:
         return Check("tokens", "input_ids", case.name)
     original = vlm.original_processor.with_most_views(case.num_crops)
-    expected = original(case.prompt, list(case.pictures))["input_ids"][0]
+    expected = original(case.prompt, list(case.images))["input_ids"][0]
     same_length = len(ids) == len(expected)
     mismatches = float((ids != expected).sum()) if same_length else float(max(len(ids), len(expected)))
     return Check("tokens", "input_ids", case.name, {"mismatches": mismatches}, judge.gate("tokens"))

@@ -60,8 +60,8 @@ def _prompt(case: Case) -> Iterator[tuple[str, Array]]:
     yield "prompt", np.frombuffer(case.prompt.encode(), np.uint8)
     yield "num_crops", np.array([case.num_crops])
     yield "input_ids", case.inputs["input_ids"]
-    for i, picture in enumerate(case.pictures):
-        yield f"picture.{i}", np.asarray(picture, np.uint8)
+    for i, image in enumerate(case.images):
+        yield f"picture.{i}", np.asarray(image, np.uint8)
     if "pixel_values" in case.inputs:
         yield "pixel_values", sample("pixel_values", case.inputs["pixel_values"])
 

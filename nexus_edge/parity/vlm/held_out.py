@@ -57,14 +57,14 @@ def read_questions(folder: Path, processor: Processor, host: VlmHost, turn: Turn
     """The first `images` of a checkpoint's held-out set; empty where it has none."""
     if not (folder / FOLDER / FILE).is_file():
         return []
-    by_picture = groupby(held_out_questions(folder=folder / FOLDER), key=lambda question: question.picture)
-    return [_questions(picture, list(asked), processor, host, turn) for picture, asked in islice(by_picture, images)]
+    by_image = groupby(held_out_questions(folder=folder / FOLDER), key=lambda question: question.image)
+    return [_questions(file, list(asked), processor, host, turn) for file, asked in islice(by_image, images)]
 
 
 def _questions(
-    picture: Path, asked: Sequence[HeldOutQuestion], processor: Processor, host: VlmHost, turn: Turn
+    file: Path, asked: Sequence[HeldOutQuestion], processor: Processor, host: VlmHost, turn: Turn
 ) -> Questions:
-    image = load_image(picture)
+    image = load_image(file)
     written = [turn.question.replace("{}", entry.question) for entry in asked]
     made = processor(turn.image + written[0], [image])
     inputs: dict[str, Any] = dict(made)

@@ -35,15 +35,15 @@ def replay(setup: Replay) -> list[Check]:
 def _replay(golden: Golden, processor: Processor, setup: Replay) -> Iterator[Check]:
     values, stages, judge = golden.values, setup.stages, setup.judge
     effects = effects_of(golden, setup.target, setup.precision)
-    pictures = [Image.fromarray(values[name]) for name in sorted(values) if name.startswith("picture.")]
-    inputs: Any = processor(bytes(values["prompt"]).decode(), pictures)
+    images = [Image.fromarray(values[name]) for name in sorted(values) if name.startswith("picture.")]
+    inputs: Any = processor(bytes(values["prompt"]).decode(), images)
     decoder = stages["decoder"]
     hidden = int(stages["embed_tokens"].inputs["image_features"].shape[-1])
     features: Array = np.zeros((0, hidden), np.float32)
-    if pictures:
+    if images:
         yield from _check(judge, "crops", golden, inputs, None)
     yield _tokens(golden, inputs["input_ids"], judge)
-    if pictures:
+    if images:
         values = stages["vision_encoder"].run(vision_inputs(setup.bundle, processor, inputs))
         yield from _check(judge, "vision_encoder", golden, values, effects)
         features = values["image_features"]

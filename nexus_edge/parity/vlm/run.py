@@ -138,7 +138,7 @@ def vlm_run(run: ParityRun) -> VlmRun:
         limit = given.limit(config)
         cases, left_out = given.make(processor, limit), list[str]()
         if parameter_count(run.bundle) >= LARGE:
-            several = [case.name for case in cases if len(case.pictures) > 1]
+            several = [case.name for case in cases if len(case.images) > 1]
             cases = [case for case in cases if case.name not in several]
             left_out = [f"{name}: left out, {LARGE / 1e9:g}e9 parameters and more" for name in several]
         run.prepared = VlmRun(run, given, processor, limit, cases, tuple(left_out))

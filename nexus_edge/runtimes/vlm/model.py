@@ -170,8 +170,8 @@ class VLM:
                 "the prompt begins with a role's token or has <|image_N|> tags; raw=True (--raw) takes it as a whole "
                 "prompt, raw=False (--no-raw) as a question in which they are text"
             )
-        pictures = [ImagePart(type="image")] * num_images
-        content: list[TextPart | ImagePart] = [*pictures, TextPart(type="text", text=prompt)]
+        tags = [ImagePart(type="image")] * num_images
+        content: list[TextPart | ImagePart] = [*tags, TextPart(type="text", text=prompt)]
         return self.processor.apply_chat_template([{"role": "user", "content": content}])
 
     def stream(

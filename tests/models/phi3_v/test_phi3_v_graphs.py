@@ -52,8 +52,8 @@ def test_names_and_shapes_are_those_that_genai_expects() -> None:
     vision, embed, decoder = specs
     assert SPLIT.names == tuple(spec.name for spec in specs) == ("vision_encoder", "embed_tokens", "decoder")
     assert described(vision.inputs) == {
-        "pixel_values": ("float32", "pictures", "crops", 3, 336, 336),
-        "image_sizes": ("int64", "pictures", 2),
+        "pixel_values": ("float32", "images", "crops", 3, 336, 336),
+        "image_sizes": ("int64", "images", 2),
     }
     assert described(vision.outputs) == {"image_features": ("float32", "image_tokens", 3072)}
     assert described(embed.inputs) == {

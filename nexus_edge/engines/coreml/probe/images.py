@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from nexus_edge.bundle import Bundle, TensorSpec
-from nexus_edge.engines.coreml.images import IMAGE, pictures_of
+from nexus_edge.engines.coreml.images import IMAGE, images_of
 from nexus_edge.engines.probes import Stage
 from nexus_edge.errors import BundleError, ParityError
 from nexus_edge.parity.metrics import Values
@@ -13,7 +13,7 @@ from nexus_edge.parity.metrics import Values
 PIXELS = "pixel_values"
 
 
-class PictureStage:
+class ImageStage:
     """A stage with the input `image`, as one with the input `pixel_values`; see `Stage`.
 
     Args:
@@ -34,7 +34,7 @@ class PictureStage:
         if PIXELS not in inputs:
             raise ParityError(f"takes {PIXELS}, which the original has not")
         try:
-            pictures = pictures_of(np.asarray(inputs[PIXELS], np.float32), self._bundle)
+            images = images_of(np.asarray(inputs[PIXELS], np.float32), self._bundle)
         except BundleError as error:
             raise ParityError(str(error)) from error
-        return self._stage.run({**inputs, IMAGE: pictures})
+        return self._stage.run({**inputs, IMAGE: images})

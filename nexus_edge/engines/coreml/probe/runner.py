@@ -15,7 +15,7 @@ from nexus_edge.bundle import Bundle, TensorSpec
 from nexus_edge.engines.coreml.images import IMAGE
 from nexus_edge.engines.coreml.mil import Feature, MilFunction, MilModel
 from nexus_edge.engines.coreml.probe import vlm as coreml_vlm
-from nexus_edge.engines.coreml.probe.images import PictureStage
+from nexus_edge.engines.coreml.probe.images import ImageStage
 from nexus_edge.engines.coreml.probe.layers import Call, Caller
 from nexus_edge.engines.coreml.probe.provenance import foreign_packages, incomplete_packages
 from nexus_edge.engines.coreml.probe.variants import FORMATS
@@ -109,7 +109,7 @@ class CoremlRunner:
         stage = self.open(path, graph, layers)
         if IMAGE not in stage.inputs:
             return stage
-        return PictureStage(stage, Bundle.open(path.parents[4], check=None))
+        return ImageStage(stage, Bundle.open(path.parents[4], check=None))
 
     def interface(self, path: Path, graph: str) -> tuple[Specs, Specs]:
         function = _open(path, graph)

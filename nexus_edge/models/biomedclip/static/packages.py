@@ -17,10 +17,10 @@ from nexus_edge.targets.coreml.schemes import IOS_BLOCKS, IOS_ROWS, oldest_ios
 
 _IMAGE_UNITS: ComputeUnits = "cpuAndNeuralEngine"
 _TEXT_UNITS: ComputeUnits = "cpuAndNeuralEngine"
-_PIXELS = "Takes pictures of {0} x {0} pixels, already resized and cropped; normalization is inside."
+_PIXELS = "Takes images of {0} x {0} pixels, already resized and cropped; normalization is inside."
 
 
-class PictureEncoder(nn.Module):
+class RgbEncoder(nn.Module):
     """Pixels as an image file holds them to unit vectors: normalization is inside."""
 
     center: Tensor
@@ -38,7 +38,7 @@ class PictureEncoder(nn.Module):
 
 
 def _normalization(processor: Path) -> Mapping[str, Tensor]:
-    """The buffers of `PictureEncoder`."""
+    """The buffers of `RgbEncoder`."""
     settings = BiomedClipProcessor.from_folder(processor)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (settings.mean, settings.std))
     return {"center": 255 * mean, "factor": 1 / (255 * std)}
@@ -48,9 +48,9 @@ def _image_packages(model: BiomedClip, ios: int | None) -> list[Package]:
     size = model.params.vision.image_size
     sizes = (1, 3, size, size)
     embeds = (TensorSpec("image_embeds", "float32", (1, model.embed_dim)),)
-    picture = Function(
+    rgb = Function(
         "image",
-        PictureEncoder(model),
+        RgbEncoder(model),
         (TensorSpec("image", "float32", sizes),),
         embeds,
         images=frozenset({"image"}),
@@ -58,7 +58,7 @@ def _image_packages(model: BiomedClip, ios: int | None) -> list[Package]:
     )
     pixels = Function("pixel_values", ImageEncoder(model), (TensorSpec("pixel_values", "float32", sizes),), embeds)
     note = _PIXELS.format(size)
-    return _packages("image_encoder", "image", model.visual, (pixels, picture), picture, _IMAGE_UNITS, note, ios)
+    return _packages("image_encoder", "image", model.visual, (pixels, rgb), rgb, _IMAGE_UNITS, note, ios)
 
 
 def _text_packages(model: BiomedClip, ios: int | None) -> list[Package]:

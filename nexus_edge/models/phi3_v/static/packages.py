@@ -65,7 +65,7 @@ def _embedding(model: Phi3V) -> list[Package]:
         )
         for tokens in (1, PROMPT_TOKENS)
     )
-    note = "The places of a picture get its rows from the app."
+    note = "The app fills the positions of an image with its rows."
     return [Package("embed_tokens", "embedding", functions, "cpuOnly", note=note)]
 
 
