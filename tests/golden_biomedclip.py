@@ -43,7 +43,7 @@ def text_ids() -> Tensor:
 def pixel_values() -> Tensor:
     """float32 [8, 3, 224, 224], made by our preprocessing; the recorded hashes say that it is the original's."""
     pixels = BiomedClipProcessor.from_folder(FOLDER).images([FOLDER / name for name in cases()["images"]])
-    assert [hashlib.sha256(picture.tobytes()).hexdigest() for picture in pixels] == cases()["pixel_sha256"]
+    assert [hashlib.sha256(image.tobytes()).hexdigest() for image in pixels] == cases()["pixel_sha256"]
     return torch.from_numpy(pixels)
 
 

@@ -21,17 +21,17 @@ COLOURS = {"red": 0, "green": 1, "blue": 2}
 OPSETS = [helper.make_opsetid("", 21)]
 
 
-def picture(colour: str, width: int = 40, height: int = 30) -> Image.Image:
+def plain_image(colour: str, width: int = 40, height: int = 30) -> Image.Image:
     """All of one colour."""
     return Image.new("RGB", (width, height), colour)
 
 
-def write_pictures(folder: Path, *names: str) -> list[Path]:
+def write_images(folder: Path, *names: str) -> list[Path]:
     """Files such as `red.png` and `sub/blue.1.jpg`, in the colours of their names."""
     paths = [folder / name for name in names]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture(path.name.split(".")[0]).save(path)
+        plain_image(path.name.split(".")[0]).save(path)
     return paths
 
 

@@ -53,7 +53,7 @@ def weights() -> dict[str, np.ndarray]:
     return layers | {"table": table, "head": head}
 
 
-def picture_features(pixel_values: np.ndarray) -> np.ndarray:
+def features_of(pixel_values: np.ndarray) -> np.ndarray:
     """What the toy vision encoder computes of one image: [313, hidden]"""
     angle = np.arange(1, 314, dtype=np.float32)[:, None] * SHORT[0] * np.linspace(0.1, 2, HIDDEN, dtype=np.float32)
     return np.sin(angle * (2 + pixel_values.min()))

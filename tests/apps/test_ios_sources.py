@@ -117,7 +117,7 @@ def test_files_of_the_project_exist(project: dict[str, Any]) -> None:
                 assert (APP / item["buildSettings"].get(key, "Info.plist")).is_file()
 
 
-def test_models_and_pictures_get_into_the_app(tmp_path: Path) -> None:
+def test_models_and_images_get_into_the_app(tmp_path: Path) -> None:
     bundle = tmp_path / "out/ios/tiny"
     for name in ("coreml/head.mlpackage/Manifest.json", "coreml/head.safetensors", "processor/tokenizer.json",
                  "onnx/decoder.onnx", "parity/report.json"):  # fmt: skip

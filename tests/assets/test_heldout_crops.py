@@ -10,17 +10,17 @@ from PIL import Image
 from nexus_edge.assets import held_out_images, recall_at, zero_shot_accuracy
 
 
-def test_the_set_names_pictures_that_open_with_labels_and_captions() -> None:
-    pictures = held_out_images()
-    assert len(pictures.cells) >= 60 and len(pictures.fields) >= 40 and pictures.smears
-    assert {cell.label for cell in pictures.cells} == set(pictures.labels)
-    assert len({field.caption for field in pictures.fields}) == len(pictures.fields)
-    assert all(field.label is None for field in (*pictures.fields, *pictures.smears))
-    assert all("{}" in template for template in pictures.templates)
-    for crop in (*pictures.cells, *pictures.fields, *pictures.smears):
+def test_the_set_names_images_that_open_with_labels_and_captions() -> None:
+    images = held_out_images()
+    assert len(images.cells) >= 60 and len(images.fields) >= 40 and images.smears
+    assert {cell.label for cell in images.cells} == set(images.labels)
+    assert len({field.caption for field in images.fields}) == len(images.fields)
+    assert all(field.label is None for field in (*images.fields, *images.smears))
+    assert all("{}" in template for template in images.templates)
+    for crop in (*images.cells, *images.fields, *images.smears):
         with Image.open(crop.path) as image:
             assert image.mode == "RGB" and min(image.size) >= 16
-    assert [pictures.labels[i] for i in pictures.wanted] == [cell.label for cell in pictures.cells]
+    assert [images.labels[i] for i in images.wanted] == [cell.label for cell in images.cells]
 
 
 def test_a_folder_of_ones_own_is_read(tmp_path: Path) -> None:
@@ -29,9 +29,9 @@ def test_a_folder_of_ones_own_is_read(tmp_path: Path) -> None:
         "cells": [{"picture": "x.png", "label": "dog", "caption": "a dog"}],
     }  # fmt: skip
     (tmp_path / "crops.json").write_text(json.dumps(listed))
-    pictures = held_out_images(tmp_path)
-    assert pictures.cells[0].path == tmp_path / "x.png"
-    assert pictures.wanted.tolist() == [1]
+    images = held_out_images(tmp_path)
+    assert images.cells[0].path == tmp_path / "x.png"
+    assert images.wanted.tolist() == [1]
     with pytest.raises(FileNotFoundError):
         held_out_images(tmp_path / "nowhere")
 

@@ -18,7 +18,7 @@ TINY = Path(__file__).parents[2] / "nexus_edge" / "assets" / "tiny_biomedclip"
 
 
 @pytest.fixture(scope="module")
-def pictures() -> HeldOutImages:
+def held_out() -> HeldOutImages:
     return held_out_images()
 
 
@@ -83,9 +83,9 @@ def test_it_says_that_it_is_not_the_published_model() -> None:
     assert FolderCheckpoint(TINY).kind == "trained-tiny"
 
 
-def test_it_names_cells_it_never_saw_as_well_as_its_page_says(encoder: Encoder, pictures: HeldOutImages) -> None:
-    images = encoder.images([cell.path for cell in pictures.cells])
-    result = zero_shot_accuracy(images, encoder.labels(pictures.labels, pictures.templates), pictures.wanted)
+def test_it_names_cells_it_never_saw_as_well_as_its_page_says(encoder: Encoder, held_out: HeldOutImages) -> None:
+    images = encoder.images([cell.path for cell in held_out.cells])
+    result = zero_shot_accuracy(images, encoder.labels(held_out.labels, held_out.templates), held_out.wanted)
     # one image of 90 may fall to the other side of a border with another libjpeg or BLAS
     assert result.balanced >= stated("zero-shot, balanced accuracy") - 0.012, result
     assert result.balanced >= 0.97
@@ -93,24 +93,24 @@ def test_it_names_cells_it_never_saw_as_well_as_its_page_says(encoder: Encoder, 
 
 @pytest.mark.parametrize("k", [1, 5, 10])
 def test_it_finds_fields_and_captions_as_well_as_its_page_says(
-    encoder: Encoder, pictures: HeldOutImages, k: int
+    encoder: Encoder, held_out: HeldOutImages, k: int
 ) -> None:
-    images = encoder.images([field.path for field in pictures.fields])
-    found = recall_at(k, images, encoder.texts([field.caption for field in pictures.fields]))
+    images = encoder.images([field.path for field in held_out.fields])
+    found = recall_at(k, images, encoder.texts([field.caption for field in held_out.fields]))
     # two of 60, for the same reason
     assert found.image_to_text >= stated(f"recall@{k}, image to text") - 0.034
     assert found.text_to_image >= stated(f"recall@{k}, text to image") - 0.034
     assert min(found.image_to_text, found.text_to_image) > 3 * found.chance
 
 
-def test_no_caption_is_cut(encoder: Encoder, pictures: HeldOutImages) -> None:
+def test_no_caption_is_cut(encoder: Encoder, held_out: HeldOutImages) -> None:
     processor = encoder.processor
-    for crop in (*pictures.cells, *pictures.fields, *pictures.smears):
+    for crop in (*held_out.cells, *held_out.fields, *held_out.smears):
         assert processor.count_tokens(crop.caption) <= processor.context_length
 
 
-def test_other_words_for_the_cells_work_too(encoder: Encoder, pictures: HeldOutImages) -> None:
-    images = encoder.images([cell.path for cell in pictures.cells])
+def test_other_words_for_the_cells_work_too(encoder: Encoder, held_out: HeldOutImages) -> None:
+    images = encoder.images([cell.path for cell in held_out.cells])
     synonyms = ("leukocyte", "erythrocyte", "thrombocyte")
-    result = zero_shot_accuracy(images, encoder.labels(synonyms, ("this is a photo of {}",)), pictures.wanted)
+    result = zero_shot_accuracy(images, encoder.labels(synonyms, ("this is a photo of {}",)), held_out.wanted)
     assert result.balanced >= 0.95

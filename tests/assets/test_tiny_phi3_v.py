@@ -77,9 +77,9 @@ def test_the_tokenizer_is_laid_out_like_phi3s(processor: Phi3VProcessor) -> None
     assert processor.decode(processor.encode("naïve 語 text", add_bos=False)) == "naïve 語 text"
 
 
-def test_it_answers_questions_about_pictures_it_never_saw(model: Phi3V, processor: Phi3VProcessor) -> None:
-    def ask(picture: Path, question: str) -> str:
-        return greedy(model, processor, f"<|user|>\n<|image_1|>\n{question}<|end|>\n<|assistant|>\n", [picture])
+def test_it_answers_questions_about_images_it_never_saw(model: Phi3V, processor: Phi3VProcessor) -> None:
+    def ask(image: Path, question: str) -> str:
+        return greedy(model, processor, f"<|user|>\n<|image_1|>\n{question}<|end|>\n<|assistant|>\n", [image])
 
     result = exact_match(ask, held_out_questions(60))
     assert result.share >= 0.95, result.per_kind

@@ -52,9 +52,9 @@ def run_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
 
 @pytest.fixture
 def desk(dual_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder: one dual encoder in out/, and pictures/ with three colours."""
+    """The current folder: one dual encoder in out/, and images/ with three colours."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NEXUS_EDGE_BUNDLE", raising=False)
     shutil.copytree(dual_bundle.root, tmp_path / "out" / "toy-dual")
-    toy_dual.write_pictures(tmp_path, "pictures/red.png", "pictures/green.png", "pictures/sub/blue.jpg")
+    toy_dual.write_images(tmp_path, "images/red.png", "images/green.png", "images/sub/blue.jpg")
     return tmp_path

@@ -61,20 +61,20 @@ def png_that_claims(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"Dear reader,\nthis is a letter.\n", "picture.png"),
-        (png_that_claims(60_000, 60_000), "picture.png"),
-        (b"", "picture.png"),
+        (b"Dear reader,\nthis is a letter.\n", "image.png"),
+        (png_that_claims(60_000, 60_000), "image.png"),
+        (b"", "image.png"),
     ],
 )
-def test_a_picture_that_is_none(content: bytes, message: str, toy_path: Path, tmp_path: Path, run_command: Run) -> None:
-    picture = tmp_path / "picture.png"
-    picture.write_bytes(content)
-    result = run_command("run", toy_path, "--quiet", "--image", picture, "--prompt", "What is it?")
+def test_an_image_that_is_none(content: bytes, message: str, toy_path: Path, tmp_path: Path, run_command: Run) -> None:
+    image = tmp_path / "image.png"
+    image.write_bytes(content)
+    result = run_command("run", toy_path, "--quiet", "--image", image, "--prompt", "What is it?")
     result.assert_error(2, message)
 
 
 @pytest.mark.parametrize(
-    ("prompt", "pictures", "message"),
+    ("prompt", "given", "message"),
     [
         ("<|user|>\n<|image_1|>\nWhat?<|end|>\n<|assistant|>\n", 0, "tags for"),
         ("<|user|>\n<|image_1|>\nWhat?<|end|>\n<|assistant|>\n", 2, "tags for"),
@@ -82,9 +82,9 @@ def test_a_picture_that_is_none(content: bytes, message: str, toy_path: Path, tm
         ("What? " * toy_vlm.CONTEXT, 0, "context"),
     ],
 )
-def test_prompt_and_pictures_that_do_not_fit(
-    prompt: str, pictures: int, message: str, toy_path: Path, tmp_path: Path, run_command: Run
+def test_prompt_and_images_that_do_not_fit(
+    prompt: str, given: int, message: str, toy_path: Path, tmp_path: Path, run_command: Run
 ) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "black.png")
-    images = ["--image", str(tmp_path / "black.png")] * pictures
+    images = ["--image", str(tmp_path / "black.png")] * given
     run_command("run", toy_path, "--quiet", "--raw", *images, "--prompt", prompt).assert_error(2, message)

@@ -50,9 +50,9 @@ def test_what_is_there_is_replaced_only_if_told(run_command: Run, desk: Path) ->
 
 
 def test_force_replaces_no_folder_that_is_no_bundle(run_command: Run, desk: Path) -> None:
-    result = run_command("bank", "--labels", "red", "--ship", "pictures", "--force", "--quiet")
-    result.assert_error(2, "pictures: is no bundle")
-    assert (desk / "pictures" / "red.png").is_file()
+    result = run_command("bank", "--labels", "red", "--ship", "images", "--force", "--quiet")
+    result.assert_error(2, "images: is no bundle")
+    assert (desk / "images" / "red.png").is_file()
 
 
 def test_the_built_in_sets_are_listed(run_command: Run) -> None:
@@ -72,7 +72,7 @@ def test_the_built_in_sets_are_listed(run_command: Run) -> None:
         (("pcam", "--labels", "red", "-o", "b"), "give labels once"),
         (("pcam.txt", "-o", "b"), "pcam.txt: no such file, and no built-in bank; did you mean 'pcam'?"),
         (("--labels", "red,red", "-o", "b"), "'red' is there twice"),
-        (("--labels", "red", "-o", "pictures/red.png/b"), "cannot be written"),
+        (("--labels", "red", "-o", "images/red.png/b"), "cannot be written"),
     ],
 )
 def test_bank_refuses(arguments: tuple[str, ...], message: str, run_command: Run, desk: Path) -> None:

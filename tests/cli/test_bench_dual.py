@@ -40,7 +40,7 @@ def test_bench_as_json(run_command: Run, dual_bundle: Bundle) -> None:
 
 
 def test_bench_prints_a_table(run_command: Run, dual_bundle: Bundle, tmp_path: Path) -> None:
-    (path,) = toy_dual.write_pictures(tmp_path, "red.png")
+    (path,) = toy_dual.write_images(tmp_path, "red.png")
     result = run_command("bench", dual_bundle.root, "--runs", 1, "--image", path, "--prompt-tokens", 12)
     assert result.exit_code == 0, result.stderr
     for row in (
@@ -79,6 +79,6 @@ def test_the_texts_have_the_length_they_are_said_to_have(dual_bundle: Bundle) ->
 
 def test_the_sample_is_a_photograph_in_size() -> None:
     sample = dual_benchmark.sample_image()
-    with Image.open(BytesIO(sample)) as picture:
-        assert (picture.format, picture.size) == ("JPEG", (1024, 768))
+    with Image.open(BytesIO(sample)) as image:
+        assert (image.format, image.size) == ("JPEG", (1024, 768))
     assert 100_000 < len(sample) < 400_000  # bytes; what a camera makes of as many pixels

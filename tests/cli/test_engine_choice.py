@@ -31,10 +31,10 @@ def test_devices_and_engines_that_are_not_there(command: str, tiny_openvino: Bun
 def test_towers_too(command: str, choice: tuple[str, str], desk: Path, run_command: Run) -> None:
     """The toy is for ONNX Runtime only."""
     bundle, index = desk / "out" / "toy-dual", desk / "index.safetensors"
-    assert run_command("embed", bundle, "pictures", "-o", index, "--engine", "onnx").exit_code == 0
+    assert run_command("embed", bundle, "images", "-o", index, "--engine", "onnx").exit_code == 0
     options = {
-        "classify": (bundle, "pictures", "--labels", "a,b", "-q"),
-        "embed": (bundle, "pictures", "-o", index, "-q"),
+        "classify": (bundle, "images", "--labels", "a,b", "-q"),
+        "embed": (bundle, "images", "-o", index, "-q"),
         "search": (bundle, "text", "--index", index, "-q"),
     }[command]
     run_command(command, *options, *choice).assert_error(2, "exported for onnx", "'openvino' is not")

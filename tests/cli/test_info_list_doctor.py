@@ -71,7 +71,7 @@ def test_list_finds_bundles_recipes_and_label_sets(run_command: Run, desk: Path)
 
 def test_list_of_one_bundle_of_none_and_of_no_folder(run_command: Run, desk: Path, tmp_path: Path) -> None:
     assert "toy-dual" in run_command("list", "out/toy-dual").stdout
-    assert run_command("list", "pictures").stdout.startswith("no bundles in pictures\n")
+    assert run_command("list", "images").stdout.startswith("no bundles in images\n")
     run_command("list", "nowhere").assert_error(2, "nowhere: no such folder")
 
 

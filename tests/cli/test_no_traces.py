@@ -101,9 +101,9 @@ def written(calls: str, *allowed: Path) -> list[str]:
 @needs_strace
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
 def test_an_answer_opens_no_socket_and_leaves_no_file(desk: Desk, tiny_openvino: Bundle, engine: str) -> None:
-    picture = ROOT / "nexus_edge" / "assets" / "tiny_phi3_v" / "heldout" / "004.png"
+    image = ROOT / "nexus_edge" / "assets" / "tiny_phi3_v" / "heldout" / "004.png"
     calls = desk.run(
-        "run", tiny_openvino.root, "--engine", engine, "-i", picture, "-p", "What is shown?", "--max-new-tokens", 4
+        "run", tiny_openvino.root, "--engine", engine, "-i", image, "-p", "What is shown?", "--max-new-tokens", 4
     )
     assert sockets(calls) == []
     assert written(calls, desk.temporary) == []

@@ -23,7 +23,7 @@ def test_what_is_said_of_steps_and_counts(capsys: pytest.CaptureFixture[str], mo
     monkeypatch.setattr("nexus_edge.cli.progress.EVERY", 0.0)
     with step_bar(quiet=False) as progress:
         progress("decoder", 0.25)
-    with count_bar("pictures", quiet=False) as counted:
+    with count_bar("images", quiet=False) as counted:
         counted(1200, 5000)
     lines = capsys.readouterr().err.splitlines()
     assert [line.split("s  ", 1)[1] for line in lines] == ["decoder (25% done)", "pictures: 1,200 of 5,000"]

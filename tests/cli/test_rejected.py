@@ -16,7 +16,7 @@ from nexus_edge.runtimes import load_dual_encoder, load_vlm
 
 Run = Callable[..., Any]
 REASON = "P4: logits (text): KL 0.5, needs <= 0.1"
-PICTURES = "pictures"
+IMAGES = "images"
 
 
 def reject(bundle: Bundle, to: Path) -> Path:
@@ -57,8 +57,8 @@ def test_commands_of_answers_refuse_it(
 @pytest.mark.parametrize(
     "command",
     [
-        ["classify", PICTURES, "--labels", "red,green"],
-        ["embed", PICTURES, "-o", "index.safetensors"],
+        ["classify", IMAGES, "--labels", "red,green"],
+        ["embed", IMAGES, "-o", "index.safetensors"],
         ["bank", "--labels", "red,green", "-o", "labels.safetensors"],
         ["bench", "--runs", "1"],
     ],
@@ -70,7 +70,7 @@ def test_commands_of_two_towers_refuse_it(run_command: Run, dual: Path, command:
 
 
 def test_search_refuses_it(run_command: Run, dual: Path) -> None:
-    assert run_command("embed", "out/toy-dual", PICTURES, "-o", "index.safetensors").exit_code == 0
+    assert run_command("embed", "out/toy-dual", IMAGES, "-o", "index.safetensors").exit_code == 0
     run_command("search", dual, "red", "--index", "index.safetensors").assert_ended(3, REASON)
     done = run_command("search", dual, "red", "--index", "index.safetensors", "--allow-rejected", "--json")
     assert done.exit_code == 0, done.stderr
@@ -80,6 +80,6 @@ def test_it_runs_where_that_is_allowed_and_says_so(run_command: Run, vlm: Path, 
     done = run_command("run", vlm, "--prompt", "hello", "--max-new-tokens", "1", "--allow-rejected")
     assert done.exit_code == 0, done.stderr
     assert f"rejected by its parity ladder: {REASON}" in " ".join(done.stderr.split())
-    done = run_command("classify", dual, PICTURES, "--labels", "red,green", "--allow-rejected", "--json")
+    done = run_command("classify", dual, IMAGES, "--labels", "red,green", "--allow-rejected", "--json")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["pictures"]

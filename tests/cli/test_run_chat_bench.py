@@ -15,8 +15,8 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("pictures") / "red.png"
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("images") / "red.png"
     Image.new("RGB", (40, 30), "red").save(path)
     return path
 
@@ -26,10 +26,10 @@ def answer_to(toy_path: Path, prompt: str, images: list[Path], tokens: int, raw:
     return "".join(model.generate(prompt, images, max_new_tokens=tokens, raw=raw))
 
 
-def test_run_prints_the_answer_and_says_the_rest_on_stderr(run_command: Run, toy_path: Path, picture: Path) -> None:
-    result = run_command("run", toy_path, "--image", picture, "--prompt", "What?", "--max-new-tokens", 12)
+def test_run_prints_the_answer_and_says_the_rest_on_stderr(run_command: Run, toy_path: Path, image: Path) -> None:
+    result = run_command("run", toy_path, "--image", image, "--prompt", "What?", "--max-new-tokens", 12)
     assert result.exit_code == 0
-    assert result.stdout == answer_to(toy_path, "What?", [picture], 12) + "\n"
+    assert result.stdout == answer_to(toy_path, "What?", [image], 12) + "\n"
     assert "the weights are synthetic" in result.stderr
     assert "313 of pictures" in result.stderr
 
@@ -40,10 +40,10 @@ def test_quiet_leaves_only_the_answer(run_command: Run, toy_path: Path) -> None:
     assert result.stderr == ""
 
 
-def test_run_as_json(run_command: Run, toy_path: Path, picture: Path) -> None:
-    result = run_command("run", toy_path, "-i", picture, "-i", picture, "-p", "Hi", "--max-new-tokens", 5, "--json")
+def test_run_as_json(run_command: Run, toy_path: Path, image: Path) -> None:
+    result = run_command("run", toy_path, "-i", image, "-i", image, "-p", "Hi", "--max-new-tokens", 5, "--json")
     said = json.loads(result.stdout)
-    assert said["answer"] == answer_to(toy_path, "Hi", [picture, picture], 5)
+    assert said["answer"] == answer_to(toy_path, "Hi", [image, image], 5)
     assert said["weights"] == "synthetic"
     assert said["run"]["image_tokens"] == 626
     assert said["run"]["finish"] == "length"
@@ -103,8 +103,8 @@ def test_a_changed_weights_file_is_found_when_the_bundle_is_opened(
     assert "decoder.data" in result.stderr
 
 
-def test_chat_from_a_pipe(run_command: Run, toy_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = f"Hi\n\n/image {picture}\nWhat?\n/reset\nHi\n/quit\nnever\n"
+def test_chat_from_a_pipe(run_command: Run, toy_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = f"Hi\n\n/image {image}\nWhat?\n/reset\nHi\n/quit\nnever\n"
     monkeypatch.setattr("sys.stdin", io.StringIO(lines))
     result = run_command("chat", toy_path, "--max-new-tokens", 6, "--quiet")
     assert result.exit_code == 0
@@ -112,7 +112,7 @@ def test_chat_from_a_pipe(run_command: Run, toy_path: Path, picture: Path, monke
     assert len(answers) == 3
     assert answers[0] == answers[2] == answer_to(toy_path, "Hi", [], 6)
     conversation = f"<|user|>\nHi<|end|>\n<|assistant|>\n{answers[0]}<|end|>\n<|user|>\n<|image_1|>\nWhat?<|end|>\n"
-    assert answers[1] == answer_to(toy_path, conversation + "<|assistant|>\n", [picture], 6, raw=True)
+    assert answers[1] == answer_to(toy_path, conversation + "<|assistant|>\n", [image], 6, raw=True)
 
 
 def test_a_wrong_chat_command_ends_a_pipe_with_exit_code_2(
@@ -125,8 +125,8 @@ def test_a_wrong_chat_command_ends_a_pipe_with_exit_code_2(
     assert result.stdout == ""
 
 
-def test_bench_as_json(run_command: Run, toy_path: Path, picture: Path) -> None:
-    arguments = ("--image", picture, "--prompt-tokens", 400, "--new-tokens", 6, "--runs", 2, "--json")
+def test_bench_as_json(run_command: Run, toy_path: Path, image: Path) -> None:
+    arguments = ("--image", image, "--prompt-tokens", 400, "--new-tokens", 6, "--runs", 2, "--json")
     result = run_command("bench", toy_path, *arguments)
     said = json.loads(result.stdout)
     assert (said["prompt_tokens"], said["new_tokens"], said["pictures"]) == (400, 6, 1)
@@ -162,8 +162,8 @@ def test_bench_refuses_what_it_cannot_measure(
     assert message in result.stderr
 
 
-def test_bench_needs_room_for_its_pictures(run_command: Run, toy_path: Path, picture: Path) -> None:
-    result = run_command("bench", toy_path, "--image", picture, "--prompt-tokens", 200)
+def test_bench_needs_room_for_its_images(run_command: Run, toy_path: Path, image: Path) -> None:
+    result = run_command("bench", toy_path, "--image", image, "--prompt-tokens", 200)
     assert result.exit_code == 2
     assert "ask for a prompt of more" in result.stderr
 

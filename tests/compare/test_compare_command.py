@@ -42,7 +42,7 @@ def questions(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def colours(tmp_path: Path) -> Path:
-    toy_dual.write_pictures(tmp_path, "red.png", "green.png", "blue.png")
+    toy_dual.write_images(tmp_path, "red.png", "green.png", "blue.png")
     path = tmp_path / "colours.jsonl"
     path.write_text("".join(f'{{"image": "{name}.png", "label": "{name}"}}\n' for name in ("red", "green", "blue")))
     return path

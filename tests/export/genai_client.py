@@ -38,44 +38,44 @@ def pipeline(folder: Path, backend: str) -> genai.VLMPipeline:
     return genai.VLMPipeline(folder, "CPU", ATTENTION_BACKEND=backend, **EXACT)
 
 
-def tensors(pictures: Sequence[Image.Image]) -> list[ov.Tensor]:
-    return [ov.Tensor(np.asarray(picture)[None]) for picture in pictures]
+def tensors(images: Sequence[Image.Image]) -> list[ov.Tensor]:
+    return [ov.Tensor(np.asarray(image)[None]) for image in images]
 
 
 def answer(
-    client: genai.VLMPipeline, question: str, pictures: Sequence[Image.Image], **options: Any
+    client: genai.VLMPipeline, question: str, images: Sequence[Image.Image], **options: Any
 ) -> tuple[str, float, int]:
     """Greedy: the text, the sum of its tokens' log probabilities, and the prompt's length in tokens."""
     config = client.get_generation_config()
     config.update_generation_config(logprobs=1, **options)
-    result = client.generate(question, images=tensors(pictures), generation_config=config)
+    result = client.generate(question, images=tensors(images), generation_config=config)
     return result.texts[0], result.scores[0], result.perf_metrics.get_num_input_tokens()
 
 
-def as_genai(vlm: VLM, picture: Image.Image, num_crops: int) -> np.ndarray:
+def as_genai(vlm: VLM, image: Image.Image, num_crops: int) -> np.ndarray:
     """Features [tokens, hidden] of an image in its way."""
-    pixels, sizes, _ = preprocess_images([picture], num_crops)
-    pixels[0, 0] = _normalised(_global_view(hd_transform(picture, hd_geometry(*picture.size, num_crops))))
+    pixels, sizes, _ = preprocess_images([image], num_crops)
+    pixels[0, 0] = _normalised(_global_view(hd_transform(image, hd_geometry(*image.size, num_crops))))
     return encode(vlm.engine, vlm.host, pixels, sizes[:, ::-1])
 
 
-def as_original(vlm: VLM, picture: Image.Image, num_crops: int) -> np.ndarray:
+def as_original(vlm: VLM, image: Image.Image, num_crops: int) -> np.ndarray:
     """Features [tokens, hidden] of an image in the original's way."""
-    return encode(vlm.engine, vlm.host, *preprocess_images([picture], num_crops)[:2])
+    return encode(vlm.engine, vlm.host, *preprocess_images([image], num_crops)[:2])
 
 
 def prompt_of(
     vlm: VLM,
     processor: Phi3VProcessor,
     question: str,
-    pictures: Sequence[Image.Image] = (),
+    images: Sequence[Image.Image] = (),
     seen: Encode = as_original,
 ) -> Tokens:
     """A question about images as `seen` has them."""
-    features = [seen(vlm, picture, processor.num_crops) for picture in pictures]
-    tags = "".join(f"<|image_{number + 1}|>\n" for number in range(len(pictures)))
+    features = [seen(vlm, image, processor.num_crops) for image in images]
+    tags = "".join(f"<|image_{number + 1}|>\n" for number in range(len(images)))
     prompt = str(processor.apply_chat_template([{"role": "user", "content": tags + question}]))
-    chunks, numbers = split_prompt(prompt, len(pictures))
+    chunks, numbers = split_prompt(prompt, len(images))
     ids = encode_prompt(chunks, numbers, [len(rows) for rows in features], processor.encode)
     return with_features(ids, [(bytes([number]), rows) for number, rows in enumerate(features)])
 

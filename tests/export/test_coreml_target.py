@@ -143,18 +143,18 @@ def test_two_functions_share_their_weights(encoders: Bundle) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("name", ["image_encoder", "image_encoder_ios17"])
-def test_a_picture_becomes_its_vector(encoders: Bundle, name: str, precision: str) -> None:
+def test_an_image_becomes_its_vector(encoders: Bundle, name: str, precision: str) -> None:
     model = original(encoders)
     assert isinstance(model, BiomedClip)
-    picture = np.random.default_rng(4).integers(0, 256, (128, 128, 3), np.uint8)
+    values = np.random.default_rng(4).integers(0, 256, (128, 128, 3), np.uint8)
     config = json.loads((encoders.root / "processor/config.json").read_text())["preprocess_cfg"]
-    pixels = (torch.tensor(picture).permute(2, 0, 1) / 255 - torch.tensor(config["mean"]).view(3, 1, 1)) / (
+    pixels = (torch.tensor(values).permute(2, 0, 1) / 255 - torch.tensor(config["mean"]).view(3, 1, 1)) / (
         torch.tensor(config["std"]).view(3, 1, 1)
     )
     right = model.encode_image(pixels[None])
     functions = package(encoders, name).functions
     image = functions.get("image") or functions["main"]
-    assert distance(image.run({"image": picture}, precision=precision)["image_embeds"], right) < HALF
+    assert distance(image.run({"image": values}, precision=precision)["image_embeds"], right) < HALF
     if "pixel_values" in functions:
         given = {"pixel_values": pixels[None].numpy()}
         assert distance(functions["pixel_values"].run(given, precision=precision)["image_embeds"], right) < HALF

@@ -63,7 +63,7 @@ def close(actual: np.ndarray, expected: Tensor) -> bool:
 
 
 @pytest.mark.parametrize(("tokens", "kind"), [(197, "Attention"), (577, "MultiHeadAttention")])
-def test_pictures(tokens: int, kind: str) -> None:
+def test_images(tokens: int, kind: str) -> None:
     """Beyond 512 tokens the kernel that never holds the scores is taken."""
     model = export(tokens, padded=False)
     assert kind in kinds(model)

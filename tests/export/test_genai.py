@@ -21,7 +21,7 @@ from nexus_edge.models.phi3_v.processing import preprocess_images
 from nexus_edge.runtimes import VLM, EngineOptions, load
 from nexus_edge.runtimes.vlm.context import Context
 
-PICTURE = FOLDER / "images" / "b_333x251.png"
+IMAGE = FOLDER / "images" / "b_333x251.png"
 QUESTION = "\nWhat is shown in this picture?<|end|>\n<|assistant|>\n"
 STEPS = 6
 # Of the largest logit. Two candidates closer than this may change places: GenAI computes with other numbers of threads
@@ -92,11 +92,11 @@ def test_its_own_processor(bundle: Bundle) -> None:
     """17 crops whatever the model was made for, no BOS unless the prompt has it, and another global view."""
     model = og.Model(str(bundle.root / "onnx"))
     prompt = f"<s><|user|>\n<|image_1|><s>{QUESTION}"
-    inputs = model.create_multimodal_processor()(prompt, images=og.Images.open(str(PICTURE)))
+    inputs = model.create_multimodal_processor()(prompt, images=og.Images.open(str(IMAGE)))
     theirs = {name: inputs[name].as_numpy() for name in ("input_ids", "pixel_values", "image_sizes")}
 
     processor = processing.from_checkpoint(bundle.root)
-    pixels, sizes, (tokens,) = preprocess_images([PICTURE], 16)
+    pixels, sizes, (tokens,) = preprocess_images([IMAGE], 16)
     chunks = [processor.encode(text) for text in ("<|user|>\n", QUESTION)]
     assert theirs["input_ids"].tolist() == [[*chunks[0], *[-1] * tokens, *chunks[1]]]
     assert np.array_equal(theirs["image_sizes"], sizes)

@@ -59,8 +59,8 @@ def empty_past(bundle: Exported, embeds: Tensor) -> list[Tensor]:
 )
 def test_vision(recipe: str, crops: int, sizes: list[list[int]], exported: Exports) -> None:
     pixels = random(len(sizes), crops, 3, 336, 336)
-    for picture, (height, width) in zip(pixels, sizes, strict=True):
-        picture[height // 336 * (width // 336) + 1 :] = torch.nan  # padding: must not be looked at
+    for image, (height, width) in zip(pixels, sizes, strict=True):
+        image[height // 336 * (width // 336) + 1 :] = torch.nan  # padding: must not be looked at
     features = assert_same(exported(recipe), "vision_encoder", pixels, torch.tensor(sizes))[0]
     assert features.isfinite().all()
 
@@ -151,7 +151,7 @@ def test_a_cache_that_grows_in_place(recipe: str, exported: Exports) -> None:
             assert (held[:, :, end:] == 7.0).all()
 
 
-def test_pictures_and_greedy_steps_of_the_original(exported: Exports) -> None:
+def test_images_and_greedy_steps_of_the_original(exported: Exports) -> None:
     """The three graphs in a row, against what the original recorded."""
     bundle, case = exported("fp32"), Case("img1")
     recorded = case.stages

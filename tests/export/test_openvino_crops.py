@@ -73,7 +73,7 @@ def processor(with_crops: Callable[[int], Bundle]) -> Callable[[int], Phi3VProce
 
 
 @cache
-def picture(number: int, width: int, height: int) -> Image.Image:
+def image(number: int, width: int, height: int) -> Image.Image:
     """A held-out image of 336 x 336, each pixel of which becomes a block."""
     files = list(dict.fromkeys(item.image for item in held_out_questions()))
     small = Image.open(files[number]).convert("RGB").resize((336, 336))
@@ -90,8 +90,8 @@ def assert_same(found: tuple[str, float, int], expected: tuple[str, float, int])
 def ours(vlm: VLM, processor: Callable[[int], Phi3VProcessor]) -> Callable[..., tuple[str, float, int]]:
     """What `answer` should give: our engine's answer about images in one way or the other."""
 
-    def make(crops: int, pictures: list[Image.Image], encode: Encode) -> tuple[str, float, int]:
-        prompt = prompt_of(vlm, processor(crops), QUESTION, pictures, encode)
+    def make(crops: int, images: list[Image.Image], encode: Encode) -> tuple[str, float, int]:
+        prompt = prompt_of(vlm, processor(crops), QUESTION, images, encode)
         taken, total = greedy(Context(vlm.engine.decoder(), vlm.host), prompt, STEPS, processor(crops).stop_ids)
         return processor(crops).decode(taken), total, len(prompt)
 
@@ -120,11 +120,11 @@ def test_it_computes_what_our_engine_computes(
     Of two prompts that begin alike, the paged backend computes the beginning once, and a long one then inherits the
     keys of the short one in the other list of LongRoPE; so those of two images begin with another image.
     """
-    pictures = [picture(number + 2 * len(sizes), *size) for number, size in enumerate(sizes)]
-    found = answer(client(backend, crops), QUESTION, pictures, max_new_tokens=STEPS)
-    assert_same(found, ours(crops, pictures, as_genai))
+    images = [image(number + 2 * len(sizes), *size) for number, size in enumerate(sizes)]
+    found = answer(client(backend, crops), QUESTION, images, max_new_tokens=STEPS)
+    assert_same(found, ours(crops, images, as_genai))
     assert (
-        abs(found[1] - ours(crops, pictures, as_original)[1]) > 10 * NOISE
+        abs(found[1] - ours(crops, images, as_original)[1]) > 10 * NOISE
     )  # this test would see its way if it were the original's
 
 
@@ -136,7 +136,7 @@ def test_sixteen_crops_that_it_sees_as_the_original_does(
     with_crops: Callable[[int], Bundle],
 ) -> None:
     """With 2,500 tokens, far beyond LongRoPE's limit."""
-    enlarged = picture(0, 1344, 1344)
+    enlarged = image(0, 1344, 1344)
     found = answer(client(backend, 16), QUESTION, [enlarged], max_new_tokens=STEPS)
     assert_same(found, ours(16, [enlarged], as_original))
     assert found[2] > 2500
@@ -146,7 +146,7 @@ def test_sixteen_crops_that_it_sees_as_the_original_does(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_chat_with_a_second_picture(backend: str, tiny_openvino: Bundle) -> None:
+def test_a_chat_with_a_second_image(backend: str, tiny_openvino: Bundle) -> None:
     """One crop of 336 x 336, whose global view is a copy of it."""
     vlm, history = load(tiny_openvino, EngineOptions(threads=1, engine="onnx")), genai.ChatHistory()
     assert isinstance(vlm, VLM)
@@ -154,11 +154,11 @@ def test_a_chat_with_a_second_picture(backend: str, tiny_openvino: Bundle) -> No
     config = chatted.get_generation_config()
     config.max_new_tokens = 30
     for question, numbers in ((QUESTION, [0]), (QUESTION, [1]), ("Where is the red circle?", [])):
-        pictures = [picture(number, 336, 336) for number in numbers]
+        images = [image(number, 336, 336) for number in numbers]
         history.append({"role": "user", "content": question})
-        found = chatted.generate(history, images=tensors(pictures), generation_config=config).texts[0]
+        found = chatted.generate(history, images=tensors(images), generation_config=config).texts[0]
         history.append({"role": "assistant", "content": found})
-        assert found == "".join(chat.send(question, pictures))
+        assert found == "".join(chat.send(question, images))
         assert found
 
 
@@ -172,7 +172,7 @@ def test_two_beams(
     """Each beam's score is the mean log probability of its tokens, which a cache of the other beam would not give."""
     config = client(backend, 4).get_generation_config()
     config.update_generation_config(max_new_tokens=6, num_beams=2, num_return_sequences=2, ignore_eos=True)
-    shown = picture(5, 672, 672)
+    shown = image(5, 672, 672)
     result = client(backend, 4).generate(QUESTION, images=tensors([shown]), generation_config=config)
     prompt = prompt_of(vlm, processor(4), QUESTION, [shown], as_genai)
     assert len(set(result.texts)) == 2

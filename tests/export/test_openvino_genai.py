@@ -34,8 +34,8 @@ def answer(request: pytest.FixtureRequest, tiny_openvino: Bundle) -> Callable[..
     config = pipeline.get_generation_config()
     config.max_new_tokens = STEPS
 
-    def make(prompt: str, *pictures: np.ndarray) -> str:
-        images = [ov.Tensor(picture[None]) for picture in pictures]
+    def make(prompt: str, *pixels: np.ndarray) -> str:
+        images = [ov.Tensor(image[None]) for image in pixels]
         text: str = pipeline.generate(prompt, images=images, generation_config=config).texts[0]
         return text
 
@@ -53,13 +53,11 @@ def test_text_alone(answer: Callable[..., str], ours: VLM) -> None:
         assert answer(question) == "".join(ours.generate(question, max_new_tokens=STEPS))
 
 
-def test_pictures_in_their_own_size(answer: Callable[..., str], ours: VLM) -> None:
+def test_images_in_their_own_size(answer: Callable[..., str], ours: VLM) -> None:
     """The held-out images fit one crop, where only the global view's scaling differs from the original's."""
     for item in held_out_questions(8):
-        picture = np.asarray(Image.open(item.image).convert("RGB"))
-        assert answer(item.question, picture) == "".join(
-            ours.generate(item.question, [item.image], max_new_tokens=STEPS)
-        )
+        image = np.asarray(Image.open(item.image).convert("RGB"))
+        assert answer(item.question, image) == "".join(ours.generate(item.question, [item.image], max_new_tokens=STEPS))
 
 
 def test_ids_of_its_tokenizer(tiny_openvino: Bundle, ours: VLM) -> None:
@@ -104,6 +102,6 @@ def test_the_global_view_first(global_view_first: Bundle) -> None:
     items, question = held_out_questions(24), "What is shown in this picture?"
     for start in (5, 7, 20, 22):  # in the other order the answers to these are different ones
         halves = [np.asarray(Image.open(item.image).convert("RGB").resize((336, 336))) for item in items[start:][:2]]
-        picture = np.concatenate(halves, axis=1)
-        found = pipeline.generate(question, images=[ov.Tensor(picture[None])], generation_config=config).texts[0]
-        assert found == "".join(ours.generate(question, [Image.fromarray(picture)], max_new_tokens=STEPS))
+        image = np.concatenate(halves, axis=1)
+        found = pipeline.generate(question, images=[ov.Tensor(image[None])], generation_config=config).texts[0]
+        assert found == "".join(ours.generate(question, [Image.fromarray(image)], max_new_tokens=STEPS))

@@ -24,7 +24,7 @@ WEIGHTS = weights_of(CHECKPOINT)
 @pytest.fixture
 def own(tmp_path: Path) -> OwnCalibration:
     """A text, and a text with an image."""
-    image = str(held_out_questions()[0].picture)
+    image = str(held_out_questions()[0].image)
     lines = [{"text": "blue word bus"}, {"text": "What is shown in this picture?", "image": image}]
     path = tmp_path / "mine.jsonl"
     path.write_text("\n".join(json.dumps(line) for line in lines), "utf-8")

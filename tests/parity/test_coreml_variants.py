@@ -54,14 +54,14 @@ def test_a_normalization_of_another_model_is_seen(coreml_dual: Bundle, copy_of: 
     assert failed == {"image_encoder_ios17"}
 
 
-def test_pixels_become_the_picture_that_they_were_made_of(coreml_dual: Bundle) -> None:
+def test_pixels_become_the_image_that_they_were_made_of(coreml_dual: Bundle) -> None:
     folder, size = coreml_dual.root / "coreml", processing.dual_from_checkpoint(coreml_dual.root).image_size
-    picture = np.random.default_rng(3).integers(0, 256, (size, size, 3), np.uint8)
-    picture[0, : 256 // 3, 0] = np.arange(256)[: 256 // 3]
-    pixels = processing.dual_from_checkpoint(coreml_dual.root).images([Image.fromarray(picture)])
+    image = np.random.default_rng(3).integers(0, 256, (size, size, 3), np.uint8)
+    image[0, : 256 // 3, 0] = np.arange(256)[: 256 // 3]
+    pixels = processing.dual_from_checkpoint(coreml_dual.root).images([Image.fromarray(image)])
     stage = runner_of("coreml").open(coreml_dual.graph("coreml", "image_encoder"), "image_encoder.image")
     found = ImageStage(stage, coreml_dual).run({"pixel_values": pixels})["image_embeds"]
     function = MilModel.open(folder / "image_encoder.mlpackage").functions["image"]
-    np.testing.assert_array_equal(found, function.run({"image": picture}, precision="fp16")["image_embeds"])
+    np.testing.assert_array_equal(found, function.run({"image": image}, precision="fp16")["image_embeds"])
     with pytest.raises(ParityError, match="the pixels are none of an image with the bundle's mean and deviation"):
         ImageStage(stage, coreml_dual).run({"pixel_values": pixels + np.float32(0.005)})

@@ -233,7 +233,7 @@ def test_a_shipped_image_tower_replays_what_it_has(certified_dual: Bundle, tmp_p
     assert nexus_edge.verify(mutations.rehash(shipped)).verdict == "rejected"
 
 
-def test_goldens_are_small_and_hold_pictures(certified_dual: Bundle) -> None:
+def test_goldens_are_small_and_hold_images(certified_dual: Bundle) -> None:
     assert certified_dual.manifest.files[GOLDENS].size < 1_500_000, "they travel with every bundle"
     (golden,) = read_goldens(certified_dual)
     assert golden.values["picture.00"][1:4].tobytes() == b"PNG"

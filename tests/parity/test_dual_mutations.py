@@ -253,7 +253,7 @@ def test_wrong_resize_filter(healthy_dual: Bundle, copy_of: CopyOf, judge: Judge
     report = judge(bundle, "P0", "P3", "P5")
     assert red(report) == {"P0": FACTS, "P5": "pixels, pixel_values"}
     pixels = [check for check in report.rungs[2].checks if check.stage == "pixels"]
-    assert {check.status for check in pixels} == {"failed"}, "every picture of every size shows it"
+    assert {check.status for check in pixels} == {"failed"}, "every image of every size shows it"
 
 
 def test_wrong_mean(healthy_dual: Bundle, copy_of: CopyOf, judge: Judge) -> None:

@@ -73,16 +73,16 @@ def test_equal_candidates_have_no_order() -> None:
 
 
 def test_accuracy_and_recall_of_both_models() -> None:
-    pictures, labels = np.eye(4)[:3], np.eye(4)[:3]
+    images, labels = np.eye(4)[:3], np.eye(4)[:3]
     wrong = labels[[1, 0, 2]]
-    measures = ranking.zero_shot_measures((pictures, wrong), (pictures, labels), np.arange(3))
+    measures = ranking.zero_shot_measures((images, wrong), (images, labels), np.arange(3))
     assert measures == {
         "accuracy": pytest.approx(1 / 3),
         "accuracy_reference": 1.0,
         "accuracy_drop": pytest.approx(2 / 3),
         "items": 3.0,
     }
-    recalls = ranking.recall_measures((pictures, wrong), (pictures, labels))
+    recalls = ranking.recall_measures((images, wrong), (images, labels))
     assert set(recalls) == {"image to text", "text to image"}
     for found in recalls.values():
         assert (found["recall_at_1"], found["recall_at_1_reference"]) == (pytest.approx(1 / 3), 1.0)

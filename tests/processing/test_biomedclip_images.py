@@ -84,10 +84,10 @@ def test_real_photographs_have_the_originals_bits(
             assert np.array_equal(processor.images([part])[0], original(part)), (path, part.size, mode)
 
 
-def test_the_golden_pictures_have_the_recorded_bits(processor: BiomedClipProcessor, biomedclip_golden: Path) -> None:
+def test_the_golden_images_have_the_recorded_bits(processor: BiomedClipProcessor, biomedclip_golden: Path) -> None:
     cases = json.loads((biomedclip_golden / "cases.json").read_text(encoding="utf-8"))
     pixels = processor.images([biomedclip_golden / name for name in cases["images"]])
-    assert [sha256(picture.tobytes()).hexdigest() for picture in pixels] == cases["pixel_sha256"]
+    assert [sha256(image.tobytes()).hexdigest() for image in pixels] == cases["pixel_sha256"]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -110,12 +110,12 @@ def test_16_bit_grey_is_the_originals_8_bit_grey_and_not_white(
     assert np.array_equal(processor.images([Image.fromarray(values)])[0], original(high_byte))
 
 
-def test_a_batch_is_its_pictures_one_by_one(processor: BiomedClipProcessor) -> None:
-    pictures = [noise(30, 40, "RGB"), noise(500, 20, "L"), noise(224, 224, "RGBA")]
-    batch = processor.images(pictures)
+def test_a_batch_is_its_images_one_by_one(processor: BiomedClipProcessor) -> None:
+    images = [noise(30, 40, "RGB"), noise(500, 20, "L"), noise(224, 224, "RGBA")]
+    batch = processor.images(images)
     assert batch.dtype == np.float32 and batch.shape == (3, 3, SIZE, SIZE) and batch.flags["C_CONTIGUOUS"]
-    for row, picture in zip(batch, pictures, strict=True):
-        assert np.array_equal(row, processor.images([picture])[0])
+    for row, image in zip(batch, images, strict=True):
+        assert np.array_equal(row, processor.images([image])[0])
     assert processor.images([]).shape == (0, 3, SIZE, SIZE)
 
 
@@ -128,7 +128,7 @@ def test_another_size_mean_and_filter(open_clip: ModuleType, size: int) -> None:
     assert np.array_equal(processor.images([image])[0], transform(image).numpy())
 
 
-def test_the_picture_itself_is_not_changed(processor: BiomedClipProcessor) -> None:
+def test_the_image_itself_is_not_changed(processor: BiomedClipProcessor) -> None:
     image = noise(300, 200, "RGBA")
     before = image.tobytes()
     processor.images([image])
@@ -136,7 +136,7 @@ def test_the_picture_itself_is_not_changed(processor: BiomedClipProcessor) -> No
 
 
 @pytest.mark.parametrize("shape", [(1, 3000), (3000, 1)])
-def test_a_picture_too_narrow_to_resize_is_refused_with_its_name(
+def test_an_image_too_narrow_to_resize_is_refused_with_its_name(
     processor: BiomedClipProcessor, tmp_path: Path, shape: tuple[int, int]
 ) -> None:
     path = tmp_path / "strip.png"
@@ -145,9 +145,9 @@ def test_a_picture_too_narrow_to_resize_is_refused_with_its_name(
         processor.images([path])
 
 
-def test_a_picture_that_cannot_be_read_is_named(processor: BiomedClipProcessor, tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_read_is_named(processor: BiomedClipProcessor, tmp_path: Path) -> None:
     good, bad = noise(9, 9, "RGB"), tmp_path / "bad.jpg"
-    bad.write_bytes(b"\xff\xd8\xff\xe0 no picture")
+    bad.write_bytes(b"\xff\xd8\xff\xe0 no image")
     with pytest.raises(ImageError, match=r"bad\.jpg cannot be read"):
         processor.images([good, bad])
     with pytest.raises(ImageError, match="image 2 cannot be read"):

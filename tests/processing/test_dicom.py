@@ -166,7 +166,7 @@ def test_what_cannot_be_shown_is_refused(change: dict[str, Any], message: str) -
     assert str(caught.value).startswith("scan.dcm") and "\n" not in str(caught.value)
 
 
-def test_a_file_without_a_picture_is_refused() -> None:
+def test_a_file_without_an_image_is_refused() -> None:
     made = dataset(RAMP)
     del made.Rows
     with pytest.raises(ImageError, match="a DICOM file without a picture; leave out reports"):

@@ -52,7 +52,7 @@ def test_tokens_are_the_rows_that_the_assembly_makes(width: int, height: int, nu
 
 @settings(deadline=None)
 @given(SIDES, SIDES, CROPS)
-def test_grid_is_the_largest_allowed_and_holds_the_picture(width: int, height: int, num_crops: int) -> None:
+def test_grid_is_the_largest_allowed_and_holds_the_image(width: int, height: int, num_crops: int) -> None:
     assume(max(width, height) / min(width, height) <= 336)
     geometry = hd_geometry(width, height, num_crops)
     assert 1 <= geometry.long_crops * geometry.short_crops <= num_crops
@@ -72,7 +72,7 @@ def test_a_portrait_is_a_landscape_on_its_side(width: int, height: int, num_crop
 
 @settings(deadline=None)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 5))
-def test_padding_is_white_and_the_rest_is_the_picture(width: int, height: int, num_crops: int) -> None:
+def test_padding_is_white_and_the_rest_is_the_image(width: int, height: int, num_crops: int) -> None:
     geometry = hd_geometry(width, height, num_crops)
     padded = hd_transform(Image.new("RGB", (width, height), (1, 2, 3)), geometry)
     assert padded.shape == (*geometry.image_size, 3)
@@ -87,6 +87,6 @@ def test_padding_is_white_and_the_rest_is_the_picture(width: int, height: int, n
 
 
 @pytest.mark.parametrize(("width", "height"), [(400, 1), (1, 400), (20_000, 59)])
-def test_a_picture_too_narrow_for_its_crops_is_refused(width: int, height: int) -> None:
+def test_an_image_too_narrow_for_its_crops_is_refused(width: int, height: int) -> None:
     with pytest.raises(ImageError, match=rf"line\.png: {width}x{height} is too narrow.*crop or pad"):
         hd_geometry(width, height, 1, "line.png")

@@ -98,7 +98,7 @@ def test_exif_orientation_is_undone(kind: str, orientation: int) -> None:
     assert np.abs(difference[:12, :20]).max() < 16 and np.abs(difference[20:, 28:]).max() < 16  # lossy JPEG and WebP
 
 
-def test_rotated_phone_picture_stands_up() -> None:
+def test_rotated_phone_image_stands_up() -> None:
     """The commonest case by its definition, without our own table: 6 means "turn clockwise to show"."""
     stored = np.zeros((2, 3, 3), np.uint8)
     stored[0, 0] = (255, 0, 0)  # top left of what was stored is top right of what is seen
@@ -109,14 +109,14 @@ def test_rotated_phone_picture_stands_up() -> None:
 
 
 @pytest.mark.parametrize("mode", ["I;16", "P", "L", "1", "CMYK", "RGBA"])
-def test_turned_pictures_of_other_modes_stand_up(mode: str) -> None:
+def test_turned_images_of_other_modes_stand_up(mode: str) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     image = Image.fromarray(np.full((2, 3), 60_000, np.uint16)) if mode == "I;16" else Image.new(mode, (3, 2))
     assert load_image(encoded(image, "TIFF", exif=exif)).size == (2, 3)
 
 
-def test_damaged_exif_does_not_lose_the_picture() -> None:
+def test_damaged_exif_does_not_lose_the_image() -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     whole = encoded(Image.fromarray(SCENE), "WEBP", exif=exif, lossless=True)
@@ -131,7 +131,7 @@ def test_first_frame_of_an_animation() -> None:
         assert np.asarray(load_image(data))[0, 0].tolist() == [0, 0, 255]
 
 
-def test_the_given_picture_is_not_changed() -> None:
+def test_the_given_image_is_not_changed() -> None:
     image = Image.fromarray(SCENE).convert("P")
     before = image.tobytes(), image.mode
     load_image(image)
@@ -159,8 +159,8 @@ def test_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, sid
         load_image(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a picture"])
-def test_what_is_no_picture_is_named(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"not an image"])
+def test_what_is_no_image_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
     with pytest.raises(ImageError, match=r"notes\.txt cannot be read"):
@@ -186,7 +186,7 @@ def test_an_animation_that_ends_in_its_second_frame_is_named(tmp_path: Path) -> 
             assert str(error).startswith(f"{path} cannot be read (") and "\n" not in str(error)
 
 
-def test_truncated_picture_is_named(tmp_path: Path) -> None:
+def test_truncated_image_is_named(tmp_path: Path) -> None:
     whole = encoded(Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)))
     path = tmp_path / "half.png"
     path.write_bytes(whole[: len(whole) // 2])
@@ -216,7 +216,7 @@ SEEDS = [encoded(Image.fromarray(SCENE), kind) for kind in ("PNG", "JPEG", "GIF"
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(SEEDS), st.data())
-def test_damage_gives_a_picture_or_one_line(whole: bytes, data: st.DataObject) -> None:
+def test_damage_gives_an_image_or_one_line(whole: bytes, data: st.DataObject) -> None:
     damaged = bytearray(whole[: data.draw(st.integers(1, len(whole)))])
     for position in data.draw(st.lists(st.integers(0, len(damaged) - 1), max_size=6)):
         damaged[position] = data.draw(st.integers(0, 255))

@@ -43,16 +43,16 @@ def test_the_original_fails_where_we_explain(golden: Path, case: dict) -> None:
         preprocess_images([golden / "phi3_vision_preprocess" / case["file"]], case["num_crops"])
 
 
-def test_crops_are_the_padded_picture_cut_row_by_row() -> None:
+def test_crops_are_the_padded_image_cut_row_by_row() -> None:
     image = Image.fromarray(np.random.default_rng(3).integers(0, 256, (300, 500, 3), dtype=np.uint8))
     pixel_values, image_sizes, _ = preprocess_images([image], 7, mean=(0, 0, 0), std=(1, 1, 1))
     height, width = image_sizes[0]
     crops = iter(pixel_values[0, 1:])
     rows = [np.concatenate([next(crops) for _ in range(width // 336)], axis=2) for _ in range(height // 336)]
-    picture = np.concatenate(rows, axis=1).transpose(1, 2, 0)
+    padded = np.concatenate(rows, axis=1).transpose(1, 2, 0)
     landscape = image.resize((1008, 604), Image.Resampling.BILINEAR)  # 3 columns, 1008 / (500 / 300) = 604.8 rows
-    assert np.array_equal(picture[34:638], np.asarray(landscape, np.float32) / np.float32(255))
-    assert np.all(picture[:34] == 1) and np.all(picture[638:] == 1)
+    assert np.array_equal(padded[34:638], np.asarray(landscape, np.float32) / np.float32(255))
+    assert np.all(padded[:34] == 1) and np.all(padded[638:] == 1)
     assert all(np.all(rest == 0) for rest in crops)  # the views that are not needed
 
 
@@ -62,7 +62,7 @@ def test_other_normalisation_is_used() -> None:
     assert pixel_values[0, 1, :, 0, 0].tolist() == [1.0, 3.0, 0.5]
 
 
-def test_no_pictures_give_empty_arrays() -> None:
+def test_no_images_give_empty_arrays() -> None:
     pixel_values, image_sizes, num_img_tokens = preprocess_images([], 4)
     assert pixel_values.shape == (0, 5, 3, 336, 336) and image_sizes.shape == (0, 2) and num_img_tokens == []
 
@@ -72,14 +72,14 @@ def test_crops_below_one_are_refused() -> None:
         preprocess_images([GREY], 0)
 
 
-def test_the_wrong_picture_of_several_is_named(tmp_path: Path) -> None:
+def test_the_wrong_image_of_several_is_named(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"^image 2 cannot be read"):
         preprocess_images([GREY, b"nonsense"], 1)
     with pytest.raises(ImageError, match=r"gone\.png: no such file"):
         preprocess_images([GREY, tmp_path / "gone.png"], 1)
 
 
-def test_pictures_stand_in_the_prompt_as_runs_of_negative_ids(
+def test_images_stand_in_the_prompt_as_runs_of_negative_ids(
     processor: Phi3VProcessor, core: tokenizers.Tokenizer
 ) -> None:
     wide = Image.new("RGB", (100, 37))
@@ -124,7 +124,7 @@ def test_what_does_not_fit_is_refused(
         processor(prompt, images)  # type: ignore[arg-type]
 
 
-def test_tags_are_checked_before_any_picture_is_read(processor: Phi3VProcessor, tmp_path: Path) -> None:
+def test_tags_are_checked_before_any_image_is_read(processor: Phi3VProcessor, tmp_path: Path) -> None:
     with pytest.raises(PromptError):
         processor("no tag", [tmp_path / "gone.png"])
 

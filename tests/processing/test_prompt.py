@@ -43,7 +43,7 @@ def test_what_the_original_refuses_is_refused(case: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "pictures", "message"),
+    ("text", "images", "message"),
     [
         ("<|image_1|>", 0, "tags for 1 image, 0 given"),
         ("no tag", 1, "tags for 0 images, 1 given"),
@@ -53,9 +53,9 @@ def test_what_the_original_refuses_is_refused(case: dict) -> None:
         (f"<|image_{'9' * 5000}|>", 1, "more than 9 digits"),
     ],
 )
-def test_tags_that_do_not_fit_are_explained(text: str, pictures: int, message: str) -> None:
+def test_tags_that_do_not_fit_are_explained(text: str, images: int, message: str) -> None:
     with pytest.raises(PromptError, match=message):
-        split_prompt(text, pictures)
+        split_prompt(text, images)
 
 
 def test_every_chunk_is_encoded_by_itself_also_an_empty_one() -> None:

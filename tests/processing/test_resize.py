@@ -22,7 +22,7 @@ def torch_bicubic(plane: np.ndarray, size: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("shape", [(336, 336), (336, 1344), (672, 672), (1008, 1680), (1344, 1344), (336, 5376)])
-def test_padded_pictures_match_torch(shape: tuple[int, int]) -> None:
+def test_padded_images_match_torch(shape: tuple[int, int]) -> None:
     plane = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     # On x86 the bits are equal. Other builds of torch round their multiply-adds elsewhere: two units in the last
     # place of values up to 4, in each of two passes.

@@ -92,7 +92,7 @@ def test_text_comes_as_soon_as_it_is_certain(small: Tokenizer, core: tokenizers.
     assert pieces(small, [the, *smile[:2]]) == ["the", "", "", "\ufffd\ufffd"]  # cut off: as decode has it
 
 
-def test_special_tokens_and_places_of_pictures_are_silent(small: Tokenizer, core: tokenizers.Tokenizer) -> None:
+def test_special_tokens_and_places_of_images_are_silent(small: Tokenizer, core: tokenizers.Tokenizer) -> None:
     user, the = core.token_to_id("<|user|>"), core.token_to_id("▁the")
     assert pieces(small, [user, -1, -1, the, user, the]) == ["", "", "", "the", "", " the", ""]
 

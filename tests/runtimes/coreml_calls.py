@@ -123,10 +123,10 @@ def record_answer(bundle: Bundle, target: Path) -> None:
             "answer": text,
             "prompt_tokens": len(ids),
             "new_tokens": len(tokens),
-            "picture": _picture(image),
+            "picture": _image(image),
         },
     )
-    _write_picture(target, image)
+    _write_image(target, image)
 
 
 def _prompt(recorder: Recorder, model: VLM, image: Any) -> tuple[list[int], Array]:
@@ -143,9 +143,9 @@ def _prompt(recorder: Recorder, model: VLM, image: Any) -> tuple[list[int], Arra
     return [int(id_) for id_ in inputs["input_ids"][0]], rows
 
 
-def _greedy(recorder: Recorder, ids: list[int], picture: Array, stop_ids: Any) -> list[int]:
+def _greedy(recorder: Recorder, ids: list[int], features: Array, stop_ids: Any) -> list[int]:
     states: dict[str, State] = {}
-    hidden = picture.shape[1]
+    hidden = features.shape[1]
     last, used = np.zeros((1, 1, hidden), np.float16), 0
     for start in range(0, len(ids), PIECE):
         part = ids[start : start + PIECE]
@@ -155,7 +155,7 @@ def _greedy(recorder: Recorder, ids: list[int], picture: Array, stop_ids: Any) -
         rows = np.zeros((1, width, hidden), np.float16)
         if len(places) < len(part):
             rows = _embedded(recorder, padded)
-        rows[0, places] = picture[used : used + len(places)]
+        rows[0, places] = features[used : used + len(places)]
         used += len(places)
         grown = _decoded(recorder, rows, start, len(ids), states)
         last = grown[:, len(part) - 1 : len(part)]
@@ -206,15 +206,15 @@ def record_labels(bundle: Bundle, target: Path) -> None:
         recorder.call("text_encoder.mlpackage", function, {"input_ids": filled})
     values = zip(result.labels, result.similarities, result.probabilities, strict=True)
     labels = {label: {"similarity": float(cosine), "probability": float(share)} for label, cosine, share in values}
-    recorder.write(target, {"labels": labels, "picture": _picture(image)})
-    _write_picture(target, image)
+    recorder.write(target, {"labels": labels, "picture": _image(image)})
+    _write_image(target, image)
 
 
-def _picture(image: Any) -> dict[str, Any]:
+def _image(image: Any) -> dict[str, Any]:
     return {"file": "picture.rgb", "width": image.width, "height": image.height}
 
 
-def _write_picture(target: Path, image: Any) -> None:
+def _write_image(target: Path, image: Any) -> None:
     (target / "picture.rgb").write_bytes(image.tobytes())
 
 

@@ -41,7 +41,7 @@ class SwiftVectors:
             raise SwiftError(answer["error"])
         return answer
 
-    def picture(self, image: Image.Image) -> dict[str, object]:
+    def image(self, image: Image.Image) -> dict[str, object]:
         """The fields of a request that hand an image over."""
         path = self._scratch / "picture.rgb"
         path.write_bytes(image.convert("RGB").tobytes())

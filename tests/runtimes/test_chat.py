@@ -16,7 +16,7 @@ def vlm(toy_bundle: Bundle) -> VLM:
     return load(toy_bundle, EngineOptions(threads=1))
 
 
-def test_turns_with_pictures_equal_one_prompt(vlm: VLM, toy_bundle: Bundle) -> None:
+def test_turns_with_images_equal_one_prompt(vlm: VLM, toy_bundle: Bundle) -> None:
     chat = vlm.chat(OPTIONS, system="Be brief.")
     first = "".join(chat.send("What is it?", [RED]))
     second = "".join(chat.send("And this?", [BLUE]))
@@ -39,7 +39,7 @@ def test_a_second_turn_reuses_the_first(vlm: VLM, monkeypatch: pytest.MonkeyPatc
     assert vlm.last_run.reused_tokens >= prompt_tokens - 1
 
 
-def test_reset_forgets_turns_and_pictures_but_not_the_system_message(vlm: VLM) -> None:
+def test_reset_forgets_turns_and_images_but_not_the_system_message(vlm: VLM) -> None:
     chat = vlm.chat(OPTIONS, system="Be brief.")
     list(chat.send("What is it?", [RED]))
     chat.reset()
@@ -65,6 +65,6 @@ def test_a_turn_that_fails_is_as_if_it_was_not_sent(vlm: VLM) -> None:
     with pytest.raises(PromptError, match="the model's context"):
         chat.send("x" * 1000)
     with pytest.raises(ImageError, match="image 1 cannot be read"):
-        chat.send("Hi", [b"no picture"])
+        chat.send("Hi", [b"no image"])
     assert chat.messages == before
     assert "".join(chat.send("Hi again"))

@@ -117,7 +117,7 @@ def test_without_a_rope_limit_nothing_is_recomputed(decoder: OnnxDecoder) -> Non
 
 def image_prompt(shift: float) -> tuple[np.ndarray, Tokens, np.ndarray]:
     tokens = np.concatenate((ids(5), np.full(313, -1), ids(9, seed=2)))
-    features = toy_vlm.picture_features(np.float32([shift]))
+    features = toy_vlm.features_of(np.float32([shift]))
     return tokens, with_features(tokens, [(str(shift).encode() * 8, features)]), features
 
 

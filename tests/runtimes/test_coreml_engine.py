@@ -48,13 +48,13 @@ def test_more_than_the_caches_hold_is_refused() -> None:
         list(pieces(4, 197, WIDTHS, context=200))
 
 
-def test_questions_about_a_picture_are_answered(coreml_vlm: Bundle) -> None:
+def test_questions_about_an_image_are_answered(coreml_vlm: Bundle) -> None:
     first, second, *_ = held_out_questions()
     assert first.image == second.image
     vlm = load_vlm(coreml_vlm)
     for asked in (first, second):
         assert "".join(vlm.generate(asked.question, [asked.image], max_new_tokens=30)) == asked.answer
-    assert vlm.last_run is not None and vlm.last_run.reused_tokens > 300, "the picture's tokens are in the states"
+    assert vlm.last_run is not None and vlm.last_run.reused_tokens > 300, "the image's tokens are in the states"
 
 
 def test_going_back_to_a_prefix_is_as_if_nothing_had_followed(coreml_vlm: Bundle) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import toy_dual
-from toy_dual import picture
+from toy_dual import plain_image
 
 import nexus_edge
 from nexus_edge.bundle import Bundle
@@ -41,29 +41,29 @@ def close(found: np.ndarray, expected: object) -> bool:
     return found.dtype == np.float32 and bool(np.allclose(found, np.asarray(expected), atol=NOISE, rtol=0))
 
 
-def noise_pictures(count: int) -> list[ImageInput]:
+def noise_images(count: int) -> list[ImageInput]:
     random = np.random.default_rng(1)
     return [random.integers(0, 256, (20 + index, 30, 3), np.uint8) for index in range(count)]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 16])
-def test_pictures_are_embedded_in_their_order_whatever_the_batch(model: DualEncoder, batch_size: int) -> None:
-    pictures = noise_pictures(10)
-    expected = toy_dual.image_embedding(model.processor.images(pictures))
-    assert close(model.embed_images(pictures, batch_size=batch_size), expected)
+def test_images_are_embedded_in_their_order_whatever_the_batch(model: DualEncoder, batch_size: int) -> None:
+    images = noise_images(10)
+    expected = toy_dual.image_embedding(model.processor.images(images))
+    assert close(model.embed_images(images, batch_size=batch_size), expected)
 
 
 def test_the_old_keyword_works_and_says_the_new_one(model: DualEncoder) -> None:
     with pytest.warns(DeprecationWarning, match="embed_images: pictures= is now images="):
-        found = model.embed_images(pictures=[picture("red")])  # type: ignore[call-arg]
-    assert close(found, model.embed_images(images=[picture("red")]))
+        found = model.embed_images(pictures=[plain_image("red")])  # type: ignore[call-arg]
+    assert close(found, model.embed_images(images=[plain_image("red")]))
 
 
-def test_every_kind_of_picture_is_taken(model: DualEncoder, tmp_path: Path) -> None:
-    (path,) = toy_dual.write_pictures(tmp_path, "red.png")
+def test_every_kind_of_image_is_taken(model: DualEncoder, tmp_path: Path) -> None:
+    (path,) = toy_dual.write_images(tmp_path, "red.png")
     file = io.BytesIO()
-    picture("red").save(file, "PNG")
-    kinds: list[ImageInput] = [path, str(path), file.getvalue(), picture("red"), np.asarray(picture("red"))]
+    plain_image("red").save(file, "PNG")
+    kinds: list[ImageInput] = [path, str(path), file.getvalue(), plain_image("red"), np.asarray(plain_image("red"))]
     embeddings = model.embed_images(kinds)
     assert close(embeddings, [embeddings[0]] * len(kinds))
 
@@ -96,14 +96,14 @@ def test_padding_is_trimmed_to_the_longest_of_a_batch(dual_bundle: Bundle) -> No
 
 def test_progress_counts_to_the_end(model: DualEncoder) -> None:
     seen: list[tuple[int, int]] = []
-    model.embed_images(noise_pictures(5), batch_size=2, progress=lambda done, total: seen.append((done, total)))
+    model.embed_images(noise_images(5), batch_size=2, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(0, 5), (2, 5), (4, 5), (5, 5)]
     seen.clear()
     model.embed_texts(["red"] * 3, batch_size=2, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(0, 3), (2, 3), (3, 3)]
 
 
-def test_few_pictures_are_decoded_ahead_of_the_tower(dual_bundle: Bundle) -> None:
+def test_few_images_are_decoded_ahead_of_the_tower(dual_bundle: Bundle) -> None:
     model, lock = load_dual_encoder(dual_bundle), threading.Lock()
     taken = 0
 
@@ -112,19 +112,19 @@ def test_few_pictures_are_decoded_ahead_of_the_tower(dual_bundle: Bundle) -> Non
         for _ in range(1000):
             with lock:
                 taken += 1
-            yield picture("red")
+            yield plain_image("red")
 
     next(model.stream_images(many(), batch_size=4))
     assert 4 <= taken <= 4 + 2 * 4 + 1
 
 
-def test_a_picture_that_cannot_be_read_is_named_and_the_others_go_on(model: DualEncoder) -> None:
-    pictures: list[ImageInput] = [picture("red"), b"a letter", picture("blue")]
+def test_an_image_that_cannot_be_read_is_named_and_the_others_go_on(model: DualEncoder) -> None:
+    images: list[ImageInput] = [plain_image("red"), b"a letter", plain_image("blue")]
     with pytest.raises(ImageError, match="cannot be read"):
-        model.embed_images(pictures)
-    (batch,) = model.stream_images(pictures, 16)
+        model.embed_images(images)
+    (batch,) = model.stream_images(images, 16)
     assert isinstance(batch[1], ImageError)
-    good = model.embed_images([pictures[0], pictures[2]])
+    good = model.embed_images([images[0], images[2]])
     assert close(np.stack([batch[0], batch[2]]), good)
 
 
@@ -133,9 +133,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def test_classify_is_the_softmax_of_scaled_cosines(model: DualEncoder) -> None:
-    red = toy_dual.image_embedding(model.processor.images([picture("red")]))[0]
+    red = toy_dual.image_embedding(model.processor.images([plain_image("red")]))[0]
     rows = np.stack([toy_dual.text_embedding(f"this is a photo of {label}") for label in LABELS])
-    result = model.classify(picture("red"), LABELS)
+    result = model.classify(plain_image("red"), LABELS)
     assert result.labels == tuple(LABELS)
     assert close(result.similarities, rows @ red)
     assert close(result.probabilities, softmax(toy_dual.LOGIT_SCALE * (rows @ red)))
@@ -154,21 +154,21 @@ def test_templates_are_normalised_averaged_and_normalised_again(model: DualEncod
     assert close(model.label_bank(LABELS, templates).embeddings, rows)
 
 
-def test_several_pictures_give_a_list_and_one_gives_a_result(model: DualEncoder, tmp_path: Path) -> None:
-    (path,) = toy_dual.write_pictures(tmp_path, "blue.png")
-    results = model.classify([picture("green"), path], LABELS)
+def test_several_images_give_a_list_and_one_gives_a_result(model: DualEncoder, tmp_path: Path) -> None:
+    (path,) = toy_dual.write_images(tmp_path, "blue.png")
+    results = model.classify([plain_image("green"), path], LABELS)
     assert [result.best for result in results] == ["green", "blue"]
     assert model.classify(str(path), LABELS).best == "blue"
 
 
-def test_labels_are_embedded_once_for_a_loop_over_pictures(dual_bundle: Bundle, monkeypatch: Any) -> None:
+def test_labels_are_embedded_once_for_a_loop_over_images(dual_bundle: Bundle, monkeypatch: Any) -> None:
     model = load_dual_encoder(dual_bundle)
     calls: list[int] = []
     original = model.embed_texts
     monkeypatch.setattr(model, "embed_texts", lambda texts, **rest: calls.append(len(texts)) or original(texts, **rest))
     for colour in LABELS:
-        assert model.classify(picture(colour), LABELS).best == colour
-    model.classify(picture("red"), LABELS, ["{} cell"])
+        assert model.classify(plain_image(colour), LABELS).best == colour
+    model.classify(plain_image("red"), LABELS, ["{} cell"])
     assert calls == [3, 3]
 
 
@@ -185,12 +185,12 @@ def test_labels_are_embedded_once_for_a_loop_over_pictures(dual_bundle: Bundle, 
 )
 def test_labels_that_cannot_be_used(model: DualEncoder, labels: Any, templates: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        model.classify(picture("red"), labels, templates)
+        model.classify(plain_image("red"), labels, templates)
 
 
 def test_a_bank_brings_its_own_templates(model: DualEncoder) -> None:
     with pytest.raises(InputError, match="has its templates in it"):
-        model.classify(picture("red"), model.label_bank(LABELS), ["{}"])
+        model.classify(plain_image("red"), model.label_bank(LABELS), ["{}"])
 
 
 def test_ten_thousand_labels(model: DualEncoder) -> None:
@@ -199,7 +199,7 @@ def test_ten_thousand_labels(model: DualEncoder) -> None:
     bank = model.label_bank(PromptSet(tuple(labels), ("a photo of {}",)), progress=lambda done, _: seen.append(done))
     assert bank.embeddings.shape == (10_000, toy_dual.DIM)
     assert len(seen) > 100 and seen[-1] == 10_000
-    result = model.classify(picture("red"), bank)
+    result = model.classify(plain_image("red"), bank)
     assert result.best == "red"
     assert result.probabilities.sum() == pytest.approx(1, abs=1e-4)  # 10,000 roundings to float32
 
@@ -220,15 +220,15 @@ def test_a_text_that_fits_exactly_is_not_complained_about(model: DualEncoder) ->
         model.embed_texts(["red " * 10])
 
 
-def test_search_with_a_text_and_with_a_picture(model: DualEncoder, tmp_path: Path) -> None:
-    paths = toy_dual.write_pictures(tmp_path, "red.png", "green.png", "blue.png")
+def test_search_with_a_text_and_with_an_image(model: DualEncoder, tmp_path: Path) -> None:
+    paths = toy_dual.write_images(tmp_path, "red.png", "green.png", "blue.png")
     built = nexus_edge.runtimes.build_index(model, paths, tmp_path / "index.safetensors").index
-    for query in ("a photo of blue", tmp_path / "blue.png", picture("blue")):
+    for query in ("a photo of blue", tmp_path / "blue.png", plain_image("blue")):
         for index in (built, tmp_path / "index.safetensors", str(tmp_path / "index.safetensors")):
             assert [hit.path for hit in model.search(query, index, top_k=1)] == ["blue.png"]
     hits = model.search("green", built)
     assert len(hits) == 3
-    expected = toy_dual.image_embedding(model.processor.images([picture("green")]))[0]
+    expected = toy_dual.image_embedding(model.processor.images([plain_image("green")]))[0]
     assert hits[0].score == pytest.approx(float(expected @ toy_dual.text_embedding("green")), abs=NOISE)
     assert hits[0].score >= hits[1].score >= hits[2].score
     with pytest.raises(InputError, match="top_k is 0"):
@@ -237,7 +237,7 @@ def test_search_with_a_text_and_with_a_picture(model: DualEncoder, tmp_path: Pat
 
 def test_another_models_index_is_refused(model: DualEncoder, tmp_path: Path) -> None:
     other = load_dual_encoder(toy_dual.write_bundle(tmp_path / "other", tint=2.0))
-    paths = toy_dual.write_pictures(tmp_path, "red.png")
+    paths = toy_dual.write_images(tmp_path, "red.png")
     index = nexus_edge.runtimes.build_index(other, paths, tmp_path / "index.safetensors").index
     with pytest.raises(InputError, match=r"made by another model \(other\) than toy-dual"):
         model.search("red", index)
@@ -260,13 +260,13 @@ def test_a_tower_that_computes_no_embeddings(
     """What `search` would refuse in an index is refused before it is written, or taken for an answer."""
     model = load_dual_encoder(dual_bundle)
     images, texts = model.engine.encode_images, model.engine.encode_texts
-    assert len(model.embed_images(picture("red"))) == len(model.embed_texts(["red"])) == 1
+    assert len(model.embed_images(plain_image("red"))) == len(model.embed_texts(["red"])) == 1
     monkeypatch.setattr(model.engine, "encode_images", lambda pixels: change(images(pixels)))
     monkeypatch.setattr(model.engine, "encode_texts", lambda ids: change(texts(ids)))
     with pytest.raises(BundleError, match=f"image_encoder computes .*{problem}"):
-        model.embed_images(picture("red"))
+        model.embed_images(plain_image("red"))
     with pytest.raises(BundleError, match=f"text_encoder computes .*{problem}"):
-        model.classify(picture("red"), LABELS)
+        model.classify(plain_image("red"), LABELS)
 
 
 def test_towers_that_changed_places(dual_bundle: Bundle) -> None:
@@ -275,20 +275,20 @@ def test_towers_that_changed_places(dual_bundle: Bundle) -> None:
     manifest = dataclasses.replace(dual_bundle.manifest, graphs={"onnx": exchanged})
     model = load_dual_encoder(dataclasses.replace(dual_bundle, manifest=manifest))
     with pytest.raises(BundleError, match=r"text_encoder\.onnx: fails when it runs"):
-        model.embed_images(picture("red"))
+        model.embed_images(plain_image("red"))
 
 
 def test_a_tower_that_computes_nan_is_no_model(tmp_path: Path) -> None:
     model = load_dual_encoder(toy_dual.write_bundle(tmp_path / "nan", nan=True))
     with pytest.raises(BundleError, match=r"image_encoder.onnx: computes numbers that are none"):
-        model.embed_images([picture("red")])
+        model.embed_images([plain_image("red")])
 
 
 def test_only_the_tower_that_is_used_is_loaded(tmp_path: Path) -> None:
     bundle = toy_dual.write_bundle(tmp_path / "toy")
     model = load_dual_encoder(bundle)
     (bundle.root / "onnx" / "text_encoder.data").unlink()
-    assert model.embed_images([picture("red")]).shape == (1, toy_dual.DIM)
+    assert model.embed_images([plain_image("red")]).shape == (1, toy_dual.DIM)
     with pytest.raises(BundleError, match="text_encoder"):
         model.embed_texts(["red"])
 
@@ -313,6 +313,6 @@ def test_an_unknown_model_type_is_named(dual_bundle: Bundle, tmp_path: Path) -> 
 @pytest.mark.parametrize("size", [0, -1])
 def test_a_batch_holds_something(model: DualEncoder, size: int) -> None:
     with pytest.raises(InputError, match="batch size is"):
-        model.embed_images([picture("red")], batch_size=size)
+        model.embed_images([plain_image("red")], batch_size=size)
     with pytest.raises(InputError, match="batch size is"):
         model.embed_texts(["red"], batch_size=size)

@@ -16,7 +16,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "biomedclip_tiny"
 # Of a unit vector's length: float32 sums in another order than torch's, through six layers of two towers.
 NOISE = 1e-5
 CASES = json.loads((GOLDEN / "cases.json").read_text("utf-8"))
-PICTURES = [GOLDEN / name for name in CASES["images"]]
+IMAGES = [GOLDEN / name for name in CASES["images"]]
 # The last recorded texts are longer than the context; open_clip cuts them without a word.
 pytestmark = pytest.mark.filterwarnings("ignore::nexus_edge.runtimes.TruncatedTextWarning")
 
@@ -36,9 +36,9 @@ def recorded() -> dict[str, np.ndarray]:
     return load_file(GOLDEN / "outputs.safetensors")
 
 
-def test_embeddings_of_pictures_from_their_files(model: DualEncoder, recorded: dict[str, np.ndarray]) -> None:
+def test_embeddings_of_images_from_their_files(model: DualEncoder, recorded: dict[str, np.ndarray]) -> None:
     for batch_size in (1, 3, 16):
-        found = model.embed_images(PICTURES, batch_size=batch_size)
+        found = model.embed_images(IMAGES, batch_size=batch_size)
         assert np.abs(found - recorded["image_features_normalized"]).max() <= NOISE
 
 
@@ -58,7 +58,7 @@ def test_probabilities_of_labels(model: DualEncoder, recorded: dict[str, np.ndar
     labels = [CASES["texts"][place] for place in unlike]
     expected = recorded["probs_per_image"][:, unlike]
     expected = expected / expected.sum(axis=1, keepdims=True)
-    found = np.stack([one.probabilities for one in model.classify(PICTURES, labels, ["{}"])])
+    found = np.stack([one.probabilities for one in model.classify(IMAGES, labels, ["{}"])])
     # An error of the cosines is multiplied by the scale, and a probability's slope is a quarter at most.
     assert np.abs(found - expected).max() <= NOISE * model.info.logit_scale
 
@@ -66,10 +66,10 @@ def test_probabilities_of_labels(model: DualEncoder, recorded: dict[str, np.ndar
 def test_search_ranks_as_the_recorded_similarities(
     model: DualEncoder, recorded: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
-    index = build_index(model, PICTURES, tmp_path / "i.safetensors").index
+    index = build_index(model, IMAGES, tmp_path / "i.safetensors").index
     for text, logits in zip(CASES["texts"], recorded["logits_per_text"], strict=True):
-        hits = model.search(text, index, len(PICTURES))
+        hits = model.search(text, index, len(IMAGES))
         scores = [hit.score * model.info.logit_scale for hit in hits]
         assert np.allclose(scores, np.sort(logits)[::-1], atol=NOISE * model.info.logit_scale, rtol=0)
         best = Path(hits[0].path).name
-        assert logits[[path.name for path in PICTURES].index(best)] >= logits.max() - NOISE * model.info.logit_scale
+        assert logits[[path.name for path in IMAGES].index(best)] >= logits.max() - NOISE * model.info.logit_scale

@@ -29,18 +29,18 @@ def test_two_hundred_calls_at_once(dual_bundle: Bundle, monkeypatch: pytest.Monk
     monkeypatch.setattr(onnx_dual_engine, "open_session", counted)
     colors = ["red", "green", "blue"]
     alone = load_dual_encoder(dual_bundle, EngineOptions(threads=threads))
-    pictures = [toy_dual.picture(color) for color in colors]
-    rows, texts = alone.embed_images(pictures), alone.embed_texts(colors)
-    expected = [alone.classify(pictures[0], labels).best for labels in LABELS]
+    images = [toy_dual.plain_image(color) for color in colors]
+    rows, texts = alone.embed_images(images), alone.embed_texts(colors)
+    expected = [alone.classify(images[0], labels).best for labels in LABELS]
     opened.clear()
     model = load_dual_encoder(dual_bundle, EngineOptions(threads=threads))
 
     def work(number: int) -> bool:
-        place = number % len(pictures)
-        same = np.allclose(model.embed_images([pictures[place]])[0], rows[place], atol=NOISE, rtol=0)
-        same &= np.allclose(model.embed_images(pictures), rows, atol=NOISE, rtol=0)
+        place = number % len(images)
+        same = np.allclose(model.embed_images([images[place]])[0], rows[place], atol=NOISE, rtol=0)
+        same &= np.allclose(model.embed_images(images), rows, atol=NOISE, rtol=0)
         same &= np.allclose(model.embed_texts([colors[place]])[0], texts[place], atol=NOISE, rtol=0)
-        return same and model.classify(pictures[0], LABELS[number % 3]).best == expected[number % 3]
+        return same and model.classify(images[0], LABELS[number % 3]).best == expected[number % 3]
 
     with ThreadPoolExecutor(WORKERS) as pool:
         assert all(pool.map(work, range(WORKERS * ROUNDS)))
@@ -50,6 +50,6 @@ def test_two_hundred_calls_at_once(dual_bundle: Bundle, monkeypatch: pytest.Monk
 def test_a_closed_one_says_so(dual_bundle: Bundle) -> None:
     with load_dual_encoder(dual_bundle, EngineOptions(threads=1)) as model:
         model.embed_texts(["red"])
-    for ask in (lambda: model.embed_texts(["red"]), lambda: model.embed_images([toy_dual.picture("red")])):
+    for ask in (lambda: model.embed_texts(["red"]), lambda: model.embed_images([toy_dual.plain_image("red")])):
         with pytest.raises(InputError, match="this model is closed"):
             ask()

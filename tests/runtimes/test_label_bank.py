@@ -39,7 +39,7 @@ def test_a_bank_comes_back_as_it_was(bank: LabelBank, path: Path, model: DualEnc
     assert found.prompts == PromptSet(LABELS, TEMPLATES)
     assert np.array_equal(found.embeddings, bank.embeddings)
     assert (found.text_tower, found.model, found.weights) == (model.info.text_tower, "toy-dual", "synthetic")
-    assert model.classify(toy_dual.picture("red"), found).best == "red"
+    assert model.classify(toy_dual.plain_image("red"), found).best == "red"
 
 
 def test_other_programs_read_it(path: Path, bank: LabelBank) -> None:
@@ -52,13 +52,13 @@ def test_other_programs_read_it(path: Path, bank: LabelBank) -> None:
 def test_a_bank_of_another_text_tower_is_refused(path: Path, tmp_path: Path) -> None:
     other = load_dual_encoder(toy_dual.write_bundle(tmp_path / "other", tint=2.0))
     with pytest.raises(InputError, match=r"another text tower \(of toy-dual\) than that of other; make it again"):
-        other.classify(toy_dual.picture("red"), LabelBank.load(path))
+        other.classify(toy_dual.plain_image("red"), LabelBank.load(path))
 
 
 def test_a_bank_of_another_size_is_refused(bank: LabelBank, model: DualEncoder) -> None:
     changed = dataclasses.replace(bank, embeddings=np.ones((3, 1), np.float32))
     with pytest.raises(InputError, match="holds 1 numbers a label"):
-        model.classify(toy_dual.picture("red"), changed)
+        model.classify(toy_dual.plain_image("red"), changed)
 
 
 def metadata(bank: LabelBank) -> dict[str, str]:

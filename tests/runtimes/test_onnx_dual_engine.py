@@ -27,14 +27,14 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize(
-    ("threads", "pictures", "expected"),
+    ("threads", "images", "expected"),
     [(1, 1, 1), (1, 5, 1), (2, 1, 2), (2, 2, 1), (2, 7, 1), (8, 7, 8)],
 )
-def test_pictures_run_apart_when_there_are_enough(
-    dual_bundle: Bundle, opened: list[tuple[str, int]], threads: int, pictures: int, expected: int
+def test_images_run_apart_when_there_are_enough(
+    dual_bundle: Bundle, opened: list[tuple[str, int]], threads: int, images: int, expected: int
 ) -> None:
     """`expected`: the threads of the one session; with 1 they run apart, with more all together."""
-    pixels = np.random.default_rng(0).standard_normal((pictures, 3, toy_dual.SIDE, toy_dual.SIDE), np.float32)
+    pixels = np.random.default_rng(0).standard_normal((images, 3, toy_dual.SIDE, toy_dual.SIDE), np.float32)
     engine = onnx_dual_engine.open_engine(dual_bundle, EngineOptions(threads=threads))
     vectors = [engine.encode_images(pixels) for _ in range(2)]
     assert opened == [("image_encoder", expected)]
@@ -43,7 +43,7 @@ def test_pictures_run_apart_when_there_are_enough(
     np.testing.assert_array_equal(vectors[0], vectors[1])
 
 
-def test_no_pictures_give_no_rows(dual_bundle: Bundle) -> None:
+def test_no_images_give_no_rows(dual_bundle: Bundle) -> None:
     engine = onnx_dual_engine.open_engine(dual_bundle, EngineOptions(threads=2))
     pixels = np.zeros((0, 3, toy_dual.SIDE, toy_dual.SIDE), np.float32)
     assert engine.encode_images(pixels).shape == (0, toy_dual.DIM)

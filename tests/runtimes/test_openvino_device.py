@@ -20,13 +20,13 @@ def test_one_that_is_not_here(tiny_openvino: Bundle) -> None:
 
 def test_the_device_that_openvino_chooses(tiny_openvino: Bundle) -> None:
     """For the first target of the bundle it makes no difference that none is asked for; "onnx" would be an error."""
-    picture = Image.new("RGB", (336, 336), "red")
+    image = Image.new("RGB", (336, 336), "red")
     answers = []
     for options in (EngineOptions(1), EngineOptions(device="AUTO"), EngineOptions(engine="auto", device="AUTO")):
         vlm = load(tiny_openvino, options)
         assert isinstance(vlm, VLM)
         assert isinstance(vlm.engine, OpenVinoEngine)
-        answers.append("".join(vlm.generate(QUESTION, [picture], max_new_tokens=8)))
+        answers.append("".join(vlm.generate(QUESTION, [image], max_new_tokens=8)))
     assert answers[0]
     assert len(set(answers)) == 1
 

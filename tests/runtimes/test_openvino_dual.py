@@ -28,7 +28,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "biomedclip_tiny"
 BOTH = ("onnx", "openvino")
 NOISE = 1e-5  # of a unit vector's length, as in test_dual_golden.py
 CASES = json.loads((GOLDEN / "cases.json").read_text("utf-8"))
-PICTURES = [GOLDEN / name for name in CASES["images"]]
+IMAGES = [GOLDEN / name for name in CASES["images"]]
 TWO_LEVELS = """
 extends = "biomedclip/int4.toml"
 name = "two-levels"
@@ -61,12 +61,12 @@ def recorded() -> dict[str, np.ndarray]:
 
 def test_embeddings_of_open_clip(bundle: Bundle, recorded: dict[str, np.ndarray]) -> None:
     model = load_dual_encoder(bundle, EngineOptions(threads=1, openvino=OpenVinoSettings("f32", 0, "f32")))
-    assert np.abs(model.embed_images(PICTURES) - recorded["image_features_normalized"]).max() <= NOISE
+    assert np.abs(model.embed_images(IMAGES) - recorded["image_features_normalized"]).max() <= NOISE
     assert np.abs(model.embed_texts(CASES["texts"]) - recorded["text_features_normalized"]).max() <= NOISE
 
 
 def test_plain_openvino(bundle: Bundle, recorded: dict[str, np.ndarray]) -> None:
-    pixels = load_dual_encoder(bundle, EngineOptions(threads=1)).processor.images(PICTURES)
+    pixels = load_dual_encoder(bundle, EngineOptions(threads=1)).processor.images(IMAGES)
     compiled = ov.Core().compile_model(
         bundle.root / "openvino" / "image_encoder.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
@@ -129,7 +129,7 @@ def test_as_far_from_full_precision_as_the_other_engine(
         settings = OpenVinoSettings("f32")
         model = load_dual_encoder(bundle, EngineOptions(threads=1, engine=engine, openvino=settings))
         assert isinstance(model, DualEncoder)
-        found = np.concatenate([model.embed_images(PICTURES), model.embed_texts(CASES["texts"])])
+        found = np.concatenate([model.embed_images(IMAGES), model.embed_texts(CASES["texts"])])
         names = ("image_features_normalized", "text_features_normalized")
         errors[engine] = np.sqrt(np.mean((found - np.concatenate([recorded[name] for name in names])) ** 2))
     # The same weights; one rounds activations to int8 per token, the other in groups or not at all.
@@ -143,9 +143,9 @@ def test_the_lines_of_the_page(both: tuple[str, Bundle], tmp_path: Path, capsys:
     page = (Path(__file__).parents[2] / "export" / "biomedclip" / "README.md").read_text("utf-8")
     _, _, section = page.partition("## With plain OpenVINO")
     code = section.split("```python\n")[1].split("```")[0]
-    picture = tmp_path / "square.png"
-    Image.open(PICTURES[0]).convert("RGB").resize((300, 300)).save(picture)
-    for shown, here in (("out/biomedclip-int8", str(bundle.root)), ("cell.png", str(picture))):
+    image = tmp_path / "square.png"
+    Image.open(IMAGES[0]).convert("RGB").resize((300, 300)).save(image)
+    for shown, here in (("out/biomedclip-int8", str(bundle.root)), ("cell.png", str(image))):
         assert code.count(shown) == 1
         code = code.replace(shown, here)
     names: dict[str, Any] = {}
@@ -157,21 +157,19 @@ def test_the_lines_of_the_page(both: tuple[str, Bundle], tmp_path: Path, capsys:
     # The page divides and subtracts in float64: pixels differ in their last bit, and where a CPU rounds inputs to int8
     # or computes in bfloat16, that decides about whole steps of what lies between two of them.
     limits = dict(
-        zip(
-            ("image", "embeds"), as_far_as_rounding_goes(bundle, settings, model, picture, names["labels"]), strict=True
-        )
+        zip(("image", "embeds"), as_far_as_rounding_goes(bundle, settings, model, image, names["labels"]), strict=True)
     )
-    for name, found in (("image", model.embed_images([picture])), ("embeds", model.embed_texts(names["labels"]))):
+    for name, found in (("image", model.embed_images([image])), ("embeds", model.embed_texts(names["labels"]))):
         assert compare(names[name], found)["relative_l2"] <= limits[name], name
-    assert capsys.readouterr().out.strip() == model.classify(picture, names["labels"], templates=["{}"]).best
+    assert capsys.readouterr().out.strip() == model.classify(image, names["labels"], templates=["{}"]).best
 
 
 def as_far_as_rounding_goes(
-    bundle: Bundle, settings: OpenVinoSettings, runtime: DualEncoder, picture: Path, labels: list[str]
+    bundle: Bundle, settings: OpenVinoSettings, runtime: DualEncoder, image: Path, labels: list[str]
 ) -> tuple[float, float]:
     """Relative L2 between two runs with these settings: four times what it does to one, as in tolerances.toml."""
     model: Any = load_dequantized(bundle)
-    pixels = torch.from_numpy(runtime.processor.images([picture]))
+    pixels = torch.from_numpy(runtime.processor.images([image]))
     ids = torch.from_numpy(runtime.processor.texts(labels))
 
     def run() -> dict[str, np.ndarray]:

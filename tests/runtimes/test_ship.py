@@ -60,8 +60,8 @@ def test_it_classifies_as_the_whole_does(device: DualEncoder, whole: Bundle) -> 
     bank = device.bundled_bank
     assert bank is not None and bank.labels == LABELS
     for colour in LABELS:
-        picture = toy_dual.picture(colour)
-        mine, theirs = device.classify(picture, bank), load_dual_encoder(whole).classify(picture, LABELS)
+        image = toy_dual.plain_image(colour)
+        mine, theirs = device.classify(image, bank), load_dual_encoder(whole).classify(image, LABELS)
         assert mine.best == colour
         assert mine.top() == theirs.top()
 
@@ -69,7 +69,7 @@ def test_it_classifies_as_the_whole_does(device: DualEncoder, whole: Bundle) -> 
 def test_it_says_why_it_cannot_embed_text(device: DualEncoder) -> None:
     for call in (
         lambda: device.embed_texts(["red"]),
-        lambda: device.classify(toy_dual.picture("red"), LABELS),
+        lambda: device.classify(toy_dual.plain_image("red"), LABELS),
         lambda: device.label_bank(LABELS),
     ):
         with pytest.raises(BundleError, match="was shipped without its text tower, so it cannot embed text"):
@@ -77,7 +77,7 @@ def test_it_says_why_it_cannot_embed_text(device: DualEncoder) -> None:
 
 
 def test_its_index_is_the_whole_models_index(device: DualEncoder, whole: Bundle, tmp_path: Path) -> None:
-    paths = toy_dual.write_pictures(tmp_path, "red.png", "blue.png")
+    paths = toy_dual.write_images(tmp_path, "red.png", "blue.png")
     index = build_index(device, paths, tmp_path / "i.safetensors").index
     assert load_dual_encoder(whole).search("blue", index, 1)[0].path == "blue.png"
     assert device.search(tmp_path / "red.png", index, 1)[0].path == "red.png"
@@ -91,7 +91,7 @@ def test_another_models_bank_is_refused(shipped: Bundle, tmp_path: Path) -> None
     other = load_dual_encoder(toy_dual.write_bundle(tmp_path / "other", tint=2.0))
     bank = other.label_bank(LABELS)
     with pytest.raises(InputError, match="another text tower"):
-        load_dual_encoder(shipped).classify(toy_dual.picture("red"), bank)
+        load_dual_encoder(shipped).classify(toy_dual.plain_image("red"), bank)
 
 
 def test_nothing_is_replaced_unless_told(whole: Bundle, shipped: Bundle) -> None:

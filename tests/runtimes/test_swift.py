@@ -36,7 +36,7 @@ from nexus_edge.runtimes.vlm.sampling import Sampler
 REPOSITORY = Path(__file__).parents[2]
 GOLDEN = REPOSITORY / "tests" / "golden"
 TINY = REPOSITORY / "nexus_edge" / "assets" / "tiny_phi3_v"
-PICTURES = sorted((GOLDEN / "phi3_vision_preprocess/images").iterdir())
+IMAGES = sorted((GOLDEN / "phi3_vision_preprocess/images").iterdir())
 TEXTS = json.loads((REPOSITORY / "tests/processing/biomedical_texts.json").read_text("utf-8"))
 AWKWARD = [
     "", " ", "   three  spaces ", "<|user|>\nHi<|end|>\n<|assistant|>\n", "a<|assistant|> \n b</s>c", "<|end",
@@ -118,12 +118,12 @@ def test_pieces_of_any_ids_of_phi3(vectors: SwiftVectors) -> None:
 
 @pytest.mark.parametrize("prompt", ["<|image_1|>a<|image_2|>", "<|image_2|><|image_1|>", "none", "<|image_1|>", ""])
 def test_prompts_of_phi3(vectors: SwiftVectors, prompt: str) -> None:
-    pictures = [Image.new("RGB", (40, 20)), Image.new("RGB", (20, 40))]
+    images = [Image.new("RGB", (40, 20)), Image.new("RGB", (20, 40))]
     ours = Phi3VProcessor.from_folder(TINY)
-    counts = [ours.count_image_tokens(*picture.size) for picture in pictures]
+    counts = [ours.count_image_tokens(*image.size) for image in images]
     request = {**phi3(), "text": prompt, "image_tokens": counts}
     try:
-        expected = ours(prompt, pictures)["input_ids"][0].tolist()
+        expected = ours(prompt, images)["input_ids"][0].tolist()
     except PromptError as error:
         with pytest.raises(SwiftError) as caught:
             vectors.ask("phi3_whole", **request)
@@ -135,7 +135,7 @@ def test_prompts_of_phi3(vectors: SwiftVectors, prompt: str) -> None:
 @pytest.mark.parametrize("text", [*AWKWARD, *CONTROL_IN_TEXT], ids=lambda text: repr(text[:40]))
 def test_conversations_of_phi3(vectors: SwiftVectors, text: str) -> None:
     """What users, answers and system messages write is text in both, with the same ids."""
-    pictures = [Image.new("RGB", (40, 20)), Image.new("RGB", (20, 40))]
+    images = [Image.new("RGB", (40, 20)), Image.new("RGB", (20, 40))]
     ours = Phi3VProcessor.from_folder(TINY)
     turns: list[tuple[str, list[str | None]]] = [
         ("system", [text]), ("user", [None, text]), ("assistant", [text]), ("user", [text, None, text]),
@@ -149,9 +149,9 @@ def test_conversations_of_phi3(vectors: SwiftVectors, text: str) -> None:
         "phi3_chat",
         **phi3(),
         messages=[{"role": role, "parts": parts} for role, parts in turns],
-        image_tokens=[ours.count_image_tokens(*picture.size) for picture in pictures],
+        image_tokens=[ours.count_image_tokens(*image.size) for image in images],
     )
-    assert answer["ids"] == ours(prompt, pictures)["input_ids"][0].tolist()
+    assert answer["ids"] == ours(prompt, images)["input_ids"][0].tolist()
     assert answer["text"] == str(prompt)
     assert vectors.ask("phi3_is_whole", **phi3(), text=text)["ids"] == [int(is_whole_prompt(text))]
 
@@ -171,10 +171,10 @@ def test_ids_of_the_real_phi3(vectors: SwiftVectors, case: dict[str, Any]) -> No
 )
 def test_views_of_phi3(vectors: SwiftVectors, path: Path) -> None:
     for crops in (1, 16):
-        picture = load_image(path)
-        request = {**phi3(most_crops=crops), **vectors.picture(picture)}
+        image = load_image(path)
+        request = {**phi3(most_crops=crops), **vectors.image(image)}
         try:
-            pixel_values, sizes, tokens = preprocess_images([picture], crops)
+            pixel_values, sizes, tokens = preprocess_images([image], crops)
         except ImageError:
             with pytest.raises(SwiftError, match="too narrow"):
                 vectors.ask("phi3_picture", **request)
@@ -188,8 +188,8 @@ def test_views_of_phi3(vectors: SwiftVectors, path: Path) -> None:
 def test_pixels_of_biomedclip(vectors: SwiftVectors, dual_folder: Path) -> None:
     cases = json.loads((GOLDEN / "biomedclip_tiny/cases.json").read_text("utf-8"))
     for name, recorded in zip(cases["images"], cases["pixel_sha256"], strict=True):
-        picture = load_image(GOLDEN / "biomedclip_tiny" / name)
-        answer = vectors.ask("biomedclip_picture", **biomedclip(dual_folder), **vectors.picture(picture))
+        image = load_image(GOLDEN / "biomedclip_tiny" / name)
+        answer = vectors.ask("biomedclip_picture", **biomedclip(dual_folder), **vectors.image(image))
         # The original resizes those with opacity or a palette before they are RGB, which is all that the package reads.
         assert (answer["sha256"] == recorded) != name.endswith(("RGBA.png", "P.png")), name
 
@@ -212,17 +212,17 @@ def test_resizing_is_pillows(vectors: SwiftVectors, name: str) -> None:
     draw = np.random.default_rng(11)
     resample = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[name]
     for width, height, new_width, new_height in draw.integers(20, 90, (60, 4)).tolist():
-        picture = Image.fromarray(draw.integers(0, 256, (height, width, 3), dtype=np.uint8))
-        answer = vectors.ask("resize", filter=name, size=[new_width, new_height], **vectors.picture(picture))
-        ours = np.asarray(resize_image(picture, new_width, new_height, resample))
+        image = Image.fromarray(draw.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        answer = vectors.ask("resize", filter=name, size=[new_width, new_height], **vectors.image(image))
+        ours = np.asarray(resize_image(image, new_width, new_height, resample))
         assert answer["sha256"] == sha256(ours), (width, height, new_width, new_height)
 
 
 def test_recorded_resizes(vectors: SwiftVectors) -> None:
     for case in json.loads((PACKAGE.parent / "vectors" / "resize.json").read_text(encoding="utf-8")):
-        picture = Image.frombytes("RGB", (case["width"], case["height"]), base64.b64decode(case["rgb"]))
+        image = Image.frombytes("RGB", (case["width"], case["height"]), base64.b64decode(case["rgb"]))
         size = [case["new_width"], case["new_height"]]
-        answer = vectors.ask("resize", filter=case["filter"], size=size, **vectors.picture(picture))
+        answer = vectors.ask("resize", filter=case["filter"], size=size, **vectors.image(image))
         assert answer["sha256"] == hashlib.sha256(base64.b64decode(case["new_rgb"])).hexdigest()
 
 

@@ -26,7 +26,7 @@ class Words:
     def count_tokens(self, text: str) -> int:
         return len(text.split())
 
-    def images(self, pictures: list[object]) -> np.ndarray:
+    def images(self, images: list[object]) -> np.ndarray:
         raise NotImplementedError
 
 

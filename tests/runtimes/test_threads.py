@@ -210,9 +210,9 @@ def test_conversations_do_not_disturb_each_other(load: Load, questions: list[Hel
     model = load(2)
     first, second = (model.chat(options) for _ in range(2))
     turns = [[], []]
-    for text, pictures in ((None, True), (follow_up, False)):
+    for text, seen in ((None, True), (follow_up, False)):
         for chat, question, said in zip((first, second), questions, turns, strict=False):
-            images = [question.image] if pictures else []
+            images = [question.image] if seen else []
             said.append(chat.send(text or question.question, images).finish().text)
     assert turns == expected
     assert together(*(lambda q=question: talk(model, q) for question in questions[:2])) == expected

@@ -28,7 +28,7 @@ def greedy(vlm: VLM, prompt: str, images: list[Image.Image], count: int) -> list
     """Ids of the answer, every one from a full run in numpy."""
     inputs = vlm.processor(prompt, images)
     ids = inputs["input_ids"][0]
-    features = [toy_vlm.picture_features(one) for one in inputs.get("pixel_values", [])]
+    features = [toy_vlm.features_of(one) for one in inputs.get("pixel_values", [])]
     answer: list[int] = []
     while len(answer) < count:
         logits = toy_vlm.reference_logits(ids, np.concatenate(features) if features else None)
@@ -42,7 +42,7 @@ def greedy(vlm: VLM, prompt: str, images: list[Image.Image], count: int) -> list
     return answer
 
 
-def test_the_greedy_answer_to_a_question_about_a_picture(vlm: VLM) -> None:
+def test_the_greedy_answer_to_a_question_about_an_image(vlm: VLM) -> None:
     pieces = list(vlm.generate("What is it?", [RED], max_new_tokens=30))
     expected = greedy(vlm, "<|user|>\n<|image_1|>\nWhat is it?<|end|>\n<|assistant|>\n", [RED], 30)
     assert "".join(pieces) == vlm.processor.decode(expected)
@@ -50,7 +50,7 @@ def test_the_greedy_answer_to_a_question_about_a_picture(vlm: VLM) -> None:
     assert all(pieces)
 
 
-def test_two_pictures_and_the_rope_limit_on_the_way(vlm: VLM) -> None:
+def test_two_images_and_the_rope_limit_on_the_way(vlm: VLM) -> None:
     prompt = "<|user|>\n<|image_1|>\n<|image_2|>\n" + "compare " * 6 + "<|end|>\n<|assistant|>\n"
     length = vlm.processor(prompt, [RED, BLUE])["input_ids"].shape[1]
     count = toy_vlm.ROPE_LIMIT - length + 5
@@ -59,7 +59,7 @@ def test_two_pictures_and_the_rope_limit_on_the_way(vlm: VLM) -> None:
     assert text == vlm.processor.decode(greedy(vlm, prompt, [RED, BLUE], count))
 
 
-def test_the_order_of_pictures_matters(vlm: VLM) -> None:
+def test_the_order_of_images_matters(vlm: VLM) -> None:
     prompt = "<|user|>\n<|image_1|>\n<|image_2|>\ncompare<|end|>\n<|assistant|>\n"
     assert list(vlm.generate(prompt, [RED, BLUE], max_new_tokens=9, raw=True)) != list(
         vlm.generate(prompt, [BLUE, RED], max_new_tokens=9, raw=True)
@@ -88,10 +88,10 @@ def test_counts_of_the_last_run(vlm: VLM) -> None:
     list(vlm.generate("two", [RED], max_new_tokens=4))
     second = vlm.last_run
     assert second is not None
-    assert second.reused_tokens >= 313, "the picture was in the cache"
+    assert second.reused_tokens >= 313, "the image was in the cache"
 
 
-def test_a_picture_is_encoded_once(vlm: VLM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_is_encoded_once(vlm: VLM, monkeypatch: pytest.MonkeyPatch) -> None:
     vision, calls = vlm.engine.vision, []
     monkeypatch.setattr(vlm.engine, "vision", lambda: calls.append(1) or vision())
     list(vlm.generate("one", [RED], max_new_tokens=1))
@@ -106,7 +106,7 @@ def test_features_do_not_keep_the_vision_encoder_alive(vlm: VLM) -> None:
 
 
 @pytest.mark.parametrize(("keep", "loads"), [(False, 2), (True, 1)])
-def test_the_vision_encoder_is_loaded_for_each_picture_or_kept(
+def test_the_vision_encoder_is_loaded_for_each_image_or_kept(
     toy_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, keep: bool, loads: int
 ) -> None:
     opened: list[Path] = []
@@ -169,7 +169,7 @@ def test_the_context_ends_the_answer(tmp_path: Path) -> None:
         ({"prompt": "x" * toy_vlm.CONTEXT}, PromptError, "the model's context 900"),
         ({"prompt": "look", "images": [RED] * 3}, PromptError, "the model's context 900"),
         ({"prompt": "<|user|>\n<|image_1|>", "images": [], "raw": True}, PromptError, "tags for 1 image, 0 given"),
-        ({"prompt": "Hi", "images": [b"no picture"]}, ImageError, "cannot be read"),
+        ({"prompt": "Hi", "images": [b"no image"]}, ImageError, "cannot be read"),
         ({"prompt": "Hi", "max_new_tokens": 0}, InputError, "max_new_tokens is 0"),
         ({"prompt": "Hi", "top_p": 2.0}, InputError, "top_p is 2.0"),
         ({"prompt": "Hi", "stop": [""]}, InputError, "a stop string is empty"),

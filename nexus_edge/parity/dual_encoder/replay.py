@@ -37,9 +37,9 @@ def replay(setup: Replay) -> list[Check]:
 def _replay(golden: Golden, processor: DualProcessor, setup: Replay, logit_scale: float) -> Iterator[Check]:
     values, case, stages, judge = golden.values, golden.name, setup.stages, setup.judge
     effects = effects_of(golden, setup.target, setup.precision)
-    images = [Image.open(io.BytesIO(bytes(values[name]))) for name in sorted(values) if name.startswith("picture.")]
+    given = [Image.open(io.BytesIO(bytes(values[name]))) for name in sorted(values) if name.startswith("picture.")]
     text = json.loads(bytes(values["text"]))
-    pixels, ids = processor.images(images), processor.texts(text["sentences"])
+    pixels, ids = processor.images(given), processor.texts(text["sentences"])
     yield from judge.check("pixels", case, {"pixel_values": sample(pixels)}, {"pixel_values": values["pixel_values"]})
     yield _tokens(case, ids, values["input_ids"], judge)
     images = np.asarray(stages[IMAGE].run({"pixel_values": pixels})["image_embeds"], np.float64)

@@ -69,7 +69,7 @@ def test_one_exported_text_tower_takes_any_number_of_texts_and_tokens(
     assert (actual - expected).abs().max() <= NOISE
 
 
-def test_one_exported_image_tower_takes_any_number_of_pictures(
+def test_one_exported_image_tower_takes_any_number_of_images(
     specs: dict[str, GraphSpec], exported: dict[str, torch.export.ExportedProgram]
 ) -> None:
     for count in (1, 2, 5):

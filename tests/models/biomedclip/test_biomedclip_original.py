@@ -115,7 +115,7 @@ def texts(vocab_size: int, lengths: list[int], tokens: int) -> Tensor:
     return ids
 
 
-def pictures(count: int, size: int) -> Tensor:
+def images(count: int, size: int) -> Tensor:
     """[count, 3, size, size]"""
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(5))
 
@@ -127,7 +127,7 @@ def test_small_models_agree(name: str, original: Callable[[Shape], tuple[nn.Modu
     ours = from_checkpoint(folder)
     assert isinstance(ours, BiomedClip)
     assert set(ours.state_dict()) == set(theirs.state_dict())
-    pixels = pictures(3, shape.image_size)
+    pixels = images(3, shape.image_size)
     ids = texts(shape.text["vocab_size"], [shape.context_length, 7, 2, 1], shape.context_length)
     with torch.inference_mode():
         assert_close(ours.encode_image(pixels), theirs.encode_image(pixels, normalize=True))
@@ -177,7 +177,7 @@ def test_the_published_size(open_clip: ModuleType, tmp_path: Path) -> None:
     ours.load_state_dict(theirs.state_dict(), assign=True)  # the same memory, and every key
     assert sum(parameter.numel() for parameter in ours.parameters()) == 195_902_721
 
-    pixels, ids = pictures(2, 224), texts(30_522, [256, 12], 256)
+    pixels, ids = images(2, 224), texts(30_522, [256, 12], 256)
     with torch.inference_mode():
         assert_close(ours.encode_image(pixels), theirs.encode_image(pixels, normalize=True))
         assert_close(ours.encode_text(ids), theirs.encode_text(ids, normalize=True))

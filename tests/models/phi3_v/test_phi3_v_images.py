@@ -11,7 +11,7 @@ from nexus_edge.layers.kv_cache import KVCache
 NOISE = 1e-5  # of the largest value, see test_phi3_v_stages.py
 
 
-def test_pictures_of_a_batch_are_taken_row_by_row() -> None:
+def test_images_of_a_batch_are_taken_row_by_row() -> None:
     model = golden_phi3.model()
     features = torch.randn(5, 96, generator=torch.Generator().manual_seed(0))
     ids = torch.tensor([[-1, 7, -1, 8], [9, -2, -2, -3]])
@@ -32,7 +32,7 @@ def test_padding_crops_make_no_difference() -> None:
         assert torch.equal(case.model.image_features(more, case.image_sizes), expected)
 
 
-def test_pictures_of_different_grids_are_independent() -> None:
+def test_images_of_different_grids_are_independent() -> None:
     model, sizes = golden_phi3.model(), torch.tensor([[672, 336], [336, 336], [336, 1008]])
     pixels = torch.randn(3, 5, 3, 336, 336, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -72,7 +72,7 @@ def _view_rows(first_crop: int, rows: int, columns: int, row_end: Tensor) -> lis
     return lines
 
 
-def test_a_second_turn_about_a_picture_needs_no_picture() -> None:
+def test_a_second_turn_about_an_image_needs_no_image() -> None:
     case, cache, more = Case("img1"), KVCache(), torch.tensor([[5, 6, 7]])
     with torch.inference_mode():
         case.model(case.input_ids, case.pixel_values, case.image_sizes, cache=cache)

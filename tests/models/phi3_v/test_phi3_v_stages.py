@@ -61,10 +61,10 @@ def test_vision_features(name: str, trace: Trace) -> None:
     (stage,) = (stage for stage in Case(name).stages if stage.startswith("vision_features"))
     stride, crops = int(stage.rpartition("stride")[2]), CASES[name]["pixel_values_shape"][1]
     features, compared, start = trace(Case(name))["vision_features"], 0, 0
-    for picture, (height, width) in enumerate(Case(name).image_sizes.tolist()):
+    for image, (height, width) in enumerate(Case(name).image_sizes.tolist()):
         existing = height // 336 * (width // 336) + 1
         own = features[start : start + existing].flatten(0, 1)
-        first = picture * crops * 576
+        first = image * crops * 576
         kept = [i for i in range(0, len(Case(name).stages[stage]) * stride, stride) if 0 <= i - first < existing * 576]
         recorded = Case(name).stages[stage][[i // stride for i in kept]]
         assert_close(own[[i - first for i in kept]], recorded)

@@ -27,7 +27,7 @@ def names(found: list[Path], folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in found]
 
 
-def test_a_folder_means_all_pictures_below_it(folder: Path) -> None:
+def test_a_folder_means_all_images_below_it(folder: Path) -> None:
     assert names(find_images([folder]), folder) == ["a.jpg", "b.PNG", "sub/c.dcm", "sub/deep/d.tiff"]
 
 

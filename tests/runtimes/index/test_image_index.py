@@ -103,9 +103,9 @@ def test_a_later_format_is_not_guessed_at(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_name_in_the_index_leads_back_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for picture in ("a.png", "pictures/b.png", "../c.png", str(tmp_path / "d.png")):
+    for image in ("a.png", "images/b.png", "../c.png", str(tmp_path / "d.png")):
         for index in (Path("i.safetensors"), Path("deep/er/i.safetensors"), tmp_path / "i.safetensors"):
-            name = relative_to_index(Path(picture), index)
+            name = relative_to_index(Path(image), index)
             assert "\\" not in name
-            assert from_index(name, index).absolute().resolve() == Path(picture).absolute().resolve()
-    assert relative_to_index(Path("pictures/b.png"), Path("pictures/i.safetensors")) == "b.png"
+            assert from_index(name, index).absolute().resolve() == Path(image).absolute().resolve()
+    assert relative_to_index(Path("images/b.png"), Path("images/i.safetensors")) == "b.png"

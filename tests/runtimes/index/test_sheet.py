@@ -20,7 +20,7 @@ def colour_at(sheet: Image.Image, place: int) -> tuple[int, ...]:
 
 def test_hits_are_drawn_in_their_order(tmp_path: Path) -> None:
     names = [f"p/{colour}.{number}.png" for number in range(2) for colour in ("red", "green", "blue")]
-    toy_dual.write_pictures(tmp_path, *names)
+    toy_dual.write_images(tmp_path, *names)
     hits = [Hit(name, 0.5) for name in names]
     write_sheet(hits, tmp_path / "i.safetensors", tmp_path / "hits.png")
     with Image.open(tmp_path / "hits.png") as sheet:
@@ -29,7 +29,7 @@ def test_hits_are_drawn_in_their_order(tmp_path: Path) -> None:
     assert found == [red, green, blue] * 2
 
 
-def test_a_missing_picture_is_a_grey_field(tmp_path: Path) -> None:
+def test_a_missing_image_is_a_grey_field(tmp_path: Path) -> None:
     write_sheet([Hit("gone.png", 0.1)], tmp_path / "i.safetensors", tmp_path / "hits.png")
     with Image.open(tmp_path / "hits.png") as sheet:
         assert "#" + "".join(f"{value:02x}" for value in colour_at(sheet, 0)) == MISSING
@@ -37,7 +37,7 @@ def test_a_missing_picture_is_a_grey_field(tmp_path: Path) -> None:
 
 def test_long_and_odd_names_stay_inside_their_column(tmp_path: Path) -> None:
     names = ["red." + "x" * 150 + ".png", "red.\u00df\U0001f9a0\n\n\n\n\n\n.png"]
-    toy_dual.write_pictures(tmp_path, *names)
+    toy_dual.write_images(tmp_path, *names)
     write_sheet([Hit(name, -0.25) for name in names], tmp_path / "i.safetensors", tmp_path / "hits.png")
     with Image.open(tmp_path / "hits.png") as sheet:
         pixels = np.asarray(sheet)

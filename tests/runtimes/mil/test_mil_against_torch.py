@@ -71,7 +71,7 @@ def test_conv_pads_before_and_after_by_different_amounts() -> None:
     same(ours("conv", x=x, weight=weight, pad_type="custom", pad=[1, 2, 3, 4]), expected)
 
 
-def test_patches_of_a_picture() -> None:
+def test_patches_of_an_image() -> None:
     x, weight = torch.randn(2, 3, 28, 28), torch.randn(8, 3, 14, 14) / 24  # so that the sums are about 1
     same(ours("conv", x=x, weight=weight, strides=[14, 14]), functional.conv2d(x, weight, stride=14))
 
