@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 BUNDLE := out/phi3-vision-int4-tiny
-PICTURE := nexus_edge/assets/tiny_phi3_v/heldout/004.png
+IMAGE := nexus_edge/assets/tiny_phi3_v/heldout/004.png
 QUESTION := What is shown in this picture?
 TOWERS := out/biomedclip-int8-tiny
 SMEARS := nexus_edge/assets/tiny_biomedclip/heldout
@@ -15,7 +15,7 @@ SMEARS := nexus_edge/assets/tiny_biomedclip/heldout
 .PHONY: help demo test soak clean
 
 help:
-	@echo "make demo    export the embedded checkpoints, prove them, ask about a picture, classify blood cells"
+	@echo "make demo    export the embedded checkpoints, prove them, ask about an image, classify blood cells"
 	@echo "make test    lint, types, tests"
 	@echo "make soak    damaged files, kills, full disks, long runs, many clients: half an hour, not in CI"
 	@echo "make clean   remove .venv, out and caches"
@@ -24,7 +24,7 @@ help:
 demo: export OMP_NUM_THREADS := 1
 demo: $(VENV)/.export-installed
 	$(BIN)/nexus-edge export phi3-vision --int4 --checkpoint tiny --out $(BUNDLE) --force
-	$(BIN)/nexus-edge run $(BUNDLE) --image $(PICTURE) --prompt "$(QUESTION)"
+	$(BIN)/nexus-edge run $(BUNDLE) --image $(IMAGE) --prompt "$(QUESTION)"
 	$(BIN)/nexus-edge export biomedclip --int8 --checkpoint tiny --out $(TOWERS) --force
 	$(BIN)/nexus-edge classify $(TOWERS) --bank blood-cells $(SMEARS)/cell_000.jpg $(SMEARS)/cell_030.jpg $(SMEARS)/cell_060.jpg
 

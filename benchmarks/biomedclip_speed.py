@@ -111,10 +111,10 @@ def make_peers(checkpoint: str, folder: Path) -> None:
     load_weights(model, source, torch.float32)
     processor = BiomedClipProcessor.from_folder(folder / RECIPES[0] / "processor")
     held_out = held_out_images()
-    pictures = [crop.path for crop in (*held_out.fields, *held_out.cells)[: max(BATCHES)]]
+    files = [crop.path for crop in (*held_out.fields, *held_out.cells)[: max(BATCHES)]]
     padded = processor.texts(list(PROMPTS))
     ids = np.ascontiguousarray(padded[:, : int((padded != 0).sum(1).max())])
-    inputs = {"image": processor.images(pictures), "text": ids, "padded": padded}
+    inputs = {"image": processor.images(files), "text": ids, "padded": padded}
     biomedclip_peers.prepare(source, dict(model.state_dict()), inputs, folder / "peers")
     (folder / "peers" / "model_cfg.json").write_text(json.dumps(source.config["model_cfg"]))
     with torch.inference_mode():

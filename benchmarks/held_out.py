@@ -27,7 +27,7 @@ def measure(recipe: str, folder: Path, limit: int | None) -> tuple[Accuracy, flo
     bundle = nexus_edge.export(MODEL, checkpoint="tiny", out=folder / Path(recipe).stem, parity=False, **chosen)
     model = nexus_edge.load(bundle)
     accuracy = exact_match(
-        lambda picture, question: "".join(model.generate(question, [picture], max_new_tokens=LONGEST)),
+        lambda image, question: "".join(model.generate(question, [image], max_new_tokens=LONGEST)),
         held_out_questions(limit),
     )
     return accuracy, sum(file.size for file in bundle.manifest.files.values()) / 1e6

@@ -42,16 +42,16 @@ GOAL = 1.2  # times the peer's tokens/s, and its time to the first token
 PEER, OURS_GENAI = "optimum-intel in GenAI", "our IR in GenAI"
 OURS = {"our runtime, ONNX Runtime": "onnx", "our runtime, OpenVINO": "openvino"}
 ENGINES = (PEER, OURS_GENAI, *OURS)
-PICTURE = (720, 1280)  # height and width: 3 rows of 5 crops, 2,353 tokens
+SIZE = (720, 1280)  # height and width: 3 rows of 5 crops, 2,353 tokens
 COMPANIONS = ("*.json", "openvino_tokenizer.*", "openvino_detokenizer.*")
 FIGURES = {
     "prefill": ("prefill, tokens/s", "{:.1f}"),
     "decode": ("decode, tokens/s", "{:.2f}"),
-    "picture_s": ("first token with the picture, s", "{:.1f}"),
-    "picture_decode": ("decode behind it, tokens/s", "{:.2f}"),
+    "image_s": ("first token with the image, s", "{:.1f}"),
+    "image_decode": ("decode after it, tokens/s", "{:.2f}"),
     "first_run_s": ("first run, s", "{:.1f}"),
     "text_peak_bytes": ("peak memory with text, GB", "{:.2f}"),
-    "peak_bytes": ("with the picture, GB", "{:.2f}"),
+    "peak_bytes": ("with the image, GB", "{:.2f}"),
 }
 """What a process measures -> its column and how it is written."""
 app = typer.Typer(add_completion=False)
@@ -62,8 +62,8 @@ def compare(
     peer_python: Annotated[Path, typer.Option(help="Python of an environment with optimum-intel.")],
     layers: Annotated[int, typer.Option(help="Decoder layers.")] = FULL_LAYERS,
     checkpoint: Annotated[Path | None, typer.Option(help="Take this instead of writing synthetic weights.")] = None,
-    prompt_tokens: Annotated[int, typer.Option(help="Prompt length without a picture.")] = 512,
-    picture_tokens: Annotated[int, typer.Option(help="Prompt length with the picture.")] = 2500,
+    prompt_tokens: Annotated[int, typer.Option(help="Prompt length without an image.")] = 512,
+    image_tokens: Annotated[int, typer.Option(help="Prompt length with the image.")] = 2500,
     new_tokens: Annotated[int, typer.Option(help="Tokens to generate.")] = 64,
     rounds: Annotated[int, typer.Option(help="How often each engine is measured; the median counts.")] = 3,
     work: Annotated[Path, typer.Option(help="Folder for checkpoints and models.")] = Path("out/openvino_speed"),
@@ -76,14 +76,14 @@ def compare(
     once(source / "config.json", "checkpoint", lambda: child(__file__, "write-checkpoint", source, layers))
     once(bundle / "manifest.json", "our export", lambda: child(__file__, "export-bundle", source, bundle))
     once(peer / "config.json", "optimum-intel's export", lambda: _make_peer(peer_python, source, bundle, peer))
-    lengths = (prompt_tokens, picture_tokens, new_tokens)
+    lengths = (prompt_tokens, image_tokens, new_tokens)
     results: dict[str, list[dict[str, float]]] = {engine: [] for engine in ENGINES}
     for number in range(rounds):
         for engine in ENGINES:
             say(f"round {number + 1} of {rounds}: {engine}")
             folder = {PEER: peer, OURS_GENAI: bundle / "openvino"}.get(engine, bundle)
             results[engine].append(json.loads(child(__file__, "run-engine", engine, folder, *lengths).splitlines()[-1]))
-    title = f"{layers} of {FULL_LAYERS} layers, {prompt_tokens} and {picture_tokens} + {new_tokens} tokens, {machine()}"
+    title = f"{layers} of {FULL_LAYERS} layers, {prompt_tokens} and {image_tokens} + {new_tokens} tokens, {machine()}"
     _report(title, results)
     if output is not None:
         output.write_text(json.dumps({"title": title, "runs": results}, indent=2), "utf-8")
@@ -125,9 +125,9 @@ def _make_peer(python: Path, checkpoint: Path, bundle: Path, out: Path) -> None:
 
 
 @app.command(hidden=True)
-def run_engine(engine: str, folder: Path, prompt_tokens: int, picture_tokens: int, new_tokens: int) -> None:
+def run_engine(engine: str, folder: Path, prompt_tokens: int, image_tokens: int, new_tokens: int) -> None:
     """Measure one engine in this process; the last line of the output is JSON."""
-    first, second = np.random.default_rng(0).integers(0, 256, (2, *PICTURE, 3), np.uint8)
+    first, second = np.random.default_rng(0).integers(0, 256, (2, *SIZE, 3), np.uint8)
     started = time.perf_counter()
     model: Any = _Ours(folder, OURS[engine]) if engine in OURS else _GenAi(folder)
     model.run(prompt_tokens, 2)
@@ -135,7 +135,7 @@ def run_engine(engine: str, folder: Path, prompt_tokens: int, picture_tokens: in
     first_s, decode = model.run(prompt_tokens, new_tokens)
     figures |= {"prefill": prompt_tokens / first_s, "decode": decode, "text_peak_bytes": peak_rss_bytes()}
     model.see(first)
-    figures["picture_s"], figures["picture_decode"] = model.run(picture_tokens, new_tokens, second)
+    figures["image_s"], figures["image_decode"] = model.run(image_tokens, new_tokens, second)
     print(json.dumps({**figures, "peak_bytes": peak_rss_bytes()}))
 
 
@@ -146,14 +146,14 @@ class _Ours:
         options = EngineOptions(engine=target, keep_vision=True, openvino=OpenVinoSettings())
         self._vlm = load_vlm(Bundle.open(folder), options)
 
-    def see(self, picture: np.ndarray) -> None:
+    def see(self, pixels: np.ndarray) -> None:
         """Encode a first image, for which the vision graphs are loaded."""
-        inputs = self._vlm.processor(self._vlm.wrap(QUESTION, 1), [Image.fromarray(picture)])
+        inputs = self._vlm.processor(self._vlm.wrap(QUESTION, 1), [Image.fromarray(pixels)])
         ImageCache(self._vlm.engine, self._vlm.host).encode(self._vlm.host.prompt(inputs).images)
 
-    def run(self, prompt_tokens: int, new_tokens: int, picture: np.ndarray | None = None) -> tuple[float, float]:
+    def run(self, prompt_tokens: int, new_tokens: int, pixels: np.ndarray | None = None) -> tuple[float, float]:
         """Seconds until the first token, and tokens/s behind it."""
-        images = [] if picture is None else [Image.fromarray(picture)]
+        images = [] if pixels is None else [Image.fromarray(pixels)]
         run = measure(self._vlm, prompt_tokens, new_tokens, images)
         return run.first_token_s, run.decode_tokens_per_s
 
@@ -168,29 +168,29 @@ class _GenAi:
         self._number = 0
         self._around = 0
 
-    def see(self, picture: np.ndarray) -> None:
+    def see(self, pixels: np.ndarray) -> None:
         """Encode a first image, and count the tokens of a prompt that are not of its text."""
-        self._around = self._generate(self._text(16), 1, picture).get_num_input_tokens() - 16
+        self._around = self._generate(self._text(16), 1, pixels).get_num_input_tokens() - 16
 
-    def run(self, prompt_tokens: int, new_tokens: int, picture: np.ndarray | None = None) -> tuple[float, float]:
+    def run(self, prompt_tokens: int, new_tokens: int, pixels: np.ndarray | None = None) -> tuple[float, float]:
         """Seconds until the first token, and tokens/s behind it."""
-        around = 0 if picture is None else self._around
-        metrics = self._generate(self._text(prompt_tokens - around), new_tokens, picture)
+        around = 0 if pixels is None else self._around
+        metrics = self._generate(self._text(prompt_tokens - around), new_tokens, pixels)
         if metrics.get_num_input_tokens() != prompt_tokens:
             raise ValueError(f"a prompt of {metrics.get_num_input_tokens()} tokens instead of {prompt_tokens}")
         return metrics.get_ttft().mean / 1e3, 1e3 / metrics.get_tpot().mean
 
-    def _generate(self, text: str, new_tokens: int, picture: np.ndarray | None) -> Any:
+    def _generate(self, text: str, new_tokens: int, pixels: np.ndarray | None) -> Any:
         import openvino
         import openvino_genai
 
         config = openvino_genai.GenerationConfig(max_new_tokens=new_tokens, ignore_eos=True)
         config.apply_chat_template = False
-        if picture is None:
+        if pixels is None:
             return self._pipeline.generate(text, generation_config=config).perf_metrics
         # The number comes first: GenAI takes images of similar features for the same and reuses the cache of one.
         prompt = f"{self._number}. <|image_1|>\n{text}"
-        return self._pipeline.generate(prompt, images=[openvino.Tensor(picture)], generation_config=config).perf_metrics
+        return self._pipeline.generate(prompt, images=[openvino.Tensor(pixels)], generation_config=config).perf_metrics
 
     def _text(self, tokens: int) -> str:
         """A text of that many tokens which no earlier one begins with."""
@@ -220,8 +220,8 @@ def _report(title: str, results: dict[str, list[dict[str, float]]]) -> None:
     peer = typical[PEER]
     for engine in ENGINES[1:]:
         row = typical[engine]
-        decode, picture = row["decode"] / peer["decode"], peer["picture_s"] / row["picture_s"]
-        print(f"{engine} to the peer: decode {decode:.2f}, first token with the picture {picture:.2f} (goal {GOAL})")
+        decode, first = row["decode"] / peer["decode"], peer["image_s"] / row["image_s"]
+        print(f"{engine} to the peer: decode {decode:.2f}, first token with the image {first:.2f} (goal {GOAL})")
     spread = {engine: [round(run["decode"], 2) for run in runs] for engine, runs in results.items()}
     print(f"decode, run by run: {json.dumps(spread)}")
 

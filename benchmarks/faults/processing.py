@@ -104,7 +104,7 @@ def reversed_features(scene: Scene) -> None:
     scene.patch(ImageCache, "encode", encode)
 
 
-def exchanged_pictures(scene: Scene) -> None:
+def exchanged_images(scene: Scene) -> None:
     right = ImageCache.encode
     scene.patch(ImageCache, "encode", lambda self, *a: right(self, *a)[::-1])
 
@@ -242,7 +242,7 @@ FAULTS = (
     Fault("red normalised as blue, in code", "preprocessing", DUAL, "P5", "pixels, *", bgr(biomedclip), END),
     Fault("logit scale 1.1 times as large", "configuration", DUAL, "P5", "logit scale, *", other_scale, RUNGS),
     Fault("rows of image features reversed", "cache", VLM, "P5", "image features, *", reversed_features, END, ONE),
-    Fault("features of two images exchanged", "cache", VLM, "P5", "image features, *", exchanged_pictures, END, TWO),
+    Fault("features of two images exchanged", "cache", VLM, "P5", "image features, *", exchanged_images, END, TWO),
     Fault("image features are zeros", "cache", VLM, "P5", "logits", no_features, END, ONE),
     Fault("cache one row short", "cache", VLM, "P5", "logits", past_off_by_one, END, TEXT),
     Fault("the token before is fed again", "cache", VLM, "P5", "logits", previous_token, END, TEXT),

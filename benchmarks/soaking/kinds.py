@@ -21,7 +21,7 @@ from .commands import command
 from .desk import Desk
 from .samples import write_images, write_tables
 
-PICTURE = HELD_OUT / "004.png"
+IMAGE = HELD_OUT / "004.png"
 CELL = tiny_folder("biomedclip") / "heldout" / "cell_000.jpg"
 
 
@@ -75,7 +75,7 @@ def plan_recipe(case: Case) -> str | None:
 
 def ask(engine: str, case: Case) -> str | None:
     options = ("--max-new-tokens", 2, "--engine", engine, "--threads", 1)
-    return command("run", case.folder, "--image", PICTURE, "--prompt", "What is shown?", *options).problem
+    return command("run", case.folder, "--image", IMAGE, "--prompt", "What is shown?", *options).problem
 
 
 def classify(engine: str, case: Case) -> str | None:
@@ -162,7 +162,7 @@ def kinds(desk: Desk) -> list[Kind]:
         for folder, family in zip(checkpoints.values(), ("phi3_v", "biomedclip"), strict=True):
             shutil.copytree(tiny_folder(family), folder, ignore=shutil.ignore_patterns("heldout", "*.md", "LICENSE"))
         write_images(images)
-        write_tables(tables, PICTURE)
+        write_tables(tables, IMAGE)
         recipes.mkdir()
         for file in sorted((Path(__file__).parents[2] / "export").rglob("*.toml")):
             shutil.copy(file, recipes / f"{file.parent.name}-{file.name}")

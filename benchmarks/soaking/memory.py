@@ -46,10 +46,10 @@ def answers(engine: str, desk: Desk) -> Row:
             shown = [images[number % 8]] if number % 3 else []
             if number % 10 == 9:
                 chat = model.chat()
-                for _ in chat.send(f"What is shown in picture {number}?", shown):
+                for _ in chat.send(f"What is shown in image {number}?", shown):
                     break
                 return
-            for _ in model.generate(f"What is shown in picture {number}?", shown, max_new_tokens=4):
+            for _ in model.generate(f"What is shown in image {number}?", shown, max_new_tokens=4):
                 pass
 
         return measure(f"answers in {engine}", desk.count(ANSWERS), answer, 1)

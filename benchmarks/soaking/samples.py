@@ -50,7 +50,7 @@ def write_tables(folder: Path, image: Path) -> None:
     """Files of lines that commands read: labels, and samples for a calibration."""
     folder.mkdir()
     (folder / "labels.txt").write_text("red blood cell\nwhite blood cell\nplatelet\n", "utf-8")
-    lines = [{"text": f"a picture of {what}", "image": str(image)} for what in ("a cell", "a letter", "a circle")]
+    lines = [{"text": f"an image of {what}", "image": str(image)} for what in ("a cell", "a letter", "a circle")]
     (folder / "calibration.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), "utf-8")
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder that nexus-edge export made.")]
 Images = Annotated[
-    list[Path] | None, typer.Option("--image", "-i", metavar="FILE", help="A picture; repeat it for several.")
+    list[Path] | None, typer.Option("--image", "-i", metavar="FILE", help="An image; repeat it for several.")
 ]
 MaxNewTokens = Annotated[int, typer.Option(metavar="N", help="Most tokens of an answer.")]
 Temperature = Annotated[float, typer.Option(help="0 takes the likeliest token; higher draws more freely.")]
@@ -72,7 +72,7 @@ def describe_run(run: "RunStats") -> str:
     reused = f", {run.reused_tokens} reused" if run.reused_tokens else ""
     vision = f", vision {run.vision_s:.2f} s" if run.image_tokens else ""
     return (
-        f"prompt {counted(run.prompt_tokens, 'token')} ({run.image_tokens} of pictures{reused}), "
+        f"prompt {counted(run.prompt_tokens, 'token')} ({run.image_tokens} of images{reused}), "
         f"first token after {run.first_token_s:.2f} s{vision}, prefill {run.prefill_tokens_per_s:.0f} tokens/s, "
         f"{run.new_tokens} new at {run.decode_tokens_per_s:.1f} tokens/s ({run.finish})"
     )

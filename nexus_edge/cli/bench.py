@@ -24,7 +24,7 @@ def bench(
         int | None,
         typer.Option(
             metavar="N",
-            help="Prompt length with pictures; default: 512, or as the pictures need. Of a dual encoder's texts: 32.",
+            help="Prompt length with images; default: 512, or what the images need. For a dual encoder's texts: 32.",
         ),
     ] = None,
     new_tokens: Annotated[int, typer.Option(metavar="N", help="Tokens to generate; a dual encoder makes none.")] = 64,

@@ -25,7 +25,7 @@ def measure_towers(
 
     model = load_dual_encoder(bundle, options)
     tokens = dual_benchmark.TEXT_TOKENS if text_tokens is None else text_tokens
-    pictures: list[ImageInput] = [*images] or [dual_benchmark.sample_image()]
+    given: list[ImageInput] = [*images] or [dual_benchmark.sample_image()]
     side = model.processor.image_size
     result: dict[str, Any] = {
         "model": model.name,
@@ -37,9 +37,9 @@ def measure_towers(
         "runs": runs,
         "pictures": [str(path) for path in images] or "a JPEG of 1024 x 768",
         "image_size": side,
-        "preprocess_ms": dual_benchmark.prepare_ms(model, pictures, runs),
+        "preprocess_ms": dual_benchmark.prepare_ms(model, given, runs),
     }
-    pixels = model.processor.images(pictures[:1])
+    pixels = model.processor.images(given[:1])
     result["image_load_s"] = dual_benchmark.first_call_s(lambda: model.engine.encode_images(pixels))
     if not quiet:
         say(f"image tower, {counted(runs, 'run')} at each batch size")
@@ -66,12 +66,12 @@ def print_table(result: Mapping[str, Any]) -> None:
     table = Table(title=f"{result['model']} ({result['weights']} weights) on {result['machine']}", title_justify="left")
     table.add_column("measured")
     table.add_column(runs_said(result["runs"]), justify="right")
-    table.add_row("image tower, load and first picture", f"{result['image_load_s']:.2f} s")
+    table.add_row("image tower, load and first image", f"{result['image_load_s']:.2f} s")
     if "text_load_s" in result:
         table.add_row("text tower, load and first text", f"{result['text_load_s']:.2f} s")
-    table.add_row(f"picture to {result['image_size']} pixels a side", f"{result['preprocess_ms']:.1f} ms")
+    table.add_row(f"image to {result['image_size']} pixels a side", f"{result['preprocess_ms']:.1f} ms")
     for batch, rate in result["images_per_s"].items():
-        table.add_row(f"image tower, batch {batch}", f"{rate:.1f} pictures/s")
+        table.add_row(f"image tower, batch {batch}", f"{rate:.1f} images/s")
     for batch, rate in result.get("texts_per_s", {}).items():
         table.add_row(f"text tower ({result['text_tokens']} tokens), batch {batch}", f"{rate:.1f} texts/s")
     peak = result["peak_rss_bytes"]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nexus_edge.processing.images import ImageInput
     from nexus_edge.runtimes import ChatSession
 
-HELP = "/image FILE adds a picture to the next turn, /reset forgets everything, /quit ends"
+HELP = "/image FILE adds an image to the next turn, /reset forgets everything, /quit ends"
 
 
 def chat(

@@ -14,9 +14,9 @@ from nexus_edge.cli.progress import count_bar
 from nexus_edge.cli.towers import (
     BatchSize,
     BundleOption,
+    Images,
     Labels,
     LabelsFile,
-    Pictures,
     Quiet,
     Templates,
     is_file,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def classify(
-    pictures: Pictures,
+    images: Images,
     labels: Labels = None,
     labels_file: LabelsFile = None,
     bank: Annotated[
@@ -47,7 +47,7 @@ def classify(
         ),
     ] = None,
     template: Templates = None,
-    top_k: Annotated[int, typer.Option(metavar="N", help="Labels to print for each picture.")] = 3,
+    top_k: Annotated[int, typer.Option(metavar="N", help="Labels to print for each image.")] = 3,
     bundle: BundleOption = None,
     batch_size: BatchSize = 16,
     threads: Threads = None,
@@ -55,14 +55,14 @@ def classify(
     device: Device = "CPU",
     allow_rejected: AllowRejected = False,
     quiet: Quiet = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print every picture's labels as JSON at the end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every image's labels as JSON at the end.")] = False,
 ) -> None:
     """Say which labels fit images best; exit with 2 at the end if some cannot be read."""
     from nexus_edge.runtimes.dual_encoder import index
 
     if top_k < 1:
         raise InputError(f"top-k is {top_k}; it must be 1 or more")
-    named, places = split_bundle(pictures, bundle)
+    named, places = split_bundle(images, bundle)
     given = _given(labels, labels_file, bank, template)
     scanned = index.scan(places)
     files = scanned.images
@@ -81,7 +81,7 @@ def classify(
     results: list[tuple[Path, Classification]] = []
     skipped: list[Skipped] = []
     # Where results run down the terminal, they are the progress.
-    with count_bar("pictures", quiet=quiet or (sys.stdout.isatty() and not as_json)) as progress:
+    with count_bar("images", quiet=quiet or (sys.stdout.isatty() and not as_json)) as progress:
         for batch in model.stream_images(files, batch_size):
             for result in batch:
                 path = files[len(results) + len(skipped)]
@@ -97,7 +97,7 @@ def classify(
     elif not quiet and len(results) > 1:
         counts = Counter(result.best for _, result in results)
         say(
-            f"{counted(len(results), 'picture')}: "
+            f"{counted(len(results), 'image')}: "
             + ", ".join(f"{count} {label}" for label, count in counts.most_common(10))
         )
     report_skipped(skipped, len(files), "", quiet=silent)

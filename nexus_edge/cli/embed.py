@@ -13,7 +13,7 @@ from nexus_edge.cli.progress import count_bar
 from nexus_edge.cli.towers import (
     BatchSize,
     BundleOption,
-    Pictures,
+    Images,
     Quiet,
     open_model,
     report_left_out,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def embed(
-    pictures: Pictures,
+    images: Images,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE.safetensors", help="The index to make or to update.")
     ],
@@ -56,7 +56,7 @@ def embed(
 
     if out.suffix != ".safetensors":
         raise InputError(f"{out}: an index ends in .safetensors; choose another -o")
-    named, places = split_bundle(pictures, bundle)
+    named, places = split_bundle(images, bundle)
     scanned = scan(places)
     files = scanned.images
     report_left_out(scanned, quiet=quiet)
@@ -79,7 +79,7 @@ def embed(
     )
     started, dtype = time.perf_counter(), np.float16 if float16 else np.float32
     try:
-        with count_bar("pictures", quiet=silent) as progress:
+        with count_bar("images", quiet=silent) as progress:
             built = build_index(model, files, out, fresh=force, dtype=dtype, batch_size=batch_size, progress=progress)
     except KeyboardInterrupt:
         if not quiet:
@@ -126,7 +126,7 @@ def _print_result(
         )
         if count
     ]
-    pictures, numbers = counted(len(built.index), "picture"), built.index.embeddings.shape[1]
-    typer.echo(f"{out}: {pictures} ({', '.join(parts)}), {numbers} numbers each")
+    entries, numbers = counted(len(built.index), "image"), built.index.embeddings.shape[1]
+    typer.echo(f"{out}: {entries} ({', '.join(parts)}), {numbers} numbers each")
     if built.embedded and not quiet:
-        say(f"{built.embedded / seconds:.1f} pictures/s")
+        say(f"{built.embedded / seconds:.1f} images/s")

@@ -22,12 +22,10 @@ def search(
         typer.Argument(metavar='[BUNDLE] ["TEXT"]', help="What to look for; a bundle may stand before it."),
     ] = None,
     image: Annotated[
-        Path | None, typer.Option("--image", "-i", metavar="FILE", help="Look for what resembles this picture.")
+        Path | None, typer.Option("--image", "-i", metavar="FILE", help="Look for what resembles this image.")
     ] = None,
     top_k: Annotated[int, typer.Option(metavar="N", help="Hits to print.")] = 10,
-    sheet: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw the hits as one picture, to look at.")
-    ] = None,
+    sheet: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the hits into one image.")] = None,
     bundle: BundleOption = None,
     threads: Threads = None,
     engine: Engine = None,
@@ -44,7 +42,7 @@ def search(
     named, rest = split_bundle([Path(word) for word in query or ()], bundle)
     words = list(query or ())[-len(rest) :] if rest else []  # Path would change a text
     if len(words) + (image is not None) != 1:
-        raise InputError("give one text in quotes to look for, or one picture with --image")
+        raise InputError("give one text in quotes to look for, or one image with --image")
     opened = ImageIndex.load(index)
     silent = quiet or as_json
     model = open_model(
@@ -71,7 +69,7 @@ def search(
     for path, hit in zip(paths, hits, strict=True):
         typer.echo(f"{hit.score:6.3f}  {printable(path)}")
     if sheet is not None and not quiet:
-        say(f"{sheet}: the hits as a picture")
+        say(f"{sheet}: the hits as an image")
 
 
 def _fits(bundle: "Bundle", index: "ImageIndex", *, needs_text: bool) -> bool:

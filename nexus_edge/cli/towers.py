@@ -27,11 +27,11 @@ BundleOption = Annotated[
         help="The model; default: $NEXUS_EDGE_BUNDLE, else the newest dual encoder below out/ that fits.",
     ),
 ]
-Pictures = Annotated[
+Images = Annotated[
     list[Path],
     typer.Argument(
-        metavar="[BUNDLE] PICTURES...",
-        help="Files and folders; a bundle may stand before them. In folders, images are told by their content.",
+        metavar="[BUNDLE] IMAGES...",
+        help="Files and folders, after a bundle if you name one. In folders, images are found by their content.",
     ),
 ]
 Labels = Annotated[str | None, typer.Option(metavar='"A,B,C"', help="Labels, between commas.")]
@@ -40,7 +40,7 @@ Templates = Annotated[
     list[str] | None,
     typer.Option("--template", metavar='"... {}"', help="A sentence for the labels; repeat it for several."),
 ]
-BatchSize = Annotated[int, typer.Option(metavar="N", help="Pictures that run through the tower together.")]
+BatchSize = Annotated[int, typer.Option(metavar="N", help="Images that run through the tower together.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")]
 
 
@@ -133,7 +133,7 @@ def report_left_out(found: "Found", *, quiet: bool) -> None:
         say(f"left out: {printable(summary(found.left_out))}")
 
 
-def report_skipped(skipped: "Sequence[Skipped]", pictures: int, where: str, *, quiet: bool) -> None:
+def report_skipped(skipped: "Sequence[Skipped]", images: int, where: str, *, quiet: bool) -> None:
     """Name each image that cannot be read, and raise InputError, which becomes exit code 2, if there is one."""
     if not skipped:
         return
@@ -141,9 +141,7 @@ def report_skipped(skipped: "Sequence[Skipped]", pictures: int, where: str, *, q
         for item in skipped:
             say(f"skipped: {item.reason}", style="yellow")
     first = "" if len(skipped) == 1 else "the first: "
-    raise InputError(
-        f"{len(skipped)} of {counted(pictures, 'picture')} cannot be read{where}; {first}{skipped[0].reason}"
-    )
+    raise InputError(f"{len(skipped)} of {counted(images, 'image')} cannot be read{where}; {first}{skipped[0].reason}")
 
 
 def printable(path: str | Path) -> str:

@@ -8,7 +8,7 @@ from nexus_edge.processing.resize import resize_image
 
 
 def centre_crop(
-    image: Image.Image, size: int, resample: Image.Resampling = Image.Resampling.BICUBIC, name: str = "picture"
+    image: Image.Image, size: int, resample: Image.Resampling = Image.Resampling.BICUBIC, name: str = "image"
 ) -> Image.Image:
     """`size` x `size` pixels in the image's own mode, resized with antialiasing.
 

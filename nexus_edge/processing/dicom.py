@@ -95,7 +95,7 @@ def _header(file: BinaryIO, name: str) -> Dataset:
     file.seek(0)
     header = dcmread(file, stop_before_pixels=True)
     if "Rows" not in header or "Columns" not in header:
-        raise ImageError(f"{name} is a DICOM file without a picture; leave out reports, plans and directories")
+        raise ImageError(f"{name} is a DICOM file without an image; leave out reports, plans and directories")
     for groups in FUNCTIONAL_GROUPS:
         for group in header.get(groups, [])[:1]:
             for key in DISPLAY_GROUPS:

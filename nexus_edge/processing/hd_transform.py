@@ -59,7 +59,7 @@ class HdGeometry:
         return crops + 1 + TOKENS_PER_SIDE * (TOKENS_PER_SIDE + 1)
 
 
-def hd_geometry(width: int, height: int, num_crops: int, name: str = "picture") -> HdGeometry:
+def hd_geometry(width: int, height: int, num_crops: int, name: str = "image") -> HdGeometry:
     """The largest grid of at most `num_crops` crops that has the shape of an image of `width` x `height` pixels.
 
     Raises ImageError if the image is so narrow that nothing of it would be left.

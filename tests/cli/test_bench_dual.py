@@ -44,7 +44,7 @@ def test_bench_prints_a_table(run_command: Run, dual_bundle: Bundle, tmp_path: P
     result = run_command("bench", dual_bundle.root, "--runs", 1, "--image", path, "--prompt-tokens", 12)
     assert result.exit_code == 0, result.stderr
     for row in (
-        "image tower, load and first picture", "text tower, load", "picture to 16 pixels", "image tower, batch 1 ",
+        "image tower, load and first image", "text tower, load", "image to 16 pixels", "image tower, batch 1 ",
         "image tower, batch 16", "text tower (12 tokens), batch 4", "peak memory", "synthetic weights",
     ):  # fmt: skip
         assert row in result.stdout

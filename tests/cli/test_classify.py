@@ -26,7 +26,7 @@ def test_each_image_gets_a_line_with_its_likeliest_labels(run_command: Run, desk
     assert result.stdout.splitlines() == lines
     assert "using out/toy-dual (the only one below out/; --bundle names another)" in result.stderr
     assert "the weights are synthetic" in result.stderr
-    assert "3 pictures: 1 green, 1 red, 1 blue" in result.stderr
+    assert "3 images: 1 green, 1 red, 1 blue" in result.stderr
 
 
 def test_quiet_leaves_only_the_lines(run_command: Run, desk: Path) -> None:
@@ -101,7 +101,7 @@ def test_unreadable_images_are_skipped_counted_listed_and_end_with_2(run_command
     (desk / "images" / "letter.png").write_bytes(b"a letter")
     (desk / "images" / "sub" / "cut.jpg").write_bytes((desk / "images/sub/blue.jpg").read_bytes()[:100])
     result = run_command("classify", "images", "--labels", LABELS)
-    result.assert_ended(2, "2 of 5 pictures cannot be read; the first: images/letter.png")
+    result.assert_ended(2, "2 of 5 images cannot be read; the first: images/letter.png")
     assert [line.split(":")[0] for line in result.stdout.splitlines()] == [
         "images/green.png", "images/red.png", "images/sub/blue.jpg"
     ]  # fmt: skip
@@ -113,7 +113,7 @@ def test_unreadable_images_are_skipped_counted_listed_and_end_with_2(run_command
         "images/sub/cut.jpg",
     ]
     run_command("classify", "images/letter.png", "--labels", LABELS, "--quiet").assert_error(
-        2, "1 of 1 picture cannot be read; images/letter.png"
+        2, "1 of 1 image cannot be read; images/letter.png"
     )
 
 

@@ -91,7 +91,7 @@ def test_turns_from_powershell(toy_path: Path, files: Path, mark: bytes) -> None
     ]
     assert [one.returncode for one in said] == [0, 0], said[0].stderr.decode()
     assert said[0].stdout == said[1].stdout
-    assert b"313 of pictures" in said[0].stderr
+    assert b"313 of images" in said[0].stderr
 
 
 CELL = "nexus_edge/assets/tiny_biomedclip/heldout/cell_000.jpg"

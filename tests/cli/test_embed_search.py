@@ -31,7 +31,7 @@ def index(run_command: Run, desk: Path) -> Path:
 def test_embed_works_as_the_issue_prints_it(run_command: Run, desk: Path) -> None:
     result = run_command("embed", "images/red.png", "images/sub", "-o", "index.safetensors")
     assert result.exit_code == 0, result.stderr
-    assert result.stdout == "index.safetensors: 2 pictures (2 new or changed), 4 numbers each\n"
+    assert result.stdout == "index.safetensors: 2 images (2 new or changed), 4 numbers each\n"
     assert "using out/toy-dual (the only one below out/; --bundle names another)" in result.stderr
     assert ImageIndex.load(desk / "index.safetensors").paths == ("images/red.png", "images/sub/blue.jpg")
 
@@ -61,9 +61,9 @@ def test_unreadable_images_are_skipped_counted_listed_and_end_with_2(run_command
     (desk / "images" / "empty.png").touch()
     result = run_command("embed", "images", "-o", "index.safetensors")
     result.assert_ended(
-        2, "2 of 5 pictures cannot be read, the others are in index.safetensors; the first: images/empty.png"
+        2, "2 of 5 images cannot be read, the others are in index.safetensors; the first: images/empty.png"
     )
-    assert result.stdout == "index.safetensors: 3 pictures (3 new or changed, 2 skipped), 4 numbers each\n"
+    assert result.stdout == "index.safetensors: 3 images (3 new or changed, 2 skipped), 4 numbers each\n"
     assert "skipped: images/letter.png" in result.stderr
     assert len(ImageIndex.load(desk / "index.safetensors")) == 3
     said = run_command("embed", "images", "-o", "index.safetensors", "--json")
@@ -148,7 +148,7 @@ def test_a_bundle_may_stand_before_the_text(run_command: Run, desk: Path, index:
 
 def test_hits_as_an_image(run_command: Run, desk: Path, index: Path) -> None:
     result = run_command("search", "red", "--index", "index.safetensors", "--sheet", "hits.png")
-    assert "hits.png: the hits as a picture" in result.stderr
+    assert "hits.png: the hits as an image" in result.stderr
     with Image.open(desk / "hits.png") as sheet:
         assert sheet.width > 3 * 220
 

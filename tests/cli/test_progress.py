@@ -26,4 +26,4 @@ def test_what_is_said_of_steps_and_counts(capsys: pytest.CaptureFixture[str], mo
     with count_bar("images", quiet=False) as counted:
         counted(1200, 5000)
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split("s  ", 1)[1] for line in lines] == ["decoder (25% done)", "pictures: 1,200 of 5,000"]
+    assert [line.split("s  ", 1)[1] for line in lines] == ["decoder (25% done)", "images: 1,200 of 5,000"]

@@ -31,7 +31,7 @@ def test_run_prints_the_answer_and_says_the_rest_on_stderr(run_command: Run, toy
     assert result.exit_code == 0
     assert result.stdout == answer_to(toy_path, "What?", [image], 12) + "\n"
     assert "the weights are synthetic" in result.stderr
-    assert "313 of pictures" in result.stderr
+    assert "313 of images" in result.stderr
 
 
 def test_quiet_leaves_only_the_answer(run_command: Run, toy_path: Path) -> None:
@@ -118,10 +118,10 @@ def test_chat_from_a_pipe(run_command: Run, toy_path: Path, image: Path, monkeyp
 def test_a_wrong_chat_command_ends_a_pipe_with_exit_code_2(
     run_command: Run, toy_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("/picture x\nHi\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("/photo x\nHi\n"))
     result = run_command("chat", toy_path, "--quiet")
     assert result.exit_code == 2
-    assert "/picture: no such command" in result.stderr
+    assert "/photo: no such command" in result.stderr
     assert result.stdout == ""
 
 

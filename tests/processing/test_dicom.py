@@ -169,7 +169,7 @@ def test_what_cannot_be_shown_is_refused(change: dict[str, Any], message: str) -
 def test_a_file_without_an_image_is_refused() -> None:
     made = dataset(RAMP)
     del made.Rows
-    with pytest.raises(ImageError, match="a DICOM file without a picture; leave out reports"):
+    with pytest.raises(ImageError, match="a DICOM file without an image; leave out reports"):
         load_image(written(made))
     made = dataset(RAMP)
     del made.PixelData
