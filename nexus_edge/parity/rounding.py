@@ -4,6 +4,9 @@ A limit that was measured on one checkpoint or one CPU says nothing about the ne
 So every gate that rounding decides is a small multiple of what is measured here, on the same weights and inputs, see
 tolerances.toml. The errors are drawn, not computed as a kernel does: two kernels that round the same values agree in
 the size of their errors and in nothing else.
+
+A draw is one of the kernels that could be: it rounds equal rows equally. Where a prompt repeats a token, whose values
+are the same each time, errors add up in attention as they do in a kernel, and do not average out.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -107,7 +110,7 @@ def _shortened(x: Tensor, significand: int, random: torch.Generator) -> Tensor:
         return x
     last = torch.ldexp(torch.ones_like(x), torch.frexp(x).exponent - significand)
     below = torch.floor(x / last)
-    return (below + (torch.rand(x.shape, generator=random) < x / last - below)) * last
+    return (below + (torch.rand(x.shape[-1:], generator=random) < x / last - below)) * last
 
 
 def _moved(module: nn.Module, x: Tensor, formats: Formats, random: torch.Generator) -> Tensor:
@@ -121,7 +124,13 @@ def _moved(module: nn.Module, x: Tensor, formats: Formats, random: torch.Generat
             return x
         return _flip_ties(x, scheme.group_size if scheme.activation == "int8-block" else 0, random)
     group = formats.group if formats.inputs == "groups" else 0
-    return x + 0.5 * _steps(x, group) * _signed(x, random)
+    return _in_steps(x, _steps(x, group), random)
+
+
+def _in_steps(x: Tensor, step: Tensor, random: torch.Generator) -> Tensor:
+    """Rounded to whole steps from an origin that is drawn for each column: errors are uniform within half a step."""
+    origin = torch.rand(x.shape[-1:], generator=random)
+    return torch.where(step > 0, ((x / step + origin).round() - origin) * step, x)
 
 
 def _steps(x: Tensor, group: int) -> Tensor:
@@ -168,4 +177,4 @@ class _RoundedCache(TorchDispatchMode):
         if not x.numel():
             return x
         span = x.amax(-1, keepdim=True) - x.amin(-1, keepdim=True)
-        return x + 0.5 / _CACHE_STEPS * span * _signed(x, self._random)
+        return _in_steps(x, span / _CACHE_STEPS, self._random)

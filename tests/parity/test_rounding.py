@@ -134,6 +134,30 @@ def test_a_cache_in_eight_bits() -> None:
     assert ((present - heads).abs() <= 0.5001 * steps).all()
 
 
+def test_a_repeated_token_has_one_error() -> None:
+    """A kernel rounds equal values equally, so that attention over many of them errs as over one."""
+    one = torch.randn(1, 1, 32, generator=torch.Generator().manual_seed(2))
+    past = torch.zeros(1, 2, 0, 16)
+
+    def error(count: int) -> float:
+        row, mask = one.expand(1, count, 32).contiguous(), torch.ones(1, count, dtype=torch.int64)
+        with torch.inference_mode(), rounded(Formats(cache=True)):
+            out, _, _ = torch.ops.nexus.cached_attention(row, row, row, past, past, mask, 2, 2, -1)
+        return float((out[:, -1] - one[:, 0]).norm() / one.norm())
+
+    assert error(200) == pytest.approx(error(1), rel=1e-3)
+
+
+@pytest.mark.parametrize("formats", [Formats(inputs="rows"), Formats(inputs="groups", group=64), Formats(BFLOAT16)])
+def test_equal_rows_have_equal_errors(formats: Formats) -> None:
+    x, module = rows(1).expand(50, WIDTH), plain()
+    with torch.inference_mode(), rounded(formats):
+        errors = module(x) - plain()(x[:1])
+    assert float(errors[0].norm()) > 0
+    # What is left are the last bits of float32 sums, which may tip a number over the middle between two codes.
+    assert float((errors - errors[0]).norm(dim=-1).median()) < 0.2 * float(errors[0].norm())
+
+
 def test_formats_of_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     machines = {"x86_64": "ties", "AMD64": "ties", "aarch64": "rows", "arm64": "rows"}
     for machine, inputs in machines.items():
