@@ -57,7 +57,10 @@ class Processor(Protocol):
         """Into how many views beside the whole an image is cut at most; 0 where images are not cut."""
 
     def with_most_views(self, most: int) -> "Processor":
-        """The same processor with another `most_views`; itself where images are not cut."""
+        """The same processor with another `most_views`; itself where images are not cut.
+
+        Raises InputError where the model's own numbers leave no choice.
+        """
 
     def count_image_tokens(self, width: int, height: int) -> int:
         """How many positions of the prompt an image of this size (in pixels) takes."""

@@ -150,14 +150,3 @@ def test_a_template_that_changes_texts_takes_jinja(tmp_path: Path, changed: str)
     """A runtime that only puts frames around texts would give other ids."""
     facts = with_template(tmp_path / "own", "{% for m in messages %}<|user|>{{ " + changed + " }}<|end|>{% endfor %}")
     assert facts.chat == JinjaTemplate()
-
-
-@pytest.mark.parametrize("family", ["phi3_v", "biomedclip", "llava_next"])
-def test_facts_need_no_torch(family: str) -> None:
-    """The module that makes them is read where no torch is installed."""
-    import subprocess
-    import sys
-
-    code = f"import sys, nexus_edge.models.{family}.facts; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
