@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 # The interrupt comes in the middle of a module's import; the command then waits for a file longer than it may take.
 SLOW = """
 import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 class Slow:
     def find_spec(self, name, path=None, target=None):
         if name == {name!r}:

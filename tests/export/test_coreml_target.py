@@ -221,7 +221,7 @@ def test_long_rope_changes_its_list_behind_the_limit(vlm: Bundle) -> None:
             torch.ones(1, 701, dtype=torch.int64),
         )
         with torch.inference_mode():
-            right, _ = model.model.decode(*given, pairs)
+            right, _ = model.decode(*given, pairs)
         inputs = {"position": np.array([700], np.int32), "length": np.array([length], np.int32)}
         hidden = x
         for chunk in chunks:
