@@ -98,11 +98,7 @@ def choose_engine(bundle: Bundle, kind: Kind, options: EngineOptions) -> ModuleT
     if options.device != CPU:
         wanted = _with_devices(options, usable.values())
     if not usable or (wanted is not None and wanted not in usable):
-        asked = "" if wanted is None else f", which {wanted!r} is not"
-        raise BundleError(
-            f"{bundle.root}: was exported for {', '.join(bundle.manifest.targets)}{asked}; what can run here is "
-            f"{', '.join(engines())}: export it for that (nexus-edge export --target)"
-        )
+        raise _not_held(bundle, wanted, options.device)
     # Of those that are alike the first; which of them is installed is known only when it is imported.
     order = sorted(usable.values(), key=lambda info: (info.name != wanted, info.is_reference()))
     if wanted is not None and (options.engine != "auto" or options.device != CPU):
@@ -116,6 +112,19 @@ def choose_engine(bundle: Bundle, kind: Kind, options: EngineOptions) -> ModuleT
             missing = missing or error
     assert missing is not None  # `order` is not empty
     raise missing
+
+
+def _not_held(bundle: Bundle, engine: str | None, device: str) -> BundleError:
+    """Which engine was asked for, what it runs, and what the bundle holds instead."""
+    held = f"{bundle.root}: was exported for {', '.join(bundle.manifest.targets)}"
+    if engine is None:
+        return BundleError(f"{held}, which no engine here runs; export it again for one of {', '.join(engines())}")
+    target = engines()[engine].target
+    option = f"device {device!r} takes engine {engine!r}, which" if device != CPU else f"engine {engine!r}"
+    return BundleError(
+        f"{held}, and {option} runs graphs for {target}; leave the option out, or export the bundle for that as well "
+        f"(nexus-edge export --target {target})"
+    )
 
 
 def _with_devices(options: EngineOptions, usable: Iterable[EngineInfo]) -> str:

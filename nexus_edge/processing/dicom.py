@@ -1,19 +1,21 @@
 """DICOM files to 8-bit images, as a viewer shows them when it opens the file; needs the extra `dicom`."""
 
 import struct
+from itertools import islice
 from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import Dataset, dcmread
+from pydicom.encaps import generate_frames
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.tag import BaseTag
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit, JPEGExtended12Bit
 
 from nexus_edge.errors import ImageError
 from nexus_edge.processing.dicom_pixel_shape import with_square_pixels
@@ -22,11 +24,14 @@ from nexus_edge.processing.dicom_window import grey_levels
 from nexus_edge.processing.images import check_size
 from nexus_edge.processing.levels import high_byte
 from nexus_edge.processing.partial import warn_of_more
+from nexus_edge.processing.whole_jpeg import is_whole
 
 # Where enhanced multi-frame files keep what older ones have at the top (PS3.3 C.7.6.16).
 FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 DISPLAY_GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence", "PixelMeasuresSequence")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")  # pydicom makes RGB of each of them
+
+JPEGS = (JPEGBaseline8Bit, JPEGExtended12Bit)
 
 PIXEL_GROUP, UNDEFINED_LENGTH = 0x7FE0, 0xFFFFFFFF
 
@@ -59,6 +64,7 @@ def read_dicom(file: BinaryIO, name: str) -> Image.Image:
     """
     try:
         header = _header(file, name)
+        _check_jpegs(file, header, name)
         if is_tiled(header):
             pixels = assembled(file, header, name)
         else:
@@ -123,6 +129,19 @@ def _check_length(file: BinaryIO, header: Dataset, is_implicit: bool, is_little:
         raise ImageError(
             f"{name} is truncated: its header tells of {rows} rows, its pixels are {found / row:.0f}; export it again"
         )
+
+
+def _check_jpegs(file: BinaryIO, header: Dataset, name: str) -> None:
+    """Raises ImageError if a frame that is read is the beginning of a JPEG: its decoder fills in what is missing."""
+    if header.file_meta.TransferSyntaxUID not in JPEGS:
+        return
+    file.seek(0)
+    whole = dcmread(file, specific_tags=["PixelData", "NumberOfFrames"])
+    count = int(header.get("NumberOfFrames") or 1)
+    for frame in islice(generate_frames(whole.PixelData, number_of_frames=count), count if is_tiled(header) else 1):
+        if not is_whole(frame):
+            raise ImageError(f"{name} is truncated: the data of a frame end before its last row; export it again")
+    file.seek(0)
 
 
 def _after_meta(tag: BaseTag, vr: str | None, length: int) -> bool:

@@ -51,7 +51,7 @@ def samples_of(image: Image.Image, file: BinaryIO | None, name: str) -> Samples:
     Raises ImageError for a TIFF file whose pixels Pillow would misread.
     """
     if isinstance(image, TiffImageFile):
-        tiff.check_layout(image, name)
+        tiff.check_layout(image, file, name)
         fields = tiff.fields_of(image)
         return Samples(
             bits=fields.bits,

@@ -9,6 +9,7 @@ import math
 import struct
 from dataclasses import dataclass
 from functools import cache
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -16,9 +17,11 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from nexus_edge.errors import ImageError
 from nexus_edge.processing.partial import warn_of_more
+from nexus_edge.processing.whole_jpeg import is_whole
 
 SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 STRIPS, STRIP_SIZES, TILES, TILE_SIZES, PLANAR, PREDICTOR, INK_SET = 273, 279, 324, 325, 284, 317, 332
+JPEG, JPEG_TABLES = 7, 347
 FORMAT, LEAST, MOST = 339, 340, 341
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 SEPARATED, YCBCR = 5, 6
@@ -60,7 +63,7 @@ def choose_page(image: TiffImageFile, name: str) -> None:
     warn_of_more(image.n_frames if count == MOST_PAGES else len(whole), "pages", name)
 
 
-def check_layout(image: TiffImageFile, name: str) -> None:
+def check_layout(image: TiffImageFile, file: BinaryIO | None, name: str) -> None:
     """Raises ImageError if Pillow would decode the page to something else than what was written."""
     fields, photometric = fields_of(image), _first(image, PHOTOMETRIC)
     planes, compression = _first(image, PLANAR) or 1, _first(image, COMPRESSION) or 1
@@ -83,6 +86,8 @@ def check_layout(image: TiffImageFile, name: str) -> None:
     if what is not None:
         raise ImageError(f"{name} {what}, which is not read here; save it as PNG")
     _check_complete(image, int(planes), name)
+    if compression == JPEG and file is not None:
+        _check_jpegs(image, file, name)
 
 
 @cache
@@ -111,6 +116,20 @@ def _is_whole(image: TiffImageFile, page: int) -> bool:
     except SyntaxError:  # a page that Pillow does not read is still one
         return page > 0
     return not int(_first(image, SUBFILE) or 0) & (REDUCED | MASK)
+
+
+def _check_jpegs(image: TiffImageFile, file: BinaryIO, name: str) -> None:
+    """Each strip or tile is a whole JPEG (TIFF Technical Note 2): its tables stand apart, before all of them."""
+    tables = image.tag_v2.get(JPEG_TABLES, b"")
+    before = tables[:-2] if tables else b""  # without the marker that ends them
+    tags = (TILES, TILE_SIZES) if TILES in image.tag_v2 else (STRIPS, STRIP_SIZES)
+    place = file.tell()
+    for offset, size in zip(*(image.tag_v2.get(tag, ()) for tag in tags), strict=True):
+        file.seek(offset)
+        stream = file.read(size)
+        if not is_whole(before + stream[2:] if before else stream):
+            raise ImageError(f"{name} is truncated: the data of a strip or tile end before its last row; save it again")
+    file.seek(place)
 
 
 def _check_complete(image: TiffImageFile, planes: int, name: str) -> None:

@@ -2,7 +2,6 @@
 
 import io
 import math
-import re
 import struct
 import zlib
 from typing import BinaryIO
@@ -11,6 +10,8 @@ import numpy as np
 from PIL import Image
 
 from nexus_edge.errors import ImageError
+from nexus_edge.processing.whole_gif import has_all_pixels
+from nexus_edge.processing.whole_jpeg import has_all_blocks, may_be_filled
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # samples of a pixel by PNG's colour type
@@ -18,15 +19,9 @@ ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (
 """Of each pass the first column and row, and the steps between them (PNG, third edition, section 8)."""
 AT_ONCE = 2**20  # bytes that are inflated together
 
-# A marker ends the data of a scan; FF 00 is a byte of it, and FF D0 to FF D7 go on with it (T.81, B.1.1.2).
-MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
-END_OF_IMAGE, TEM = 0xD9, 0x01
-MORE_DATA = bytes(value * 37 % 251 for value in range(1, 65))  # without FF; no scan goes on like this
-GREY = 128  # what a JPEG decoder shows where it has no data
-
 
 def check_whole(image: Image.Image, file: BinaryIO, name: str) -> None:
-    """Raises ImageError if a decoded PNG or JPEG shows more than its file has data for.
+    """Raises ImageError if a decoded PNG, JPEG or GIF shows more than its file has data for.
 
     Looks at the data again only where the last of the image is what a decoder fills in; so the last block of a JPEG may
     lack a part of its data.
@@ -34,8 +29,12 @@ def check_whole(image: Image.Image, file: BinaryIO, name: str) -> None:
     last = image.crop((0, image.height - 1, image.width, image.height))
     if image.format == "PNG" and (image.info.get("interlace") or not np.asarray(last).any()):
         is_whole = _has_all_rows(file)
-    elif image.format in ("JPEG", "MPO") and _may_be_filled(image):
-        is_whole = _has_all_blocks(image, file)
+    elif image.format in ("JPEG", "MPO") and may_be_filled(image):
+        file.seek(0)
+        is_whole = has_all_blocks(image, file.read())
+    elif image.format == "GIF" and (image.info.get("interlace", 1) or not np.asarray(last)[0, -1].any()):
+        file.seek(0)
+        is_whole = has_all_pixels(file.read())
     else:
         return
     if not is_whole:
@@ -80,37 +79,3 @@ def _bytes_of(header: bytes) -> int:
         if columns > 0 and rows > 0:
             total += rows * (1 + math.ceil(columns * depth * CHANNELS[colour] / 8))
     return total
-
-
-def _may_be_filled(image: Image.Image) -> bool:
-    """Whether the last pixel looks like a block without data, whose luma or chroma are grey; else nothing is missing.
-
-    The scans of a progressive image each cover all of it, so that a block may lack some of its data.
-    """
-    last = image.getpixel((image.width - 1, image.height - 1))
-    if image.info.get("progressive") or image.mode not in ("L", "RGB"):
-        return True
-    return last == GREY if image.mode == "L" else isinstance(last, tuple) and len(set(last)) == 1
-
-
-def _has_all_blocks(image: Image.Image, file: BinaryIO) -> bool:
-    """Whether the image stays the same if the data of its last scan go on, which a decoder with all blocks skips."""
-    file.seek(0)
-    data = file.read()
-    end = _end_of_image(data)
-    if end is None:
-        return True  # Pillow has said so where it matters
-    with Image.open(io.BytesIO(data[:end] + MORE_DATA + data[end:]), formats=["JPEG"]) as longer:
-        return bool(np.array_equal(np.asarray(image), np.asarray(longer)))
-
-
-def _end_of_image(data: bytes) -> int | None:
-    """Where the marker is that ends the first image in `data`."""
-    place = 2
-    while marker := MARKER.search(data, place):
-        kind, place = data[marker.end() - 1], marker.end()
-        if kind == END_OF_IMAGE:
-            return marker.start()
-        if kind != TEM:  # which alone has no length
-            place += int.from_bytes(data[place : place + 2], "big")
-    return None

@@ -21,7 +21,7 @@ def test_devices_and_engines_that_are_not_there(command: str, tiny_openvino: Bun
     run_command(command, folder, *options, "--device", "cpu").assert_error(2, "no device 'cpu'; did you mean 'CPU'?")
     run_command(command, folder, *options, "--engine", "onx").assert_error(2, "no engine 'onx'; did you mean 'onnx'?")
     run_command(command, folder, *options, "--engine", "coreml").assert_error(
-        2, "exported for openvino, onnx", "coreml"
+        2, "exported for openvino, onnx, and engine 'coreml' runs graphs for coreml; leave"
     )
     run_command(command, folder, *options, "--engine", "onnx", "--device", "GPU").assert_error(2, "OpenVINO's to use")
 
@@ -37,7 +37,9 @@ def test_towers_too(command: str, choice: tuple[str, str], desk: Path, run_comma
         "embed": (bundle, "images", "-o", index, "-q"),
         "search": (bundle, "text", "--index", index, "-q"),
     }[command]
-    run_command(command, *options, *choice).assert_error(2, "exported for onnx", "'openvino' is not")
+    run_command(command, *options, *choice).assert_error(
+        2, "exported for onnx, and ", "engine 'openvino'", "runs graphs for openvino"
+    )
 
 
 def test_each_engine_answers(tiny_openvino: Bundle, run_command: Run) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from dicom_files import dataset, written
 from PIL import Image
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.encaps import encapsulate
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
 
 from nexus_edge.errors import ImageError
 from nexus_edge.processing.images import load_image
@@ -97,3 +98,65 @@ def test_a_dicom_with_more_pixels_than_its_header_tells_of(syntax: str) -> None:
 def test_a_huge_array_is_refused_before_it_is_copied() -> None:
     with pytest.raises(ImageError, match="40000x40000 is more than 134,217,728 pixels"):
         load_image(np.broadcast_to(np.uint8(3), (40000, 40000)))
+
+
+def gif(**options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(NOISE).quantize(64).save(file, "GIF", **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("interlace", [0, 1])
+def test_a_gif_needs_all_of_its_pixels(interlace: int) -> None:
+    whole = gif(interlace=interlace)
+    with Image.open(io.BytesIO(whole)) as opened:
+        np.testing.assert_array_equal(np.asarray(load_image(whole)), np.asarray(opened.convert("RGB")))
+    for share in (0.5, 0.75, 0.95):
+        for end in (b"", b"\0;"):  # as a download ends, or with an empty block and the trailer
+            with pytest.raises(ImageError):
+                load_image(whole[: int(share * len(whole))] + end)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (257, 300)])
+@pytest.mark.parametrize("colours", [2, 3, 17, 256])
+def test_gifs_of_any_codes_are_whole(size: tuple[int, int], colours: int) -> None:
+    values = np.random.default_rng(colours).integers(0, colours, size, np.uint8)
+    for grey in (values, np.zeros(size, np.uint8), np.sort(values)):
+        file = io.BytesIO()
+        Image.fromarray(grey).save(file, "GIF")
+        np.testing.assert_array_equal(np.asarray(load_image(file.getvalue()))[:, :, 0], grey)
+
+
+def jpeg_tiff() -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(NOISE).save(file, "TIFF", compression="jpeg", quality=90)
+    return file.getvalue()
+
+
+def test_a_jpeg_inside_a_tiff_needs_all_of_its_blocks() -> None:
+    whole = jpeg_tiff()
+    with Image.open(io.BytesIO(whole)) as opened:
+        np.testing.assert_array_equal(np.asarray(load_image(whole)), np.asarray(opened.convert("RGB")))
+        start, size = opened.tag_v2[273][0], opened.tag_v2[279][0]
+    for share in (0.5, 0.9):
+        kept = int(share * size)
+        cut = whole[: start + kept] + END + bytes(size - kept - 2) + whole[start + size :]
+        with pytest.raises(ImageError, match="truncated"):
+            load_image(cut)
+
+
+def test_a_jpeg_inside_a_dicom_needs_all_of_its_blocks() -> None:
+    stream = jpeg(Image.fromarray(NOISE), quality=90)
+    made = dataset(NOISE)
+    made.PhotometricInterpretation, made.SamplesPerPixel, made.PlanarConfiguration = "YBR_FULL_422", 3, 0
+
+    def file(frame: bytes) -> bytes:
+        made.PixelData = encapsulate([frame])
+        made["PixelData"].is_undefined_length = True
+        return written(made, JPEGBaseline8Bit)
+
+    assert load_image(file(stream)).size == (NOISE.shape[1], NOISE.shape[0])
+    for share in (0.5, 0.9):
+        for end in (b"", END):
+            with pytest.raises(ImageError, match="truncated"):
+                load_image(file(stream[: int(share * len(stream))] + end))

@@ -37,5 +37,5 @@ def test_an_engine_that_has_no_devices(tiny_openvino: Bundle) -> None:
 
 
 def test_a_bundle_without_openvino(toy_path: Path) -> None:
-    with pytest.raises(InputError, match=r"was exported for onnx, which 'openvino' is not"):
+    with pytest.raises(InputError, match="was exported for onnx, and device 'AUTO' takes engine 'openvino', which"):
         load(toy_path, EngineOptions(device="AUTO"))
