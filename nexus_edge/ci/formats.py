@@ -1,10 +1,12 @@
 """The formats by name, and `--format`: which of them go where."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nexus_edge._atomic import replaced_when_done
+from nexus_edge._outputs import FileKind, require_apart, require_name, require_own
 from nexus_edge._typed import suggest
 from nexus_edge.ci.github import append_summary, to_github
 from nexus_edge.ci.gitlab import to_gitlab
@@ -22,13 +24,28 @@ FORMATS: dict[str, Callable[[Outcome], str]] = {
     "json": lambda outcome: outcome.json,
 }
 
+_JSON = re.compile(rb'\A\{\s*"(format_version": \d+,\s*"summary"|verdict": "[^"]*",\s*"sentence")')
+_MARKDOWN = re.compile(rb"\A# (Parity of |[^\n]* beside its baseline: )")
+_GITLAB = re.compile(rb'\A\[\s*(\]|\{\s*"description": "(parity|verify|compare) of )')
+KINDS = {
+    "github": FileKind("annotations", (".txt", ".log", ""), re.compile(rb"\A::(error|warning|notice) ")),
+    "gitlab": FileKind("a code quality report", (".json", ""), _GITLAB),
+    "sarif": FileKind("SARIF", (".sarif", ".json", ""), re.compile(rb'"driver": \{\s*"name": "nexus-edge"')),
+    "junit": FileKind("JUnit XML", (".xml", ""), re.compile(rb'<testsuites name="(parity|verify|compare) of ')),
+    "markdown": FileKind("Markdown", (".md", ".markdown", ".txt", ""), _MARKDOWN),
+    "json": FileKind("a report in JSON", (".json", ""), _JSON),
+    "html": FileKind("HTML", (".html", ".htm", ""), re.compile(rb"<title>Parity of ")),
+}
+"""What the files of each format are, and of the report with plots, which is HTML."""
+
 
 @dataclass(frozen=True)
 class Delivery:
-    """One format and the file it goes to; None is stdout."""
+    """One format, the file it goes to, None for stdout, and the option that says so."""
 
     format: str
     file: Path | None
+    option: str = "--format"
 
     def text(self, outcome: Outcome) -> str:
         """What is written."""
@@ -37,20 +54,33 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Deliveries:
-    """Everything that a command is asked to write."""
+    """Everything that a command is asked to write.
+
+    Attributes:
+        items: in the formats of `FORMATS`
+        others: that the command itself writes, with what each is
+    """
 
     items: tuple[Delivery, ...] = ()
+    others: tuple[tuple[str, Path, FileKind], ...] = ()
 
     @classmethod
     def parse(
-        cls, formats: Sequence[str], output: Path | None, *, as_json: bool = False, others: Sequence[Path] = ()
+        cls,
+        formats: Sequence[str],
+        output: Path | None,
+        *,
+        as_json: bool = False,
+        junit: Path | None = None,
+        others: Sequence[tuple[str, Path | None, FileKind]] = (),
     ) -> "Deliveries":
-        """`--format NAME` or `NAME=FILE`, repeated; `--output FILE` for the one without a file; `--json`.
+        """`--format NAME` or `NAME=FILE`, repeated; `--output FILE` for the one without a file; `--json`; `--junit`.
 
-        `others` are files that the command itself writes.
+        `others` are files that the command itself writes: the option, the file if it was given, and what it is.
 
         Raises:
-            InputError: an unknown format, two for stdout, two into one file, or an --output without a format.
+            InputError: an unknown format, two for stdout, two into one file, an --output without a format, or a file
+                that is not named as what it is to hold.
         """
         items = []
         for text in formats:
@@ -60,6 +90,8 @@ class Deliveries:
             if equals and not file:
                 raise InputError(f"--format {text!r}: names no file after the equals sign")
             items.append(Delivery(name, Path(file) if equals else None))
+        if junit is not None:
+            items.append(Delivery("junit", junit, "--junit"))
         if as_json:
             items.append(Delivery("json", None))
         loose = [item for item in items if item.file is None]
@@ -69,11 +101,28 @@ class Deliveries:
         if output is not None:
             if not loose or as_json:
                 raise InputError("--output: needs one --format without a file of its own")
-            items = [Delivery(item.format, item.file or output) for item in items]
-        files = [file.resolve() for file in (*others, *(item.file for item in items)) if file is not None]
+            items = [item if item.file else Delivery(item.format, output, "--output") for item in items]
+        found = cls(tuple(items), tuple((option, file, kind) for option, file, kind in others if file is not None))
+        files = [file.resolve() for _, file, _ in found._files()]
         if twice := [file for file in files if files.count(file) > 1]:
             raise InputError(f"{twice[0]}: two formats cannot go into one file")
-        return cls(tuple(items))
+        for option, path, kind in found._files():
+            require_name(option, path, kind)
+        return found
+
+    def require_free(self, reads: Iterable[Path]) -> None:
+        """Raise OutputError where a file is one that the command `reads`, or that is there and no earlier report.
+
+        `reads`: files, and folders such as bundles; see `require_apart`
+        """
+        read = tuple(reads)
+        for option, file, kind in self._files():
+            require_apart(option, file, read)
+            require_own(option, file, kind)
+
+    def _files(self) -> list[tuple[str, Path, FileKind]]:
+        named = [(item.option, item.file, KINDS[item.format]) for item in self.items if item.file is not None]
+        return [*self.others, *named]
 
     @property
     def for_stdout(self) -> Delivery | None:

@@ -48,8 +48,10 @@ def bank(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Embed labels into a file for `classify --bank`, or into a bundle without a text tower."""
+    from nexus_edge._outputs import require_apart, require_name, require_own
     from nexus_edge.bundle import Bundle
     from nexus_edge.engines.dual import TEXT, has_graph
+    from nexus_edge.runtimes.dual_encoder.label_bank import BANK
     from nexus_edge.runtimes.dual_encoder.ship import ship_image_tower
 
     if list_sets:
@@ -57,6 +59,8 @@ def bank(
         return
     if out is None and ship is None:
         raise InputError("where to? Give -o FILE for a label bank, or --ship DIR for a bundle with it")
+    if out is not None:
+        require_name("-o", out, BANK)
     for place in (out, ship):
         if place is not None and place.exists() and not force:
             raise OutputError(f"{place}: exists already; use --force to replace it, or another place")
@@ -74,6 +78,16 @@ def bank(
         threads=threads,
         quiet=silent,
     )
+    read = [
+        model.root,
+        *(word for word in rest if word.suffix == ".toml"),
+        *([] if labels_file is None else [labels_file]),
+    ]
+    if out is not None:
+        require_apart("-o", out, read)
+        require_own("-o", out, BANK)
+    if ship is not None:
+        require_apart("--ship", ship, read)
     with warnings_said(), count_bar("prompts", quiet=silent) as progress:
         made = model.label_bank(given, progress=progress)
     written: dict[str, int] = {}

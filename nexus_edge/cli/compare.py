@@ -61,12 +61,13 @@ def compare(
     from nexus_edge.compare.run import compare as run
     from nexus_edge.compare.table import table
 
-    deliveries = Deliveries.parse(
-        formats or (), output, as_json=as_json, others=[] if save_baseline is None else [save_baseline]
-    )
+    others = [("--save-baseline", save_baseline, record.BASELINE)]
+    deliveries = Deliveries.parse(formats or (), output, as_json=as_json, others=others)
     if len(bundles) != (2 if baseline is None else 1):
         needed = "OLD and NEW, or NEW and --baseline FILE" if baseline is None else "NEW alone beside --baseline"
         raise InputError(f"compare takes {needed}; {len(bundles)} folders were given")
+    files = (path for path in (baseline, gates, examples, *(image or ())) if path is not None)
+    deliveries.require_free([*bundles, *files])
     new = Bundle.open(bundles[-1], allow_rejected=allow_rejected)
     old = Bundle.open(bundles[0], allow_rejected=allow_rejected) if baseline is None else record.read(baseline)
     where = f"{new.root}: manifest.json: recipe: gates"

@@ -20,7 +20,6 @@ from nexus_edge.cli.towers import (
     report_skipped,
     split_bundle,
 )
-from nexus_edge.errors import InputError
 
 if TYPE_CHECKING:
     from nexus_edge.runtimes import DualEncoder
@@ -52,10 +51,10 @@ def embed(
     """
     import numpy as np
 
-    from nexus_edge.runtimes.dual_encoder.index import ImageIndex, build_index, scan
+    from nexus_edge._outputs import require_apart, require_name, require_own
+    from nexus_edge.runtimes.dual_encoder.index import INDEX, ImageIndex, build_index, scan
 
-    if out.suffix != ".safetensors":
-        raise InputError(f"{out}: an index ends in .safetensors; choose another -o")
+    require_name("-o", out, INDEX)
     named, places = split_bundle(images, bundle)
     scanned = scan(places)
     files = scanned.images
@@ -77,6 +76,8 @@ def embed(
         device=device,
         quiet=silent,
     )
+    require_apart("-o", out, [model.root, *(files if out.exists() else ())])
+    require_own("-o", out, INDEX)
     started, dtype = time.perf_counter(), np.float16 if float16 else np.float32
     try:
         with count_bar("images", quiet=silent) as progress:

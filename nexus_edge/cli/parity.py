@@ -68,11 +68,17 @@ def parity(
     run (--allow-skip), where an entry of --tolerances matched nothing, and where the bundle was rejected before and
     this is not the whole ladder.
     """
-    from nexus_edge.ci.formats import Deliveries
+    from nexus_edge.ci.formats import KINDS, Deliveries
     from nexus_edge.ci.from_report import outcome_of
 
     written = [(path, ending) for path, ending in ((junit, ".xml"), (html, ".html"), (markdown, ".md")) if path]
-    deliveries = Deliveries.parse(formats or (), output, as_json=as_json, others=[path for path, _ in written])
+    own = (
+        ("--junit", junit, KINDS["junit"]),
+        ("--html", html, KINDS["html"]),
+        ("--markdown", markdown, KINDS["markdown"]),
+    )
+    deliveries = Deliveries.parse(formats or (), output, as_json=as_json, others=own)
+    deliveries.require_free([bundle, *(path for path in (adapter, goldens, own_data, tolerances) if path is not None)])
     # Changed files are P0's finding, so that the report names them; opening checks the manifest only.
     opened = Bundle.open(bundle, check=None)
     with needs_extra("parity"):
@@ -91,13 +97,13 @@ def parity(
         raise InputError(f"--allow-skip {','.join(unknown)}: is not among the rungs {', '.join(chosen)}")
     # What the user wrote is read before any work begins.
     examples = read(own_data, answers=opened.manifest.dual_encoder is None) if own_data else ()
-    own = with_own(tolerances, opened.manifest.model_type) if tolerances else None
+    limits = with_own(tolerances, opened.manifest.model_type) if tolerances else None
     with step_bar(quiet=quiet or as_json) as progress:
         run = ladder.prepare(opened, checkpoint, adapter=adapter, goldens=goldens, max_memory=limit)
         if examples:
             add_examples(run, examples)
-        if own is not None:
-            run.tolerances, run.own_tolerances = own, str(tolerances)
+        if limits is not None:
+            run.tolerances, run.own_tolerances = limits, str(tolerances)
         report = ladder.run(run, chosen, progress, skippable)
     if update and report.verdict in ("passed", "rejected") and not report.standing:
         certify.store(run, report)

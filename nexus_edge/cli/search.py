@@ -35,14 +35,17 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print the hits as JSON.")] = False,
 ) -> None:
     """Print the images of an index that fit best, with their cosines."""
+    from nexus_edge._outputs import require_apart, require_name, require_own
     from nexus_edge.runtimes import ImageIndex
     from nexus_edge.runtimes.dual_encoder.index.image_index import from_index
-    from nexus_edge.runtimes.dual_encoder.index.sheet import write_sheet
+    from nexus_edge.runtimes.dual_encoder.index.sheet import SHEET, write_sheet
 
     named, rest = split_bundle([Path(word) for word in query or ()], bundle)
     words = list(query or ())[-len(rest) :] if rest else []  # Path would change a text
     if len(words) + (image is not None) != 1:
         raise InputError("give one text in quotes to look for, or one image with --image")
+    if sheet is not None:
+        require_name("--sheet", sheet, SHEET)
     opened = ImageIndex.load(index)
     silent = quiet or as_json
     model = open_model(
@@ -55,6 +58,11 @@ def search(
         device=device,
         quiet=silent,
     )
+    if sheet is not None:
+        # What is not there yet is none of the images, of which there may be a million.
+        images = [from_index(name, index) for name in opened.paths] if sheet.exists() else []
+        require_apart("--sheet", sheet, [index, model.root, *([] if image is None else [image]), *images])
+        require_own("--sheet", sheet, SHEET)
     with warnings_said():
         hits = model.search(image if image is not None else words[0], opened, top_k)
     if sheet is not None:

@@ -32,17 +32,18 @@ def verify(
     Exit code 0 says that every target was replayed and held; 2 a changed file; 3 a value that drifted, a target that
     cannot run here (--target names those that matter), or an export that was rejected.
     """
-    from nexus_edge.ci.formats import Deliveries
+    from nexus_edge.ci.formats import KINDS, Deliveries
     from nexus_edge.ci.from_report import outcome_of
     from nexus_edge.parity.replay import replay
     from nexus_edge.parity.report import terminal
 
-    wanted = [*(formats or ()), *([] if junit is None else [f"junit={junit}"])]
-    deliveries = Deliveries.parse(wanted, output, as_json=as_json, others=[] if html is None else [html])
+    others = [("--html", html, KINDS["html"])]
+    deliveries = Deliveries.parse(formats or (), output, as_json=as_json, junit=junit, others=others)
     if html is not None:
         with needs_extra("verify --html"):
             import jinja2  # noqa: F401
             import matplotlib  # noqa: F401
+    deliveries.require_free([bundle])
     opened = Bundle.open(bundle, check="sha256")
     report = replay(opened, target or ())
     if html is not None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 
 from nexus_edge import _typed
 from nexus_edge._atomic import replaced_when_done
+from nexus_edge._outputs import FileKind
 from nexus_edge._text import parse_json, read_text
 from nexus_edge.errors import InputError
 
 FORMAT = "nexus-edge baseline"
+BASELINE = FileKind("a baseline", (".json", ""), re.compile(rb'\A\{\s*"format": "nexus-edge baseline"'))
 VERSION = 1
 _IN_FILES = {"inputs": "material"}  # fields whose names in baseline files of version 1 are others
 Floats = NDArray[np.float32]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nexus_edge import processing
+from nexus_edge._outputs import require_apart
 from nexus_edge._text import decode, parse_json
 from nexus_edge.axes import targets
 from nexus_edge.bundle.writer import require_free
@@ -77,6 +78,8 @@ def check(checkpoint: Checkpoint, recipe: Recipe, out: Path, *, force: bool = Fa
     parent = require_writable(out, force=force)
     require_model_type(checkpoint, recipe.model_type)
     if checkpoint.folder is not None:
+        # Its files, not the folder: `--checkpoint .` has `out/` below it.
+        require_apart("--out", out, (path for path in checkpoint.folder.iterdir() if path.is_file()))
         require_readable(checkpoint.folder)
     files = checkpoint.processor_files()
     check_files(files, checkpoint, recipe.model_type)

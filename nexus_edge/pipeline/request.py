@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nexus_edge._arguments import require_path, require_text
 from nexus_edge._extras import needs_extra
+from nexus_edge._outputs import require_apart
 from nexus_edge.bundle import Bundle, Manifest
 from nexus_edge.errors import RecipeError
 from nexus_edge.interfaces.progress import Progress, silent
@@ -105,6 +106,8 @@ class ExportRequest:
             from nexus_edge.pipeline import export as pipeline
             from nexus_edge.pipeline.own_calibration import OwnCalibration
             from nexus_edge.pipeline.preflight import require_writable
+        adapter = () if self.adapter is None else self.adapter.glob("*")
+        require_apart("--out", self.out, [*adapter, *([] if calibration is None else [calibration])])
         samples = None if calibration is None else OwnCalibration.read(calibration)
         require_writable(self.out, force=force)  # before a download
         return pipeline.export(

@@ -16,7 +16,7 @@ from nexus_edge.ci.formats import FORMATS, Deliveries
 from nexus_edge.ci.from_report import outcome_of
 from nexus_edge.ci.github import MOST, to_github
 from nexus_edge.ci.outcome import Outcome
-from nexus_edge.errors import InputError
+from nexus_edge.errors import InputError, OutputError
 from nexus_edge.parity.report.report import Check, Report, Rung
 from nexus_edge.parity.tolerances import Gate
 
@@ -190,11 +190,28 @@ def test_every_format_is_text_that_ends_a_line(outcome: Outcome) -> None:
         (["junit", "sarif"], None, "only one can go to stdout"),
         ([], "a.xml", "needs one --format"),
         (["junit=a", "sarif=./a"], None, "two formats cannot go into one file"),
+        (["junit=manifest.json"], None, "JUnit XML ends in .xml or without an ending; give --format"),
+        (["sarif"], "a.safetensors", "SARIF ends in .sarif or .json or without an ending; give --output"),
     ],
 )
 def test_formats_that_cannot_be(formats: list[str], output: str | None, words: str) -> None:
     with pytest.raises(InputError, match=words):
         Deliveries.parse(formats, None if output is None else Path(output))
+
+
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_a_report_is_written_again_and_takes_no_other_files_place(name: str, outcome: Outcome, tmp_path: Path) -> None:
+    file = tmp_path / "report"
+    wanted = Deliveries.parse([f"{name}={file}"], None)
+    for _ in range(2):  # where nothing is, and where its own report is
+        wanted.require_free([tmp_path / "bundle"])
+        wanted.write_files(outcome)
+    for other in ('{"name": "demo"}', '<testsuites name="pytest tests"/>', "# Notes", "[1]", "<html></html>"):
+        file.write_text(other)
+        with pytest.raises(OutputError, match="is there already and not"):
+            wanted.require_free([])
+    file.write_text("")  # as mktemp leaves it
+    wanted.require_free([])
 
 
 def test_files_and_the_summary_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ The file is a safetensors file with one tensor, `embeddings` float32 [labels, di
 """
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from nexus_edge._arguments import require_path
 from nexus_edge._atomic import replaced_when_done
+from nexus_edge._outputs import FileKind
 from nexus_edge._text import parse_json
 from nexus_edge.bundle import DualEncoderInfo
 from nexus_edge.checkpoints import SafetensorsFile, write_tensors
@@ -22,6 +24,7 @@ from nexus_edge.runtimes.dual_encoder.unit_rows import check_unit_rows
 
 FORMAT = "nexus-edge label bank 1"
 MAX_BYTES = 2**32  # 2 million labels of 512 numbers; more is no label bank
+BANK = FileKind("a label bank", (".bank", ".safetensors", ""), re.compile(rb'"format":"nexus-edge label bank '))
 BUNDLED = "labels.bank"
 """The bank that a bundle without a text tower carries."""
 

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from nexus_edge._outputs import require_apart
 from nexus_edge.axes import targets
 from nexus_edge.bundle import Bundle, BundleWriter
 from nexus_edge.bundle.reader import GOLDENS, PARITY
@@ -27,8 +28,9 @@ def ship_image_tower(bundle: Bundle, bank: LabelBank, out: Path, *, force: bool 
 
     Raises:
         InputError: there is no target that could go along
-        OutputError: `out` is there already, or cannot be written
+        OutputError: `out` is there already, cannot be written, or is, holds or lies in `bundle`
     """
+    require_apart("out", out, [bundle.root])
     # Each file of these names the bundle that it is of, both towers included.
     sealed = {name: info.title for name, info in targets().items() if info.sealed and name in bundle.manifest.targets}
     graphs = {

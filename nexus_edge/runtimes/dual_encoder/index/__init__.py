@@ -8,10 +8,12 @@ sheet.py            hits as one image, to look at
 """
 
 from nexus_edge.runtimes.dual_encoder.index.build import Built, Skipped, build_index
+from nexus_edge.runtimes.dual_encoder.index.file import INDEX
 from nexus_edge.runtimes.dual_encoder.index.folders import Found, LeftOut, find_images, scan
 from nexus_edge.runtimes.dual_encoder.index.image_index import Hit, ImageIndex, Stamp
 
 __all__ = [
+    "INDEX",
     "Built",
     "Found",
     "Hit",

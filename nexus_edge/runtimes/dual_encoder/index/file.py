@@ -5,6 +5,7 @@ each path in UTF-8 with a zero byte after it. `__metadata__` holds `format`, the
 tensors in the order of their names: the format itself has no checksum.
 """
 
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_edge._outputs import FileKind
 from nexus_edge.checkpoints.base import Array
 from nexus_edge.errors import CheckpointError, InputError
 from nexus_edge.storage.reader import SafetensorsFile
@@ -27,6 +29,7 @@ KINDS = {
 }
 """Tensor -> its dtypes and its number of dimensions."""
 
+INDEX = FileKind("an index", (".safetensors",), re.compile(rb'"format":"nexus-edge image index '))
 AGAIN = "make it again with nexus-edge embed"
 _ZIP = b"PK\x03\x04"
 

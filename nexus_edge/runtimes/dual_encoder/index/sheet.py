@@ -1,17 +1,22 @@
 """Hits as one image: thumbnails in rows, each with its rank, its score and its name."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from nexus_edge._atomic import replaced_when_done
+from nexus_edge._outputs import FileKind
 from nexus_edge.errors import ImageError
 from nexus_edge.processing.images import load_image
 from nexus_edge.runtimes.dual_encoder.index.image_index import Hit, from_index
 
 COLUMNS, SIDE, MARGIN, LINE, FONT = 5, 220, 10, 18, 14  # pixels, but for the first
 PAPER, INK, MISSING = "white", "black", "#dddddd"
+SOFTWARE = "nexus-edge search"  # PNG's keyword for the program that made an image (its section 11.3.3.2)
+SHEET = FileKind("a PNG sheet", (".png",), re.compile(rb"\A\x89PNG.*Software\0" + SOFTWARE.encode(), re.DOTALL))
 
 
 def write_sheet(hits: Sequence[Hit], index: Path, out: Path) -> None:
@@ -32,8 +37,10 @@ def write_sheet(hits: Sequence[Hit], index: Path, out: Path) -> None:
         name = _shortened(Path(hit.path).name, font)
         draw.text((left, top + SIDE), f"{position + 1}.  {hit.score:.3f}", INK, font)
         draw.text((left, top + SIDE + LINE), name, INK, font)
+    facts = PngInfo()
+    facts.add_text("Software", SOFTWARE)
     with replaced_when_done(out) as temporary:
-        sheet.save(temporary, "PNG")
+        sheet.save(temporary, "PNG", pnginfo=facts)
 
 
 def _thumbnail(path: Path) -> Image.Image:

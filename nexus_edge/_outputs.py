@@ -1,0 +1,98 @@
+"""What a command writes does not take the place of what it reads, or of what somebody else made.
+
+A report is written again in each run of a CI, without `--force`: a file that nexus-edge wrote may be replaced. What it
+did not write stays, and so does whatever the same call reads.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from nexus_edge._atomic import DESCRIPTOR
+from nexus_edge.errors import InputError, OutputError
+
+HEAD = 4096  # bytes of a file in which it says what it is
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """A kind of file that an option writes.
+
+    Attributes:
+        what: it is, as in "a PNG sheet ends in .png"
+        endings: that its name may have, in lower case; "" is none, as of the files that a CI makes for its steps
+        mark: found in the first bytes of each that nexus-edge wrote
+    """
+
+    what: str
+    endings: tuple[str, ...]
+    mark: re.Pattern[bytes]
+
+
+def require_name(option: str, path: Path, kind: FileKind) -> None:
+    """Raise InputError unless the file is named as what is written into it. A device or a pipe has any name."""
+    if path.suffix.lower() not in kind.endings and not _is_stream(path):
+        endings = " or ".join(ending or "without an ending" for ending in kind.endings)
+        raise InputError(f"{path}: {kind.what} ends in {endings}; give {option} another name")
+
+
+def require_own(option: str, path: Path, kind: FileKind) -> None:
+    """Raise OutputError if a file is there that nexus-edge did not write as one of this kind; an empty one is free."""
+    if _is_stream(path):
+        return
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError:  # none there; what else is wrong is said on writing
+        return
+    if head.strip() and kind.mark.search(head) is None:
+        raise OutputError(
+            f"{path}: is there already and not {kind.what} that nexus-edge wrote, so {option} does not replace it; "
+            "choose another name, or remove it first"
+        )
+
+
+def require_apart(option: str, path: Path, reads: Iterable[Path]) -> None:
+    """Raise OutputError if `path`, a file or folder to be written, is, holds, or lies in what the same call reads.
+
+    Links are followed, and two names of one file are one file.
+
+    Args:
+        option: that names `path`
+        path: need not be there
+        reads: files, and folders of which each file belongs to the whole, such as bundles; absent ones are passed over
+    """
+    if _is_stream(path):
+        return
+    target, real = _stat(path), Path(os.path.realpath(path))
+    for read in reads:
+        found = _stat(read)
+        if found is None:
+            continue
+        is_same = target is not None and os.path.samestat(target, found)
+        lies_in = stat.S_ISDIR(found.st_mode) and real.is_relative_to(os.path.realpath(read))
+        holds = (
+            target is not None and stat.S_ISDIR(target.st_mode) and Path(os.path.realpath(read)).is_relative_to(real)
+        )
+        if is_same or lies_in or holds:
+            relation = "is" if is_same else f"lies in {read}," if lies_in else f"holds {read},"
+            raise OutputError(
+                f"{path}: {relation} what this call reads, so {option} does not write there; choose another"
+            )
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether it gets the content and stays what it is: a device, a pipe, or what this process has open."""
+    found = _stat(path)
+    is_file = found is None or stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)
+    return DESCRIPTOR.fullmatch(str(path)) is not None or not is_file

@@ -1,0 +1,103 @@
+"""What an option writes replaces neither what the call reads nor what somebody else made; a rerun works."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from nexus_edge._outputs import require_apart
+from nexus_edge.bundle import Bundle
+from nexus_edge.errors import OutputError
+from nexus_edge.runtimes.dual_encoder.label_bank import LabelBank
+from nexus_edge.runtimes.dual_encoder.ship import ship_image_tower
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def index(run_command: Run, desk: Path) -> Path:
+    assert run_command("embed", "images", "-o", "index.safetensors", "--quiet").exit_code == 0
+    return desk / "index.safetensors"
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("search", "red", "--index", "index.safetensors", "--sheet", "images/red.png"), "images/red.png: is what"),
+        (("search", "red", "--index", "index.safetensors", "--sheet", "linked.png"), "linked.png: is what this call"),
+        (("search", "red", "--index", "index.safetensors", "--sheet", "index.safetensors"), "a PNG sheet ends in .png"),
+        (("search", "red", "--index", "index.safetensors", "--sheet", "out/toy-dual/manifest.json"), "ends in .png"),
+        (("search", "red", "--index", "index.safetensors", "--sheet", "out/toy-dual/new.png"), "lies in out/toy-dual"),
+        (
+            ("search", "red", "--index", "index.safetensors", "--sheet", "other.png"),
+            "not a PNG sheet that nexus",
+        ),
+        (("embed", "images", "-o", "out/toy-dual/onnx/image_encoder.safetensors", "--force"), "lies in out/toy-dual"),
+        (("embed", "images", "-o", "images/red.png", "--force"), "an index ends in .safetensors; give -o"),
+        (("embed", "images", "-o", "foreign.safetensors", "--force"), "not an index that nexus-edge wrote"),
+        (("bank", "--labels", "a", "-o", "out/toy-dual/manifest.json", "--force"), "a label bank ends in .bank"),
+        (("bank", "--labels", "a", "-o", "out/toy-dual/onnx/a.bank", "--force"), "lies in out/toy-dual"),
+        (("bank", "--labels-file", "labels", "-o", "labels", "--force"), "labels: is what this call reads"),
+        (("bank", "--labels", "a", "-o", "foreign.bank", "--force"), "is there already"),
+        (("bank", "--labels", "a", "--ship", "out/toy-dual", "--force"), "out/toy-dual: is what this call reads"),
+        (("bank", "--labels", "a", "--ship", "out/toy-dual/device"), "lies in out/toy-dual"),
+        (("bank", "--labels", "a", "--ship", "out", "--force"), "out: holds out/toy-dual"),
+        (
+            ("verify", "out/toy-dual", "--junit", "out/toy-dual/manifest.json"),
+            "without an ending; give --junit",
+        ),
+        (("verify", "out/toy-dual", "--junit", "out/toy-dual/junit.xml"), "lies in out/toy-dual"),
+        (("verify", "out/toy-dual", "--html", "other.html"), "not HTML that nexus-edge wrote, so --html"),
+        (
+            ("verify", "out/toy-dual", "--format", "sarif=pyproject.json"),
+            "not SARIF that nexus-edge",
+        ),
+        (("parity", "out/toy-dual", "--tolerances", "own.txt", "--markdown", "own.txt"), "own.txt: is what this call"),
+        (("compare", "out/toy-dual", "--baseline", "b.json", "--save-baseline", "b.json"), "b.json: is what this call"),
+        (("compare", "out/toy-dual", "out/toy-dual", "--save-baseline", "pyproject.json"), "not a baseline"),
+    ],
+)
+def test_what_a_call_may_not_replace(
+    command: tuple[str, ...], words: str, run_command: Run, desk: Path, index: Path
+) -> None:
+    Image.new("RGB", (4, 4)).save("other.png")
+    os.link("images/red.png", "linked.png")
+    for name in ("foreign.safetensors", "foreign.bank", "labels", "own.txt", "b.json", "pyproject.json", "other.html"):
+        (desk / name).write_text("of somebody else")
+    before = contents(desk)
+    run_command(*command, *(() if command[0] == "verify" else ("--quiet",))).assert_error(2, words)
+    assert contents(desk) == before
+
+
+def test_reports_and_sheets_are_written_again(run_command: Run, desk: Path, index: Path) -> None:
+    for _ in range(2):
+        done = run_command("search", "red", "--index", "index.safetensors", "--sheet", "hits.png", "--quiet")
+        assert done.exit_code == 0, done.stderr
+        done = run_command("search", "red", "--index", "index.safetensors", "--sheet", os.devnull, "--quiet")
+        assert done.exit_code == 0, done.stderr
+    with Image.open("hits.png") as sheet:
+        assert sheet.text["Software"] == "nexus-edge search"  # type: ignore[attr-defined]
+
+
+def test_a_bank_of_ours_is_replaced_by_force(run_command: Run, desk: Path) -> None:
+    for labels in ("red,blue", "green"):
+        assert run_command("bank", "--labels", labels, "-o", "my.bank", "--force", "--quiet").exit_code == 0
+    assert LabelBank.load(desk / "my.bank").labels == ("green",)
+    with pytest.raises(OutputError, match="is what this call reads"):
+        ship_image_tower(Bundle.open("out/toy-dual"), LabelBank.load("my.bank"), Path("out/toy-dual"), force=True)
+
+
+def test_a_folder_above_what_is_read(tmp_path: Path) -> None:
+    (tmp_path / "old" / "checkpoint").mkdir(parents=True)
+    (tmp_path / "old" / "checkpoint" / "config.json").write_text("{}")
+    reads = [tmp_path / "old" / "checkpoint" / "config.json", tmp_path / "absent"]
+    with pytest.raises(OutputError, match=r"old: holds .*config\.json, what this call reads, so --out"):
+        require_apart("--out", tmp_path / "old", reads)
+    require_apart("--out", tmp_path / "old" / "checkpoint" / "out" / "mine", reads)
