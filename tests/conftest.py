@@ -10,12 +10,21 @@ from types import ModuleType
 import golden_phi3
 import pytest
 import torch
+import torch_operators
 import toy_dual
 import toy_vlm
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import open_checkpoint
 from nexus_edge.recipe import find_recipe
+
+
+@pytest.fixture(scope="session", autouse=True)
+def operators_listed_once() -> Iterator[None]:
+    """See torch_operators.py; nothing that is exported changes."""
+    with pytest.MonkeyPatch.context() as patch:
+        torch_operators.list_once(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,14 +16,6 @@ def test_the_page_is_current() -> None:
     assert (ROOT / "docs" / "support.md").read_text("utf-8") == page(), f"out of date; run {COMMAND}"
 
 
-def test_a_family_without_graphs_of_a_flavour_is_refused_in_words() -> None:
-    """LLaVA-NeXT has no programs of fixed sizes, and Molmo no recipe: read off their folders."""
-    why = refusal(families()["llava_next"], targets()["coreml"])
-    assert why is not None
-    assert why.startswith("LLaVA-NeXT has no graphs of fixed sizes yet")
-    assert refusal(families()["llava_next"], targets()["onnx"]) is None
-
-
 @pytest.mark.parametrize("family", families().values(), ids=lambda family: family.model_type)
 def test_a_runtime_of_others_is_named_where_its_files_are_written(family: Family) -> None:
     """GenAI of either kind needs files beside the graphs, which a family's writers make."""

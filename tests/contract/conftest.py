@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from bundles import Bundles
 from tiny_families import Tiny, write_tiny
 
 from nexus_edge.families import families
@@ -27,3 +28,9 @@ def tiny_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Tiny]:
 def tiny(model_type: str, tiny_of: Callable[[str], Tiny]) -> Tiny:
     """The family that a test's parameter names."""
     return tiny_of(model_type)
+
+
+@pytest.fixture(scope="session")
+def bundle_of(tiny_of: Callable[[str], Tiny], tmp_path_factory: pytest.TempPathFactory) -> Bundles:
+    """Row -> its bundle."""
+    return Bundles(tiny_of, tmp_path_factory.getbasetemp())

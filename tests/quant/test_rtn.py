@@ -7,8 +7,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nexus_edge.quant.apply import quantize_tensor
-from nexus_edge.quant.buffers import buffer_specs
 from nexus_edge.quant.methods.rtn import round_to_nearest
 from nexus_edge.quant.registry import find_quantizer
 from nexus_edge.quant.schemes import Scheme, available_schemes, load_scheme
@@ -91,14 +89,6 @@ def test_known_codes() -> None:
     assert quantized.scales.tolist() == [[1.0], [10.0]]
 
 
-def test_a_large_weight_is_worked_on_in_chunks(monkeypatch) -> None:
-    weight, scheme = _weight(50, 80), _grouped(4, 32, False)
-    whole = round_to_nearest(weight, scheme).buffers()
-    monkeypatch.setattr("nexus_edge.quant.rounding._CHUNK", 80 * 7)
-    for name, tensor in round_to_nearest(weight, scheme).buffers().items():
-        assert torch.equal(tensor, whole[name])
-
-
 @pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)
 def test_zero_weights_stay_zero(scheme) -> None:
     weight = _weight(4, 256)
@@ -115,15 +105,6 @@ def test_a_group_on_one_side_of_zero_is_not_cut_off(sign) -> None:
     weight = sign * (1 + _weight(4, 32).abs())
     quantized = round_to_nearest(weight, _grouped(4, 32, False))
     assert ((quantized.dequantize() - weight).abs() <= 0.5001 * quantized.scales).all()
-
-
-@pytest.mark.parametrize("shape", [(48, 256), (33, 80), (5, 24)])
-@pytest.mark.parametrize("name", available_schemes())
-def test_buffers_are_announced_without_data(name, shape) -> None:
-    scheme = load_scheme(name)
-    stored = quantize_tensor(_weight(*shape), scheme)
-    found = {suffix: (str(t.dtype).removeprefix("torch."), tuple(t.shape)) for suffix, t in stored.items()}
-    assert found == buffer_specs(shape, scheme, has_bias=False)
 
 
 def test_scales_are_rounded_before_the_codes_are_chosen() -> None:

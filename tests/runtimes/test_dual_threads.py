@@ -10,7 +10,6 @@ import toy_dual
 from nexus_edge.bundle import Bundle
 from nexus_edge.engines.onnx import dual as onnx_dual_engine
 from nexus_edge.engines.onnx.session import open_session
-from nexus_edge.errors import InputError
 from nexus_edge.runtimes import EngineOptions, load_dual_encoder
 
 WORKERS, ROUNDS = 8, 25
@@ -45,11 +44,3 @@ def test_two_hundred_calls_at_once(dual_bundle: Bundle, monkeypatch: pytest.Monk
     with ThreadPoolExecutor(WORKERS) as pool:
         assert all(pool.map(work, range(WORKERS * ROUNDS)))
     assert len(opened) == len(set(opened)), "each tower is loaded once"
-
-
-def test_a_closed_one_says_so(dual_bundle: Bundle) -> None:
-    with load_dual_encoder(dual_bundle, EngineOptions(threads=1)) as model:
-        model.embed_texts(["red"])
-    for ask in (lambda: model.embed_texts(["red"]), lambda: model.embed_images([toy_dual.plain_image("red")])):
-        with pytest.raises(InputError, match="this model is closed"):
-            ask()

@@ -1,0 +1,10 @@
+"""As open_clip lays a checkpoint out."""
+
+from pathlib import Path
+
+from first_layers import copy
+
+
+def write(folder: Path) -> None:
+    """A checkpoint in a new folder, its weights by the package safetensors."""
+    copy("biomedclip_tiny", folder)
