@@ -12,28 +12,32 @@ if TYPE_CHECKING:
     from nexus_edge.bundle import Manifest
     from nexus_edge.runtimes import GenerationOptions, RunStats
 
-BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder that nexus-edge export made.")]
-Images = Annotated[
-    list[Path] | None, typer.Option("--image", "-i", metavar="FILE", help="An image; repeat it for several.")
-]
-MaxNewTokens = Annotated[int, typer.Option(metavar="N", help="Most tokens of an answer.")]
-Temperature = Annotated[float, typer.Option(help="0 takes the likeliest token; higher draws more freely.")]
-TopP = Annotated[float, typer.Option(help="Draw among the likeliest tokens with this share of the probability.")]
-TopK = Annotated[int, typer.Option(metavar="N", help="Draw among this many of the likeliest tokens; 0: among all.")]
-MinP = Annotated[float, typer.Option(help="Draw among tokens with this share of the likeliest one's probability.")]
-RepetitionPenalty = Annotated[float, typer.Option(help="Above 1, tokens that were there before become less likely.")]
-Seed = Annotated[int | None, typer.Option(metavar="N", help="Makes drawn answers repeatable.")]
-Stop = Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Ends the answer; repeat it for several.")]
+BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder made by nexus-edge export.")]
+Images = Annotated[list[Path] | None, typer.Option("--image", "-i", metavar="FILE", help="An image; can be repeated.")]
+MaxNewTokens = Annotated[int, typer.Option(metavar="N", help="Maximum tokens of an answer.")]
+Temperature = Annotated[float, typer.Option(help="0: greedy; higher values sample more freely.")]
+TopP = Annotated[float, typer.Option(help="Sample from the most likely tokens that make up this probability.")]
+TopK = Annotated[int, typer.Option(metavar="N", help="Sample from the N most likely tokens; 0: from all.")]
+MinP = Annotated[float, typer.Option(help="Sample from tokens with at least this share of the best one's probability.")]
+RepetitionPenalty = Annotated[float, typer.Option(help="Above 1: tokens that occurred before become less likely.")]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="Random seed, for repeatable sampling.")]
+Stop = Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Ends the answer; can be repeated.")]
 Threads = Annotated[int | None, typer.Option(metavar="N", help="Threads; default: one per core.")]
 Engine = Annotated[
     str | None,
-    typer.Option(metavar="|".join((*engines(), "auto")), help="What runs it; auto: as nexus-edge tune found best."),
+    typer.Option(
+        metavar="|".join((*engines(), "auto")),
+        help="The engine; auto: what nexus-edge tune found fastest.",
+    ),
 ]
-Device = Annotated[str, typer.Option(metavar="CPU|GPU|NPU|AUTO", help="OpenVINO's device; any but CPU implies it.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the answer.")]
+Device = Annotated[
+    str,
+    typer.Option(metavar="CPU|GPU|NPU|AUTO", help="OpenVINO's device; any but CPU implies that engine."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the answer.")]
 
 
-AllowRejected = Annotated[bool, typer.Option("--allow-rejected", help="Run a bundle that its parity ladder rejected.")]
+AllowRejected = Annotated[bool, typer.Option("--allow-rejected", help="Run a bundle that the parity ladder rejected.")]
 
 
 def say(text: str, style: str = "dim") -> None:

@@ -29,7 +29,7 @@ def build_app() -> typer.Typer:
     """The typer application with every command of this folder."""
     app = typer.Typer(
         name=NAME,
-        help="Take a vision-language model from its PyTorch checkpoint to the edge, and prove that it still is one.",
+        help="Take a vision-language model from its PyTorch checkpoint to the edge, and prove parity with it.",
         cls=LazyGroup,
         context_settings=CONTEXT,
         add_completion=False,  # `completion` finds the shell also where typer cannot

@@ -1,4 +1,4 @@
-"""`nexus-edge bank`: labels are embedded once, so that a device needs the image tower only."""
+"""`nexus-edge bank`: embed labels once, so that a device needs only the image tower."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def bank(
         list[str] | None,
         typer.Argument(
             metavar="[BUNDLE] [NAME|FILE.toml]",
-            help="A built-in set of labels, or your own; a bundle may stand before it.",
+            help="A built-in label set or your own file, after a bundle if you name one.",
         ),
     ] = None,
     labels: Labels = None,
@@ -37,11 +37,11 @@ def bank(
     template: Templates = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="The label bank to write.")] = None,
     ship: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write a bundle with the image tower and this bank only.")
+        Path | None, typer.Option(metavar="DIR", help="Write a bundle with only the image tower and this bank.")
     ] = None,
     list_sets: Annotated[bool, typer.Option("--list", help="Print the built-in sets and stop.")] = False,
     bundle: BundleOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing output.")] = False,
     threads: Threads = None,
     allow_rejected: AllowRejected = False,
     quiet: Quiet = False,

@@ -1,4 +1,4 @@
-"""`nexus-edge bench`: how fast a bundle runs here, and how much memory it takes."""
+"""`nexus-edge bench`: measure a bundle's speed and memory on this machine."""
 
 import json
 from collections.abc import Mapping
@@ -27,9 +27,9 @@ def bench(
             help="Prompt length with images; default: 512, or what the images need. For a dual encoder's texts: 32.",
         ),
     ] = None,
-    new_tokens: Annotated[int, typer.Option(metavar="N", help="Tokens to generate; a dual encoder makes none.")] = 64,
+    new_tokens: Annotated[int, typer.Option(metavar="N", help="Tokens to generate; none for a dual encoder.")] = 64,
     image: Images = None,
-    runs: Annotated[int, typer.Option(metavar="N", help="Runs; the median counts.")] = 3,
+    runs: Annotated[int, typer.Option(metavar="N", help="Number of runs; the median counts.")] = 3,
     threads: Threads = None,
     engine: Engine = None,
     device: Device = "CPU",
@@ -37,7 +37,7 @@ def bench(
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers, run by run, as JSON.")] = False,
 ) -> None:
-    """Measure load time, speed and peak memory: of answers, or of a dual encoder's two towers."""
+    """Measure load time, speed and peak memory, of answers or of a dual encoder's two towers."""
     from nexus_edge.bundle import Bundle
     from nexus_edge.runtimes import EngineOptions
 

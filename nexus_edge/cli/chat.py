@@ -1,4 +1,4 @@
-"""`nexus-edge chat`: a conversation in the terminal, or from a pipe with one turn a line."""
+"""`nexus-edge chat`: talk with a model in the terminal, or through a pipe with one turn per line."""
 
 import sys
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ HELP = "/image FILE adds an image to the next turn, /reset forgets everything, /
 def chat(
     bundle: BundleFolder,
     image: Images = None,
-    system: Annotated[str | None, typer.Option(help="An instruction that stands before all turns.")] = None,
+    system: Annotated[str | None, typer.Option(help="System prompt: an instruction before all turns.")] = None,
     max_new_tokens: MaxNewTokens = 512,
     temperature: Temperature = 0.0,
     top_k: TopK = 0,
@@ -53,7 +53,7 @@ def chat(
     allow_rejected: AllowRejected = False,
     quiet: Quiet = False,
 ) -> None:
-    """Talk about images; later turns reuse what earlier ones computed. Ctrl-C stops an answer."""
+    """Talk about images. Later turns reuse the cache of earlier ones. Ctrl-C stops an answer."""
     from nexus_edge.bundle import Bundle
     from nexus_edge.runtimes import EngineOptions, GenerationOptions, load_vlm
 

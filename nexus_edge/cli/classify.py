@@ -1,4 +1,4 @@
-"""`nexus-edge classify`: which of some labels fits an image best, without training."""
+"""`nexus-edge classify`: zero-shot classification of images."""
 
 import json
 import sys
@@ -43,7 +43,7 @@ def classify(
     bank: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE|NAME", help="A file of nexus-edge bank, or a built-in bank (nexus-edge bank --list)."
+            metavar="FILE|NAME", help="A file made by nexus-edge bank, or a built-in set (nexus-edge bank --list)."
         ),
     ] = None,
     template: Templates = None,
@@ -57,7 +57,7 @@ def classify(
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print every image's labels as JSON at the end.")] = False,
 ) -> None:
-    """Say which labels fit images best; exit with 2 at the end if some cannot be read."""
+    """Classify images by labels, without training. The exit code is 2 if some images cannot be read."""
     from nexus_edge.runtimes.dual_encoder import index
 
     if top_k < 1:

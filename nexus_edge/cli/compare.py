@@ -1,4 +1,4 @@
-"""`nexus-edge compare`: a bundle beside its baseline; exit code 3 beyond the recipe's budgets."""
+"""`nexus-edge compare`: compare a bundle with its baseline; exit code 3 if a budget is exceeded."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,35 +19,35 @@ def compare(
         typer.Argument(metavar="[OLD] NEW", help="The baseline's folder, unless --baseline, and the new one."),
     ],
     baseline: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="What an earlier run saved, instead of OLD.")
+        Path | None, typer.Option(metavar="FILE", help="A baseline that an earlier run saved, instead of OLD.")
     ] = None,
     save_baseline: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Save what was measured of NEW, for later runs.")
+        Path | None, typer.Option(metavar="FILE", help="Save the measurements of NEW for later runs.")
     ] = None,
     gates: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="TOML with [gates], instead of those of NEW's recipe.")
+        Path | None, typer.Option(metavar="FILE", help="TOML file with [gates], instead of NEW's recipe.")
     ] = None,
     examples: Annotated[
         Path | None,
         typer.Option("--eval", metavar="FILE", help="JSON lines: image, question, answers; or image, label."),
     ] = None,
-    runs: Annotated[int, typer.Option(metavar="N", help="Rounds against the clock; the median counts.")] = 3,
+    runs: Annotated[int, typer.Option(metavar="N", help="Number of timed rounds; the median counts.")] = 3,
     prompt_tokens: Annotated[
-        int, typer.Option(metavar="N", help="Prompt that is timed, of a model that answers.")
+        int, typer.Option(metavar="N", help="Length of the timed prompt (vision-language models).")
     ] = 512,
-    new_tokens: Annotated[int, typer.Option(metavar="N", help="Tokens that are timed after it.")] = 32,
+    new_tokens: Annotated[int, typer.Option(metavar="N", help="Timed tokens after the prompt.")] = 32,
     image: Images = None,
     engine: Engine = None,
     device: Device = "CPU",
     threads: Threads = None,
     allow_skip: Annotated[
-        bool, typer.Option("--allow-skip", help="A budget that cannot be judged is no failure.")
+        bool, typer.Option("--allow-skip", help="Do not fail on a budget that cannot be judged.")
     ] = False,
     allow_rejected: AllowRejected = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     formats: Formats = None,
     output: Output = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")] = False,
 ) -> None:
     """Compare two bundles, or one with a saved baseline: answers, embeddings, layers, size, speed and memory.
 

@@ -1,4 +1,4 @@
-"""`nexus-edge doctor`: what this machine and this installation can do, and what is missing for the rest."""
+"""`nexus-edge doctor`: check the installation, and say what is missing."""
 
 import json
 from dataclasses import asdict
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
     """Check the installation: versions, processor, engines, extras, folders, memory and disk; exit with 2 on a problem.
 
-    A missing extra is no problem: the command that brings it is printed.
+    A missing extra is not a problem: the command that installs it is printed.
     """
     from nexus_edge.cli.checkup import examine
 

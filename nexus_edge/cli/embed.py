@@ -1,4 +1,4 @@
-"""`nexus-edge embed`: images become an index to search in."""
+"""`nexus-edge embed`: embed images into an index for search."""
 
 import json
 import time
@@ -33,9 +33,9 @@ def embed(
     ],
     bundle: BundleOption = None,
     float16: Annotated[
-        bool, typer.Option("--float16", help="Half the size; cosines change by less than 0.001.")
+        bool, typer.Option("--float16", help="Store float16: half the size; cosines change by less than 0.001.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Forget what is in the index.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Discard what is in the index.")] = False,
     batch_size: BatchSize = 16,
     threads: Threads = None,
     engine: Engine = None,
@@ -44,7 +44,7 @@ def embed(
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
 ) -> None:
-    """Embed images into an index. What is in it already, unchanged, is not embedded again.
+    """Embed images into an index. Images that are in it already and unchanged are skipped.
 
     Interrupted, it keeps what it has done in FILE.safetensors.partial, and takes it from there when run again. Images
     that cannot be read are skipped, and the exit code is 2.

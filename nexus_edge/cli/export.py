@@ -1,4 +1,4 @@
-"""`nexus-edge export`: a checkpoint becomes a bundle."""
+"""`nexus-edge export`: export a checkpoint as a bundle."""
 
 import json
 from contextlib import suppress
@@ -28,36 +28,36 @@ def export(
     ] = None,
     adapter: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="A LoRA adapter that PEFT saved, to be merged into the checkpoint."),
+        typer.Option(metavar="DIR", help="A LoRA adapter saved by PEFT, merged into the checkpoint."),
     ] = None,
     recipe_file: Annotated[
         Path | None, typer.Option("--recipe", metavar="FILE", help="Your own recipe instead of --int4 and the like.")
     ] = None,
     target: Annotated[
         list[str] | None,
-        typer.Option(metavar="|".join(targets()), help="Repeat it for several; default: the recipe's, onnx."),
+        typer.Option(metavar="|".join(targets()), help="Can be repeated; default: the recipe's, onnx."),
     ] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.jsonl", help="Own texts and images to calibrate on, one a line: text, image."),
+        typer.Option(metavar="FILE.jsonl", help="Texts and images to calibrate on, one per line: text, image."),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Its folder; default: out/RECIPE[-CHECKPOINT][-ADAPTER]."),
+        typer.Option(metavar="DIR", help="Output folder; default: out/RECIPE[-CHECKPOINT][-ADAPTER]."),
     ] = None,
     parity: Annotated[bool, typer.Option(help="Run the parity ladder and keep its report in the bundle.")] = True,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check all that is needed, print the plan with sizes, and stop.")
+        bool, typer.Option("--dry-run", help="Run all checks, print the plan with sizes, and stop.")
     ] = False,
     ignored: Annotated[
         list[str] | None,
-        typer.Option(OPTION, metavar="KEY", help="Leave out a configuration key that changes nothing; repeat it."),
+        typer.Option(OPTION, metavar="KEY", help="Ignore a configuration key that changes nothing; can be repeated."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table: one line.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print one line: no progress, no table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Export a model: checkpoint to quantized graphs, with a parity report beside them."""
+    """Export a checkpoint as quantized graphs, with a parity report."""
     chosen = [name for name, on in zip(get_args(WeightFormat), (int4, int8, fp16, fp32), strict=True) if on]
     if len(chosen) > 1 or (chosen and recipe_file):
         raise InputError("give only one of --int4, --int8, --fp16, --fp32 and --recipe")

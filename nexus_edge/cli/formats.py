@@ -15,10 +15,10 @@ Formats = Annotated[
     typer.Option(
         "--format",
         metavar="NAME[=FILE]",
-        help="github, gitlab, sarif, junit, markdown or json, to stdout or a file; repeat it for several.",
+        help="github, gitlab, sarif, junit, markdown or json, to stdout or a file; can be repeated.",
     ),
 ]
-Output = Annotated[Path | None, typer.Option(metavar="FILE", help="Where the one --format without a file goes.")]
+Output = Annotated[Path | None, typer.Option(metavar="FILE", help="File for the one --format that names none.")]
 
 
 def deliver(outcome: "Outcome", deliveries: "Deliveries", print_table: Callable[[], None]) -> None:

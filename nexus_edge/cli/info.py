@@ -1,4 +1,4 @@
-"""`nexus-edge info`: what is in a bundle, where it comes from, and whether it was proven."""
+"""`nexus-edge info`: show a bundle's model, source, graphs and verdict."""
 
 import json
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def info(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder that nexus-edge export made.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder made by nexus-edge export.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
-    """Say what a bundle holds: model, source, recipe, graphs with their sizes, limits, and the verdict on it.
+    """Show what a bundle holds: model, source, recipe, graphs with their sizes, limits and verdict.
 
     Files are compared by size only; nexus-edge verify compares hashes and runs the graphs.
     """

@@ -1,4 +1,4 @@
-"""`nexus-edge list`: the bundles in a folder, what can be exported, and the built-in labels."""
+"""`nexus-edge list`: list bundles, the recipes that can be exported, and the built-in label sets."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,8 @@ from nexus_edge.errors import BundleError, InputError
 
 def list(
     folder: Annotated[
-        Path | None, typer.Argument(metavar="FOLDER", help="Where bundles lie; default: out, where export puts them.")
+        Path | None,
+        typer.Argument(metavar="FOLDER", help="Folder with bundles; default: out."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`nexus-edge parity`: run the ladder for a bundle; exit code 3 when a gate fails."""
+"""`nexus-edge parity`: run the parity ladder on a bundle; exit code 3 if a gate fails."""
 
 import math
 from pathlib import Path
@@ -23,15 +23,18 @@ def parity(
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")],
     checkpoint: Annotated[
         str | None,
-        typer.Option(metavar="DIR|HUB_ID|tiny|synthetic", help="The original; default: what the bundle was made from."),
+        typer.Option(
+            metavar="DIR|HUB_ID|tiny|synthetic",
+            help="The original; default: the checkpoint of the export.",
+        ),
     ] = None,
     adapter: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where its LoRA adapter is now; default: where it was.")
+        Path | None, typer.Option(metavar="DIR", help="Where the LoRA adapter is now; default: where it was at export.")
     ] = None,
     rungs: Annotated[str | None, typer.Option(metavar="P0,P3", help="Only these rungs; default: all.")] = None,
     allow_skip: Annotated[
         list[str] | None,
-        typer.Option(metavar="P1", help="A rung that need not run here; repeat it for several."),
+        typer.Option(metavar="P1", help="A rung that need not run here; can be repeated."),
     ] = None,
     goldens: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Goldens of the original implementation, for P1.")
@@ -41,7 +44,7 @@ def parity(
         typer.Option(
             "--eval",
             metavar="FILE.jsonl",
-            help="Own examples, one a line: image, question, answers; or image, label.",
+            help="Your own examples, one per line: image, question, answers; or image, label.",
         ),
     ] = None,
     tolerances: Annotated[
@@ -49,7 +52,7 @@ def parity(
         typer.Option(metavar="FILE.toml", help="Your own limits, over those of the package (its tolerances.toml)."),
     ] = None,
     max_memory: Annotated[
-        float | None, typer.Option(metavar="GB", help="What models may fill; default: half of the memory.")
+        float | None, typer.Option(metavar="GB", help="Memory that models may use; default: half of the machine's.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,
@@ -58,9 +61,9 @@ def parity(
     formats: Formats = None,
     output: Output = None,
     update: Annotated[
-        bool, typer.Option("--update", help="Keep report, goldens and verdict in the bundle, instead of the export's.")
+        bool, typer.Option("--update", help="Replace the export's report, goldens and verdict in the bundle.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")] = False,
 ) -> None:
     """Compare a bundle with its original, rung by rung.
 

@@ -1,4 +1,4 @@
-"""`nexus-edge run`: one question, one answer."""
+"""`nexus-edge run`: answer one question."""
 
 import json
 from dataclasses import asdict
@@ -57,9 +57,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print answer, counts and times as JSON at the end.")] = False,
     logprobs: Annotated[
         int | None,
-        typer.Option(
-            metavar="N", help="With --json: the log probability of each token, and the N likeliest beside it."
-        ),
+        typer.Option(metavar="N", help="With --json: the log probability of each token and of the N most likely."),
     ] = None,
 ) -> None:
     """Answer a question about images with an exported bundle."""

@@ -1,4 +1,4 @@
-"""`nexus-edge search`: the images of an index that fit a text, or resemble an image."""
+"""`nexus-edge search`: find the images in an index that match a text or an image."""
 
 import json
 from pathlib import Path
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 def search(
-    index: Annotated[Path, typer.Option("--index", metavar="FILE.safetensors", help="What nexus-edge embed made.")],
+    index: Annotated[Path, typer.Option("--index", metavar="FILE.safetensors", help="An index from nexus-edge embed.")],
     query: Annotated[
         list[str] | None,
-        typer.Argument(metavar='[BUNDLE] ["TEXT"]', help="What to look for; a bundle may stand before it."),
+        typer.Argument(metavar='[BUNDLE] ["TEXT"]', help="Text to search for, after a bundle if you name one."),
     ] = None,
     image: Annotated[
-        Path | None, typer.Option("--image", "-i", metavar="FILE", help="Look for what resembles this image.")
+        Path | None, typer.Option("--image", "-i", metavar="FILE", help="Search for images similar to this one.")
     ] = None,
     top_k: Annotated[int, typer.Option(metavar="N", help="Hits to print.")] = 10,
-    sheet: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the hits into one image.")] = None,
+    sheet: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Write a contact sheet of the hits.")] = None,
     bundle: BundleOption = None,
     threads: Threads = None,
     engine: Engine = None,
@@ -34,7 +34,7 @@ def search(
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the hits as JSON.")] = False,
 ) -> None:
-    """Print the images of an index that fit best, with their cosines."""
+    """Print the images in an index that match best, with their cosines."""
     from nexus_edge._outputs import require_apart, require_name, require_own
     from nexus_edge.runtimes import ImageIndex
     from nexus_edge.runtimes.dual_encoder.index.image_index import from_index

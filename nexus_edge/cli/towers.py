@@ -24,7 +24,7 @@ BundleOption = Annotated[
         "--bundle",
         "-b",
         metavar="DIR",
-        help="The model; default: $NEXUS_EDGE_BUNDLE, else the newest dual encoder below out/ that fits.",
+        help="The model; default: $NEXUS_EDGE_BUNDLE, else the newest dual encoder in out/ that fits.",
     ),
 ]
 Images = Annotated[
@@ -34,14 +34,14 @@ Images = Annotated[
         help="Files and folders, after a bundle if you name one. In folders, images are found by their content.",
     ),
 ]
-Labels = Annotated[str | None, typer.Option(metavar='"A,B,C"', help="Labels, between commas.")]
-LabelsFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Labels, one a line.")]
+Labels = Annotated[str | None, typer.Option(metavar='"A,B,C"', help="Labels, separated by commas.")]
+LabelsFile = Annotated[Path | None, typer.Option(metavar="FILE", help="A file of labels, one per line.")]
 Templates = Annotated[
     list[str] | None,
-    typer.Option("--template", metavar='"... {}"', help="A sentence for the labels; repeat it for several."),
+    typer.Option("--template", metavar='"... {}"', help="A sentence with {} for the label; can be repeated."),
 ]
 BatchSize = Annotated[int, typer.Option(metavar="N", help="Images that run through the tower together.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")]
 
 
 def split_bundle(arguments: Sequence[Path], option: Path | None) -> tuple[Path | None, list[Path]]:

@@ -1,4 +1,4 @@
-"""`nexus-edge tune`: measure which engine and settings are the fastest here, and use them from then on."""
+"""`nexus-edge tune`: find the fastest engine and settings on this machine."""
 
 import json
 from dataclasses import asdict
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def tune(
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")],
-    threads: Annotated[int | None, typer.Option(min=1, help="As the commands get it.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Number of threads, as for the other commands.")] = None,
     allow_rejected: AllowRejected = False,
     forget: Annotated[bool, typer.Option("--forget", help="Go back to the defaults.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON.")] = False,

@@ -1,4 +1,4 @@
-"""`nexus-edge verify`: replay a bundle's goldens on this device, without torch; exit code 3 on drift."""
+"""`nexus-edge verify`: replay a bundle's goldens on this device, without PyTorch; exit code 3 on drift."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,12 +18,12 @@ def verify(
     target: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="|".join(targets()), help="Only this one; repeat it for several. Default: all of the bundle."
+            metavar="|".join(targets()), help="Replay only this target; can be repeated. Default: all in the bundle."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML.")] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write HTML; needs the extra export.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write HTML; needs the extra `export`.")] = None,
     formats: Formats = None,
     output: Output = None,
 ) -> None:

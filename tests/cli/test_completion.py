@@ -28,7 +28,7 @@ def test_commands_and_options_are_completed() -> None:
     assert asked("bash", "nexus-edge pa") == ["parity"]
     assert "--max-new-tokens" in asked("bash", "nexus-edge run --ma")
     zsh = " ".join(asked("zsh", "nexus-edge ex"))
-    assert '"export":"A checkpoint becomes a bundle."' in zsh
+    assert '"export":"Export a checkpoint as a bundle."' in zsh
 
 
 @pytest.mark.parametrize(("shell", "part"), [("bash", "complete -o default -F"), ("zsh", "#compdef nexus-edge")])
