@@ -1,5 +1,5 @@
 #!/bin/sh
-# Puts bundles and sample pictures into the app: copy_models.sh REPOSITORY RESOURCES
+# Puts bundles and sample images into the app: copy_models.sh REPOSITORY RESOURCES
 #
 # Each bundle of out/ios with a coreml folder becomes Models/NAME: its manifest, in which a checkpoint's folder keeps its
 # last name alone, the processor's files and the packages, without the safetensors files, which are for parity checks.

@@ -1,6 +1,6 @@
 import SwiftUI
 
-/// Two models on one device: one that answers questions about a picture, one that tells which of your labels fits it.
+/// Two models on one device: one that answers questions about an image, one that tells which of your labels fits it.
 @main
 struct NexusEdgeDemoApp: App {
     @State private var library = ModelLibrary()

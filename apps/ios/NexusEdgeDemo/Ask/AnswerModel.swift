@@ -2,7 +2,7 @@ import Foundation
 import NexusEdge
 import Observation
 
-/// A conversation about a picture: opens the session when it is needed, streams the answer, and can be stopped.
+/// A conversation about an image: opens the session when it is needed, streams the answer, and can be stopped.
 @MainActor @Observable
 final class AnswerModel {
     struct Turn: Identifiable, Sendable {
@@ -28,7 +28,7 @@ final class AnswerModel {
 
     var isBusy: Bool { task != nil }
 
-    /// Asks about the picture; a question about another one, or to another model, begins anew.
+    /// Asks about the image; a question about another one, or to another model, begins anew.
     func ask(_ question: String, about picture: ChosenPicture?, _ model: InstalledModel, _ settings: AppSettings) {
         guard task == nil else { return }
         if self.picture != picture || opened?.model != model { startOver() }

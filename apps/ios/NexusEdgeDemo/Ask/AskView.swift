@@ -1,7 +1,7 @@
 import SwiftUI
 import UIKit
 
-/// A picture, a question, and the answer as it comes.
+/// An image, a question, and the answer as it comes.
 struct AskView: View {
     let answers: AnswerModel
     @State private var model: InstalledModel?
@@ -14,7 +14,7 @@ struct AskView: View {
                 PictureChooser(picture: $picture)
                 Section("Question") {
                     TextField("Question", text: $question, axis: .vertical)
-                        .accessibilityLabel("Question about the picture")
+                        .accessibilityLabel("Question about the image")
                     if answers.isBusy {
                         Button("Stop", systemImage: "stop.circle", role: .destructive, action: answers.stop)
                     } else {

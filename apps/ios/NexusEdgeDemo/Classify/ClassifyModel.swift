@@ -2,7 +2,7 @@ import Foundation
 import NexusEdge
 import Observation
 
-/// Probabilities of labels for a picture. Labels are embedded once and kept until they change.
+/// Probabilities of labels for an image. Labels are embedded once and kept until they change.
 @MainActor @Observable
 final class ClassifyModel {
     enum Phase: Equatable {
@@ -27,7 +27,7 @@ final class ClassifyModel {
                 try Task.checkCancellation()
                 (result, phase) = (found, .idle)
             } catch is CancellationError {
-                return  // a newer picture is on its way
+                return  // a newer image is on its way
             } catch {
                 phase = .failed(error.localizedDescription)
             }

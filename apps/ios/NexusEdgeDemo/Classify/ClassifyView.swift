@@ -1,6 +1,6 @@
 import SwiftUI
 
-/// Which of your labels fits the picture.
+/// Which of your labels fits the image.
 struct ClassifyView: View {
     let labels: ClassifyModel
     @State private var model: InstalledModel?

@@ -2,7 +2,7 @@ import Foundation
 import NexusEdge
 import UIKit
 
-/// A picture as the models take it, and as the screen shows it.
+/// An image as the models take it, and as the screen shows it.
 struct ChosenPicture: Equatable, Sendable {
     let id = UUID()
     let name: String
@@ -23,7 +23,7 @@ struct ChosenPicture: Equatable, Sendable {
     static func == (left: ChosenPicture, right: ChosenPicture) -> Bool { left.id == right.id }
 }
 
-/// Pictures that came with the app; the build phase "Copy models" brings them.
+/// Images that came with the app; the build phase "Copy models" brings them.
 enum SamplePictures {
     static func all() -> [URL] {
         let folder = Bundle.main.resourceURL?.appendingPathComponent("Samples", isDirectory: true)

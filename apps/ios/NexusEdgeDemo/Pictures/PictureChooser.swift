@@ -1,7 +1,7 @@
 import PhotosUI
 import SwiftUI
 
-/// A picture from the library, the camera or the samples.
+/// An image from the library, the camera or the samples.
 struct PictureChooser: View {
     @Binding var picture: ChosenPicture?
     @State private var item: PhotosPickerItem?
@@ -9,13 +9,13 @@ struct PictureChooser: View {
     @State private var problem: String?
 
     var body: some View {
-        Section("Picture") {
+        Section("Image") {
             if let picture {
                 Image(uiImage: picture.shown)
                     .resizable()
                     .scaledToFit()
                     .frame(maxHeight: 280)
-                    .accessibilityLabel("The chosen picture, \(picture.name)")
+                    .accessibilityLabel("The chosen image, \(picture.name)")
             }
             PhotosPicker(selection: $item, matching: .images) {
                 Label("Choose a photo", systemImage: "photo.on.rectangle")
@@ -50,7 +50,7 @@ struct PictureChooser: View {
         Task {
             do {
                 guard let file = try await item.loadTransferable(type: Data.self) else {
-                    problem = "The photo library gave nothing; choose another picture."
+                    problem = "The photo library gave nothing; choose another image."
                     return
                 }
                 load(file, "photo")

@@ -32,7 +32,7 @@ struct SettingsView: View {
                     Text("They are made again when a model is used the next time.")
                 }
                 Section("About") {
-                    Text("Everything runs on this device; pictures and questions do not leave it.")
+                    Text("Everything runs on this device; images and questions do not leave it.")
                     Text("A demonstration, not a medical device. Do not use its results to diagnose or treat anybody.")
                 }
             }

@@ -62,7 +62,7 @@ struct BundleFolder: Sendable {
 public struct SessionOptions: Sendable, Equatable {
     /// For all packages; nil takes the advice of each.
     public var computeUnits: ComputeUnits?
-    /// Keeps the vision encoder in memory between pictures: faster for the next, hundreds of megabytes more.
+    /// Keeps the vision encoder in memory between images: faster for the next, hundreds of megabytes more.
     public var keepsVisionEncoder = false
     /// Where compiled packages are kept; nil is the app's Application Support.
     public var compiledModels: CompiledModels?

@@ -22,7 +22,7 @@ final class Decoder: DecoderBackend {
     /// - Parameters:
     ///   - embedders: functions of the embedding
     ///   - chunks: functions decode and prefill of each chunk, in running order
-    ///   - willRun: called before the prompt's first tokens are looked up, when all pictures are encoded
+    ///   - willRun: called before the prompt's first tokens are looked up, when all images are encoded
     init(
         embedders: [PackageModel], chunks: [(decode: PackageModel, prefill: PackageModel)], head: PackageModel,
         willRun: @escaping () -> Void

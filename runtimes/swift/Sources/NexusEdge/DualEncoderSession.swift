@@ -1,7 +1,7 @@
 #if canImport(CoreML)
 import Foundation
 
-/// A model that compares pictures and sentences, such as BiomedCLIP: labels with probabilities, and search.
+/// A model that compares images and sentences, such as BiomedCLIP: labels with probabilities, and search.
 public actor DualEncoderSession {
     /// What the bundle says about itself, for instance whose weights these are.
     public nonisolated let manifest: Manifest
@@ -37,7 +37,7 @@ public actor DualEncoderSession {
     /// A unit vector.
     public func embed(_ text: String) throws -> [Float] { try encoder().embed(text) }
 
-    /// Embeds labels once, for many pictures.
+    /// Embeds labels once, for many images.
     public func labelBank(_ prompts: PromptSet) throws -> LabelBank { try encoder().labelBank(prompts) }
 
     public func classify(_ image: RgbImage, _ bank: LabelBank) throws -> Classification {
@@ -49,7 +49,7 @@ public actor DualEncoderSession {
         index.nearest(try embed(text), top: top)
     }
 
-    /// The entries most alike a picture, best first.
+    /// The entries most alike an image, best first.
     public func search(_ image: RgbImage, in index: PictureIndex, top: Int) throws -> [PictureIndex.Hit] {
         index.nearest(try embed(image), top: top)
     }

@@ -1,2 +1,2 @@
-// Whoever imports NexusEdge has tokenizers, pictures and the rest of NexusEdgeCore as well.
+// Whoever imports NexusEdge has tokenizers, images and the rest of NexusEdgeCore as well.
 @_exported import NexusEdgeCore

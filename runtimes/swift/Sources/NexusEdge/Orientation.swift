@@ -3,12 +3,12 @@
 /// - Parameters:
 ///   - width, height: as stored
 ///   - pixels: [height, width, 3]
-///   - orientation: 1 to 8; any other leaves the picture as it is
+///   - orientation: 1 to 8; any other leaves the image as it is
 func upright(width: Int, height: Int, pixels: [UInt8], orientation: Int) throws -> RgbImage {
     guard (2...8).contains(orientation) else { return try RgbImage(width: width, height: height, pixels: pixels) }
     let turned = orientation >= 5
     let (newWidth, newHeight) = turned ? (height, width) : (width, height)
-    // Whether the stored picture begins on the other side.
+    // Whether the stored image begins on the other side.
     let (fromRight, fromBelow) = ([2, 3, 7, 8].contains(orientation), [3, 4, 6, 7].contains(orientation))
     var result = [UInt8](repeating: 0, count: pixels.count)
     for row in 0..<newHeight {

@@ -4,21 +4,21 @@ import Foundation
 import ImageIO
 
 extension RgbImage {
-    /// Beyond it a picture is rather an attack than a photograph; the same limit as in Python.
+    /// Beyond it an image is rather an attack than a photograph; the same limit as in Python.
     static var mostPixels: Int { 128 << 20 }
 
-    /// From the bytes of a picture file (JPEG, HEIC, PNG, ...), turned upright.
+    /// From the bytes of an image file (JPEG, HEIC, PNG, ...), turned upright.
     ///
     /// Numbers are those of the file, whatever its colour space: Python's processor converts none either.
     ///
     /// - Throws: `NexusEdgeError.image`
-    public init(file: Data, name: String = "picture") throws {
+    public init(file: Data, name: String = "image") throws {
         guard let source = CGImageSourceCreateWithData(file as CFData, nil),
             let properties = CGImageSourceCopyPropertiesAtIndex(source, 0, nil) as? [CFString: Any],
             let width = properties[kCGImagePropertyPixelWidth] as? Int,
             let height = properties[kCGImagePropertyPixelHeight] as? Int
         else {
-            throw NexusEdgeError.image("\(name): no picture that this system can read")
+            throw NexusEdgeError.image("\(name): not an image that this system can read")
         }
         guard width * height <= Self.mostPixels else {  // known from the header, before anything is unpacked
             throw NexusEdgeError.image("\(name): \(width)x\(height) is more than \(Self.mostPixels) pixels")
@@ -29,8 +29,8 @@ extension RgbImage {
         try self.init(image, orientation: properties[kCGImagePropertyOrientation] as? Int ?? 1, name: name)
     }
 
-    /// - Parameter orientation: the number of EXIF, 1 for a picture that stands upright
-    public init(_ image: CGImage, orientation: Int = 1, name: String = "picture") throws {
+    /// - Parameter orientation: the number of EXIF, 1 for an image that stands upright
+    public init(_ image: CGImage, orientation: Int = 1, name: String = "image") throws {
         let (width, height) = (image.width, image.height)
         // Drawn in its own space nothing is converted. Grey, palettes, CMYK, and what no 8 bits can hold become sRGB.
         let own = image.colorSpace.flatMap { $0.model == .rgb ? $0 : nil }

@@ -1,4 +1,4 @@
-/// Embeddings of pictures with their names, to be searched on the device.
+/// Embeddings of images with their names, to be searched on the device.
 public struct PictureIndex: Sendable, Equatable, Codable {
     public struct Hit: Sendable, Equatable {
         public let name: String
@@ -17,7 +17,7 @@ public struct PictureIndex: Sendable, Equatable, Codable {
     /// - Throws: `NexusEdgeError.input` if it has another number of values than those before it
     public mutating func add(_ name: String, _ embedding: [Float]) throws {
         if let first = rows.first, first.count != embedding.count {
-            throw NexusEdgeError.input("\(name): \(embedding.count) values, the index has \(first.count) per picture")
+            throw NexusEdgeError.input("\(name): \(embedding.count) values, the index has \(first.count) per image")
         }
         names.append(name)
         rows.append(embedding)

@@ -1,7 +1,7 @@
 #if canImport(CoreML)
 import CoreVideo
 
-/// A picture in the form that image inputs take: blue, green, red, alpha. The numbers stay as they are: Core ML
+/// An image in the form that image inputs take: blue, green, red, alpha. The numbers stay as they are: Core ML
 /// converts no colours of a pixel buffer.
 ///
 /// - Throws: `NexusEdgeError.image` if there is no memory for it

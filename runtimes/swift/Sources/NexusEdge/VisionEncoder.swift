@@ -2,8 +2,8 @@
 import CoreML
 import Foundation
 
-/// The vision package. Loaded when a picture comes and released before the decoder runs: on a phone they hardly fit
-/// side by side, and the features of the last pictures are kept anyway.
+/// The vision package. Loaded when an image comes and released before the decoder runs: on a phone they hardly fit
+/// side by side, and the features of the last images are kept anyway.
 final class VisionEncoder: VisionBackend {
     let cropsPerCall: [Int]
     private let open: (FunctionInfo) throws -> PackageModel

@@ -2,7 +2,7 @@
 import CoreML
 import Foundation
 
-/// A model that answers questions about pictures, loaded: one set of caches, one answer after the other.
+/// A model that answers questions about images, loaded: one set of caches, one answer after the other.
 ///
 /// Everything between Core ML's calls is `NexusEdgeCore`'s `VisionLanguageModel`; this gives it a thread of its own,
 /// streams, and memory back.
@@ -46,7 +46,7 @@ public actor VisionLanguageSession {
     /// nobody does any more: when the task that iterates is cancelled, or the stream let go.
     ///
     /// - Parameters:
-    ///   - prompt: a question, put into the chat template after its pictures
+    ///   - prompt: a question, put into the chat template after its images
     ///   - raw: the prompt is a whole one (true), or a question whatever it looks like (false: say so for what people
     ///     type); nil refuses what looks like a whole prompt
     public nonisolated func generate(

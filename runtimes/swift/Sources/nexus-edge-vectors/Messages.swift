@@ -21,7 +21,7 @@ struct Request {
             width: try fields.integer("width"), height: try fields.integer("height"), pixels: Array(data))
     }
 
-    /// `messages`: each a `role` and its `parts`, where null is the place of the next picture.
+    /// `messages`: each a `role` and its `parts`, where null is the place of the next image.
     func messages() throws -> [ChatMessage] {
         try fields.objects("messages").map { message in
             guard let role = ChatMessage.Role(rawValue: try message.text("role")) else {

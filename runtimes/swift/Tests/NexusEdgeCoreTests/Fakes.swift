@@ -76,7 +76,7 @@ final class FakeVision: VisionBackend {
     }
 }
 
-/// Towers that see a picture's first pixel and a text's length.
+/// Towers that see an image's first pixel and a text's length.
 final class FakeTowers: DualBackend {
     var textLengths = [8, 16]
     private(set) var widths: [Int] = []

@@ -1,4 +1,4 @@
-/// Reads DEFLATE (RFC 1951), for the pictures of the tests.
+/// Reads DEFLATE (RFC 1951), for the images of the tests.
 struct Inflate {
     struct Damaged: Error {}
 

@@ -35,7 +35,7 @@ import Testing
         let shown: [String] = bytes.map { stream.push($0) }, rest = stream.flush()
         #expect(shown.joined() == "")
         #expect(rest == "\u{FFFD}\u{FFFD}\u{FFFD}")
-        // Places of pictures and ids without a token are silent.
+        // Places of images and ids without a token are silent.
         #expect(tokenizer.decode([-1, -1, 1 << 20]) == "")
     }
 

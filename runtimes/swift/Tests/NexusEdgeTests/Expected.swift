@@ -2,7 +2,7 @@ import Foundation
 
 @testable import NexusEdge
 
-/// What the Python pipeline made of a picture, from calls.json.
+/// What the Python pipeline made of an image, from calls.json.
 struct Expected {
     struct Label: Decodable {
         /// Cosine, and its share after the softmax.

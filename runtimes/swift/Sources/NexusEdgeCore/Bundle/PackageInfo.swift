@@ -121,7 +121,7 @@ public struct TensorInfo: Sendable, Equatable {
     /// float16, float32 or int32
     public let dtype: String
     public let shape: [Int]
-    /// Whether Core ML takes a picture here instead of numbers.
+    /// Whether Core ML takes an image here instead of numbers.
     public let isImage: Bool
 
     /// Numbers of the tensor.

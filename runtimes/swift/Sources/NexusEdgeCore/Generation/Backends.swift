@@ -46,7 +46,7 @@ public protocol DecoderBackend: AnyObject {
 }
 
 extension VisionBackend {
-    /// Features of all views of a picture, in as few calls as the sizes allow.
+    /// Features of all views of an image, in as few calls as the sizes allow.
     func encode(_ picture: Phi3Picture) throws -> VisionFeatures {
         let perView = picture.views.count / picture.viewCount
         var features = VisionFeatures(rows: [], separators: [])
@@ -69,7 +69,7 @@ extension VisionBackend {
             left %= size
         }
         guard left == 0 else {
-            throw NexusEdgeError.bundle("the vision encoder takes \(sizes) crops, a picture has \(views)")
+            throw NexusEdgeError.bundle("the vision encoder takes \(sizes) crops, an image has \(views)")
         }
         return calls
     }

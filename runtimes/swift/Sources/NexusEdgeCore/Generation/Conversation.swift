@@ -1,4 +1,4 @@
-/// The turns of a conversation and the pictures of all of them.
+/// The turns of a conversation and the images of all of them.
 ///
 /// Each prompt is the whole conversation, so that an answer does not depend on what the caches hold.
 public struct Conversation: Sendable, Equatable {
@@ -9,7 +9,7 @@ public struct Conversation: Sendable, Equatable {
         messages = system.map { [ChatMessage(role: .system, text: $0)] } ?? []
     }
 
-    /// Adds a question with its pictures.
+    /// Adds a question with its images.
     public mutating func ask(_ text: String, images new: [RgbImage] = []) {
         messages.append(ChatMessage(user: text, images: new.count))
         images += new

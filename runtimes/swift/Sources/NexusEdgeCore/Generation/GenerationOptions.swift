@@ -44,13 +44,13 @@ public enum Finish: String, Sendable {
 
 /// Counts and times (seconds) of one answer.
 public struct RunStats: Sendable {
-    /// With those of pictures, of which there are `imageTokens`.
+    /// With those of images, of which there are `imageTokens`.
     public internal(set) var promptTokens = 0, imageTokens = 0
     /// Of the prompt, taken from the caches.
     public internal(set) var reusedTokens = 0
     /// Of the answer, without the token that ended it.
     public internal(set) var newTokens = 0
-    /// Tokenizer and pictures to pixels; vision encoder; the rest of the prompt; all decode steps.
+    /// Tokenizer and images to pixels; vision encoder; the rest of the prompt; all decode steps.
     public internal(set) var prepareSeconds = 0.0, visionSeconds = 0.0, prefillSeconds = 0.0, decodeSeconds = 0.0
     /// The first new token needs none.
     public internal(set) var decodeSteps = 0

@@ -1,7 +1,7 @@
-/// Features of a picture's crops as one sequence. Core ML's packages leave it to the app, because it follows the
-/// picture's proportions and only copies rows.
+/// Features of an image's crops as one sequence. Core ML's packages leave it to the app, because it follows the
+/// image's proportions and only copies rows.
 public enum HdLayout {
-    /// Rows of `features`, in the order of the prompt: the crops row by row as they lie in the picture, a separator
+    /// Rows of `features`, in the order of the prompt: the crops row by row as they lie in the image, a separator
     /// behind each row, the other separator, and the global view likewise; or the global view before the crops.
     ///
     /// - Parameters:

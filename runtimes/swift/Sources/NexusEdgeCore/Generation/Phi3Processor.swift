@@ -1,6 +1,6 @@
 import Foundation
 
-/// What Phi-3-Vision's original processor does: pictures to crops, prompts to ids with the places of the pictures.
+/// What Phi-3-Vision's original processor does: images to crops, prompts to ids with the places of the pictures.
 public struct Phi3Processor: Sendable {
     public let tokenizer: Phi3Tokenizer
     public let facts: VlmFacts
@@ -18,15 +18,15 @@ public struct Phi3Processor: Sendable {
         chat = ChatTemplate(facts.turns, control: facts.control)
     }
 
-    /// A picture's views; throws `.image` if it is too narrow.
+    /// An image's views; throws `.image` if it is too narrow.
     public func picture(_ image: RgbImage) throws -> Phi3Picture {
         Phi3Picture(image, try geometry(image), facts.normalisation)
     }
 
-    /// How many positions of a prompt a picture takes; throws `.image` if it is too narrow.
+    /// How many positions of a prompt an image takes; throws `.image` if it is too narrow.
     public func countTokens(_ image: RgbImage) throws -> Int { try geometry(image).tokens }
 
-    /// Ids of a prompt, where picture N is `imageTokens[N - 1]` times the id -N; throws `.prompt` if places and pictures
+    /// Ids of a prompt, where image N is `imageTokens[N - 1]` times the id -N; throws `.prompt` if places and images
     /// do not fit together.
     public func ids(prompt: Prompt, imageTokens: [Int]) throws -> [Int] {
         try ImageTags.check(prompt.images, images: imageTokens.count)

@@ -1,6 +1,6 @@
-/// Features of pictures that are kept, so that one is encoded once however many turns talk about it.
+/// Features of images that are kept, so that one is encoded once however many turns talk about it.
 final class PictureFeatures {
-    /// Pictures; one has 15 MB at most (2,509 rows of 3,072 float16).
+    /// Images; one has 15 MB at most (2,509 rows of 3,072 float16).
     private static let kept = 8
 
     private let processor: Phi3Processor
@@ -12,7 +12,7 @@ final class PictureFeatures {
         (self.processor, self.vision) = (processor, vision)
     }
 
-    /// Identity and features [tokens, hidden] of a picture; adds what was spent to `run`.
+    /// Identity and features [tokens, hidden] of an image; adds what was spent to `run`.
     func encode(
         _ image: RgbImage, hidden: Int, _ run: inout RunStats
     ) throws -> (identity: [UInt8], features: [UInt16]) {

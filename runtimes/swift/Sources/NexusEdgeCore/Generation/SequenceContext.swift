@@ -67,10 +67,10 @@ package final class SequenceContext {
         return try decoder.logits(last)
     }
 
-    /// What the decoder reads: embeddings, and rows of pictures in their places.
+    /// What the decoder reads: embeddings, and rows of images in their places.
     private func rows(_ piece: Piece) throws -> [UInt16] {
         let hidden = decoder.hiddenSize, places = tokens.featureRows[piece.range]
-        // Pictures are long: most pieces of one hold no text, and need no embeddings.
+        // Images are long: most pieces of one hold no text, and need no embeddings.
         var rows = places.allSatisfy { $0 != nil }
             ? [UInt16](repeating: 0, count: piece.width * hidden)
             : try decoder.embed(tokens.ids(piece.range, width: piece.width))

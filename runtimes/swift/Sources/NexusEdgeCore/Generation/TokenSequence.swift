@@ -1,6 +1,6 @@
-/// A sequence for the decoder: text tokens, and rows of features where a picture is.
+/// A sequence for the decoder: text tokens, and rows of features where an image is.
 package struct TokenSequence: Sendable {
-    /// What shows the decoder the same thing: a text token by its id, a picture's row by the picture.
+    /// What shows the decoder the same thing: a text token by its id, an image's row by the image.
     package enum Key: Equatable, Sendable {
         case text(Int)
         case picture([UInt8])
@@ -19,15 +19,15 @@ package struct TokenSequence: Sendable {
     }
 
     /// - Parameters:
-    ///   - ids: of a prompt, -N in each place of picture N
+    ///   - ids: of a prompt, -N in each place of image N
     ///   - pictures: identity and features [tokens, hidden] of each
     ///   - hidden: numbers of a row
-    /// - Throws: `.prompt` if the ids leave room for another number of rows than the pictures have
+    /// - Throws: `.prompt` if the ids leave room for another number of rows than the images have
     package init(ids: [Int], pictures: [(identity: [UInt8], features: [UInt16])], hidden: Int) throws {
         let places = ids.count { $0 < 0 }, rows = pictures.reduce(0) { $0 + $1.features.count } / hidden
         guard places == rows else {
             throw NexusEdgeError.prompt(
-                "the prompt has \(places) places for image tokens, its pictures give \(rows); "
+                "the prompt has \(places) positions for image tokens, its images give \(rows); "
                     + "use each <|image_N|> tag once")
         }
         var first: [Int] = [], total = 0
@@ -57,7 +57,7 @@ package struct TokenSequence: Sendable {
         featureRows.append(nil)
     }
 
-    /// Ids of a stretch as an embedding takes them, 0 for rows of pictures, filled up with 0.
+    /// Ids of a stretch as an embedding takes them, 0 for rows of images, filled up with 0.
     func ids(_ range: Range<Int>, width: Int) -> [Int32] {
         let ids = keys[range].map { key in if case .text(let id) = key { Int32(id) } else { Int32(0) } }
         return ids + Array(repeating: 0, count: width - ids.count)

@@ -20,8 +20,8 @@ public final class VisionLanguageModel {
     /// The answer to a prompt, in pieces of whole characters.
     ///
     /// - Parameters:
-    ///   - prompt: a question, which is put into the chat template after its pictures
-    ///   - images: picture 1, 2, ...
+    ///   - prompt: a question, which is put into the chat template after its images
+    ///   - images: image 1, 2, ...
     ///   - raw: the prompt is a whole one, with its control tokens and <|image_N|> tags. false says that it is a
     ///     question, in which all of that is text; nil that it must not look like a whole prompt
     ///   - onPiece: gets the text as it comes; false ends the answer
@@ -43,7 +43,7 @@ public final class VisionLanguageModel {
             [ChatMessage(user: prompt, images: images.count)], images: images, options: options, onPiece: onPiece)
     }
 
-    /// The next turn of a conversation; as `generate`. The pictures are those of all turns, in their order; texts are
+    /// The next turn of a conversation; as `generate`. The images are those of all turns, in their order; texts are
     /// text, whatever they look like.
     @discardableResult
     public func answer(
@@ -53,7 +53,7 @@ public final class VisionLanguageModel {
         return try complete(images, options, onPiece) { try processor.ids(prompt: prompt, imageTokens: $0) }
     }
 
-    /// - Parameter encode: from how many positions each picture takes to the ids of the prompt
+    /// - Parameter encode: from how many positions each image takes to the ids of the prompt
     private func complete(
         _ images: [RgbImage], _ options: GenerationOptions, _ onPiece: (String) throws -> Bool,
         _ encode: ([Int]) throws -> [Int]
@@ -63,8 +63,8 @@ public final class VisionLanguageModel {
         (run.promptTokens, run.imageTokens) = (ids.count, ids.count { $0 < 0 })
         guard ids.count < decoder.contextLength else {
             throw NexusEdgeError.prompt(
-                "the prompt has \(ids.count) tokens with its pictures, the model's context \(decoder.contextLength), "
-                    + "and the answer needs room; shorten the prompt or use fewer pictures")
+                "the prompt has \(ids.count) tokens with its images, the model's context \(decoder.contextLength), "
+                    + "and the answer needs room; shorten the prompt or use fewer images")
         }
         let features = try images.map { try pictures.encode($0, hidden: decoder.hiddenSize, &run) }
         let tokens = try TokenSequence(ids: ids, pictures: features, hidden: decoder.hiddenSize)

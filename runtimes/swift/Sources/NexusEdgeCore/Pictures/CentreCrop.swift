@@ -1,12 +1,12 @@
 extension RgbImage {
     /// The square in the middle, as CLIP's transform takes it: shortest side resized to `size` pixels, the rest cut.
     ///
-    /// Throws `.image` if the picture is so narrow that the resize would not fit into memory.
+    /// Throws `.image` if the image is so narrow that the resize would not fit into memory.
     func centreCrop(_ size: Int, _ filter: ResizeFilter) throws -> RgbImage {
         // Truncated, as in torchvision.
         let long = Int(Double(size * max(width, height)) / Double(min(width, height)))
         guard size * long <= Self.mostPixels else {
-            throw NexusEdgeError.image("the picture is too narrow: \(width)x\(height); crop or pad it")
+            throw NexusEdgeError.image("the image is too narrow: \(width)x\(height); crop or pad it")
         }
         let (newWidth, newHeight) = width <= height ? (size, long) : (long, size)
         // Halves go to the even neighbour, as in torchvision.

@@ -1,4 +1,4 @@
-/// Where the pixels of one picture go in Phi-3-Vision's grid of crops of 336 x 336.
+/// Where the pixels of one image go in Phi-3-Vision's grid of crops of 336 x 336.
 ///
 /// Portraits are worked on transposed, so `width` >= `height` in here. Phi-3 technical report (arXiv 2404.14219).
 struct HdGeometry: Equatable {
@@ -13,9 +13,9 @@ struct HdGeometry: Equatable {
     let width, height: Int
     let transposed: Bool
 
-    /// The largest grid of at most `mostCrops` crops that has the shape of the picture.
+    /// The largest grid of at most `mostCrops` crops that has the shape of the image.
     ///
-    /// Throws `.image` if the picture is so narrow that nothing of it would be left.
+    /// Throws `.image` if the image is so narrow that nothing of it would be left.
     init(width: Int, height: Int, mostCrops: Int) throws {
         let ratio = Double(max(width, height)) / Double(min(width, height))
         var scale = 1
@@ -24,7 +24,7 @@ struct HdGeometry: Equatable {
         let short = Int(Double(long) / ratio)  // truncated, as the original does
         guard short > 0 else {
             throw NexusEdgeError.image(
-                "the picture is too narrow: \(width)x\(height), at \(long) pixels its short side would vanish; "
+                "the image is too narrow: \(width)x\(height), at \(long) pixels its short side would vanish; "
                     + "crop or pad it")
         }
         (self.width, self.height, transposed) = (long, short, width < height)
@@ -41,7 +41,7 @@ struct HdGeometry: Equatable {
         rows * Self.side * (columns * Self.side + 1) + 1 + Self.side * (Self.side + 1)
     }
 
-    /// The picture resized, padded with white and turned back: `columns` x `rows` crops.
+    /// The image resized, padded with white and turned back: `columns` x `rows` crops.
     func padded(_ image: RgbImage) -> RgbImage {
         let upright = transposed ? image.transposed() : image
         let resized = upright.resized(width: width, height: height, .bilinear)

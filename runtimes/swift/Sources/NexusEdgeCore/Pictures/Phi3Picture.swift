@@ -1,4 +1,4 @@
-/// A picture as Phi-3-Vision's encoder reads it.
+/// An image as Phi-3-Vision's encoder reads it.
 public struct Phi3Picture: Sendable {
     /// [viewCount, 3, 336, 336]: the global view, then the crops row by row.
     public let views: [Float]

@@ -1,4 +1,4 @@
-/// A picture of 8-bit RGB, row by row without padding: upright, and with the values that stand in the file.
+/// An image of 8-bit RGB, row by row without padding: upright, and with the values that stand in the file.
 public struct RgbImage: Sendable, Equatable {
     public let width, height: Int
     /// [height, width, 3]
@@ -7,17 +7,17 @@ public struct RgbImage: Sendable, Equatable {
     /// 134 million: more than the 108-megapixel sensors of phones.
     public static let mostPixels = 128 << 20
 
-    /// Throws `.image` if the numbers do not fit together, or the picture is empty or too large.
+    /// Throws `.image` if the numbers do not fit together, or the image is empty or too large.
     public init(width: Int, height: Int, pixels: [UInt8]) throws {
         guard width > 0, height > 0 else {
-            throw NexusEdgeError.image("the picture is \(width)x\(height); give one with at least one pixel")
+            throw NexusEdgeError.image("the image is \(width)x\(height); give one with at least one pixel")
         }
         guard width <= Self.mostPixels / height else {
-            throw NexusEdgeError.image("the picture is \(width)x\(height); make it smaller first")
+            throw NexusEdgeError.image("the image is \(width)x\(height); make it smaller first")
         }
         guard pixels.count == 3 * width * height else {
             throw NexusEdgeError.image(
-                "the picture is \(width)x\(height) with \(pixels.count) bytes; RGB takes \(3 * width * height)")
+                "the image is \(width)x\(height) with \(pixels.count) bytes; RGB takes \(3 * width * height)")
         }
         (self.width, self.height, self.pixels) = (width, height, pixels)
     }
@@ -55,7 +55,7 @@ public struct RgbImage: Sendable, Equatable {
         return RgbImage(unchecked: result, width: cropWidth, height: cropHeight)
     }
 
-    /// Equal exactly for pictures of the same size and pixels.
+    /// Equal exactly for images of the same size and pixels.
     var identity: [UInt8] {
         let size = [width, height].flatMap { number in (0..<8).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) } }
         return (size + pixels).withUnsafeBytes(Sha256.digest)

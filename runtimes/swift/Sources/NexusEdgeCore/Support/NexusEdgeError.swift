@@ -4,9 +4,9 @@ import Foundation
 public enum NexusEdgeError: Error, Equatable, Sendable {
     /// A file of the bundle is missing, damaged or of another kind, or the model computes nonsense.
     case bundle(String)
-    /// The prompt and its pictures do not fit together, or not into the context.
+    /// The prompt and its images do not fit together, or not into the context.
     case prompt(String)
-    /// A picture cannot be used.
+    /// An image cannot be used.
     case image(String)
     /// A value that the caller gave is out of range.
     case input(String)

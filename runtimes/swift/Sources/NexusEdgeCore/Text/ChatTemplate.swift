@@ -1,6 +1,6 @@
 import Foundation
 
-/// One turn of a conversation. Pictures among the parts are numbered for you over the whole conversation.
+/// One turn of a conversation. Images among the parts are numbered for you over the whole conversation.
 public struct ChatMessage: Sendable, Equatable {
     public enum Role: String, Sendable, CaseIterable {
         case system, user, assistant
@@ -8,7 +8,7 @@ public struct ChatMessage: Sendable, Equatable {
 
     public enum Part: Sendable, Equatable {
         case text(String)
-        /// The place of the next picture.
+        /// The place of the next image.
         case image
     }
 
@@ -19,7 +19,7 @@ public struct ChatMessage: Sendable, Equatable {
 
     public init(role: Role, text: String) { self.init(role: role, parts: [.text(text)]) }
 
-    /// A user's turn with its pictures in front.
+    /// A user's turn with its images in front.
     public init(user text: String, images: Int) {
         self.init(role: .user, parts: Array(repeating: .image, count: images) + [.text(text)])
     }

@@ -1,4 +1,4 @@
-/// The tags <|image_1|>, <|image_2|>, ... that stand for pictures in a prompt.
+/// The tags <|image_1|>, <|image_2|>, ... that stand for images in a prompt.
 enum ImageTags {
     /// As runtime facts spell a tag.
     static let form = "<|image_{number}|>"
@@ -22,12 +22,12 @@ enum ImageTags {
         return (texts + [string(scalars[begin...])], numbers)
     }
 
-    /// Texts and picture numbers of a whole prompt with tags for `images` pictures; throws `.prompt` as `check`.
+    /// Texts and image numbers of a whole prompt with tags for `images` images; throws `.prompt` as `check`.
     static func split(_ text: String, images: Int) throws -> (texts: [String], numbers: [Int]) {
         let (texts, digits) = split(text)
         guard digits.allSatisfy({ $0.count <= 9 }) else {
             throw NexusEdgeError.prompt(
-                "an image tag in the prompt has more than 9 digits; number the pictures 1, 2, ...")
+                "an image tag in the prompt has more than 9 digits; number the images 1, 2, ...")
         }
         let numbers = digits.map { $0.reduce(0) { 10 * $0 + $1 } }
         try check(numbers, images: images)
@@ -43,8 +43,8 @@ enum ImageTags {
         }
         guard distinct.count == images else {
             throw NexusEdgeError.prompt(
-                "the prompt has tags for \(distinct.count) picture\(distinct.count == 1 ? "" : "s"), \(images) given; "
-                    + "give one picture for each <|image_N|> tag")
+                "the prompt has tags for \(distinct.count) image\(distinct.count == 1 ? "" : "s"), \(images) given; "
+                    + "give one image for each <|image_N|> tag")
         }
     }
 

@@ -76,7 +76,7 @@ public struct Phi3Tokenizer: Sendable {
         return ids + encode(stripped(text, left: stripsLeft, right: false), words)
     }
 
-    /// Text of `ids`; negative ids (places of pictures) and ids without a token are left out.
+    /// Text of `ids`; negative ids (places of images) and ids without a token are left out.
     public func decode(_ ids: some Sequence<Int>, skipSpecial: Bool = true) -> String {
         var output = String.UnicodeScalarView()
         var run: [UInt8] = []
@@ -95,7 +95,7 @@ public struct Phi3Tokenizer: Sendable {
         return String(output)
     }
 
-    /// Whether `decode` leaves this id out: a picture's place, a special token, or one without text.
+    /// Whether `decode` leaves this id out: an image's place, a special token, or one without text.
     func isSilent(_ id: Int) -> Bool { pieces[id] == nil || specialIds.contains(id) }
 
     /// Whether this id is a single byte, perhaps of a longer character.

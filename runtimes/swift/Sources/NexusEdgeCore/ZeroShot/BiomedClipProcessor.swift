@@ -2,8 +2,8 @@ import Foundation
 
 /// What open_clip's transform and tokenizer do for BiomedCLIP and models of its shape.
 ///
-/// Pictures are RGB here. open_clip resizes those with an alpha channel or a palette before it converts them, so that a
-/// picture with transparent parts can differ by a few grey levels.
+/// Images are RGB here. open_clip resizes those with an alpha channel or a palette before it converts them, so that a
+/// image with transparent parts can differ by a few grey levels.
 public struct BiomedClipProcessor: Sendable {
     public let facts: DualEncoderFacts
     /// Ids of a text at most.
@@ -17,10 +17,10 @@ public struct BiomedClipProcessor: Sendable {
         tokenizer = try WordPieceTokenizer(folder: folder)
     }
 
-    /// `facts.imageSize` x `facts.imageSize` pixels; throws `.image` if the picture is too narrow.
+    /// `facts.imageSize` x `facts.imageSize` pixels; throws `.image` if the image is too narrow.
     public func cropped(_ image: RgbImage) throws -> RgbImage { try image.centreCrop(facts.imageSize, facts.filter) }
 
-    /// [3, facts.imageSize, facts.imageSize], normalised; throws `.image` if the picture is too narrow.
+    /// [3, facts.imageSize, facts.imageSize], normalised; throws `.image` if the image is too narrow.
     public func pixelValues(_ image: RgbImage) throws -> [Float] { try cropped(image).planes(facts.normalisation) }
 
     /// Ids of a text between [CLS] and [SEP], cut to `contextLength` so that [SEP] still ends them, without padding.

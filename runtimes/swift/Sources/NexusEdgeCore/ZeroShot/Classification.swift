@@ -1,6 +1,6 @@
 import Foundation
 
-/// One picture against all labels.
+/// One image against all labels.
 public struct Classification: Sendable, Equatable {
     public let labels: [String]
     /// In the order of the labels, 1 together.

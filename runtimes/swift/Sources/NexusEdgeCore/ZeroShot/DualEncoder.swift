@@ -1,4 +1,4 @@
-/// The towers of a model that compares pictures and texts.
+/// The towers of a model that compares images and texts.
 public protocol DualBackend: AnyObject {
     /// Ids that the functions of the text tower take; empty without a text tower.
     var textLengths: [Int] { get }
@@ -12,7 +12,7 @@ public protocol DualBackend: AnyObject {
     func encode(ids: [Int32]) throws -> [Float]
 }
 
-/// Pictures and texts in one space, where a cosine says how well they fit each other.
+/// Images and texts in one space, where a cosine says how well they fit each other.
 ///
 /// Not `Sendable`: keep it inside an actor.
 public final class DualEncoder {
@@ -51,12 +51,12 @@ public final class DualEncoder {
             try backend.encode(ids: ids + Array(repeating: WordPieceTokenizer.padId, count: width - ids.count)))
     }
 
-    /// Embeds every label in every template, to be kept and used for many pictures.
+    /// Embeds every label in every template, to be kept and used for many images.
     public func labelBank(_ prompts: PromptSet) throws -> LabelBank {
         try LabelBank(prompts: prompts, embeddings: try prompts.ensemble(try prompts.prompts.map { try embed($0) }))
     }
 
-    /// How probable each label is for a picture; throws `.input` if the bank is of another model.
+    /// How probable each label is for an image; throws `.input` if the bank is of another model.
     public func classify(_ image: RgbImage, _ bank: LabelBank) throws -> Classification {
         if let made = bank.textTower, let textTower, made != textTower {
             throw NexusEdgeError.input(

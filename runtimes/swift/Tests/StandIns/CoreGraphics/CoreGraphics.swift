@@ -48,7 +48,7 @@ public final class CGContext {
         (self.width, self.height, self.data, self.bytesPerRow) = (width, height, data, bytesPerRow)
     }
 
-    /// Only the whole picture into the whole context.
+    /// Only the whole image into the whole context.
     public func draw(_ image: CGImage, in rect: CGRect) {
         precondition(image.width == width && image.height == height && rect.origin == .zero)
         for row in 0..<height {

@@ -22,7 +22,7 @@ public class CVBuffer {
 
     init(_ width: Int, _ height: Int, _ format: OSType) {
         (self.width, self.height, self.format) = (width, height, format)
-        bytesPerRow = (width * 4 + 63) / 64 * 64  // Apple's rows are longer than the picture, too
+        bytesPerRow = (width * 4 + 63) / 64 * 64  // Apple's rows are longer than the image, too
         memory = .allocate(byteCount: max(1, bytesPerRow * height), alignment: 64)
     }
 

@@ -1,4 +1,4 @@
-// Stand-in for what NexusEdge uses of Image I/O: a file is a picture that a test registered under its bytes.
+// Stand-in for what NexusEdge uses of Image I/O: a file is an image that a test registered under its bytes.
 
 import CoreGraphics
 import Foundation
