@@ -152,7 +152,7 @@ class _Ours:
         ImageCache(self._vlm.engine, self._vlm.host).encode(self._vlm.host.prompt(inputs).images)
 
     def run(self, prompt_tokens: int, new_tokens: int, pixels: np.ndarray | None = None) -> tuple[float, float]:
-        """Seconds until the first token, and tokens/s behind it."""
+        """Seconds until the first token, and tokens/s after it."""
         images = [] if pixels is None else [Image.fromarray(pixels)]
         run = measure(self._vlm, prompt_tokens, new_tokens, images)
         return run.first_token_s, run.decode_tokens_per_s
@@ -173,7 +173,7 @@ class _GenAi:
         self._around = self._generate(self._text(16), 1, pixels).get_num_input_tokens() - 16
 
     def run(self, prompt_tokens: int, new_tokens: int, pixels: np.ndarray | None = None) -> tuple[float, float]:
-        """Seconds until the first token, and tokens/s behind it."""
+        """Seconds until the first token, and tokens/s after it."""
         around = 0 if pixels is None else self._around
         metrics = self._generate(self._text(prompt_tokens - around), new_tokens, pixels)
         if metrics.get_num_input_tokens() != prompt_tokens:

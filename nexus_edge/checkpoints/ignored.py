@@ -1,6 +1,6 @@
 """Keys of a checkpoint's configuration that the user takes responsibility for (`--ignore-config-key`).
 
-They are taken out where the files are opened: everything behind sees files without them, also the bundle.
+They are taken out where the files are opened: all that follows sees files without them, also the bundle.
 """
 
 import json

@@ -15,7 +15,7 @@ PRIVATE = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS", 0)
 def give_back_freed_memory() -> None:
     """Let glibc return to the system what was freed; nothing happens with other C libraries.
 
-    It keeps blocks of up to 32 MB for itself, which a session's weights are made of: 0.3 GB behind the vision encoder
+    It keeps blocks of up to 32 MB for itself, which a session's weights are made of: 0.3 GB after the vision encoder
     of Phi-3-Vision.
     """
     if sys.platform != "linux":

@@ -114,7 +114,7 @@ class BertLayer(nn.Module):
 
 
 class BertEncoder(nn.Module):
-    """The stack of layers; the last one computes nothing but [CLS], behind which nobody reads the other tokens."""
+    """The stack of layers; the last one computes nothing but [CLS], after which nobody reads the other tokens."""
 
     def __init__(self, params: BertParams) -> None:
         super().__init__()
@@ -137,5 +137,5 @@ class Bert(nn.Module):
         self.encoder = BertEncoder(params)
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        """int64 [batch, tokens], 0 behind the end of a text -> [batch, hidden]"""
+        """int64 [batch, tokens], 0 after the end of a text -> [batch, hidden]"""
         return self.encoder(self.embeddings(input_ids), input_ids != PAD)[:, 0]

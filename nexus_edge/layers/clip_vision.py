@@ -82,7 +82,7 @@ class ClipLayer(nn.Module):
 
 
 class ClipEncoder(nn.Module):
-    """The stack of layers; those behind the features are held, because checkpoints hold them, and never run."""
+    """The stack of layers; those after the features are held, because checkpoints hold them, and never run."""
 
     def __init__(self, params: ClipVisionParams) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class ClipEncoder(nn.Module):
 class ClipVisionTower(nn.Module):
     """Pixels to patch features: the output of one of the layers, without class token and without post-norm.
 
-    The layers behind it and `post_layernorm` are part of every checkpoint and of no result.
+    The layers after it and `post_layernorm` are part of every checkpoint and of no result.
     """
 
     def __init__(self, params: ClipVisionParams) -> None:

@@ -90,5 +90,5 @@ class VisionTransformer(nn.Module):
         *blocks, last = self.blocks
         for block in blocks:
             x = block(x)
-        # Nothing but attention looks beyond a token, so behind the last attention the class token is enough.
+        # Nothing but attention looks beyond a token, so after the last attention the class token is enough.
         return self.norm(last(x, queries=1)[:, 0])

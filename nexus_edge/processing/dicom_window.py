@@ -58,7 +58,7 @@ def _padding(stored: NDArray[np.integer], header: Dataset) -> NDArray[np.bool_]:
 
 
 def _first(value: object) -> float | None:
-    """A number that may have alternatives behind it (the first is the default view), or may be absent or empty."""
+    """A number that may have alternatives after it (the first is the default view), or may be absent or empty."""
     if isinstance(value, MultiValue):
         value = value[0] if value else None
     return None if value in (None, "") else float(str(value))

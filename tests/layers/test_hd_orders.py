@@ -11,7 +11,7 @@ WIDTH, SIDE = 3, 12
 
 
 def with_ends(rows: Tensor, end: Tensor) -> Tensor:
-    """[rows, columns, width] -> one after the other, each with the separator behind it."""
+    """[rows, columns, width] -> one after the other, each with the separator after it."""
     return torch.cat([torch.cat([row, end]) for row in rows])
 
 

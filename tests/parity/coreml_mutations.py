@@ -73,18 +73,18 @@ def edit_program(bundle: Bundle, where: str, function: str, change: Callable[[An
 
 
 def write_one_row_later(block: Any) -> None:
-    """Updates of caches by one token begin and end one row behind where they should."""
+    """Updates of caches by one token begin and end one row after where they should."""
     made = {item.outputs[0].name: place for place, item in enumerate(block.operations) if item.outputs}
     update = next(item for item in block.operations if item.type == "slice_update")
     begin, end = (block.operations[made[update.inputs[name].arguments[0].name]] for name in ("begin", "end"))
     row, next_row = (concat.inputs["values"].arguments[2] for concat in (begin, end))
     place = made[next_row.name]  # adds the one token to the position
-    behind = type(block.operations[place])()
-    behind.CopyFrom(block.operations[place])
-    behind.inputs["x"].arguments[0].name = next_row.name
-    behind.outputs[0].name = "row_behind"
-    row.name, next_row.name = next_row.name, "row_behind"
-    block.operations.insert(place + 1, behind)
+    following = type(block.operations[place])()
+    following.CopyFrom(block.operations[place])
+    following.inputs["x"].arguments[0].name = next_row.name
+    following.outputs[0].name = "row_after"
+    row.name, next_row.name = next_row.name, "row_after"
+    block.operations.insert(place + 1, following)
 
 
 def write_to_the_neighbour(block: Any) -> None:

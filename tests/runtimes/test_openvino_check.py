@@ -17,7 +17,7 @@ from nexus_edge.errors import BundleError
 
 WEIGHT = r'shape="(\d+),(\d+),(\d+)" element_type="u8" offset="(\d+)" size="(\d+)"'
 LIES: dict[str, tuple[str, str, str]] = {
-    "offset behind end": (
+    "offset after end": (
         WEIGHT,
         r'shape="\1,\2,\3" element_type="u8" offset="9999999" size="\5"',
         "ends at byte",

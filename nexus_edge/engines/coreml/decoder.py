@@ -25,7 +25,7 @@ class Piece:
 def pieces(tokens: int, past: int, widths: Sequence[int], context: int) -> Iterator[Piece]:
     """Cut tokens into calls.
 
-    The widest call that fits takes them; what it is filled up with is written behind them into the caches, so that even
+    The widest call that fits takes them; what it is filled up with is written after them into the caches, so that even
     then it may not go past their end. A single token takes the call for one.
 
     Args:
@@ -52,7 +52,7 @@ def pieces(tokens: int, past: int, widths: Sequence[int], context: int) -> Itera
 
 
 def filled(rows: Floats, piece: Piece) -> Floats:
-    """Rows of a piece with zeros behind them: [1, tokens, hidden] -> [1, width, hidden]"""
+    """Rows of a piece with zeros after them: [1, tokens, hidden] -> [1, width, hidden]"""
     part = rows[:, piece.start : piece.stop]
     return np.pad(part, ((0, 0), (0, piece.width - part.shape[1]), (0, 0)))
 

@@ -59,7 +59,7 @@ class CacheSpec:
 class KVCache:
     """Buffers [1, heads, capacity, width], each bound to the decoder as past and as present at once.
 
-    GroupQueryAttention then writes the new tokens behind the old ones and copies nothing. How many tokens are valid
+    GroupQueryAttention then writes the new tokens after the old ones and copies nothing. How many tokens are valid
     is known to the caller alone: the decoder is told by the length of its attention mask.
 
     Buffers are mapped by themselves, so the system gives them memory page by page, when a token is first written there:

@@ -27,7 +27,7 @@ class TextEncoder(nn.Module):
         self.root = model
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        """int64 [batch, tokens], 0 behind the end of a text -> [batch, embed]"""
+        """int64 [batch, tokens], 0 after the end of a text -> [batch, embed]"""
         return self.root.encode_text(input_ids)
 
 

@@ -77,14 +77,14 @@ class BiomedClip(DualEncoder):
         return normalize(self.visual(pixel_values), dim=-1)
 
     def encode_text(self, input_ids: Tensor) -> Tensor:
-        """int64 [batch, tokens], 0 behind the end of a text -> vectors of length 1, [batch, embed]"""
+        """int64 [batch, tokens], 0 after the end of a text -> vectors of length 1, [batch, embed]"""
         return normalize(self.text(input_ids), dim=-1)
 
     def forward(self, pixel_values: Tensor, input_ids: Tensor) -> Tensor:
         """
         Args:
             pixel_values: [images, 3, image_size, image_size]
-            input_ids: int64 [texts, tokens], 0 behind the end of a text
+            input_ids: int64 [texts, tokens], 0 after the end of a text
 
         Returns:
             logits, [images, texts]: cosines times exp(logit_scale)

@@ -90,7 +90,7 @@ PREPROCESSOR: Rules = {
 
 
 def has_window(config: Mapping[str, Any]) -> bool:
-    """Whether a parsed config.json hides tokens from those far behind them: a window shorter than the context."""
+    """Whether a parsed config.json hides tokens from those far after them: a window shorter than the context."""
     window, context = config.get("sliding_window"), config.get("max_position_embeddings")
     return window is not None and bool(window < (CONTEXT if context is None else context))
 

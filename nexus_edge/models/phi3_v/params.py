@@ -15,7 +15,7 @@ from nexus_edge.models.phi3_v.config_keys import CONFIG, CONTEXT
 
 MODEL_TYPE = "phi3_v"
 HD_ORDERS = ("sub_glb", "glb_sub")
-"""Crops before the global view, as in the published models, or behind it, which the authors' code does by default."""
+"""Crops before the global view, as in the published models, or after it, which the authors' code does by default."""
 
 # What the authors' configuration class takes for absent keys.
 RMS_NORM_EPS, LAYER_IDX = 1e-5, -2

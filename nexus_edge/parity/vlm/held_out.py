@@ -69,11 +69,11 @@ def _questions(
     made = processor(turn.image + written[0], [image])
     inputs: dict[str, Any] = dict(made)
     first = inputs["input_ids"]
-    behind = int(np.flatnonzero(host.prompt(made).is_image)[-1]) + 1
+    after = int(np.flatnonzero(host.prompt(made).is_image)[-1]) + 1
     answers = [np.array(processor.encode(entry.answer + turn.end, add_bos=False)) for entry in asked]
     questions = [processor.encode(text) for text in written]
     tails = [np.concatenate((question, answer)) for question, answer in zip(questions, answers, strict=True)]
-    inputs = {name: inputs[name] for name in ("pixel_values", "image_sizes")} | {"input_ids": first[:, :behind]}
+    inputs = {name: inputs[name] for name in ("pixel_values", "image_sizes")} | {"input_ids": first[:, :after]}
     return Questions(inputs, tails, [len(answer) for answer in answers])
 
 

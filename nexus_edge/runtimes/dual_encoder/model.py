@@ -74,7 +74,7 @@ class DualEncoder:
             progress: called with the number of images done and that of all
 
         Raises:
-            ImageError: an image cannot be read; `stream_images` goes on behind it
+            ImageError: an image cannot be read; `stream_images` goes on after it
         """
         rows: list[Floats] = []
         given = as_images(images)

@@ -53,7 +53,7 @@ def stages() -> dict[str, Tensor]:
         found["logits_per_image"] = golden(pixel_values(), text_ids())
         found["image_features_normalized"] = golden.encode_image(pixel_values())
         found["text_features_normalized"] = golden.encode_text(text_ids())
-        # Of all tokens; behind the last attention our model computes the one that is read.
+        # Of all tokens; after the last attention our model computes the one that is read.
         last = len(trunk.blocks) - 1, len(bert.encoder.layer) - 1
         found[f"vit_block_out_{last[0]}"] = trunk.blocks[-1](found[f"vit_block_out_{last[0] - 1}"])
         found[f"bert_layer_out_{last[1]}"] = bert.encoder.layer[-1](

@@ -174,7 +174,7 @@ def test_a_damaged_journal_costs_what_is_damaged(
     assert len(lines) == 6  # a head, and five images
     partial.write_bytes(b"".join(damage(lines)))
     engine = counting(stop_at=9 - reused - 1)
-    with pytest.raises(KeyboardInterrupt):  # once more, so that what is appended behind the damage counts as well
+    with pytest.raises(KeyboardInterrupt):  # once more, so that what is appended after the damage counts as well
         build_index(model, images, tmp_path / "i.safetensors", batch_size=1)
     engine = counting()
     build_index(model, images, tmp_path / "i.safetensors")

@@ -51,7 +51,7 @@ def unknown_operations(function: Function) -> list[Operation]:
 def evaluate(function: Function, given: Mapping[str, Array | Slot], run: Run) -> dict[str, Array]:
     """The outputs, and every value that `run.keep` wants, in the order in which they are computed.
 
-    Constants are loaded and decompressed where an operation takes them and dropped behind it, and any other value goes
+    Constants are loaded and decompressed where an operation takes them and dropped after it, and any other value goes
     after its last use: so the weights of a large model are never all in memory.
 
     Raises:

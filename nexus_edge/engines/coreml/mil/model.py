@@ -112,7 +112,7 @@ class MilFunction:
             inputs: all of `self.inputs`; an image as its pixels
             state: read, and replaced when the run was a success; needed where there are states
             keep: says of an inner value's name whether it is wanted
-            replace: inner values, put in the place of what their operation gives to those behind it
+            replace: inner values, put in the place of what their operation gives to those after it
 
         Returns:
             outputs and kept values in the order in which they are computed; floats as float32

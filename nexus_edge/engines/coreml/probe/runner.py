@@ -76,7 +76,7 @@ class CoremlStage:
         return filled[0].transpose(1, 2, 0) if feature.kind == "image" else filled
 
     def _filled(self, value: Array, sizes: tuple[int, ...]) -> Array:
-        """The value with zeros behind it along the axis of tokens, the second one."""
+        """The value with zeros after it along the axis of tokens, the second one."""
         rest = sizes[1] - value.shape[1] if value.ndim == len(sizes) > 1 else 0
         if (value.shape[0], *value.shape[2:]) != (sizes[0], *sizes[2:]) or rest < 0:
             raise NotRunError(f"{self._name} is made for {list(sizes)}, the original was given {list(value.shape)}")
@@ -155,5 +155,5 @@ def _sizes(feature: Feature) -> tuple[int, ...]:
 
 
 def _trimmed(value: Array, fixed: tuple[int | str, ...], tokens: int) -> Array:
-    """Without the rows behind a text's last token, if the second axis is that of tokens."""
+    """Without the rows after a text's last token, if the second axis is that of tokens."""
     return value[:, :tokens] if value.ndim > 2 and value.shape[1:2] == fixed else value

@@ -1,7 +1,7 @@
 """The parts of Phi-3-Vision with fixed shapes; what has no fixed shape is left to the app.
 
 That is the HD layout, which follows the image's proportions, and putting image features into a prompt. Both only copy
-rows: the projector works on one row at a time, so it runs before the layout instead of behind it.
+rows: the projector works on one row at a time, so it runs before the layout instead of after it.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from nexus_edge.ops.state_attention import state_attention
 from nexus_edge.targets.coreml.masking import MASKED
 
 SEPARATOR_ROWS = 2
-"""Rows behind the patches: the one that ends a row of patches, then the one between the two views."""
+"""Rows after the patches: the one that ends a row of patches, then the one between the two views."""
 
 
 class CropEncoder(nn.Module):
@@ -54,7 +54,7 @@ class TokenEmbedding(nn.Module):
 class DecoderChunk(nn.Module):
     """Neighbouring layers of the decoder over caches of fixed length.
 
-    Rows of a call that are behind its last token write behind it in the caches: nobody sees them there, and the next
+    Rows of a call that are after its last token write after it in the caches: nobody sees them there, and the next
     call overwrites them.
 
     Args:
