@@ -25,7 +25,7 @@ FORMATS: dict[str, Callable[[Outcome], str]] = {
 }
 
 _JSON = re.compile(rb'\A\{\s*"(format_version": \d+,\s*"summary"|verdict": "[^"]*",\s*"sentence")')
-_MARKDOWN = re.compile(rb"\A# (Parity of |[^\n]* beside its baseline: )")
+_MARKDOWN = re.compile(rb"\A# (Parity of |[^\n]* (against|beside) its baseline: )")
 _GITLAB = re.compile(rb'\A\[\s*(\]|\{\s*"description": "(parity|verify|compare) of )')
 KINDS = {
     "github": FileKind("annotations", (".txt", ".log", ""), re.compile(rb"\A::(error|warning|notice) ")),

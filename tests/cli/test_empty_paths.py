@@ -25,7 +25,7 @@ def test_every_option_whose_help_names_a_file_or_folder(command: str, desk: Path
 
 def test_names_that_may_be_paths(desk: Path, dual_bundle: Bundle, run_command: Run) -> None:
     run_command("export", "phi3-vision", "--checkpoint", "").assert_error(4, "the checkpoint's name is empty")
-    run_command("classify", dual_bundle.root, desk / "pictures", "--bank", "").assert_error(2, "a bank", "empty path")
+    run_command("classify", dual_bundle.root, desk / "images", "--bank", "").assert_error(2, "a bank", "empty path")
     run_command("parity", dual_bundle.root, "--format", "junit=").assert_error(2, "--format 'junit=': names no file")
 
 
