@@ -62,7 +62,7 @@ def in_pairs(row: Row) -> bool:
     """Whether a row is of the smaller set that has every recipe of a family, and every target of it, at least once.
 
     Recipes meet on the target of the first engine, as a rule of the base install; targets meet on the recipe with most
-    schemes.
+    schemes. Every scheme meets every target in `test_scheme_targets.py`.
     """
     offered = {other.target for other in EVERY_ROW if other.model_type == row.model_type}
     first = next(info.target for info in engines().values() if info.target in offered)
