@@ -12,11 +12,12 @@ QUESTION := What is shown in this picture?
 TOWERS := out/biomedclip-int8-tiny
 SMEARS := nexus_edge/assets/tiny_biomedclip/heldout
 
-.PHONY: help demo test soak clean
+.PHONY: help demo test fast soak clean
 
 help:
 	@echo "make demo    export the embedded checkpoints, prove them, ask about an image, classify blood cells"
 	@echo "make test    lint, types, tests"
+	@echo "make fast    the tests without exports and ladders: a minute and a half"
 	@echo "make soak    damaged files, kills, full disks, long runs, many clients: half an hour, not in CI"
 	@echo "make clean   remove .venv, out and caches"
 
@@ -35,7 +36,12 @@ test: $(VENV)/.dev-installed
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --durations=20
+
+# Neither exports nor ladders: what to run while you work.
+fast: export OMP_NUM_THREADS := 1
+fast: $(VENV)/.dev-installed
+	$(BIN)/python -m pytest -n $(JOBS) -m fast --durations=5
 
 soak: export OMP_NUM_THREADS := 1
 soak: $(VENV)/.dev-installed

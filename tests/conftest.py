@@ -27,6 +27,25 @@ def operators_listed_once() -> Iterator[None]:
         yield
 
 
+EXPORTS = {
+    "coreml_dual",
+    "coreml_vlm",
+    "export_biomedclip",
+    "golden_bundle",
+    "replayable",
+    "tiny_bundle",
+    "tiny_openvino",
+}
+"""Fixtures that export; whoever comes first waits for them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test is slow where its file says so or it needs an export; the others are fast."""
+    for item in items:
+        if item.get_closest_marker("slow") is None:
+            item.add_marker("slow" if EXPORTS.intersection(getattr(item, "fixturenames", ())) else "fast")
+
+
 @pytest.fixture(scope="session")
 def torchvision() -> Iterator[None]:
     """Makes torchvision importable, which the originals import.

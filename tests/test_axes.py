@@ -24,6 +24,8 @@ from nexus_edge.quant.registry import methods
 from nexus_edge.recipe import find_recipe, read_recipe
 from nexus_edge.runtimes import EngineOptions, load_vlm
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(__file__).parents[1] / "nexus_edge"
 # Strings outside that are such a name and mean something else.
 NAMED = {

@@ -10,6 +10,8 @@ from nexus_edge.checkpoints import open_checkpoint
 from nexus_edge.pipeline.export import export
 from nexus_edge.recipe import find_recipe
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 

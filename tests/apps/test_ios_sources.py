@@ -14,6 +14,8 @@ import pytest
 from nexus_edge.bundle import Bundle, GraphInfo, Manifest, ProgramInfo
 from nexus_edge.models.phi3_v.host import SEPARATORS_GLOBAL_FIRST
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 APP, RUNTIME = ROOT / "apps" / "ios", ROOT / "runtimes" / "swift"
 FIXTURES = RUNTIME / "Tests" / "NexusEdgeTests" / "Fixtures"

@@ -14,6 +14,8 @@ from nexus_edge.models import from_checkpoint
 from nexus_edge.models.biomedclip.model import BiomedClip
 from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
 
+pytestmark = pytest.mark.slow
+
 TINY = Path(__file__).parents[2] / "nexus_edge" / "assets" / "tiny_biomedclip"
 
 

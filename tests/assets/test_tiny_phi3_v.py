@@ -13,6 +13,8 @@ from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 from nexus_edge.processing import from_checkpoint as processor_of
 
+pytestmark = pytest.mark.slow
+
 TINY = Path(__file__).parents[2] / "nexus_edge" / "assets" / "tiny_phi3_v"
 
 

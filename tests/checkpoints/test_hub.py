@@ -21,6 +21,8 @@ import torch
 from nexus_edge.checkpoints.hub import open_hub
 from nexus_edge.errors import MissingExtraError
 
+pytestmark = pytest.mark.slow
+
 SHA = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = "org/model"
 SCRIPT = """

@@ -17,6 +17,8 @@ from nexus_edge.checkpoints import torch_file
 from nexus_edge.checkpoints.torch_file import TorchFile
 from nexus_edge.errors import CheckpointError
 
+pytestmark = pytest.mark.slow
+
 STATE = {
     "a.weight": torch.arange(12, dtype=torch.float32).view(3, 4) / 7,
     "half": torch.arange(6, dtype=torch.float16).view(3, 2),

@@ -20,6 +20,8 @@ from lxml import etree
 from nexus_edge.bundle import Bundle
 from nexus_edge.compare.budgets import BUDGETS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 ACTION = ROOT / "ci" / "github" / "action.yml"
 TEMPLATE = ROOT / "ci" / "gitlab" / "nexus-edge.yml"

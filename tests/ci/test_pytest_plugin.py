@@ -7,9 +7,12 @@ import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import pytest
 from lxml import etree
 
 from nexus_edge.bundle import Bundle
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = "nexus_edge.pytest_plugin"

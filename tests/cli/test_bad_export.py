@@ -24,6 +24,8 @@ from nexus_edge._resources import recipes_dir
 from nexus_edge.axes import targets
 from nexus_edge.checkpoints import StreamingSafetensorsWriter, tiny_folder
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
 PATIENCE = 300  # seconds for a subprocess that takes ten on an idle machine

@@ -14,6 +14,8 @@ from PIL import Image
 
 from nexus_edge.cli.streams import Output, prepared
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 # What Windows' consoles, the C locale without its UTF-8 rescue, and pipes of such give.
 CONSOLES: dict[str, dict[str, str]] = {

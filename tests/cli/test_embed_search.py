@@ -18,6 +18,8 @@ from PIL import Image
 
 from nexus_edge.runtimes import ImageIndex
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
 

@@ -10,6 +10,8 @@ import pytest
 from nexus_edge.assets import heldout_crops
 from nexus_edge.bundle import Bundle
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Any]
 
 

@@ -15,6 +15,8 @@ import pytest
 
 from nexus_edge.bundle import Bundle
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SMEAR = ROOT / "nexus_edge" / "assets" / "tiny_biomedclip" / "heldout" / "cell_000.jpg"
 TRACED = "trace=socket,connect,sendto,open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2"

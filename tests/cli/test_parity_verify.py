@@ -15,6 +15,8 @@ from nexus_edge.parity import certify, ladder, replay
 from nexus_edge.parity.report.report import Check, Report, Rung, from_json
 from nexus_edge.parity.tolerances import Gate
 
+pytestmark = pytest.mark.slow
+
 GATE = Gate("relative_l2", 1e-3, "a reason")
 HEAD = ("toy", "phi3_v", "tiny", "synthetic", "int4", "mixed", ("onnx",), "0.1.0", "2026-11-23")
 Run = Callable[..., Any]

@@ -15,6 +15,8 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.cli import app
 from nexus_edge.recipe import find_recipe
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., tuple[int, str, str]]
 FAST = ("--runs", "1", "--prompt-tokens", "16", "--new-tokens", "2", "--quiet")
 

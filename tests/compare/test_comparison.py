@@ -19,6 +19,8 @@ from nexus_edge.compare.table import rows, to_markdown
 from nexus_edge.engines.onnx.probe.layers import layer_values, with_layers_visible
 from nexus_edge.errors import InputError, ParityError
 
+pytestmark = pytest.mark.slow
+
 HEAD = ("toy", "out/toy", "phi3_v", "synthetic", "int4", "onnx", "2 cores", "abc")
 OLD = Record(
     *HEAD, 1000, {"decoder": 900}, (2.0, 2.0, 8.0), {"tokens_per_s": (10.0, 20.0, 40.0)}, 500,

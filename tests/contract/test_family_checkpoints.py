@@ -18,7 +18,6 @@ from nexus_edge.families import families, family_of
 from nexus_edge.models.loading import build_empty, weights_of
 from nexus_edge.pipeline.preflight import check_files, check_processor
 
-pytestmark = pytest.mark.fast
 every_family = pytest.mark.parametrize("model_type", families())
 LARGEST = 2_000_000
 UNKNOWN = "key_of_next_year"

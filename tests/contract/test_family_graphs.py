@@ -16,7 +16,6 @@ from nexus_edge.interfaces.family import VlmFamily
 from nexus_edge.interfaces.host import VlmHost
 from nexus_edge.interfaces.processor import ModelInputs
 
-pytestmark = pytest.mark.fast
 SIZES = ((448, 224), (97, 203))
 PAST, PRESENT = "past_key_values", "present"
 VLMS = [name for name in EXPORTED if families()[name].kind == "vlm"]

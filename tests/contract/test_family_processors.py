@@ -18,7 +18,6 @@ from nexus_edge.families import families
 from nexus_edge.interfaces.facts import RuntimeFacts
 from nexus_edge.interfaces.processor import DualProcessor, Processor
 
-pytestmark = pytest.mark.fast
 SCHEMA = json.loads((ROOT / "runtimes/schema/manifest.schema.json").read_text("utf-8"))
 SIZES = ((448, 224), (97, 203))
 """Width and height of images that are cut differently wherever images are cut."""

@@ -17,6 +17,8 @@ from nexus_edge.parity import ladder
 from nexus_edge.parity.sources import checkpoint_of, require_same
 from nexus_edge.pipeline.request import ExportRequest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -29,6 +29,8 @@ from nexus_edge.pipeline.calibration import (
 from nexus_edge.pipeline.export import export
 from nexus_edge.recipe import Recipe, find_recipe
 
+pytestmark = pytest.mark.slow
+
 
 def silent(step: str, share: float) -> None: ...
 

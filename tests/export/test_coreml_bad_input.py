@@ -19,6 +19,8 @@ from nexus_edge.targets.coreml.family import Function, Package
 from nexus_edge.targets.coreml.package import About, write_package
 from nexus_edge.targets.coreml.program import convert, trace
 
+pytestmark = pytest.mark.slow
+
 ABOUT = About("somebody", "mit", "1", {})
 
 

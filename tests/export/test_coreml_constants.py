@@ -18,6 +18,8 @@ from nexus_edge.targets.coreml.family import Function, Package
 from nexus_edge.targets.coreml.package import About, write_package
 from nexus_edge.targets.coreml.program import trace
 
+pytestmark = pytest.mark.slow
+
 ROWS, COLUMNS = 24, 192
 SCALES = 2.0**-11  # scales of float32 become float16, which has 11 bits; those of float16 stay
 ABOUT = About("nobody", "none", "0", {})

@@ -16,6 +16,8 @@ from nexus_edge.parity.ladder import prepare
 from nexus_edge.pipeline.export import export
 from nexus_edge.recipe import Recipe, find_recipe
 
+pytestmark = pytest.mark.slow
+
 OF_SYSTEM = {17: 8, 18: 9}  # version of the specification: iOS 17 is Core ML 7, which reads 8
 
 

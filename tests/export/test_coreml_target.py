@@ -26,6 +26,8 @@ from nexus_edge.recipe import find_recipe
 from nexus_edge.targets import make_target
 from nexus_edge.targets.coreml.layer_outputs import value_name
 
+pytestmark = pytest.mark.slow
+
 HALF = 5e-3  # relative: weights, scales and tables rounded to float16 (2^-11 each) through up to 6 layers
 ROUNDED = 2e-2  # the same with every value between operations rounded to float16, through 4 layers and a cache
 SCALES = 2.0**-11  # a scale that becomes a float16

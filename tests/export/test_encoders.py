@@ -15,6 +15,8 @@ from nexus_edge.interfaces.graph import GraphSpec
 from nexus_edge.ops.attention import attention
 from nexus_edge.targets.onnx.emit import attach_weights, translate
 
+pytestmark = pytest.mark.slow
+
 NOISE = 1e-5  # sums of at most 600 float32 terms in another order, relative to the largest value
 HEADS, WIDTH = 3, 24
 

@@ -18,6 +18,8 @@ from nexus_edge.families import family_named
 from nexus_edge.quant.apply import quantize_tensor
 from nexus_edge.quant.schemes import load_scheme
 
+pytestmark = pytest.mark.slow
+
 RECIPES = ["fp32", "int4"]
 Exports = Callable[[str], Exported]
 TRACES = (b"/work", b"/tmp", b"/home", b"/root", b"/usr", b"site-packages", b"part.root", b".py", b"pkg.torch")

@@ -9,6 +9,8 @@ import torch
 from golden_phi3 import Case
 from torch import Tensor
 
+pytestmark = pytest.mark.slow
+
 NOISE = 1e-5  # of the largest logit: float32 sums in another order, see tests/models/test_phi3_v_stages.py
 Sessions = Callable[[str], onnxruntime.InferenceSession]
 

@@ -35,6 +35,8 @@ from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 from nexus_edge.runtimes import VLM, EngineOptions, GenerationOptions, load, load_vlm
 from nexus_edge.runtimes.vlm.context import Context
 
+pytestmark = pytest.mark.slow
+
 NOISE = 2e-4  # of a log probability summed over an answer: float32 logits up to 20 in another order, ten tokens
 QUESTION = "What is shown in this picture?"
 STEPS = 10

@@ -18,6 +18,8 @@ from nexus_edge.pipeline.export import export
 from nexus_edge.recipe import find_recipe
 from nexus_edge.runtimes import VLM, EngineOptions, load
 
+pytestmark = pytest.mark.slow
+
 STEPS = 40
 
 

@@ -17,6 +17,8 @@ from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
 from nexus_edge.recipe import find_recipe
 
+pytestmark = pytest.mark.slow
+
 BOTH = ("onnx", "openvino")
 # The golden weights have 3 groups of 64 in a row, the last one half empty: zero points and columns need padding.
 RECIPES = ["int4", "int8", "fp16"]

@@ -22,6 +22,8 @@ from nexus_edge.pipeline.build import Targets
 from nexus_edge.pipeline.plan import Plan
 from nexus_edge.recipe import find_recipe
 
+pytestmark = pytest.mark.slow
+
 Copy = Callable[[Bundle], Bundle]
 
 # The functions of a package share their weights.

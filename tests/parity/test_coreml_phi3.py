@@ -8,6 +8,7 @@ from pathlib import Path
 
 import coreml_mutations as mutations
 import numpy as np
+import pytest
 from mutations import rehash
 
 from nexus_edge.bundle import Bundle
@@ -24,6 +25,8 @@ from nexus_edge.parity.report.report import CARRIED, Report
 from nexus_edge.parity.run import ParityRun
 from nexus_edge.parity.vlm.cases import Case, sample_image
 from nexus_edge.parity.vlm.run import ask, vlm_run
+
+pytestmark = pytest.mark.slow
 
 CopyOf = Callable[[Bundle], Bundle]
 CHUNKS = ("decoder_1_of_2", "decoder_2_of_2")  # layers 0 and 1, 2 and 3

@@ -17,6 +17,8 @@ from nexus_edge.parity import ladder
 from nexus_edge.parity.ladder import prepare
 from nexus_edge.parity.report.report import CARRIED, Rung
 
+pytestmark = pytest.mark.slow
+
 Copy = Callable[[Bundle], Bundle]
 LAYERS = {"image_encoder": 6, "text_encoder": 3}
 

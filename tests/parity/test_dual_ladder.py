@@ -34,6 +34,8 @@ from nexus_edge.processing import dual_from_checkpoint
 from nexus_edge.runtimes import load_dual_encoder
 from nexus_edge.runtimes.dual_encoder.ship import ship_image_tower
 
+pytestmark = pytest.mark.slow
+
 TOO_LITTLE = 1000  # bytes
 EXPORT_PACKAGES = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "ml_dtypes", "matplotlib", "jinja2")
 CopyOf = Callable[[Bundle], Bundle]

@@ -25,6 +25,8 @@ from nexus_edge.parity.replay import replay
 from nexus_edge.parity.report.report import Check, Report
 from nexus_edge.parity.rungs import p1_original, p2_graph
 
+pytestmark = pytest.mark.slow
+
 CopyOf = Callable[[Bundle], Bundle]
 Judge = Callable[..., Report]
 BLOCKS, LAYERS = "visual.trunk.blocks", "text.transformer.encoder.layer"

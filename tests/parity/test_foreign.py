@@ -13,6 +13,8 @@ import pytest
 from nexus_edge.parity.report.report import Check, Rung
 from nexus_edge.parity.tolerances import Gate
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TARGETS = ("onnx", "openvino", "coreml")
 

@@ -20,6 +20,8 @@ from nexus_edge.parity.vlm import scheme
 from nexus_edge.parity.vlm.references import StreamedReferences
 from nexus_edge.parity.vlm.run import vlm_run
 
+pytestmark = pytest.mark.slow
+
 TOO_LITTLE = 1000  # bytes
 
 

@@ -24,6 +24,8 @@ from nexus_edge.parity.rungs import p1_original, p2_graph
 from nexus_edge.parity.vlm.run import ask, vlm_run
 from nexus_edge.runtimes.vlm.context import Context
 
+pytestmark = pytest.mark.slow
+
 CopyOf = Callable[[Bundle], Bundle]
 WEIGHTS = "onnx/decoder.safetensors"
 

@@ -22,6 +22,8 @@ from nexus_edge.parity.rungs import p2_graph
 from nexus_edge.parity.vlm.run import ask, vlm_run
 from nexus_edge.recipe import find_recipe
 
+pytestmark = pytest.mark.slow
+
 CopyOf = Callable[[Bundle], Bundle]
 EXACT, F32, BF16 = (variants.in_words(way) for way in (variants.EXACT, variants.F32, variants.BF16))
 SHIPPED = variants.in_words(variants.shipped_here())

@@ -18,6 +18,8 @@ from nexus_edge.parity.run import ParityRun
 from nexus_edge.parity.rungs import p0_structure, p4_scheme
 from nexus_edge.parity.vlm.run import ask, vlm_run
 
+pytestmark = pytest.mark.slow
+
 CopyOf = Callable[[Bundle], Bundle]
 DECODER = ("language_model",)
 VISION = ("vision_embeddings", "vision_projection")

@@ -19,6 +19,8 @@ from nexus_edge.parity.rungs.own_data import add_examples, in_words, read
 from nexus_edge.parity.sources import parameter_bytes, weight_bytes
 from nexus_edge.parity.vlm.own_data import normal
 
+pytestmark = pytest.mark.slow
+
 MEND = "mend its names, or leave it out"
 ENTRY = """
 [[gate]]

@@ -14,6 +14,8 @@ from nexus_edge.parity.report.report import Check, Report, Rung, from_json, time
 from nexus_edge.parity.samples import Sample, Similarities, in_words, question_of, thumbnail, tokens_apart
 from nexus_edge.parity.tolerances import Gate
 
+pytestmark = pytest.mark.slow
+
 GATE = Gate("relative_l2", 1e-2, "rounding of int8 <activations>")
 TIES = Gate("greedy_agreement", 1.0, "tokens")
 HEAD = ("a-bundle", "{}", "tiny", "trained-tiny", "int4", "mixed", ("onnx",), "0.1.0", "2026-11-23 10:05 UTC")

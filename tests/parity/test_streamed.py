@@ -29,6 +29,8 @@ from nexus_edge.parity.vlm.references import text_rows
 from nexus_edge.parity.vlm.run import VlmRun, ask, vlm_run
 from nexus_edge.parity.vlm.streamed import carry
 
+pytestmark = pytest.mark.slow
+
 FLOAT_NOISE = 1e-5  # of sums in another order: some hundred numbers with 6e-8 each, through four layers
 ANOTHER_DRAW = 0.3  # tokens share few errors, yet are dozens: their norm varies by a tenth, at three deviations
 NEW_TOKENS = 6

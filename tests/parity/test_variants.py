@@ -21,6 +21,8 @@ from nexus_edge.parity.report.report import Report
 from nexus_edge.pipeline.export import export
 from nexus_edge.recipe import find_recipe
 
+pytestmark = pytest.mark.slow
+
 Config = dict[str, Any]
 LAYERS, TOWER_LAYERS = 1, 2
 

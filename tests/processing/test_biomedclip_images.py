@@ -17,6 +17,8 @@ from PIL import Image, ImageOps
 from nexus_edge.errors import ImageError
 from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
 
+pytestmark = pytest.mark.slow
+
 SIZE = 224
 MODES = ["RGB", "L", "LA", "RGBA", "P", "PA", "1", "CMYK", "YCbCr", "HSV", "LAB", "I", "F", "RGBX", "RGBa"]
 SHAPES = [(224, 224), (225, 224), (223, 225), (640, 480), (97, 61), (1, 1), (2, 1), (3, 500), (700, 5), (449, 333)]

@@ -7,6 +7,8 @@ from nexus_edge.quant.apply import quantize_tensor
 from nexus_edge.quant.linear import QuantEmbedding, QuantLinear
 from nexus_edge.quant.schemes import load_scheme
 
+pytestmark = pytest.mark.slow
+
 # The graph and the eager op make the same integers and differ in the order of float32 sums only: sqrt(80) roundings of
 # 6e-8, relative to the largest output.
 SUMMATION_NOISE = 1e-6

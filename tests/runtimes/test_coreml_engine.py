@@ -20,6 +20,8 @@ from nexus_edge.engines.coreml.parts import CoremlParts, package_of
 from nexus_edge.errors import BundleError, PromptError
 from nexus_edge.runtimes import EngineOptions, load_vlm
 
+pytestmark = pytest.mark.slow
+
 WIDTHS = (1, 64)
 
 

@@ -18,7 +18,7 @@ NOISE = 1e-5
 CASES = json.loads((GOLDEN / "cases.json").read_text("utf-8"))
 IMAGES = [GOLDEN / name for name in CASES["images"]]
 # The last recorded texts are longer than the context; open_clip cuts them without a word.
-pytestmark = pytest.mark.filterwarnings("ignore::nexus_edge.runtimes.TruncatedTextWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::nexus_edge.runtimes.TruncatedTextWarning")]
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,8 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.runtimes import VLM, EngineOptions, load
 from nexus_edge.runtimes.vlm.context import Context, Tokens
 
+pytestmark = pytest.mark.slow
+
 NOISE = 1e-5  # of the largest logit: float32 sums in another order, as in tests/models/test_phi3_v_stages.py
 GREEDY = [
     name

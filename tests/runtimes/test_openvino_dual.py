@@ -38,7 +38,7 @@ scheme = "int4-g32-int8"
 scheme = "int4-g16-int8"
 """
 # The last recorded texts are longer than the context; open_clip cuts them without a word.
-pytestmark = pytest.mark.filterwarnings("ignore::nexus_edge.runtimes.TruncatedTextWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::nexus_edge.runtimes.TruncatedTextWarning")]
 
 
 def exported(out: Path, recipe: str | Path, targets: tuple[str, ...]) -> Bundle:

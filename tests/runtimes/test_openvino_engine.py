@@ -18,6 +18,8 @@ from nexus_edge.errors import BundleError
 from nexus_edge.runtimes import VLM, EngineOptions, load
 from nexus_edge.runtimes.vlm.context import Context, Tokens
 
+pytestmark = pytest.mark.slow
+
 NOISE = 1e-5  # of the largest logit: float32 sums in another order, as in test_golden_answers.py
 EXACT = OpenVinoSettings("f32", 0, "f32")
 GREEDY = [

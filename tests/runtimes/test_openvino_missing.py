@@ -11,6 +11,8 @@ import pytest
 
 from nexus_edge.bundle import Bundle
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 EXTRA = "pip install 'nexus-edge[openvino]'"
 

@@ -14,6 +14,8 @@ from nexus_edge.engines.openvino.settings import OpenVinoSettings
 from nexus_edge.interfaces.engine import Positions
 from nexus_edge.runtimes import EngineOptions
 
+pytestmark = pytest.mark.slow
+
 NOISE = 1e-5  # of the largest logit: float32 sums in another order, as in test_openvino_engine.py
 EXACT = OpenVinoSettings("f32", 0, "f32")
 TOKENS = 75  # more than two blocks of 32, the last one in part

@@ -18,6 +18,8 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.errors import InputError
 from nexus_edge.runtimes import VLM, AnswerStream, EngineOptions, GenerationOptions, load_vlm
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = {"onnx": 200, "openvino": 200, "coreml": 6}
 """Races, and early ends, by engine. Without a Mac the evaluator stands for Core ML: an answer takes it a second, so
 each kind of ending comes once."""

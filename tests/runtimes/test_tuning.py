@@ -16,6 +16,8 @@ from nexus_edge.runtimes import VLM, EngineOptions, load
 from nexus_edge.runtimes.tuned import FOLDER_VARIABLE, Tuned, cache_file, remember, tuned
 from nexus_edge.runtimes.tuning import Candidate, Part, candidates, fastest, settings_of
 
+pytestmark = pytest.mark.slow
+
 SLOW = OpenVinoSettings("bf16", 32, "u8")
 
 

@@ -21,6 +21,8 @@ from nexus_edge.models import from_checkpoint
 from nexus_edge.models.biomedclip.model import BiomedClip
 from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 CODE = ROOT / "training" / "biomedclip_tiny"
 TINY = ROOT / "nexus_edge" / "assets" / "tiny_biomedclip"

@@ -14,6 +14,8 @@ from PIL import Image
 from nexus_edge.models import from_checkpoint
 from nexus_edge.processing import from_checkpoint as processor_of
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 CODE = ROOT / "training" / "phi3_v_tiny"
 TINY = ROOT / "nexus_edge" / "assets" / "tiny_phi3_v"

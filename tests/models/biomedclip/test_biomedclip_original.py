@@ -17,6 +17,8 @@ from nexus_edge.models import from_checkpoint
 from nexus_edge.models.biomedclip.model import BiomedClip
 from nexus_edge.models.loading import build_model
 
+pytestmark = pytest.mark.slow
+
 # Of unit vectors, absolute. The same operations in the same order give the same bits on one machine; other kernels may
 # sum in another order, a rounding of 6e-8 each, of which a few tens add up over twelve layers.
 # An epsilon ten times too large in half of a small ViT's norms is 6e-5, anything else wrong is more.

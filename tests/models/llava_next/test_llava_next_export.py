@@ -16,6 +16,8 @@ from nexus_edge.runtimes import VLM, EngineOptions, load_vlm
 from nexus_edge.runtimes.vlm.context import Context, Tokens
 from nexus_edge.runtimes.vlm.image_cache import ImageCache
 
+pytestmark = pytest.mark.slow
+
 TINY = Path(__file__).parents[2] / "golden" / "llava_next_tiny"
 CASES = {case["name"]: case for case in json.loads((TINY / "cases.json").read_text())["cases"]}
 NOISE = 1e-5  # of the largest logit: float32 sums in another order, as for the other families; 1.2e-6 was measured

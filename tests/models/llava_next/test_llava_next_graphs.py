@@ -17,6 +17,8 @@ from nexus_edge.models.llava_next.model import LlavaNext
 from nexus_edge.models.llava_next.processing import LlavaNextProcessor
 from nexus_edge.targets.onnx.emit import PARAMETER_PREFIX, translate
 
+pytestmark = pytest.mark.slow
+
 TINY = Path(__file__).parents[2] / "golden" / "llava_next_tiny"
 IMAGES = [TINY.parent / "llava_next_batch/images/wide_120x80.png", TINY / "images/tall_200x640.png"]
 NOISE = 1e-5  # of the largest value: float32 sums in another order, as between the model and its original

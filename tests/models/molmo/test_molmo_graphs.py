@@ -28,6 +28,8 @@ from nexus_edge.quant.apply import quantize_modules
 from nexus_edge.quant.schemes import load_scheme
 from nexus_edge.targets.onnx.emit import attach_weights, save, translate
 
+pytestmark = pytest.mark.slow
+
 TINY = Path(__file__).parents[2] / "golden" / "molmo_tiny"
 NOISE = 1e-5  # of the largest logit: float32 sums in another order, as between the model and its original
 FULL = dict.fromkeys(SPLIT.names, "float32")

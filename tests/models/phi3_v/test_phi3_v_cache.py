@@ -10,6 +10,8 @@ from torch import Tensor
 
 from nexus_edge.layers.kv_cache import KVCache
 
+pytestmark = pytest.mark.slow
+
 # Of the largest logit (about 10): float32 sums in another order, as in test_phi3_v_stages.py.
 NOISE = 1e-5
 SHORT_LIMIT = "config_omp64.json"  # LongRoPE changes its list after 64 tokens

@@ -12,6 +12,8 @@ from nexus_edge.engines.coreml.mil import MilModel
 from nexus_edge.engines.coreml.mil.schema import SpecError, parse
 from nexus_edge.errors import BundleError
 
+pytestmark = pytest.mark.slow
+
 ZEROS = {"x": np.zeros((1, 64), np.float32)}
 
 

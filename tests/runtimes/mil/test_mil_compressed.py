@@ -9,6 +9,8 @@ from nexus_edge.engines.coreml.mil import MilFunction, MilModel
 from nexus_edge.engines.coreml.mil.registry import operators
 from nexus_edge.errors import BundleError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def rng() -> np.random.Generator:

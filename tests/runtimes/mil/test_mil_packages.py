@@ -13,6 +13,8 @@ from torch import nn
 from nexus_edge.engines.coreml.mil import MilModel
 from nexus_edge.errors import BundleError
 
+pytestmark = pytest.mark.slow
+
 
 class Encoder(nn.Module):
     """Patches, one attention, an MLP, a normalised output: [batch, 3, 8, 8] -> [batch, 6]."""

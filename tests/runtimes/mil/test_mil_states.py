@@ -10,6 +10,8 @@ from torch import nn
 from nexus_edge.engines.coreml.mil import MilFunction, MilModel
 from nexus_edge.errors import BundleError
 
+pytestmark = pytest.mark.slow
+
 SLOTS, WIDTH = 9, 8
 
 
