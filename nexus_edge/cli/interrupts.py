@@ -52,13 +52,21 @@ class Interrupts:
             sys.__unraisablehook__(lost)
 
     def _later(self) -> None:
-        again = threading.Timer(AGAIN_S, signal.raise_signal, (signal.SIGINT,))
+        again = threading.Timer(AGAIN_S, _signal_main_thread)
         again.daemon = True
         again.start()
 
 
 interrupts = Interrupts()
 """Of this process."""
+
+
+def _signal_main_thread() -> None:
+    """A signal that is raised in another thread would not end a system call that the main thread waits in."""
+    if sys.platform == "win32":
+        signal.raise_signal(signal.SIGINT)
+    else:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 def _is_importing(frame: FrameType | None) -> bool:

@@ -19,7 +19,7 @@ class Slow:
             time.sleep(0.1)
 sys.meta_path.insert(0, Slow())
 from nexus_edge import _text
-_text.read_bytes = lambda path: time.sleep(60)
+_text.read_bytes = lambda path: time.sleep(600)
 sys.argv[1:] = {arguments!r}
 from nexus_edge.cli import main
 main()
@@ -30,6 +30,8 @@ main()
 def test_in_the_middle_of_an_import(name: str, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").touch()
     script = SLOW.format(name=name, arguments=["run", str(tmp_path), "-p", "What is shown?", "--json"])
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
     assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
     assert json.loads(done.stdout) == {"error": {"kind": "Interrupted", "message": "interrupted", "exit_code": 130}}
