@@ -12,6 +12,8 @@ from coremltools.converters.mil import mil
 from nexus_edge.engines.coreml.mil import MilModel
 from nexus_edge.targets.coreml.joining import WEIGHTS, join
 
+pytestmark = pytest.mark.slow
+
 SHARED, OWN = (np.random.default_rng(seed).standard_normal((64, 96)).astype(np.float16) for seed in (1, 2))
 NOISE = 1e-3  # sums of 96 float16 products in another order
 

@@ -20,6 +20,8 @@ from nexus_edge.engines.coreml.probe.provenance import foreign_packages
 from nexus_edge.errors import BundleError
 from nexus_edge.parity.ladder import prepare, run
 
+pytestmark = pytest.mark.slow
+
 BOTH = ("coreml_dual", "coreml_vlm")
 SCHEMA = Path(__file__).parents[2] / "runtimes/schema/manifest.schema.json"
 

@@ -7,6 +7,8 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.engines.coreml.mil import MilModel
 from nexus_edge.engines.coreml.mil.registry import operators
 
+pytestmark = pytest.mark.slow
+
 # One operation here is two in the file: a state is written, and what is used afterwards is read.
 STATES = {"coreml_update_state": ["write_state", "read_state"]}
 

@@ -21,6 +21,8 @@ from nexus_edge.models.phi3_v.processing import preprocess_images
 from nexus_edge.runtimes import VLM, EngineOptions, load
 from nexus_edge.runtimes.vlm.context import Context
 
+pytestmark = pytest.mark.slow
+
 IMAGE = FOLDER / "images" / "b_333x251.png"
 QUESTION = "\nWhat is shown in this picture?<|end|>\n<|assistant|>\n"
 STEPS = 6
