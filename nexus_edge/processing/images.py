@@ -4,7 +4,7 @@ import struct
 from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from nexus_edge._extras import needs_extra
@@ -19,6 +19,8 @@ from nexus_edge.processing.whole import check_palette, check_whole
 
 # 134 million pixels: more than the 108-megapixel sensors of phones; 403 MB once it is RGB. Beyond it, expect an attack.
 MAX_PIXELS = 128 * 2**20
+
+PREFIX = 16  # bytes by which Pillow's plugins tell their format
 
 # Only plain raster formats: Pillow would also start Ghostscript for EPS, and parse dozens of dead formats.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
@@ -38,6 +40,9 @@ DECODER_ERRORS = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
+
+# Modes that become these at once: a resize of PA forgets the palette, and Pillow makes RGB of La by way of LA only.
+PLAIN = {"PA": "RGBA", "La": "LA"}
 
 # How to turn the stored pixels for each EXIF orientation (Exif 2.32, tag 0x0112).
 UPRIGHT = {
@@ -104,11 +109,8 @@ def _read(file: BinaryIO, name: str) -> Image.Image:
         return read_dicom(file, name)
     if kind.advice is not None:
         raise ImageError(f"{name} is {kind.name}, which is not read here; {kind.advice}")
-    Image.init()
-    formats = [known for known in FORMATS if known in Image.OPEN]  # AVIF and JPEG 2000 depend on how Pillow was built
     try:
-        image = Image.open(file, formats=formats)
-        with image:
+        with _opened(file, head) as image:
             check_size(*image.size, name)
             if isinstance(image, TiffImageFile):
                 tiff.choose_page(image, name)
@@ -121,6 +123,24 @@ def _read(file: BinaryIO, name: str) -> Image.Image:
                 f"{name} is {kind.name} of a sort that is not read here, or damaged; save it with 8 bits as PNG"
             ) from error
         raise _unreadable(error, name) from error
+
+
+def _opened(file: BinaryIO, head: bytes) -> ImageFile.ImageFile:
+    """What `Image.open` does, but for its warning of more than 89 million pixels: `MAX_PIXELS` is the limit here.
+
+    That warning can be turned off for the whole process only. Raises what decoders raise.
+    """
+    Image.init()
+    for name in FORMATS:
+        factory, accepts = Image.OPEN.get(name, (None, None))  # AVIF and JPEG 2000 depend on how Pillow was built
+        if factory is None or (accepts is not None and accepts(head[:PREFIX]) is not True):
+            continue
+        try:
+            file.seek(0)
+            return factory(file, "")
+        except (SyntaxError, IndexError, TypeError, struct.error):
+            continue
+    raise UnidentifiedImageError("cannot identify image file")
 
 
 def check_size(width: int, height: int, name: str) -> None:
@@ -138,12 +158,14 @@ def _decode(image: Image.Image, file: BinaryIO | None, name: str) -> Image.Image
         image.load()
         if file is not None:
             check_whole(image, file, name)
+            if isinstance(image, TiffImageFile):
+                tiff.widen_palette(image)
             check_palette(image, name)
         image = _upright(image)  # first, for conversions lose the metadata
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):
             return samples.narrow_grey(image, found, kind, name)
         samples.check_colours(image, found, name)
-        return image
+        return image.convert(PLAIN[image.mode]) if image.mode in PLAIN else image
     except DECODER_ERRORS as error:
         raise _unreadable(error, name) from error
 
@@ -177,6 +199,8 @@ def _unreadable(error: Exception, name: str) -> ImageError:
     if isinstance(error, Image.DecompressionBombError):  # Pillow's own limit, above ours
         return ImageError(f"{name} has more than {MAX_PIXELS:,} pixels; make it smaller first")
     detail = " ".join(str(error).split()) or type(error).__name__
+    if detail.startswith("conversion from"):  # of Pillow, which knows the mode and no way out of it
+        return ImageError(f"{name} has colours of a kind that is not read here ({detail}); save it as RGB")
     if "cannot identify" in detail:  # Pillow names an object's address here
         detail = "it is no image, or of another format"
     return ImageError(f"{name} cannot be read ({detail}); give an undamaged JPEG, PNG, WebP, GIF, BMP or TIFF")

@@ -23,6 +23,7 @@ SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259
 STRIPS, STRIP_SIZES, TILES, TILE_SIZES, PLANAR, PREDICTOR, INK_SET = 273, 279, 324, 325, 284, 317, 332
 JPEG, JPEG_TABLES = 7, 347
 FORMAT, LEAST, MOST = 339, 340, 341
+COLOUR_MAP = 320
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 SEPARATED, YCBCR = 5, 6
 REDUCED, MASK = 1, 4  # bits of SUBFILE
@@ -88,6 +89,17 @@ def check_layout(image: TiffImageFile, file: BinaryIO | None, name: str) -> None
     _check_complete(image, int(planes), name)
     if compression == JPEG and file is not None:
         _check_jpegs(image, file, name)
+
+
+def widen_palette(image: TiffImageFile) -> None:
+    """A palette that holds 0 to 255 where TIFF wants 0 to 65,535 is read as it was meant; Pillow shows it black.
+
+    An old fault of writers. libtiff tells it as here, by no value above 255 (`checkcmap` in tif_getimage.c, "Assuming
+    8-bit colormap").
+    """
+    colours = image.tag_v2.get(COLOUR_MAP, ())
+    if image.mode in ("P", "PA") and colours and max(colours) <= 255:
+        image.putpalette(np.array(colours, np.uint8).reshape(3, -1).T.tobytes())
 
 
 @cache

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nexus_edge.errors import ImageError
-from nexus_edge.processing.images import MAX_PIXELS, UPRIGHT, load_image
+from nexus_edge.processing.images import MAX_PIXELS, UPRIGHT, load_image, open_image
 from nexus_edge.processing.partial import PartialImageWarning
 
 SCENE = np.random.default_rng(7).integers(0, 256, (5, 9, 3), dtype=np.uint8)
@@ -50,6 +50,40 @@ def test_transparent_palette_keeps_its_colours_without_a_warning() -> None:
         warnings.simplefilter("error")
         loaded = load_image(encoded(image, transparency=b"\x00\x80"))
     assert np.asarray(loaded).tolist() == [[[10, 20, 30], [40, 50, 60]]]
+
+
+@pytest.mark.parametrize("most", [255, 65_535])
+@pytest.mark.parametrize("mode", ["P", "PA"])
+def test_a_tiff_palette_of_8_bits_is_read_as_one_of_16(mode: str, most: int, tmp_path: Path) -> None:
+    """TIFF 6.0, ColorMap: 0 to 65535. libtiff reads a map without a value above 255 as one of 8 bits.
+
+    TIFFReadRGBAImageOriented of libtiff 4.5 gave the same pixels of such files.
+    """
+    image = Image.fromarray(SCENE).quantize(16)
+    colours = np.array(image.getpalette(), np.int64).reshape(-1, 3)
+    colours = np.vstack([colours, np.zeros((256 - len(colours), 3), np.int64)])
+    path = tmp_path / "image.tif"
+    image.convert(mode).save(path)
+    by_pillow, wanted = ((colours * factor).T.astype("<u2").tobytes() for factor in (256, most // 255))
+    assert path.read_bytes().count(by_pillow) == 1
+    path.write_bytes(path.read_bytes().replace(by_pillow, wanted))
+    assert np.array_equal(np.asarray(load_image(path)), colours[np.asarray(image)])
+
+
+@pytest.mark.parametrize("mode", ["La", "RGBa"])
+def test_premultiplied_colours_are_those_before(mode: str) -> None:
+    image = Image.new("RGBA", (3, 2), (200, 100, 50, 128)).convert({"La": "LA", "RGBa": "RGBA"}[mode])
+    expected = np.asarray(image.convert("RGB")).astype(int)
+    found = np.asarray(load_image(image.convert(mode))).astype(int)
+    assert np.abs(found - expected).max() <= 1, "a colour times 128/255 rounds to 8 bits"
+
+
+def test_a_palette_with_alpha_is_resized_as_colours() -> None:
+    """Pillow resizes the indices of PA and forgets its palette."""
+    image = Image.fromarray(np.kron(SCENE, np.ones((4, 4, 1), np.uint8))).quantize(64)
+    pixels = np.asarray(open_image(image.convert("PA")).resize((8, 8), Image.Resampling.BICUBIC).convert("RGB"))
+    colours = np.asarray(image.convert("RGB").resize((8, 8), Image.Resampling.BICUBIC))
+    assert np.abs(pixels.astype(int) - colours).max() <= 1
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "PA", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"])
@@ -149,7 +183,15 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_pillows_own_limit_is_not_spoken_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)  # at twice as many Pillow refuses, below that it warns
+    path = tmp_path / "wide.png"
+    Image.new("RGB", (10, 5), "red").save(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_image(path).size == (10, 5)
+
+
 @pytest.mark.parametrize("side", [11_600, 50_000])  # just above our limit; above Pillow's own
 def test_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, side: int) -> None:
     assert side * side > MAX_PIXELS

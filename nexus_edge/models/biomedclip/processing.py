@@ -76,9 +76,9 @@ class BiomedClipProcessor:
     def images(self, images: ImageInput | Sequence[ImageInput]) -> NDArray[np.float32]:
         """Pixels for the image tower: [images, 3, image_size, image_size]; raises ImageError.
 
-        Bit for bit open_clip's transform of the same Pillow image, with two exceptions where that would show the model
-        another image than the one a person sees: EXIF orientation is applied, and 16-bit grey keeps its high byte
-        instead of turning white.
+        Bit for bit open_clip's transform of the same Pillow image, with three exceptions where that would show the
+        model another image than the one a person sees: EXIF orientation is applied, 16-bit grey keeps its high byte
+        instead of turning white, and a palette with alpha keeps its colours instead of turning black.
         """
         given = as_images(images)
         table = normalisation_table(self.mean, self.std)
