@@ -155,7 +155,7 @@ class Manifest:
         context_length: most tokens, prompt and answer together
         dual_encoder: of a model with an image and a text tower, null for others
         facts: what a runtime must know of the model; null in bundles of format 2
-        format_version: of this file
+        format_version: of this file; it stays where a verdict is recorded in an older one
     """
 
     model_type: str
@@ -199,10 +199,11 @@ class Manifest:
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{where}: is no valid JSON: {error}; export the bundle again") from error
         if isinstance(value, dict):
-            version = value.pop("format_version", None)
-            if version not in READABLE:
+            version = value.get("format_version")
+            if type(version) is not int or version not in READABLE:
+                found = version if type(version) is int else f"{type(version).__name__} {version!r:.40}"
                 raise BundleError(
-                    f"{where}: format_version is {'missing' if version is None else version}, this nexus-edge reads "
+                    f"{where}: format_version is {'missing' if version is None else found}, this nexus-edge reads "
                     f"{' and '.join(map(str, READABLE))}; export again, or use the version that wrote it"
                 )
         manifest = _typed.read(value, cls, where, BundleError)

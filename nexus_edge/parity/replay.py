@@ -12,9 +12,11 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.engines.probes import runner_of
 from nexus_edge.errors import BundleError, InputError
 from nexus_edge.parity import tolerances
+from nexus_edge.parity.dual_encoder.structure import tower_problems
 from nexus_edge.parity.goldens import read_goldens
 from nexus_edge.parity.judges import Judges
 from nexus_edge.parity.kinds import Golden, Replay, kind_of
+from nexus_edge.parity.manifest_facts import facts_problems, graph_problems
 from nexus_edge.parity.report.report import Check, NotRunError, Report, Rung, timed
 from nexus_edge.parity.sources import report_of
 from nexus_edge.runtimes.hosts import host_maker
@@ -48,18 +50,41 @@ def replay(bundle: Bundle, targets: Sequence[str] = ()) -> Report:
         if target not in manifest.targets:
             raise InputError(f"{bundle.root}: was not exported for {target}, only for {', '.join(manifest.targets)}")
     goldens = read_goldens(bundle)
-    checks: list[Check] = []
+    checks = _manifest_checks(bundle, targets)
+    told = len(checks)
     reasons: dict[str, str] = {}
     for target in targets:
         try:
             checks += _replay(bundle, target, goldens)
         except NotRunError as error:
             reasons[target] = f"not run for {target}: {error}"
-    if not checks:
+    if len(checks) == told:
         raise BundleError(f"{bundle.root}: nothing of it can be replayed: {'; '.join(reasons.values())}")
     seconds = round(time.perf_counter() - started, 3)
     rung = Rung("verify", TITLE, timed(checks, started), notes=tuple(reasons.values()), seconds=seconds)
     return replace(report_of(manifest, (rung,), tuple(targets)), standing=manifest.rejection or "")
+
+
+def _manifest_checks(bundle: Bundle, targets: Sequence[str]) -> list[Check]:
+    """What P0 asks of the manifest and needs neither torch nor a checkpoint."""
+    manifest = bundle.manifest
+    gate = Judges(tolerances.load(manifest.model_type), manifest).gate("verify", "*")
+    found = {"facts": facts_problems(bundle)}
+    found["storage"] = [text for target in targets for text in graph_problems(manifest, target)]
+    if manifest.dual_encoder is not None:
+        found["dual_encoder"] = tower_problems(bundle, manifest.dual_encoder)
+    return [
+        Check(
+            stage,
+            "manifest.json",
+            "bundle",
+            {"mismatches": float(len(wrong))},
+            gate(stage),
+            None,
+            "; ".join(wrong) or None,
+        )
+        for stage, wrong in found.items()
+    ]
 
 
 def _replay(bundle: Bundle, target: str, goldens: tuple[Golden, ...]) -> list[Check]:

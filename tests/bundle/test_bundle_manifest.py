@@ -37,6 +37,8 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "field unknown": (lambda m: m.update(model_typ="x"), "unknown key 'model_typ'; did you mean 'model_type'"),
     "number for text": (lambda m: m.update(name=3), "name must be a string, not a int 3"),
     "newer format": (lambda m: m.update(format_version=4), "format_version is 4, this nexus-edge reads 2 and 3"),
+    "format as text": (lambda m: m.update(format_version="3"), "format_version is str '3', this"),
+    "format as float": (lambda m: m.update(format_version=3.0), "format_version is float 3.0"),
     "no format": (lambda m: m.pop("format_version"), "format_version is missing"),
     "true for a number": (lambda m: m.update(context_length=True), "context_length must be a whole number"),
     "negative context": (lambda m: m.update(context_length=-1), "context_length must be a whole number"),

@@ -79,4 +79,4 @@ def test_a_bundle_of_format_2_is_read(bundle: Path) -> None:
     opened = Bundle.open(bundle)
     assert opened.manifest.facts is None
     opened.with_parity({"verdict": "passed"})
-    assert json.loads(path.read_text("utf-8"))["format_version"] == 3
+    assert json.loads(path.read_text("utf-8"))["format_version"] == 2, "one of format 3 has facts"

@@ -37,6 +37,8 @@ from nexus_edge.runtimes.dual_encoder.ship import ship_image_tower
 pytestmark = pytest.mark.slow
 
 TOO_LITTLE = 1000  # bytes
+MANIFEST = ("facts", "storage", "dual_encoder")
+"""What `verify` asks of manifest.json before it replays."""
 EXPORT_PACKAGES = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "ml_dtypes", "matplotlib", "jinja2")
 CopyOf = Callable[[Bundle], Bundle]
 
@@ -58,7 +60,7 @@ def test_an_export_is_certified(certified_dual: Bundle, report: Report) -> None:
 
 def test_stages_of_every_rung(report: Report) -> None:
     stages = {rung.name: list(dict.fromkeys(check.stage for check in rung.checks)) for rung in report.rungs}
-    assert stages["P0"] == ["files", "facts", "dual_encoder", "image_encoder", "text_encoder"]
+    assert stages["P0"] == ["files", "facts", "dual_encoder", "storage", "image_encoder", "text_encoder"]
     assert stages["P1"] == ["pixels", "tokens", "image_encoder", "text_encoder", "similarities"]
     towers = ["image_encoder", "text_encoder"]
     assert stages["P2"] == stages["P3"] == [*towers, *(f"{tower}, carried" for tower in towers)]
@@ -222,7 +224,7 @@ def test_a_good_bundle_replays(certified_dual: Bundle) -> None:
     assert report.verdict == "passed"
     stages = [check.stage for check in report.rungs[0].checks if check.gate]
     embeddings = ("image embeddings", "text embeddings")
-    assert stages == ["pixels", "tokens", *embeddings, "probabilities", "top-1", "ranking"]
+    assert stages == [*MANIFEST, "pixels", "tokens", *embeddings, "probabilities", "top-1", "ranking"]
 
 
 def test_a_shipped_image_tower_replays_what_it_has(certified_dual: Bundle, tmp_path: Path) -> None:
@@ -230,7 +232,7 @@ def test_a_shipped_image_tower_replays_what_it_has(certified_dual: Bundle, tmp_p
     shipped = ship_image_tower(certified_dual, bank, tmp_path / "device")
     report = nexus_edge.verify(shipped.root)
     assert report.verdict == "passed"
-    assert [check.stage for check in report.rungs[0].checks] == ["pixels", "tokens", "image embeddings"]
+    assert [check.stage for check in report.rungs[0].checks] == [*MANIFEST, "pixels", "tokens", "image embeddings"]
     mutations.edit_graph(shipped.graph("onnx", "image_encoder"), mutations.swap_layers("visual.trunk.blocks", 1, 3))
     assert nexus_edge.verify(mutations.rehash(shipped)).verdict == "rejected"
 

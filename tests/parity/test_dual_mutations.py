@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import golden_biomedclip
 import msgspec
@@ -309,7 +310,7 @@ def test_wrong_logit_scale(healthy_dual: Bundle, copy_of: CopyOf, judge: Judge) 
     info = bundle.manifest.dual_encoder
     assert info is not None
     report = judge(with_manifest(bundle, dual_encoder=replace(info, logit_scale=1.1 * info.logit_scale)), "P0", "P5")
-    assert red(report) == {"P5": "logit scale, logit_scale"}
+    assert red(report) == {"P0": "dual_encoder, towers", "P5": "logit scale, logit_scale"}
 
 
 def test_tower_of_another_hash(healthy_dual: Bundle, copy_of: CopyOf, judge: Judge) -> None:
@@ -340,3 +341,44 @@ def test_a_replay_names_the_tower(certified_dual: Bundle, copy_of: CopyOf) -> No
     shift = mutations.shift_positions("text.transformer.embeddings.position_embeddings.weight")
     report = replay(mutated(certified_dual, copy_of, TEXT, shift))
     assert red(report) == {"verify": "text embeddings"}
+
+
+def _facts(**changes: object) -> Callable[[dict[str, Any]], None]:
+    return lambda manifest: manifest["facts"].update(changes)
+
+
+EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str, str]] = {
+    "mean": (lambda m: m["facts"]["images"].update(mean=[0, 0, 0]), "facts", "images are"),
+    "score": (_facts(score="sigmoid"), "facts", "score are 'sigmoid', by the files 'softmax'"),
+    "templates": (_facts(templates=["a {}"]), "facts", "templates are"),
+    "control token": (lambda m: m["facts"]["tokenizer"]["special"].update({"[CLS]": 9}), "facts", "tokenizer are"),
+    "no facts": (lambda m: m.update(facts=None), "facts", "facts are null"),
+    "scheme": (
+        lambda m: m["graphs"]["onnx"][IMAGE].update(scheme="float32"),
+        "storage",
+        "image_encoder: scheme 'float32' is not the recipe's, which has int8",
+    ),
+    "weights": (
+        lambda m: m["graphs"]["onnx"][IMAGE].update(weights=None),
+        "storage",
+        "weights are null, and onnx/image_encoder.safetensors is there",
+    ),
+    "tower": (lambda m: m["dual_encoder"].update(image_tower="0" * 64), "dual_encoder", "the hash of image_encoder"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_manifest_is_red_in_p0_and_in_verify(
+    certified_dual: Bundle, copy_of: CopyOf, judge: Judge, edit: str
+) -> None:
+    change, stage, words = EDITS[edit]
+    bundle = copy_of(certified_dual)
+    path = bundle.root / "manifest.json"
+    table = json.loads(path.read_text("utf-8"))
+    change(table)
+    path.write_text(json.dumps(table), "utf-8")
+    bundle = Bundle.open(bundle.root)
+    for report in (judge(bundle, "P0"), replay(bundle)):
+        assert report.verdict == "rejected"
+        failures = {check.stage: check.problem for check in report.rungs[0].checks if check.status == "failed"}
+        assert words in (failures[stage] or "")

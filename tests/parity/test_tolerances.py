@@ -25,7 +25,7 @@ STAGES = {
     "P5": ("crops", "tokens", "image features", "logits", "greedy tokens", "pixels", "logit scale", *EMBEDDINGS),
     "verify": (
         *("crops", "tokens", "vision_encoder", "embed_tokens", "decoder", "greedy tokens"),
-        *("pixels", *EMBEDDINGS, "probabilities", "top-1", "ranking"),
+        *("pixels", *EMBEDDINGS, "probabilities", "top-1", "ranking", "facts", "storage", "dual_encoder"),
     ),
 }
 # What synthetic weights cannot be asked: no image fits any of their texts.

@@ -2,18 +2,15 @@
 
 from collections.abc import Mapping
 
-from msgspec import to_builtins
-
 from nexus_edge.bundle import Bundle, GraphInfo, TensorSpec
 from nexus_edge.bundle.identity import KEY
 from nexus_edge.engines.probes import ANY_SIZE, Runner, Sealed, runner_of
 from nexus_edge.errors import BundleError, CheckpointError, ParityError
-from nexus_edge.families import family_named
+from nexus_edge.parity.manifest_facts import facts_problems, graph_problems
 from nexus_edge.parity.per_target import for_each_target
 from nexus_edge.parity.report.report import Check, NotRunError
 from nexus_edge.parity.run import ParityRun
 from nexus_edge.parity.sources import context_length, weight_bytes
-from nexus_edge.processing.folder import read_json
 
 TITLE = "structure: files and graphs are the manifest's"
 
@@ -24,33 +21,29 @@ def judge(run: ParityRun) -> list[Check]:
         _files(run),
         *_facts(run),
         *run.kind.compare_manifest(run),
-        *for_each_target(run, lambda target: [*_graphs(run, target), *_packages(run, target)]),
+        *for_each_target(run, lambda target: [_storage(run, target), *_graphs(run, target), *_packages(run, target)]),
     ]
 
 
 def _facts(run: ParityRun) -> list[Check]:
     """Whether runtimes are told what the files and the checkpoint say; nothing in a bundle too old to tell."""
-    manifest = run.manifest
-    if manifest.facts is None:
+    manifest, wrong = run.manifest, facts_problems(run.bundle)
+    if manifest.facts is None and not wrong:
         return []
-    folder = run.bundle.root / "processor"
     try:
-        found = family_named(manifest.model_type).facts(read_json(folder, "config.json"), folder)
         longest = context_length(run.bundle)
     except CheckpointError as error:
         return [_check(run, "facts", "of the processor's files", [str(error)], "bundle")]
-    said, right = to_builtins(manifest.facts), to_builtins(found)
-    wrong = [
-        f"{key} are {value!r:.80}, by the files {right.get(key)!r:.80}"
-        for key, value in said.items()
-        if value != right.get(key)
-    ]
     if manifest.context_length != longest:
         wrong.append(f"context_length is {manifest.context_length}, by the files {longest}")
     # The other way round a stand-in may have been copied into a folder, which is all that is known of it then.
     if manifest.source.weights == "real" and not isinstance(run.checkpoint, str) and run.checkpoint.kind != "real":
         wrong.append(f"weights are 'real', by the checkpoint {run.checkpoint.kind!r}")
     return [_check(run, "facts", "of the processor's files", wrong, "bundle")]
+
+
+def _storage(run: ParityRun, target: str) -> Check:
+    return _check(run, "storage", "schemes and files of weights", graph_problems(run.manifest, target), target)
 
 
 def _packages(run: ParityRun, target: str) -> list[Check]:
