@@ -21,9 +21,10 @@ DESCRIPTOR = re.compile(r"/dev/(?P<name>stdout|stderr)|/(?:dev|proc/self)/fd/(?P
 def replaced_when_done(path: Path) -> Iterator[Path]:
     """Yield a path, not yet there, for a new file that takes the place of `path` when the block ends.
 
-    Missing folders are made. If the block ends with an error, what it wrote is removed and `path` stays as it was. A
-    link keeps leading to where it does, and that file is replaced. What is no file, such as a pipe, /dev/stdout or
-    /dev/null, stays what it is, and gets the content at the end.
+    A missing folder is made, unless its own is missing too: that is a path with a mistake. If the block ends with an
+    error, what it wrote is removed and `path` stays as it was. A link keeps leading to where it does, and that file is
+    replaced. What is no file, such as a pipe, /dev/stdout or /dev/null, stays what it is, and gets the content at the
+    end.
 
     Raises:
         OutputError: the disk refuses, or `path` is a folder or a disk.
@@ -46,7 +47,7 @@ def replaced_when_done(path: Path) -> Iterator[Path]:
 def _beside(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.new-{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder_of(path)
         temporary.unlink(missing_ok=True)
         yield temporary
         with temporary.open("rb+") as file:
@@ -55,6 +56,16 @@ def _beside(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # what went wrong is told already
             temporary.unlink()
+
+
+def make_folder_of(path: Path) -> None:
+    """Make the folder of a file that is to be written; raises OutputError where that one's own folder is missing."""
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except FileNotFoundError as error:
+        raise OutputError(
+            f"{path}: there is no folder {path.parent.parent}; make it first, or correct the path"
+        ) from error
 
 
 def _stream(path: Path) -> IO[bytes]:

@@ -65,11 +65,21 @@ def require_regular(path: str | os.PathLike[str]) -> None:
         raise OSError(errno.EINVAL, "is a folder, a pipe, a socket or a device, and no file", str(path))
 
 
-def parse_json(text: str, pairs: Callable[[Sequence[tuple[str, Any]]], Any] | None = None) -> Any:
+def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """For `json.loads(object_pairs_hook=...)`: the object; raises ValueError for a key that stands there twice."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r:.60} stands there twice")
+    return found
+
+
+def parse_json(text: str, pairs: Callable[[Sequence[tuple[str, Any]]], Any] = once) -> Any:
     """The value of a JSON text that people bring; `pairs` makes objects, see `json.loads`.
 
     Raises:
-        ValueError: no JSON, or a string that is no text: JSON can write half of a character as an escape
+        ValueError: no JSON, a key twice in an object (readers differ in which of them counts), or a string that is no
+            text: JSON can write half of a character as an escape
     """
     value = json.loads(text, object_pairs_hook=pairs)
     if HALF.search(text):  # it may still have its other half beside it

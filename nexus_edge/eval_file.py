@@ -13,7 +13,6 @@ from typing import Literal
 
 from nexus_edge._text import parse_json, read_text
 from nexus_edge._typed import read
-from nexus_edge.configs.keys import once
 from nexus_edge.errors import ImageError, InputError
 from nexus_edge.processing.images import load_image
 
@@ -87,7 +86,7 @@ def read_examples(path: Path, kind: Kind) -> tuple[Example, ...]:
 
 def _example(line: str, where: str, folder: Path, kind: Kind, number: int) -> Example:
     try:
-        value = parse_json(line, once)
+        value = parse_json(line)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: is no valid JSON: {error}") from error
     if kind == "label":

@@ -43,6 +43,18 @@ def test_what_the_disk_refuses_is_an_output_error(tmp_path: Path) -> None:
     assert [found.name for found in tmp_path.iterdir()] == ["folder"]
 
 
+def test_one_missing_folder_is_made_and_no_tree(tmp_path: Path) -> None:
+    with replaced_when_done(tmp_path / "made" / "a.txt") as new:
+        new.write_text("one")
+    assert (tmp_path / "made" / "a.txt").read_text() == "one"
+    with (
+        pytest.raises(OutputError, match=r"there is no folder .*typo; make it first"),
+        replaced_when_done(tmp_path / "typo" / "deep" / "a.txt") as new,
+    ):
+        pytest.fail("nothing is made")
+    assert not (tmp_path / "typo").exists()
+
+
 @pytest.mark.parametrize("name", ["", ".", "/", ".."])
 def test_names_of_folders_are_refused(name: str) -> None:
     with pytest.raises(OutputError, match="it is a folder"), replaced_when_done(Path(name)):

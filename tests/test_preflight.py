@@ -138,7 +138,20 @@ CASES: list[tuple[str, Change, str]] = [
     ("phi3_v", edit("config.json", attention_sinks=4), "--ignore-config-key attention_sinks"),
     ("phi3_v", write("generation_config.json", '{"eos_token_id": [618, 616], "temperature": 0.7}'), ""),
     ("phi3_v", edit("config.json", embd_layer={"hd_transform_order": "glb_sub"}), "use_hd_transform is absent"),
-    ("phi3_v", edit("config.json", tie_word_embeddings=True), ""),
+    ("phi3_v", edit("config.json", tie_word_embeddings=True), "and the file has two that differ"),
+    ("phi3_v", edit("config.json", dtype="float7"), "dtype is 'float7'; known is 'float32'"),
+    ("phi3_v", edit("config.json", dtype="float16"), "dtype is 'float16' and torch_dtype 'bfloat16'"),
+    ("phi3_v", edit("config.json", dtype="bfloat16"), ""),
+    (
+        "phi3_v",
+        edit("tokenizer_config.json", "added_tokens_decoder", "618", single_word=True),
+        "single_word True for '<|end|>', tokenizer.json False",
+    ),
+    (
+        "biomedclip",
+        edit("open_clip_config.json", "model_cfg", "text_cfg", hf_model_name="roberta-base"),
+        "hf_model_name is 'roberta-base', which is no BERT",
+    ),
 ]
 
 

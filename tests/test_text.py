@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nexus_edge._text import decode, lines, read_text, without_mark
+from nexus_edge._text import decode, lines, parse_json, read_text, without_mark
 from nexus_edge.errors import CheckpointError, InputError
 from nexus_edge.processing.folder import read_json
 from nexus_edge.recipe import read_recipe
@@ -148,3 +148,10 @@ def test_every_text_file_is_read_here() -> None:
         "checkpoints/formats/open_clip.py", "checkpoints/synthetic.py", "cli/export.py",
         "engines/coreml/engine.py", "runtimes/machine.py", "runtimes/tuned.py",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"b": {"a": 1, "a": 1}}', '[{"a": 1, "b": 2, "a": 3}]'])
+def test_a_key_that_stands_there_twice_is_refused(text: str) -> None:
+    """RFC 8259, section 4: names should be unique; which one counts differs from reader to reader."""
+    with pytest.raises(ValueError, match="the key 'a' stands there twice"):
+        parse_json(text)

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from nexus_edge._text import parse_json, read_bytes, read_text, require_regular, without_mark
-from nexus_edge.configs.keys import once
 from nexus_edge.errors import CheckpointError
 
 
@@ -16,7 +15,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         require_regular(path)
-        value = parse_json(read_text(path), once)
+        value = parse_json(read_text(path))
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}; a checkpoint folder needs it") from error
     except (ValueError, RecursionError) as error:

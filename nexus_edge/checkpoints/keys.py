@@ -3,11 +3,14 @@
 from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 
+import numpy as np
+
 from nexus_edge.checkpoints.base import Checkpoint, TensorInfo
 from nexus_edge.errors import CheckpointError
 from nexus_edge.interfaces.weights import WeightRules
 from nexus_edge.storage.dtypes import FLOATS
 
+ROWS = 1024  # that are compared together: 12 MB of 3,072 numbers
 SHOWN = 8  # names per list in an error; one line must stay readable
 
 
@@ -63,6 +66,40 @@ def check_keys(
     if any(problems):
         raise CheckpointError(f"{name} does not fit the model: " + "; ".join(filter(None, problems)))
     return stored
+
+
+def check_tied(checkpoint: Checkpoint, rules: WeightRules) -> None:
+    """Hold two tensors against each other that the configuration calls one, row by row, where a checkpoint has both.
+
+    Originals differ in which of them they keep (transformers 4 ties after loading, 5 does not tie what differs).
+
+    Raises:
+        CheckpointError: they differ
+    """
+    found = checkpoint.keys()
+    for own, shared in rules.tie.items():
+        known = known_as(found, (own, shared), rules)
+        one, other = known.get(own), known.get(shared)
+        if one is not None and other is not None and one != other and not _equal(checkpoint, one, other):
+            raise CheckpointError(
+                f"{checkpoint.name}: config.json ties {one} to {other} (tie_word_embeddings), and the file has two "
+                f"that differ; say false there, or save the model without {one}"
+            )
+
+
+def _equal(checkpoint: Checkpoint, one: str, other: str) -> bool:
+    infos = checkpoint.keys()
+    if infos[one].shape != infos[other].shape:
+        return False
+    count = infos[one].shape[0]
+    try:
+        return all(
+            np.array_equal(checkpoint.rows(one, start, start + ROWS), checkpoint.rows(other, start, start + ROWS))
+            for start in range(0, count, ROWS)
+        )
+    finally:
+        checkpoint.release(one)
+        checkpoint.release(other)
 
 
 def known_as(found: Collection[str], names: Collection[str], rules: WeightRules) -> dict[str, str]:

@@ -106,9 +106,9 @@ def prompts_of(
             raise InputError("a bank has its own templates; leave out --template")
         return find_prompts(bank)
     if labels is not None:
-        return of_labels([label.strip() for label in labels.split(",")] if labels.strip() else [], templates or ())
+        return of_labels([label.strip() for label in labels.split(",")] if labels.strip() else [], templates or None)
     if labels_file is not None:
-        return of_labels(read_labels(labels_file), templates or ())
+        return of_labels(read_labels(labels_file), templates or None)
     if templates:
         raise InputError("--template needs labels to go into it: --labels or --labels-file")
     return None

@@ -4,7 +4,7 @@ A family lists every key of its files once, as data; a key that is on no list wa
 that means something by it, so it stops the export by name instead of being ignored.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,11 +49,13 @@ class Only:
         allowed: these values
         because: what another value would mean, or what to do about it; ends the message
         absent: what the authors' code takes when the key is absent, where that is none of `allowed`
+        same_as: another spelling of the key, beside which it has the same value
     """
 
     allowed: tuple[object, ...]
     because: str
     absent: object = None
+    same_as: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,15 +126,6 @@ def check_values_of(config: Mapping[str, Any], rules: Rules, where: str) -> None
         raise CheckpointError(f"{where}: {complaint}")
 
 
-def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """For `json.loads(object_pairs_hook=...)`: the object; raises ValueError for a key that stands there twice."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r:.60} stands there twice")
-    return found
-
-
 def without(config: Mapping[str, Any], path: str) -> dict[str, Any]:
     """The object without the key at a dotted path; unchanged where there is none."""
     first, _, rest = path.partition(".")
@@ -192,6 +185,8 @@ def _disallowed(config: Mapping[str, Any], rules: Rules, prefix: str) -> Iterato
                 yield f"{path} is absent, which means {rule.absent!r}; {_known(rule.allowed)}; {rule.because}"
             elif value is not None and not any(_same(value, allowed) for allowed in rule.allowed):
                 yield f"{path} is {value!r:.60}; {_known(rule.allowed)}; {rule.because}"
+            elif value is not None and rule.same_as and config.get(rule.same_as) not in (None, value):
+                yield f"{path} is {value!r:.60} and {prefix}{rule.same_as} {config[rule.same_as]!r:.60}; {rule.because}"
         elif config.get(key) is None:
             if isinstance(rule, Read | Table) and rule.required:
                 yield f"missing key {path!r}"

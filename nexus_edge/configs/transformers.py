@@ -14,6 +14,8 @@ _BEAMS = Inert("belongs to beam search, which is refused where num_beams asks fo
 _SPEED = Inert("how a Python implementation computes, not what")
 _HEAD = Inert("belongs to classification heads, which these models do not have")
 _DTYPE = Inert("the type of the stored weights, which the weights file itself says")
+_STORED = "it names the type of the stored weights; correct or remove it"
+DTYPES = (*("float32", "float16", "bfloat16", "float64", "auto"), *("torch.float32", "torch.float16", "torch.bfloat16"))
 _SPECIAL = Inert("an id of a special token that no prompt here needs; the tokenizer's files say the ids")
 _ENCODER = "this is no encoder-decoder model"
 _CONSTRAINT = "it constrains which tokens an answer may have, which the runtime does not do"
@@ -87,7 +89,9 @@ MODEL: Rules = {
     **dict.fromkeys(("_attn_implementation", "_attn_implementation_internal", "attn_implementation"), _SPEED),
     **dict.fromkeys(("_attn_implementation_autoset", "_experts_implementation", "pretraining_tp"), _SPEED),
     **dict.fromkeys(("use_flash_attention_2", "_flash_attn_2_enabled", "chunk_size_feed_forward"), _SPEED),
-    **dict.fromkeys(("torch_dtype", "dtype", "use_bfloat16"), _DTYPE),
+    "torch_dtype": Only(DTYPES, _STORED),
+    "dtype": Only(DTYPES, _STORED, same_as="torch_dtype"),
+    "use_bfloat16": _DTYPE,
     **dict.fromkeys(("id2label", "label2id", "num_labels", "problem_type", "classifier_dropout"), _HEAD),
     **dict.fromkeys(("prefix", "task_specific_params", "keys_to_ignore_at_inference"), _HEAD),
     **dict.fromkeys(("bos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id"), _SPECIAL),
@@ -113,10 +117,11 @@ GENERATION_CONFIG: Rules = {
 }
 
 # A special token is a text, or an object with flags: how the tokenizer's own file treats it counts.
+FLAGS = ("lstrip", "rstrip", "normalized", "single_word", "special")
 _FLAGS = Inert("tokenizer.json has the same flags and is what tokenizes")
 TOKEN: Rules = {
     "content": Read("the token's text"),
-    **dict.fromkeys(("lstrip", "rstrip", "normalized", "single_word", "special", "__type", "id"), _FLAGS),
+    **dict.fromkeys((*FLAGS, "__type", "id"), _FLAGS),
 }
 _TOKENIZES = Inert("tokenizer.json, which tokenizes, has it already")
 
@@ -141,7 +146,7 @@ TOKENIZER_CONFIG: Rules = {
     "model_input_names": Inert("which arrays a Python call returns"),
     "pad_token": Inert("batches are not padded here"),
     "unk_token": _TOKENIZES,
-    "added_tokens_decoder": Each({**TOKEN, "content": Compared("tokenizer.json")}),
+    "added_tokens_decoder": Each({**TOKEN, **dict.fromkeys(("content", *FLAGS), Compared("tokenizer.json"))}),
     "split_special_tokens": Only((False,), "it would take special tokens in a prompt apart"),
     "response_schema": Inert("for parsing answers in Python"),
 }

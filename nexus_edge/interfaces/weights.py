@@ -35,8 +35,8 @@ class WeightRules:
         prefixes: how another layout of the same model begins its names -> how the model's begin; used like `rename`.
             Adapters, which name the modules of the running original, are read with them too.
         fuse: see `Fused`
-        tie: the model's name -> the name whose tensor it shares. A tensor of its own is then not used, as the originals
-            tie their weights after loading; where the other one is absent, it stands for both.
+        tie: the model's name -> the name whose tensor it shares. A tensor of its own is then not used; an export
+            wants it to be equal (`check_tied`). Where the other one is absent, it stands for both.
         ignore: fnmatch patterns of names that carry no weight
     """
 

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from nexus_edge._text import parse_json, read_text
 from nexus_edge._typed import read
-from nexus_edge.configs.keys import once
 from nexus_edge.errors import ImageError, InputError
 from nexus_edge.interfaces.processor import ModelInputs
 from nexus_edge.parity.vlm.streamed import Streamed, held, held_vision
@@ -73,7 +72,7 @@ class OwnCalibration:
 
 def _sample(line: str, where: str, folder: Path) -> Sample:
     try:
-        value = parse_json(line, once)
+        value = parse_json(line)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: is no valid JSON: {error}") from error
     said = read(value, _Line, where, InputError)

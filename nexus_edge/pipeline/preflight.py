@@ -19,8 +19,9 @@ from nexus_edge.bundle.writer import require_free
 from nexus_edge.checkpoints import Checkpoint, require_model_type
 from nexus_edge.checkpoints.ignored import rules_of
 from nexus_edge.checkpoints.json_file import is_there, read_processor_file
+from nexus_edge.checkpoints.keys import check_tied
 from nexus_edge.checkpoints.license import read_license, require_readable
-from nexus_edge.configs.keys import OPTION, check_keys_of, once
+from nexus_edge.configs.keys import OPTION, check_keys_of
 from nexus_edge.errors import CheckpointError, OutputError, PromptError, RecipeError
 from nexus_edge.families import family_named
 from nexus_edge.interfaces.family import VlmFamily
@@ -84,6 +85,7 @@ def check(checkpoint: Checkpoint, recipe: Recipe, out: Path, *, force: bool = Fa
     files = checkpoint.processor_files()
     check_files(files, checkpoint, recipe.model_type)
     plan = make_plan(checkpoint, recipe)
+    check_tied(checkpoint, family_named(recipe.model_type).weight_rules(checkpoint.config))
     if checkpoint.folder is not None:  # synthetic weights are lent the files of an embedded checkpoint
         check_processor(checkpoint.folder, files, plan.full, checkpoint.ignored_keys)
     for name in recipe.targets:
@@ -207,7 +209,7 @@ def bundle_sizes(plan: Plan, writers: Mapping[str, Target[Any]]) -> dict[str, di
 
 def _object(content: bytes, where: str) -> dict[str, object]:
     try:
-        value = parse_json(decode(content), once)
+        value = parse_json(decode(content))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{where} is not valid JSON ({error}); download it again") from error
     if not isinstance(value, dict):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from nexus_edge.configs.transformers import FLAGS
 from nexus_edge.errors import CheckpointError
 
 TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token", "mask_token")
@@ -51,7 +52,26 @@ def check_agreement(
                 f"{folder / ADDED}: has {text!r:.60} as id {said!r:.20}, the tokenizer as {token_id(text)}; take both "
                 "files from the same checkpoint"
             )
+    _check_flags(folder, config, configs.get(TOKENIZER, {}))
     _check_ids(folder / TOKENIZER, configs.get(TOKENIZER, {}))
+
+
+def _check_flags(folder: Path, config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> None:
+    """Flags say what of the text around it a token takes, and whether it is control at all.
+
+    transformers adds each token of `added_tokens_decoder` that is not there with the same flags once more, so its
+    flags win there; other readers of tokenizer.json never see them.
+    """
+    added, listed = config.get("added_tokens_decoder"), tokenizer.get("added_tokens")
+    of_text = {_text(token): token for token in listed if isinstance(token, dict)} if isinstance(listed, list) else {}
+    for token in added.values() if isinstance(added, dict) else ():
+        own = of_text.get(_text(token))
+        for flag in FLAGS if own is not None and isinstance(token, dict) else ():
+            if token.get(flag) is not None and token[flag] is not own.get(flag, False):
+                raise CheckpointError(
+                    f"{folder / CONFIG}: added_tokens_decoder has {flag} {token[flag]!r:.20} for {_text(token)!r:.60}, "
+                    f"{TOKENIZER} {own.get(flag, False)!r:.20}; take both files from the same checkpoint"
+                )
 
 
 def check_vocabulary(folder: Path, tokens: int, vocab_size: int) -> None:

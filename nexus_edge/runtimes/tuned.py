@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from nexus_edge._atomic import replaced_when_done
+from nexus_edge._text import parse_json, read_text
 from nexus_edge.bundle import Bundle
 from nexus_edge.engines.openvino.settings import OpenVinoSettings
+from nexus_edge.errors import OutputError
 from nexus_edge.runtimes.machine import machine
 
 FOLDER_VARIABLE = "NEXUS_EDGE_CACHE"
@@ -51,14 +53,18 @@ def remember(bundle: Bundle, threads: int | None, found: Tuned | None) -> None:
     entries.pop(_key(bundle, threads), None)
     if found is not None:
         entries[_key(bundle, threads)] = asdict(found)
+    try:
+        cache_file().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{cache_file()}: cannot be written: {error.strerror}") from error
     with replaced_when_done(cache_file()) as path:
         path.write_text(json.dumps(entries, indent=2) + "\n", "utf-8")
 
 
 def _read() -> Mapping[str, Any]:
     try:
-        entries = json.loads(cache_file().read_text("utf-8"))
-    except (OSError, ValueError):
+        entries = parse_json(read_text(cache_file()))
+    except (OSError, ValueError, RecursionError):
         return {}
     return entries if isinstance(entries, dict) else {}
 

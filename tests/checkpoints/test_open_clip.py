@@ -204,13 +204,21 @@ def test_the_berts_numbers_follow_from_a_known_name(name: str, clip: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "name", ["distilbert-base-uncased", "microsoft/BiomedNLP-BiomedBERT-large-uncased-abstract", "../clip/text", "/etc"]
+    "name", ["bert-large-uncased", "microsoft/BiomedNLP-BiomedBERT-large-uncased-abstract", "../clip/text", "/etc"]
 )
 def test_an_unknown_bert_is_named(name: str, clip: Path) -> None:
     without_text_config(clip, name)
     with pytest.raises(CheckpointError) as caught:
         FolderCheckpoint(clip)
     assert f"{CONFIG}: the numbers of {name!r} are not known; put its config.json under" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["roberta-base", "distilbert-base-uncased", "xlm-roberta-large", "google/mt5-base"])
+def test_another_architecture_is_no_bert_whatever_text_config_says(name: str, clip: Path) -> None:
+    """open_clip asks this name, and nothing else, for the class of the text tower (hf_model.py, HFTextEncoder)."""
+    edit(clip, lambda config: config["model_cfg"]["text_cfg"].update(hf_model_name=name))
+    with pytest.raises(CheckpointError, match=f"hf_model_name is '{name}', which is no BERT"):
+        FolderCheckpoint(clip)
 
 
 @pytest.mark.parametrize("name", ["../outside", "/outside", "text_config/../../outside"])

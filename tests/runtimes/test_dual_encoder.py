@@ -69,7 +69,7 @@ def test_every_kind_of_image_is_taken(model: DualEncoder, tmp_path: Path) -> Non
 
 
 def test_texts_are_embedded_in_their_order_though_sorted_by_length(model: DualEncoder) -> None:
-    texts = ["this is a photo of a red cell", "blue", "a green cell", "", "red red blue", "a photo"] * 7
+    texts = ["this is a photo of a red cell", "blue", "a green cell", "red red blue", "a photo"] * 7
     expected = [toy_dual.text_embedding(text) for text in texts]
     for batch_size in (1, 4, 64):
         assert close(model.embed_texts(texts, batch_size=batch_size), expected)
@@ -175,10 +175,12 @@ def test_labels_are_embedded_once_for_a_loop_over_images(dual_bundle: Bundle, mo
 @pytest.mark.parametrize(
     ("labels", "templates", "message"),
     [
-        ([], (), "no labels"),
-        (["red", " "], (), "a label is empty"),
-        (["red", "blue", "red"], (), "'red' is there twice"),
-        ("red", (), "must be a list"),
+        ([], None, "no labels"),
+        (["red", " "], None, "a label is empty"),
+        (["red", "blue", "red"], None, "'red' is there twice"),
+        ("red", None, "must be a list"),
+        (["red"], [], "no templates; give at least one"),
+        (["red", "blue", "Red"], None, "labels 'red' and 'Red' are the same to the model"),
         (["red"], ("a photo",), r"must hold the place of the label"),
         (["red"], ("{} and {}",), r"must hold the place of the label, \{\}, once"),
     ],
@@ -186,6 +188,17 @@ def test_labels_are_embedded_once_for_a_loop_over_images(dual_bundle: Bundle, mo
 def test_labels_that_cannot_be_used(model: DualEncoder, labels: Any, templates: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         model.classify(plain_image("red"), labels, templates)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n"])
+def test_an_empty_text_is_none(model: DualEncoder, text: str) -> None:
+    with pytest.raises(InputError, match=r"texts\[1\] is empty"):
+        model.embed_texts(["red", text])
+
+
+def test_labels_come_back_as_plain_texts(model: DualEncoder) -> None:
+    model.classify(plain_image("red"), np.array(LABELS))  # kept for the next call
+    assert {type(label) for label in model.classify(plain_image("red"), LABELS).labels} == {str}
 
 
 def test_a_bank_brings_its_own_templates(model: DualEncoder) -> None:

@@ -27,6 +27,10 @@ PICKLED = "open_clip_pytorch_model.bin"
 _BERT_BASE = re.compile(
     r"(?:[\w.-]+/)?(?:bert-base-uncased|BiomedNLP-(?:BiomedBERT|PubMedBERT)-base-uncased-abstract(?:-fulltext)?)"
 )
+# Other text towers that open_clip builds by name (its model_configs), and kin of BERT with other layers.
+_NO_BERT = re.compile(
+    r"roberta|xlm|camembert|modernbert|distilbert|albert|deberta|electra|t5\b|t5-|siglip|gpt", re.IGNORECASE
+)
 
 
 class OpenClip:
@@ -68,6 +72,11 @@ def _text_config(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     inside = named_folder(folder, name)
     if inside is not None:
         return read_json(inside / "config.json")
+    if _NO_BERT.search(name):
+        raise CheckpointError(
+            f"{folder / OPEN_CLIP_CONFIG}: hf_model_name is {name!r:.80}, which is no BERT but another architecture; "
+            "of open_clip's models, those with a BERT are known"
+        )
     for source in (OPEN_CLIP_CONFIG, "config.json"):
         found = read_json(folder / source).get("text_config") if (folder / source).is_file() else None
         if isinstance(found, dict):

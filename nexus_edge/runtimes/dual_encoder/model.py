@@ -21,7 +21,7 @@ from nexus_edge.runtimes.dual_encoder.classification import Classification
 from nexus_edge.runtimes.dual_encoder.image_stream import prepared
 from nexus_edge.runtimes.dual_encoder.index.image_index import Hit, ImageIndex
 from nexus_edge.runtimes.dual_encoder.label_bank import BUNDLED, LabelBank
-from nexus_edge.runtimes.dual_encoder.prompts import PromptSet, of_labels
+from nexus_edge.runtimes.dual_encoder.prompts import PromptSet, bare_letters, of_labels
 from nexus_edge.runtimes.dual_encoder.text_batches import batches
 from nexus_edge.runtimes.dual_encoder.unit_rows import bad_rows
 
@@ -114,10 +114,13 @@ class DualEncoder:
             progress: called with the number of texts done and that of all
 
         Raises:
+            InputError: a text is empty
             BundleError: the bundle was shipped without its text tower
         """
         _check_batch(batch_size)
         require_texts("texts", texts)
+        if empty := [index for index, text in enumerate(texts) if not text.strip()]:
+            raise InputError(f"texts[{empty[0]}] is empty; give a word at least")
         self._need_text()
         rows, done = np.zeros((len(texts), self.info.embed_dim), np.float32), 0
         progress(0, len(texts))
@@ -128,7 +131,7 @@ class DualEncoder:
         return rows
 
     def label_bank(
-        self, labels: Sequence[str] | PromptSet, templates: Sequence[str] = (), *, progress: Count = uncounted
+        self, labels: Sequence[str] | PromptSet, templates: Sequence[str] | None = None, *, progress: Count = uncounted
     ) -> LabelBank:
         """The embeddings of labels, to be kept: every label in every template, normalised, averaged, normalised.
 
@@ -138,10 +141,11 @@ class DualEncoder:
             progress: called with the number of prompts done and that of all
 
         Raises:
-            InputError: no labels, an empty one, one twice, or a template without {}
+            InputError: no labels, an empty one, one twice, two that are the same to the model, or a template without {}
             BundleError: the bundle was shipped without its text tower
         """
         prompts = labels if isinstance(labels, PromptSet) else of_labels(labels, templates)
+        self._require_apart(prompts.labels)
         embeddings = prompts.ensemble(self.embed_texts(prompts.prompts, progress=progress))
         return LabelBank(prompts, embeddings, self.info.text_tower, self.name, self.weights)
 
@@ -154,17 +158,20 @@ class DualEncoder:
 
     @overload
     def classify(  # type: ignore[overload-overlap]  # a str is an image's path, though also a sequence
-        self, images: ImageInput, labels: Sequence[str] | PromptSet | LabelBank, templates: Sequence[str] = ()
+        self, images: ImageInput, labels: Sequence[str] | PromptSet | LabelBank, templates: Sequence[str] | None = None
     ) -> Classification: ...
     @overload
     def classify(
-        self, images: Sequence[ImageInput], labels: Sequence[str] | PromptSet | LabelBank, templates: Sequence[str] = ()
+        self,
+        images: Sequence[ImageInput],
+        labels: Sequence[str] | PromptSet | LabelBank,
+        templates: Sequence[str] | None = None,
     ) -> list[Classification]: ...
     def classify(
         self,
         images: ImageInput | Sequence[ImageInput],
         labels: Sequence[str] | PromptSet | LabelBank,
-        templates: Sequence[str] = (),
+        templates: Sequence[str] | None = None,
     ) -> Classification | list[Classification]:
         """How probable each label is: softmax of logit_scale times the cosines.
 
@@ -212,9 +219,9 @@ class DualEncoder:
             rows = self.embed_images(query)
         return opened.nearest(rows[0], top_k)
 
-    def _bank(self, labels: Sequence[str] | PromptSet | LabelBank, templates: Sequence[str]) -> LabelBank:
+    def _bank(self, labels: Sequence[str] | PromptSet | LabelBank, templates: Sequence[str] | None) -> LabelBank:
         if isinstance(labels, LabelBank):
-            if templates:
+            if templates is not None:
                 raise InputError("a label bank has its templates in it; leave them out")
             labels.check(self.info, self.name)
             return labels
@@ -245,6 +252,17 @@ class DualEncoder:
                 "nexus-edge verify says whether its files are damaged, export it again"
             )
         return rows
+
+    def _require_apart(self, labels: Sequence[str]) -> None:
+        """Raise InputError for two labels that the tokenizer makes one of, as "a" and "A" where it has small letters.
+
+        Words that it does not know have one id, and are others all the same.
+        """
+        seen: dict[tuple[bytes, str], str] = {}
+        for label, ids in zip(labels, self.processor.texts(labels), strict=True):
+            other = seen.setdefault((ids.tobytes(), bare_letters(label)), label)
+            if other is not label:
+                raise InputError(f"labels {other!r:.80} and {label!r:.80} are the same to the model; give one of them")
 
     def _need_text(self) -> None:
         if self._closed:

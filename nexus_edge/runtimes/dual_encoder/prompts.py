@@ -3,6 +3,7 @@
 A set is a TOML file with `title`, `source`, `labels` and `templates`; the built-in ones lie in `banks/`.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,11 +104,18 @@ def read_labels(path: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip())
 
 
-def of_labels(labels: Sequence[str], templates: Sequence[str] = ()) -> PromptSet:
-    """A set of your own; without templates, with the default one."""
+def of_labels(labels: Sequence[str], templates: Sequence[str] | None = None) -> PromptSet:
+    """A set of your own; None: with the default template."""
     require_texts("labels", labels)
+    templates = DEFAULT_TEMPLATES if templates is None else templates
     require_texts("templates", templates)
-    return PromptSet(tuple(labels), tuple(templates) or DEFAULT_TEMPLATES)
+    return PromptSet(tuple(map(str, labels)), tuple(map(str, templates)))  # numpy's are texts of another type
+
+
+def bare_letters(text: str) -> str:
+    """Without accents, case and doubled spaces: what normalisers of tokenizers may take away."""
+    letters = unicodedata.normalize("NFKD", text)
+    return " ".join("".join(letter for letter in letters if not unicodedata.combining(letter)).casefold().split())
 
 
 def _normalized(rows: Floats) -> Floats:

@@ -64,11 +64,11 @@ def expected(model: DualEncoder, paths: list[Path]) -> np.ndarray:
 
 
 def test_an_index_holds_each_image_under_its_name(model: DualEncoder, images: list[Path], tmp_path: Path) -> None:
-    out = tmp_path / "made" / "here" / "i.safetensors"
+    out = tmp_path / "made" / "i.safetensors"
     built = build_index(model, images, out, batch_size=4)
     assert (built.embedded, built.unchanged, built.kept, built.gone, built.skipped) == (9, 0, 0, 0, ())
     index = ImageIndex.load(out)
-    assert index.paths == tuple(f"../../p/{path.name}" for path in images)
+    assert index.paths == tuple(f"../p/{path.name}" for path in images)
     assert np.allclose(index.embeddings, expected(model, images), atol=NOISE)
     assert index.stamps[0].size == images[0].stat().st_size
     assert (index.image_tower, index.model, index.weights) == (model.info.image_tower, "toy-dual", "synthetic")

@@ -46,7 +46,12 @@ def test_what_is_named_twice_is_there_once_at_its_first_place(folder: Path, monk
 @pytest.mark.skipif(os.name == "nt", reason="links need rights there")
 def test_a_link_to_a_folder_above_is_no_endless_way(folder: Path) -> None:
     (folder / "sub" / "loop").symlink_to(folder)
-    assert len(find_images([folder])) == 4
+    found = scan([folder])
+    assert len(found.images) == 4
+    assert {item.path.name: item.reason for item in found.left_out if item.path.name != "notes.txt"} == {
+        "._d.tiff": "a hidden file", ".cache": "a hidden folder", "loop": "a link to a folder",
+        "picture": "a file of no known kind",
+    }  # fmt: skip
 
 
 def test_nothing_there_is_an_error(folder: Path) -> None:
@@ -107,12 +112,17 @@ def test_images_are_told_by_content_and_the_rest_is_named(tmp_path: Path) -> Non
     assert {item.path.name: item.reason for item in found.left_out} == {
         "DICOMDIR": "a DICOM directory", "report": "a DICOM report", "labels.csv": "a file of no known kind",
         "a.json": "a file of no known kind", "a.txt": "a file of no known kind", "clip.mp4": "a video",
-        "paper.pdf": "PDF", "scans.zip": "ZIP", "page.jpg": "a web page",
+        "paper.pdf": "PDF", "scans.zip": "ZIP", "page.jpg": "a web page", ".hidden.jpg": "a hidden file",
     }  # fmt: skip
 
 
 def test_what_was_left_out_is_one_line() -> None:
     left = [LeftOut(Path("x") / name, "ZIP") for name in ("a", "b", "c", "d", "e")]
+    hidden = [LeftOut(Path(".a.png"), "a hidden file"), LeftOut(Path("b"), "a link to a folder")]
+    assert summary(hidden) == "2 hidden or linked (.a.png: a hidden file, b: a link to a folder)"
+    assert summary([*left[:1], *hidden[:1]]) == (
+        "1 file that is no image (a: ZIP), 1 hidden or linked (.a.png: a hidden file)"
+    )
     assert summary(left[:1]) == "1 file that is no image (a: ZIP)"
     assert summary(left) == "5 files that are no images (a: ZIP, b: ZIP, c: ZIP, and 2 more)"
 

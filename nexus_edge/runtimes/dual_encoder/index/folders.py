@@ -17,9 +17,12 @@ ENDINGS = {
 }  # fmt: skip
 
 
+PASSED = HIDDEN, HIDDEN_FOLDER, LINKED_FOLDER = "a hidden file", "a hidden folder", "a link to a folder"
+
+
 @dataclass(frozen=True)
 class LeftOut:
-    """A file below a named folder that is no image, and what it is."""
+    """What lies below a named folder and is no image, or is not looked at, and why."""
 
     path: Path
     reason: str
@@ -27,7 +30,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Found:
-    """Images, of which none is there twice, and the files beside them that are none."""
+    """Images, of which none is there twice, and what lies beside them and was left out."""
 
     images: list[Path]
     left_out: list[LeftOut]
@@ -42,8 +45,8 @@ def scan(paths: Iterable[Path]) -> Found:
     """Each file as it is, and of each folder all images below it, told by content, by name.
 
     A file is an image if its first bytes say so, whether it can be read here or not, or if it has an image's ending.
-    Hidden files and folders, such as the `._` files that macOS leaves on other disks, and links to folders are passed
-    over. What is named twice is there once.
+    Hidden files and folders, such as the `._` files that macOS leaves on other disks, and links to folders are left
+    out; hidden files that are no images without a word. What is named twice is there once.
 
     Raises:
         InputError: a path does not exist or cannot be read, or none holds an image.
@@ -58,8 +61,10 @@ def scan(paths: Iterable[Path]) -> Found:
                     raise InputError(f"{given}: no such file or folder; check the path of the images")
                 found.setdefault(given.absolute(), given)
                 continue
-            for file in _below(given):
-                reason = _why_not(file)
+            for file, passed in _below(given):
+                reason = passed or _why_not(file)
+                if passed == HIDDEN and _why_not(file) is not None:
+                    continue
                 if reason is None:
                     found.setdefault(file.absolute(), file)
                 else:
@@ -75,10 +80,18 @@ def scan(paths: Iterable[Path]) -> Found:
 
 def summary(left_out: list[LeftOut], most: int = 3) -> str:
     """How many files were left out, and the first of them: one line."""
-    named = ", ".join(f"{item.path.name}: {item.reason}" for item in left_out[:most])
-    more = f", and {len(left_out) - most} more" if len(left_out) > most else ""
-    what = "file that is no image" if len(left_out) == 1 else "files that are no images"
-    return f"{len(left_out)} {what} ({named}{more})"
+    passed = [item for item in left_out if item.reason in PASSED]
+    others = [item for item in left_out if item.reason not in PASSED]
+    parts = (
+        (others, "file that is no image" if len(others) == 1 else "files that are no images"),
+        (passed, "hidden or linked"),
+    )
+    return ", ".join(f"{len(items)} {what} ({_named(items, most)})" for items, what in parts if items)
+
+
+def _named(items: list[LeftOut], most: int) -> str:
+    more = f", and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(f"{item.path.name}: {item.reason}" for item in items[:most]) + more
 
 
 def _why_not(file: Path) -> str | None:
@@ -98,14 +111,18 @@ def _why_not(file: Path) -> str | None:
     return kind.name
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    """Raises OSError for a folder that cannot be read."""
+def _below(folder: Path) -> Iterator[tuple[Path, str | None]]:
+    """All files, and folders that are not entered, with the reason; raises OSError for one that cannot be read."""
 
     def stop(error: OSError) -> None:
         raise error
 
     for parent, folders, files in os.walk(folder, onerror=stop):
+        for name in sorted(folders):
+            if name.startswith("."):
+                yield Path(parent, name), HIDDEN_FOLDER
+            elif Path(parent, name).is_symlink():
+                yield Path(parent, name), LINKED_FOLDER
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith("."):
-                yield Path(parent, name)
+            yield Path(parent, name), HIDDEN if name.startswith(".") else None

@@ -11,7 +11,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from nexus_edge._atomic import make_folder_of
 from nexus_edge._lock import try_lock
+from nexus_edge._text import parse_json
 from nexus_edge.errors import OutputError
 from nexus_edge.interfaces.engine import Floats
 from nexus_edge.runtimes.dual_encoder.index.image_index import Stamp
@@ -47,7 +49,7 @@ class Journal:
 
     def __enter__(self) -> "Journal":
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder_of(self.path)
             self._file = self._locked()
             end = self._read()
             self._holds_work = bool(self.entries)
@@ -112,7 +114,7 @@ class Journal:
         if not line.endswith(b"\n"):
             return None
         try:
-            value: Any = json.loads(line)
+            value: Any = parse_json(line.decode())
             embedding = np.frombuffer(base64.b64decode(value["embedding"], validate=True), "<f4")
             stamp, name = Stamp(int(value["size"]), int(value["time"])), str(value["path"])
         except (ValueError, KeyError, TypeError, RecursionError):
