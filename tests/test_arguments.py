@@ -130,3 +130,18 @@ def test_an_empty_path_is_not_the_current_folder(
         EMPTY[name]("")
     with pytest.raises((InputError, ImageError)):
         EMPTY[name](7)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("checkpoint", value) for value in (5, b"tiny", ["tiny"])),
+        *(("targets", value) for value in ("onnx", 5, [5], None)),
+        *(("ignored_keys", value) for value in ("a.b", [5])),
+        *((name, value) for name in ("force", "parity") for value in (None, 1, "yes")),
+        *(("adapter", 5), ("recipe", 5), ("out", 5), ("calibration", 5), ("progress", None), ("model", None)),
+    ],
+)
+def test_export_names_the_argument(name: str, value: object, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"^{name}(\[0\])? must be "):
+        nexus_edge.export(**{"checkpoint": "tiny", "out": tmp_path / "out", name: value})  # type: ignore[arg-type]

@@ -136,6 +136,8 @@ CASES: list[tuple[str, Change, str]] = [
     ("phi3_v", write("generation_config.json", '{"repetition_penalty": 1.1}'), "repetition_penalty is 1.1"),
     ("phi3_v", write("generation_config.json", '{"eos_token_id": "x"}'), "eos_token_id is 'x'"),
     ("phi3_v", edit("config.json", attention_sinks=4), "--ignore-config-key attention_sinks"),
+    ("phi3_v", edit("config.json", attention_sinks=4), "checkpoint/config.json: nexus-edge does not know the key"),
+    ("biomedclip", edit("open_clip_config.json", "model_cfg", depth=1), "checkpoint/open_clip_config.json: "),
     ("phi3_v", write("generation_config.json", '{"eos_token_id": [618, 616], "temperature": 0.7}'), ""),
     ("phi3_v", edit("config.json", embd_layer={"hd_transform_order": "glb_sub"}), "use_hd_transform is absent"),
     ("phi3_v", edit("config.json", tie_word_embeddings=True), "and the file has two that differ"),

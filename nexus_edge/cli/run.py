@@ -39,7 +39,7 @@ def run(
     image: Images = None,
     raw: Annotated[
         bool | None,
-        typer.Option("--raw/--no-raw", help="--prompt is a whole prompt, with role tokens and <|image_N|> tags."),
+        typer.Option("--raw/--no-raw", help="--prompt is a whole prompt, with the model's role tokens and image tags."),
     ] = None,
     max_new_tokens: MaxNewTokens = 256,
     temperature: Temperature = 0.0,

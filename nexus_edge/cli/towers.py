@@ -1,5 +1,6 @@
 """What `classify`, `embed`, `search` and `bank` share: which bundle, which labels, and what is said of both."""
 
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -46,9 +47,14 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the resul
 
 def split_bundle(arguments: Sequence[Path], option: Path | None) -> tuple[Path | None, list[Path]]:
     """The bundle that was named, by the option or as the first argument, and the other arguments."""
-    if option is None and arguments and is_file(arguments[0] / "manifest.json"):
+    if option is None and arguments and _lies(arguments[0] / "manifest.json"):
         return arguments[0], list(arguments[1:])
     return option, list(arguments)
+
+
+def _lies(path: Path) -> bool:
+    """Whether anything is there: what is wrong with a manifest that is no file, opening the bundle says."""
+    return os.path.lexists(path)
 
 
 def is_file(path: Path) -> bool:

@@ -53,6 +53,10 @@ class Processor(Protocol):
         """Whether a text looks like a whole prompt with control tokens, not like a question."""
 
     @property
+    def image_tag(self) -> str:
+        """How a whole prompt says where an image stands, for messages."""
+
+    @property
     def most_views(self) -> int:
         """Into how many views beside the whole an image is cut at most; 0 where images are not cut."""
 

@@ -1,5 +1,6 @@
 """From a checkpoint to a reference model that computes."""
 
+import re
 from pathlib import Path
 
 import torch
@@ -10,9 +11,12 @@ from nexus_edge.bundle.layer_names import layer_around
 from nexus_edge.checkpoints import Checkpoint, FolderCheckpoint
 from nexus_edge.checkpoints.tensors import take
 from nexus_edge.checkpoints.view import view
+from nexus_edge.errors import CheckpointError
 from nexus_edge.families import family_of
 from nexus_edge.interfaces.weights import WeightSource
 from nexus_edge.models.base import ReferenceModel
+
+CONFIG = re.compile(r"(open_clip_)?config\.json: ")
 
 
 def build_model(checkpoint: Checkpoint) -> ReferenceModel:
@@ -21,7 +25,14 @@ def build_model(checkpoint: Checkpoint) -> ReferenceModel:
     Raises:
         CheckpointError: `model_type` names no model of nexus-edge, or a number is missing or impossible.
     """
-    return family_of(checkpoint.config, checkpoint.name).build(checkpoint.config)
+    family = family_of(checkpoint.config, checkpoint.name)
+    try:
+        return family.build(checkpoint.config)
+    except CheckpointError as error:
+        # A family reads a parsed configuration, whose file has a name there and no folder.
+        if checkpoint.folder is None or CONFIG.match(str(error)) is None:
+            raise
+        raise CheckpointError(str(checkpoint.folder / str(error))) from error
 
 
 def build_empty(checkpoint: Checkpoint) -> ReferenceModel:

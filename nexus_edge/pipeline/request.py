@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from nexus_edge._arguments import require_path, require_text
+from nexus_edge._arguments import require_kind, require_path, require_text, require_texts
 from nexus_edge._extras import needs_extra
 from nexus_edge._outputs import require_apart
 from nexus_edge.bundle import Bundle, Manifest
-from nexus_edge.errors import RecipeError
+from nexus_edge.errors import InputError, RecipeError
 from nexus_edge.interfaces.progress import Progress, silent
 from nexus_edge.recipe import Recipe, find_recipe, read_recipe
 
@@ -157,6 +157,13 @@ def export(
     """
     require_text("model", model)
     require_text("precision", precision)
+    require_kind("checkpoint", checkpoint, (str, os.PathLike, type(None)), "a folder, a hub id, tiny or synthetic")
+    require_texts("targets", targets)
+    require_texts("ignored_keys", ignored_keys)
+    require_kind("force", force, bool, "true or false")
+    require_kind("parity", parity, bool, "true or false")
+    if not callable(progress):
+        raise InputError(f"progress must be a function of a step's name and a share, not {progress!r:.60}")
     request = ExportRequest.resolve(
         model,
         precision,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nexus_edge.checkpoints import StreamingSafetensorsWriter, TensorInfo, check_finite
 from nexus_edge.checkpoints.tensors import take
+from nexus_edge.errors import CheckpointError
 from nexus_edge.interfaces.progress import Count
 from nexus_edge.interfaces.target import StoredTensor, WeightsFile
 from nexus_edge.interfaces.weights import WeightSource
@@ -105,7 +106,16 @@ def _jobs(
 
 
 def _run(job: _Job, source: WeightSource, writer: StreamingSafetensorsWriter) -> int:
+    try:
+        return _write(job, source, writer)
+    except CheckpointError as error:
+        raise CheckpointError(f"{source.checkpoint.name}: {error}") from error
+
+
+def _write(job: _Job, source: WeightSource, writer: StreamingSafetensorsWriter) -> int:
     tensor = take(source, job.name)
+    if tensor.dtype is torch.float64:
+        require_float32(job.name, tensor)
     if job.scheme is None:
         values = tensor.float().numpy()
         check_finite(job.name, values)
@@ -114,6 +124,16 @@ def _run(job: _Job, source: WeightSource, writer: StreamingSafetensorsWriter) ->
         for suffix, part in quantize_tensor(tensor, job.scheme, job.name, job.importance).items():
             writer.write(job.prefix + suffix, part.numpy())
     return job.parameters
+
+
+def require_float32(name: str, tensor: torch.Tensor) -> None:
+    """Raise CheckpointError where a finite float64 is infinite as a float32, the widest type that models compute in."""
+    lost = tensor.isfinite() & ~tensor.float().isfinite()
+    if lost.any():
+        raise CheckpointError(
+            f"tensor {name!r} holds {float(tensor[lost][0]):.3g}, too large for float32, in which models "
+            "compute; save the checkpoint in float32 and look at what becomes of it"
+        )
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -66,7 +66,9 @@ def _check_flags(folder: Path, config: Mapping[str, Any], tokenizer: Mapping[str
     of_text = {_text(token): token for token in listed if isinstance(token, dict)} if isinstance(listed, list) else {}
     for token in added.values() if isinstance(added, dict) else ():
         own = of_text.get(_text(token))
-        for flag in FLAGS if own is not None and isinstance(token, dict) else ():
+        if own is None or not isinstance(token, dict):
+            continue
+        for flag in FLAGS:
             if token.get(flag) is not None and token[flag] is not own.get(flag, False):
                 raise CheckpointError(
                     f"{folder / CONFIG}: added_tokens_decoder has {flag} {token[flag]!r:.20} for {_text(token)!r:.60}, "

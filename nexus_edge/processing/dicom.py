@@ -116,7 +116,7 @@ def _header(file: BinaryIO, name: str) -> Dataset:
 
 
 def _check_length(file: BinaryIO, header: Dataset, is_implicit: bool, is_little: bool, name: str) -> None:
-    """Raises ImageError if the element of the pixels, at which `file` is, has rows that the header does not tell of."""
+    """Raises ImageError if the element of the pixels, at which `file` is, has other rows than the header tells of."""
     order: Literal["little", "big"] = "little" if is_little else "big"
     start = file.read(8 if is_implicit else 12)
     group = int.from_bytes(start[:2], order)
@@ -125,7 +125,7 @@ def _check_length(file: BinaryIO, header: Dataset, is_implicit: bool, is_little:
     if header.get("PhotometricInterpretation") == "YBR_FULL_422":
         row *= 2 / 3
     rows = int(header.Rows) * int(header.get("NumberOfFrames") or 1)
-    if group == PIXEL_GROUP and found != UNDEFINED_LENGTH and found - rows * row >= max(row, 2):
+    if group == PIXEL_GROUP and found != UNDEFINED_LENGTH and abs(found - rows * row) >= max(row, 2):
         raise ImageError(
             f"{name} is truncated: its header tells of {rows} rows, its pixels are {found / row:.0f}; export it again"
         )
@@ -148,6 +148,23 @@ def _after_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
     return tag.group != 2
 
 
+def _check_palette(header: Dataset, name: str) -> None:
+    """Raises ImageError unless each table has as many entries of as many bits as its descriptor says (C.7.6.3.1.5)."""
+    for colour in ("Red", "Green", "Blue"):
+        key = f"{colour}PaletteColorLookupTable"
+        said = header.get(f"{key}Descriptor")
+        table = header.get(f"{key}Data") or header.get(f"Segmented{key}Data")
+        if said is None or len(said) != 3 or table is None:
+            raise ImageError(f"{name} has a palette without {colour.lower()}, or no descriptor of it; export it again")
+        entries, bits = int(said[0]) or 2**16, int(said[2])
+        if bits not in (8, 16):
+            raise ImageError(f"{name} has a palette of {bits} bits, and 8 or 16 are known; save it as RGB")
+        if f"{key}Data" in header and len(table) not in (entries, entries + 1, 2 * entries):
+            raise ImageError(
+                f"{name} has a palette of {entries} colours and {len(table)} bytes of {colour.lower()}; export it again"
+            )
+
+
 def _eight_bits(pixels: NDArray[np.integer], header: Dataset, name: str) -> NDArray[np.uint8]:
     """One decoded frame as uint8 [height, width(, 3)]."""
     kind, bits = str(header.PhotometricInterpretation), int(header.BitsStored)
@@ -156,6 +173,7 @@ def _eight_bits(pixels: NDArray[np.integer], header: Dataset, name: str) -> NDAr
     if kind in ("MONOCHROME1", "MONOCHROME2"):
         return grey_levels(pixels, bits, header, name)
     if kind == "PALETTE COLOR":
+        _check_palette(header, name)
         pixels = apply_color_lut(pixels, header)[:, :, :3]
         # Some writers put 8-bit entries into tables of 16, where they would all be black.
         bits = 8 if pixels.max() <= 255 else 8 * pixels.dtype.itemsize

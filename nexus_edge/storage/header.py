@@ -19,6 +19,7 @@ from nexus_edge.storage.dtypes import NAME_OF_CODE
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 100_000_000  # the limit of the reference library; 592 tensors of Phi-3-Vision need 70 kB
 MAX_DIMS = 32  # numpy 1.x cannot hold more
+REMEDY = "download it again"
 MAX_BYTES = 2**63 - 1  # offsets are signed 64-bit in every consumer
 
 
@@ -46,16 +47,23 @@ def read_header(file: BinaryIO, path: Path) -> Header:
     """Read and validate the header of the open `file`; `path` is only named in errors.
 
     Raises:
-        CheckpointError: naming the file, and the tensor where one is at fault.
+        CheckpointError: naming the file, the tensor where one is at fault, and what to do.
     """
+    try:
+        return _read(file, path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; {REMEDY}") from error
+
+
+def _read(file: BinaryIO, path: Path) -> Header:
     file_size = file.seek(0, 2)
     file.seek(0)
     prefix = file.read(LENGTH_BYTES)
     if len(prefix) < LENGTH_BYTES:
-        raise CheckpointError(f"{path}: not a safetensors file: only {file_size} bytes; download it again")
+        raise CheckpointError(f"{path}: not a safetensors file: only {file_size} bytes")
     text = prefix.decode("latin-1")
     if text.isascii() and text.strip().isprintable():  # a page or a message in the file's place
-        raise CheckpointError(f"{path}: begins with the text {text!r}, it is no safetensors file; download it again")
+        raise CheckpointError(f"{path}: begins with the text {text!r}, it is no safetensors file")
     length = int.from_bytes(prefix, "little")
     if length > file_size - LENGTH_BYTES:
         raise CheckpointError(
@@ -90,7 +98,7 @@ def _parse(raw: bytes, path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: broken header: {error}") from error
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         reason = "too deeply nested" if isinstance(error, RecursionError) else str(error)
-        raise CheckpointError(f"{path}: the header is no valid JSON ({reason}); download the file again") from error
+        raise CheckpointError(f"{path}: the header is no valid JSON ({reason})") from error
     if not isinstance(table, dict):
         raise CheckpointError(f"{path}: the header is a JSON {type(table).__name__}, expected an object")
     return table
@@ -137,7 +145,7 @@ def _check_cover(ordered: list[tuple[str, Entry]], data_bytes: int, path: Path) 
         position, previous = entry.offset + entry.info.size, name
         if position > data_bytes:
             raise CheckpointError(
-                f"{path}: tensor {name!r} ends at byte {position} of the data, which has {data_bytes}; truncated file?"
+                f"{path}: tensor {name!r} ends at byte {position} of the data, which has {data_bytes}; it is truncated"
             )
     if position != data_bytes:
         raise CheckpointError(f"{path}: {data_bytes - position} unused bytes after the last tensor")

@@ -105,7 +105,11 @@ def test_index_without_a_map_is_refused(weight_map: object, shard: Callable[[], 
         ("consolidated.00.pth", "save them as safetensors"),
         ("model.pt", "save them as safetensors"),
         ("adapter_model.safetensors", "PEFT adapter and no model; give its base model with --checkpoint"),
-        ("notes.txt", "neither model.safetensors nor"),
+        ("notes.txt", "neither model.safetensors nor model.safetensors.index.json; download the weights too"),
+        ("model-00001-of-00002.safetensors", "and no model.safetensors.index.json, which says what lies where"),
+        ("model.Q4_K_M.gguf", "model.Q4_K_M.gguf, weights that llama.cpp quantized; export from the original"),
+        ("consolidated.safetensors", "consolidated.safetensors, .* rename it to model.safetensors, else save"),
+        ("model.fp16.safetensors", "model.fp16.safetensors, and neither"),
     ],
 )
 def test_folder_without_safetensors_says_what_to_do(leftover: str, message: str, folder: Path) -> None:

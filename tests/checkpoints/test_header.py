@@ -67,6 +67,7 @@ def test_hostile_file_is_refused_by_name(case: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=message) as caught:
         SafetensorsFile(path)
     assert str(caught.value).startswith(str(path))
+    assert str(caught.value).endswith("; download it again")
     assert "\n" not in str(caught.value)
 
 

@@ -51,6 +51,13 @@ def asked(processor: Processor, images: int) -> object:
 
 
 @of_kind("vlm")
+def test_the_tag_that_messages_name_is_the_familys_own(tiny: Tiny) -> None:
+    processor = processing.from_checkpoint(tiny.folder)
+    assert processor.is_whole_prompt(f"{processor.image_tag.replace('N', '1')} {TEXT}")
+    assert not processor.is_whole_prompt(TEXT)
+
+
+@of_kind("vlm")
 def test_images_and_text_become_inputs_of_the_declared_shapes(tiny: Tiny) -> None:
     processor = processing.from_checkpoint(tiny.folder)
     assert [name for name in vars(Processor) if not name.startswith("_") and not hasattr(processor, name)] == []

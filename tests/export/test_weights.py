@@ -18,7 +18,7 @@ from nexus_edge.interfaces.target import WeightsFile
 from nexus_edge.interfaces.weights import WeightSource
 from nexus_edge.pipeline import weights
 from nexus_edge.pipeline.plan import make_plan
-from nexus_edge.pipeline.weights import summary, write_weights
+from nexus_edge.pipeline.weights import require_float32, summary, write_weights
 from nexus_edge.quant.apply import quantize_modules
 from nexus_edge.quant.schemes import load_scheme
 from nexus_edge.recipe import find_recipe
@@ -135,3 +135,10 @@ def test_summary_names_the_most_frequent_scheme_first() -> None:
     int4, int8 = load_scheme("int4-g64"), load_scheme("int8")
     assert summary({"a": int8, "b": int4, "c": int4}) == "int4-g64, int8"
     assert summary({}) == "float32"
+
+
+def test_a_float64_beyond_float32_is_no_damage() -> None:
+    """IEEE 754: the largest float32 is (2 - 2**-23) * 2**127, about 3.4e38."""
+    require_float32("w", torch.tensor([3.4e38, torch.inf, torch.nan], dtype=torch.float64))
+    with pytest.raises(CheckpointError, match=r"tensor 'w' holds 1e\+39, too large for float32"):
+        require_float32("w", torch.tensor([1.0, 1e39], dtype=torch.float64))

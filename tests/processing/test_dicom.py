@@ -128,6 +128,31 @@ def test_a_palette_gives_its_colours() -> None:
     assert np.array_equal(np.asarray(load_image(written(made))), expected)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"RedPaletteColorLookupTableData": b"\0\0" * 10}, "palette of 256 colours and 20 bytes of red"),
+        ({"GreenPaletteColorLookupTableDescriptor": [206, 0, 16]}, "palette of 206 colours and 512 bytes of green"),
+        ({"BluePaletteColorLookupTableDescriptor": [256, 0, 12]}, "palette of 12 bits, and 8 or 16 are known"),
+        ({"BluePaletteColorLookupTableData": None}, "palette without blue"),
+    ],
+)
+def test_a_palette_that_is_odd_is_said_to_be(changes: dict[str, Any], message: str) -> None:
+    made = dataset(RAMP, PhotometricInterpretation="PALETTE COLOR")
+    for name in ("Red", "Green", "Blue"):
+        setattr(made, f"{name}PaletteColorLookupTableDescriptor", [256, 0, 16])
+        setattr(made, f"{name}PaletteColorLookupTableData", (np.arange(256, dtype=np.uint16) * 257).tobytes())
+    for key, value in changes.items():
+        setattr(made, key, value)
+    with pytest.raises(ImageError, match=message):
+        load_image(written(made))
+
+
+def test_frames_that_are_told_of_and_absent_are_missed() -> None:
+    with pytest.raises(ImageError, match="image is truncated: its header tells of 80 rows, its pixels are 16"):
+        load_image(written(dataset(RAMP, **FULL, NumberOfFrames=5)))
+
+
 def test_of_several_frames_the_first_is_taken() -> None:
     frames = np.stack([RAMP, 255 - RAMP, RAMP * 0])
     made = dataset(RAMP, **FULL, NumberOfFrames=3, PixelData=frames.tobytes())
@@ -154,7 +179,7 @@ def test_an_enhanced_file_keeps_its_window_in_functional_groups() -> None:
         ({"PhotometricInterpretation": "CMYK"}, "colours of the kind 'CMYK' are not known"),
         ({"BitsAllocated": 32, "BitsStored": 32, "HighBit": 31, "Rows": 8, "Columns": 8}, "at most 16 whole bits"),
         ({"Rows": 65535, "Columns": 65535}, "65535x65535 is more than"),
-        ({"Rows": 17}, "cannot be read as DICOM"),
+        ({"Rows": 17}, "is truncated: its header tells of 17 rows, its pixels are 16"),
         ({"WindowCenter": 40, "WindowWidth": 0}, "width 0 shows nothing"),
         ({**FULL, "VOILUTFunction": "CUBIC"}, "function 'CUBIC' is not in the standard"),
         ({"RescaleSlope": "1e400", "RescaleIntercept": 0}, "slope or intercept is not a number"),

@@ -121,4 +121,13 @@ def _no_weights(folder: Path) -> str:
         return f"{folder}: {adapter_in_words(folder)}"
     if any(folder.glob("*.bin")) or any(folder.glob("*.pt*")):
         return f"{folder}: holds pickled weights only, which can run code; save them as safetensors (save_pretrained)"
-    return f"{folder}: has neither {SINGLE} nor {INDEX}"
+    if shards := sorted(path.name for path in folder.glob(SHARDS)):
+        return f"{folder}: holds {shards[0]} and no {INDEX}, which says what lies where; download that file too"
+    if others := sorted(path.name for path in folder.glob("*.gguf")):
+        return f"{folder}: holds {others[0]}, weights that llama.cpp quantized; export from the original checkpoint"
+    if others := sorted(path.name for path in folder.glob("*.safetensors")):
+        return (
+            f"{folder}: holds {others[0]}, and neither {SINGLE} nor {INDEX}; if it has the weights under "
+            f"transformers' names, rename it to {SINGLE}, else save the model with save_pretrained"
+        )
+    return f"{folder}: has neither {SINGLE} nor {INDEX}; download the weights too"

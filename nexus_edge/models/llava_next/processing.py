@@ -84,6 +84,11 @@ class LlavaNextProcessor(TextSide):
         """See `Processor.is_whole_prompt`."""
         return llava_prompt.is_whole_prompt(text)
 
+    @property
+    def image_tag(self) -> str:
+        """See `Processor.image_tag`."""
+        return IMAGE_TAG
+
     def __call__(self, prompt: str | Prompt, images: ImageInput | Sequence[ImageInput] | None = None) -> ModelInputs:
         """The inputs of one prompt and its images, as the original processor gives them.
 

@@ -72,6 +72,11 @@ class MolmoProcessor(TextSide):
         """See `Processor.is_whole_prompt`."""
         return molmo_prompt.is_whole_prompt(text)
 
+    @property
+    def image_tag(self) -> str:
+        """See `Processor.image_tag`."""
+        return molmo_prompt.IMAGE
+
     def __call__(self, prompt: str | Prompt, images: ImageInput | Sequence[ImageInput] | None = None) -> ModelInputs:
         """The inputs of one prompt and its image: pixel_values [1, views, 3, 336, 336], the whole and the crops.
 

@@ -116,6 +116,11 @@ class Phi3VProcessor(TextSide):
         """See `Processor.is_whole_prompt`."""
         return phi3_prompt.is_whole_prompt(text)
 
+    @property
+    def image_tag(self) -> str:
+        """See `Processor.image_tag`."""
+        return "<|image_N|>"
+
     def __call__(self, prompt: str | Prompt, images: ImageInput | Sequence[ImageInput] | None = None) -> ModelInputs:
         """The inputs of one prompt and its images: tag N, or place N, is image N, in whatever order they come.
 

@@ -21,6 +21,7 @@ from nexus_edge.errors import CheckpointError, InputError
 from nexus_edge.interfaces.engine import Floats
 from nexus_edge.runtimes.dual_encoder.prompts import PromptSet
 from nexus_edge.runtimes.dual_encoder.unit_rows import check_unit_rows
+from nexus_edge.storage.header import REMEDY
 
 FORMAT = "nexus-edge label bank 1"
 MAX_BYTES = 2**32  # 2 million labels of 512 numbers; more is no label bank
@@ -88,7 +89,9 @@ class LabelBank:
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error
         except CheckpointError as error:
-            raise InputError(f"{error}; a label bank comes from nexus-edge bank") from error
+            raise InputError(
+                f"{str(error).removesuffix(f'; {REMEDY}')}; a label bank comes from nexus-edge bank"
+            ) from error
         facts = file.metadata
         if facts.get("format") != FORMAT:
             raise InputError(f"{path}: is no label bank of this version; make one with nexus-edge bank")

@@ -79,7 +79,7 @@ class VLM:
             prompt: a question, which is put into the chat template after its images. It is text throughout: a control
                 token or a tag in it is read as the characters that it is written with.
             images: one or several of what `ImageInput` allows: image 1, 2, ...
-            raw: the prompt is a whole one, with its control tokens and <|image_N|> tags. False says that it is a
+            raw: the prompt is a whole one, with its control tokens and image tags. False says that it is a
                 question even if it looks like a whole prompt, which is refused where neither is said.
             cancel: ends the answer early once it is set, see `AnswerStream.cancel`
             options: see `GenerationOptions`
@@ -167,8 +167,8 @@ class VLM:
             return prompt
         if raw is None and isinstance(prompt, str) and self.processor.is_whole_prompt(prompt):
             raise PromptError(
-                "the prompt begins with a role's token or has <|image_N|> tags; raw=True (--raw) takes it as a whole "
-                "prompt, raw=False (--no-raw) as a question in which they are text"
+                f"the prompt begins with a role's token or has {self.processor.image_tag} tags; raw=True (--raw) takes "
+                "it as a whole prompt, raw=False (--no-raw) as a question in which they are text"
             )
         tags = [ImagePart(type="image")] * num_images
         content: list[TextPart | ImagePart] = [*tags, TextPart(type="text", text=prompt)]

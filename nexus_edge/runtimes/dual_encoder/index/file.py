@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nexus_edge._outputs import FileKind
 from nexus_edge.checkpoints.base import Array
 from nexus_edge.errors import CheckpointError, InputError
+from nexus_edge.storage.header import REMEDY
 from nexus_edge.storage.reader import SafetensorsFile
 from nexus_edge.storage.writer import write_tensors
 
@@ -61,7 +62,7 @@ def read_index(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except CheckpointError as error:
-        raise InputError(f"{error}; it is damaged or no index: {AGAIN}") from error
+        raise InputError(f"{str(error).removesuffix(f'; {REMEDY}')}; it is damaged or no index: {AGAIN}") from error
     said = file.metadata.get("format")
     if said != FORMAT:
         raise InputError(f"{path}: format is {said!r:.60}, this nexus-edge reads {FORMAT!r}; {AGAIN}")
