@@ -36,9 +36,9 @@ def decode(data: bytes) -> str:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         what = "UTF-8" if encoding.startswith("utf-8") else encoding.upper()
-        raise ValueError(f"is no {what} text at byte {error.start}; save it as UTF-8") from error
+        raise ValueError(f"is not {what} text at byte {error.start}; save it as UTF-8") from error
     if "\0" in text:
-        raise ValueError("has zero bytes: it is no text, or UTF-16 without a byte order mark; save it as UTF-8")
+        raise ValueError("has zero bytes: it is not text, or it is UTF-16 without a byte order mark; save it as UTF-8")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -52,7 +52,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     with Path(path).open("rb") as file:
         data = file.read(LONGEST + 1)
     if len(data) > LONGEST:
-        raise ValueError(f"has more than {LONGEST:,} bytes, which no file of text here has")
+        raise ValueError(f"has more than {LONGEST:,} bytes, too many for a text file")
     return data
 
 
@@ -62,15 +62,15 @@ def require_regular(path: str | os.PathLike[str]) -> None:
     Files that a user names may be pipes; those that a folder holds may not.
     """
     if not stat.S_ISREG(Path(path).stat().st_mode):
-        raise OSError(errno.EINVAL, "is a folder, a pipe, a socket or a device, and no file", str(path))
+        raise OSError(errno.EINVAL, "is a folder, a pipe, a socket or a device, not a file", str(path))
 
 
 def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """For `json.loads(object_pairs_hook=...)`: the object; raises ValueError for a key that stands there twice."""
+    """For `json.loads(object_pairs_hook=...)`: the object; raises ValueError for a key that appears twice."""
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r:.60} stands there twice")
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r:.60} appears twice")
     return found
 
 
@@ -78,7 +78,7 @@ def parse_json(text: str, pairs: Callable[[Sequence[tuple[str, Any]]], Any] = on
     """The value of a JSON text that people bring; `pairs` makes objects, see `json.loads`.
 
     Raises:
-        ValueError: no JSON, a key twice in an object (readers differ in which of them counts), or a string that is no
+        ValueError: no JSON, a key twice in an object (readers differ in which of them counts), or a string that is not
             text: JSON can write half of a character as an escape
     """
     value = json.loads(text, object_pairs_hook=pairs)
@@ -87,7 +87,7 @@ def parse_json(text: str, pairs: Callable[[Sequence[tuple[str, Any]]], Any] = on
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
             half = f"\\u{ord(error.object[error.start]):04x}"
-            raise ValueError(f"has half of a character, {half}, in a string: that is no text") from error
+            raise ValueError(f"has half of a character, {half}, in a string: that is not text") from error
     return value
 
 

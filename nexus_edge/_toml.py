@@ -15,4 +15,4 @@ def read_toml(path: Path, error: type[NexusEdgeError]) -> dict[str, Any]:
     except OSError as reason:
         raise error(f"{path}: cannot be read: {reason.strerror}") from reason
     except (ValueError, RecursionError) as reason:  # no text, or no TOML
-        raise error(f"{path}: is no valid TOML: {reason}") from reason
+        raise error(f"{path}: is not valid TOML: {reason}") from reason

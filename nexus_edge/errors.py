@@ -8,7 +8,7 @@
     │   ├── PromptError             prompt and images do not fit together, or do not fit the context
     │   ├── OutputError             the result cannot be written where it was asked for
     │   └── MissingExtraError       an optional dependency is not installed
-    ├── ParityError             3   an artefact is not its original any more
+    ├── ParityError             3   an artefact is no longer its original
     └── CheckpointError         4   a checkpoint is missing, corrupt, or of another model
 
 Each message is one line that says what was wrong, where, and what to do.
@@ -52,7 +52,7 @@ class MissingExtraError(InputError):
 
 
 class ParityError(NexusEdgeError):
-    """An artefact is not its original any more."""
+    """An artefact is no longer its original."""
 
     exit_code = 3
 

@@ -80,7 +80,7 @@ def read_examples(path: Path, kind: Kind) -> tuple[Example, ...]:
     examples = tuple(_example(line, f"{path}:{number}", path.parent, kind, number) for number, line in numbered)
     names = [example.name for example in examples]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise InputError(f"{path}: the id {twice!r:.60} is there twice")
+        raise InputError(f"{path}: the id {twice!r:.60} appears twice")
     return examples
 
 
@@ -88,7 +88,7 @@ def _example(line: str, where: str, folder: Path, kind: Kind, number: int) -> Ex
     try:
         value = parse_json(line)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: is no valid JSON: {error}") from error
+        raise InputError(f"{where}: is not valid JSON: {error}") from error
     if kind == "label":
         return _label(read(value, _Label, where, InputError), where, folder, number)
     asked = read(value, _Question, where, InputError)

@@ -175,7 +175,7 @@ def _resolve(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         )
     source = path.parent / base if (path.parent / base).is_file() else recipes_dir() / base
     if source.resolve() in seen:
-        raise RecipeError(f"{path}: extends goes round in a circle")
+        raise RecipeError(f"{path}: extends leads back to this file")
     return _merged(_resolve(source, (*seen, path.resolve())), table)
 
 

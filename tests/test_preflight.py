@@ -222,7 +222,7 @@ def test_the_output_folder_comes_before_all_else(tmp_path: Path) -> None:
     checkpoint = open_checkpoint("tiny", recipe.checkpoint)
     for out, force, message in (
         ("there", False, "exists already"),
-        ("there", True, "is no bundle"),
+        ("there", True, "is not a bundle"),
         ("file/x", False, "is a file"),
         ("x" * 5000, False, "cannot be written: File name too long"),
         (f"{'x' * 5000}/bundle", False, "cannot be written: File name too long"),

@@ -51,7 +51,7 @@ def test_export_is_a_function_whatever_was_imported_before(first: str) -> None:
 
 def test_the_functions_refuse_what_they_cannot_use(tmp_path: Path) -> None:
     for function in (nexus_edge.load, nexus_edge.verify):
-        with pytest.raises(BundleError, match="is no bundle"):
+        with pytest.raises(BundleError, match="is not a bundle"):
             function(tmp_path)
     with pytest.raises(RecipeError, match="did you mean 'phi3-vision'"):
         nexus_edge.export("phi3-vison")

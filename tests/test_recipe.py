@@ -103,7 +103,7 @@ BAD = {
     "scheme missing": ('scheme = "int8"', "", "vision_encoder: scheme is missing"),
     "name leads elsewhere": ('name = "mine"', 'name = "../mine"', "must be letters, digits"),
     "name empty": ('name = "mine"', 'name = ""', "must be letters, digits"),
-    "no TOML": ('name = "mine"', "name = mine", "is no valid TOML"),
+    "no TOML": ('name = "mine"', "name = mine", "is not valid TOML"),
 }  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def test_a_recipe_without_graphs_points_to_those_to_copy(tmp_path: Path) -> None
 def test_a_file_that_cannot_be_read_is_a_recipe_error(make: object, tmp_path: Path) -> None:
     assert callable(make)
     make(tmp_path / "mine.toml")
-    with pytest.raises(RecipeError, match=r"mine\.toml: (cannot be read|is no valid TOML)"):
+    with pytest.raises(RecipeError, match=r"mine\.toml: (cannot be read|is not valid TOML)"):
         read_recipe(tmp_path / "mine.toml")
 
 
@@ -154,7 +154,7 @@ def test_extends_must_exist_be_text_and_come_to_an_end(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="extends must be a string"):
         read_recipe(write(tmp_path, "extends = 3"))
     write(tmp_path, 'extends = "a.toml"', "b.toml")
-    with pytest.raises(RecipeError, match="circle"):
+    with pytest.raises(RecipeError, match="leads back to this file"):
         read_recipe(write(tmp_path, 'extends = "b.toml"', "a.toml"))
 
 

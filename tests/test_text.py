@@ -39,9 +39,9 @@ def test_a_mark_says_the_encoding_and_lines_end_alike(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("Größe".encode("cp1252"), "no UTF-8 text at byte 2; save it as UTF-8"),
+        ("Größe".encode("cp1252"), "not UTF-8 text at byte 2; save it as UTF-8"),
         ("a\nb\n".encode("utf-16-le"), "UTF-16 without a byte order mark"),
-        (codecs.BOM_UTF16_LE + b"\x00\xd8\x00", "no UTF-16 text"),
+        (codecs.BOM_UTF16_LE + b"\x00\xd8\x00", "not UTF-16 text"),
     ],
 )
 def test_what_is_no_text_says_what_to_do(data: bytes, message: str) -> None:
@@ -66,7 +66,7 @@ def test_the_wrong_encoding_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "labels.txt"
     path.write_bytes("Größe\n".encode("cp1252"))
     with pytest.raises(
-        InputError, match=r"labels\.txt: is no UTF-8 text at byte 2; save it as UTF-8, one label a line"
+        InputError, match=r"labels\.txt: is not UTF-8 text at byte 2; save it as UTF-8, one label per line"
     ):
         read_labels(path)
     (tmp_path / "config.json").write_bytes(json.dumps({"a": 1}).encode("utf-16-le"))
@@ -83,7 +83,7 @@ def test_a_file_without_an_end_is_no_text(tmp_path: Path, monkeypatch: pytest.Mo
     for endless in (tmp_path / "six.txt", Path("/dev/zero")):
         if endless.parent == tmp_path:
             endless.write_text("sixth\n")
-        with pytest.raises(InputError, match=rf"{endless}: has more than 5 bytes, which no file of text"):
+        with pytest.raises(InputError, match=rf"{endless}: has more than 5 bytes, too many for a text file"):
             read_labels(endless)
 
 

@@ -29,7 +29,7 @@ def read_own_tolerances(path: Path) -> object:
 def test_what_is_no_toml(read: Callable[[Path], object], content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_bytes(content)
-    with pytest.raises(NexusEdgeError, match=r"mine\.toml: is no valid TOML: ") as caught:
+    with pytest.raises(NexusEdgeError, match=r"mine\.toml: is not valid TOML: ") as caught:
         read(path)
     assert "\n" not in str(caught.value)
 

@@ -197,7 +197,7 @@ class Manifest:
         try:
             value = parse_json(text)
         except (ValueError, RecursionError) as error:
-            raise BundleError(f"{where}: is no valid JSON: {error}; export the bundle again") from error
+            raise BundleError(f"{where}: is not valid JSON: {error}; export the bundle again") from error
         if isinstance(value, dict):
             version = value.get("format_version")
             if type(version) is not int or version not in READABLE:

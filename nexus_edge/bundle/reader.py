@@ -52,9 +52,9 @@ class Bundle:
             require_regular(root / MANIFEST)
             text = read_text(root / MANIFEST)
         except OSError as error:
-            raise BundleError(f"{root}: is no bundle ({_why(root, error)}); make one with nexus-edge export") from error
+            raise BundleError(f"{root}: is not a bundle ({_why(root, error)}); nexus-edge export makes one") from error
         except ValueError as error:
-            raise BundleError(f"{root}: is no bundle ({MANIFEST} {error}); make one with nexus-edge export") from error
+            raise BundleError(f"{root}: is not a bundle ({MANIFEST} {error}); nexus-edge export makes one") from error
         bundle = cls(root, Manifest.from_json(text, str(root / MANIFEST)), allow_rejected)
         if check:
             bundle._check_files(check)

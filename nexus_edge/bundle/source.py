@@ -98,10 +98,10 @@ class Source:
         if self.published:
             return f"the published checkpoint {where}"
         if self.base_model is not None:
-            return f"an own checkpoint, a fine-tune of {self.base_model} by its own account: {where}"
+            return f"your own checkpoint, which says it is a fine-tune of {self.base_model}: {where}"
         if self.published is None:
-            return f"{where}, of which this bundle is too old to say whether it is the published checkpoint"
-        return f"an own checkpoint, not the published one: {where}"
+            return f"{where}, which may be the published checkpoint: this bundle is too old to say"
+        return f"your own checkpoint, not the published one: {where}"
 
     @property
     def label(self) -> str:

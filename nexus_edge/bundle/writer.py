@@ -32,7 +32,7 @@ class BundleWriter:
 
     Args:
         out: the bundle's final folder.
-        force: replace a bundle that is there; a folder that is no bundle is never replaced.
+        force: replace a bundle that is there; a folder that is not a bundle is never replaced.
 
     Raises:
         OutputError: on entering, if `out` exists or its parent cannot be written; inside, for a full or read-only disk.
@@ -142,13 +142,13 @@ class BundleWriter:
 
 
 def require_free(out: Path, *, force: bool) -> None:
-    """Raise OutputError if something is at `out` that the user did not allow to replace, or that is no bundle."""
+    """Raise OutputError if something is at `out` that the user did not allow to replace, or that is not a bundle."""
     if not os.path.lexists(out):
         return
     if not force:
         raise OutputError(f"{out}: exists already; use --force to replace it, or another --out")
     if not (out / MANIFEST).is_file():
-        raise OutputError(f"{out}: is no bundle, --force does not replace it; choose another --out")
+        raise OutputError(f"{out}: is not a bundle, --force does not replace it; choose another --out")
 
 
 def _alive(pid: int) -> bool:

@@ -19,7 +19,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}; a checkpoint folder needs it") from error
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: is no valid JSON: {error}") from error
+        raise CheckpointError(f"{path}: is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: is a JSON {type(value).__name__}, expected an object")
     return value

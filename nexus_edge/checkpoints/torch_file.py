@@ -79,7 +79,7 @@ def _load(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: {what}") from error
     except _DAMAGE as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise CheckpointError(f"{path}: is no readable PyTorch file ({reason:.160}); download it again") from error
+        raise CheckpointError(f"{path}: is not a readable PyTorch file ({reason:.160}); download it again") from error
     if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
         found = found["state_dict"]
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):

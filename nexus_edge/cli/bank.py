@@ -58,18 +58,18 @@ def bank(
         _print_sets(as_json=as_json)
         return
     if out is None and ship is None:
-        raise InputError("where to? Give -o FILE for a label bank, or --ship DIR for a bundle with it")
+        raise InputError("no output: give -o FILE for a label bank, or --ship DIR for a bundle with it")
     if out is not None:
         require_name("-o", out, BANK)
     for place in (out, ship):
         if place is not None and place.exists() and not force:
-            raise OutputError(f"{place}: exists already; use --force to replace it, or another place")
+            raise OutputError(f"{place}: exists already; use --force to replace it, or choose another path")
     named, rest = split_bundle([Path(word) for word in prompts or ()], bundle)
     if len(rest) > 1:
         raise InputError(f"{rest[1]}: one set of labels makes a bank; leave it out")
     given = prompts_of(labels, labels_file, str(rest[0]) if rest else None, template)
     if given is None:
-        raise InputError("which labels? Give --labels, --labels-file, or a set; nexus-edge bank --list names those")
+        raise InputError("no labels: give --labels, --labels-file, or a set; nexus-edge bank --list names those")
     silent = quiet or as_json
     model = open_model(
         named,

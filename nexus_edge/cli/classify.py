@@ -141,7 +141,7 @@ def _bank(model: "DualEncoder", given: "LabelBank | PromptSet | None", *, quiet:
             return model.label_bank(given, progress=progress)
     if model.bundled_bank is None:
         built_in = ", ".join(built_in_sets())
-        raise InputError(f"which labels? Give --labels, --labels-file, or --bank with a file or one of {built_in}")
+        raise InputError(f"no labels: give --labels, --labels-file, or --bank with a file or one of {built_in}")
     model.bundled_bank.check(model.info, str(model.root))
     return model.bundled_bank
 

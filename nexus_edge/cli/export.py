@@ -78,7 +78,7 @@ def export(
         with step_bar(quiet=quiet or as_json) as progress:
             request.run(force=force, parity=parity, calibration=calibration, progress=progress)
     except ParityError:
-        with suppress(BundleError):  # the error is what counts, if there is no bundle to tell more
+        with suppress(BundleError):  # the error is what counts, if there is not a bundle to tell more
             _print_result(request.out, as_json=as_json, quiet=quiet)
         raise
     _print_result(request.out, as_json=as_json, quiet=quiet)

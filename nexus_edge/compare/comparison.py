@@ -166,11 +166,11 @@ class Comparison:
 
 def _why_not(name: str, new: Record) -> str:
     if name == "images_per_s_ratio":
-        return "no image was run against the clock; give one with --image"
+        return "no image was timed; give one with --image"
     if name in SPEEDS:
         return f"{new.bundle} is a model without it"
     if name.startswith("peak_memory"):
-        return "this system does not tell the peak memory of a process"
+        return "this system does not report the peak memory of a process"
     return "it was not measured on both sides"
 
 

@@ -88,7 +88,7 @@ def _labelled(path: Path) -> Inputs:
     examples = read_examples(path, "label")
     labels = tuple(sorted({example.label for example in examples}))
     if len(labels) < 2:
-        raise InputError(f"{path}: has one label only, {labels[0]!r:.60}; a choice needs two")
+        raise InputError(f"{path}: has only one label, {labels[0]!r:.60}; a choice needs two")
     items = tuple(Item(example.name, "", example.images, (example.label,)) for example in examples)
     sentences = tuple(template.replace("{}", label) for template in DEFAULT_TEMPLATES for label in labels)
     return Inputs(items, path.name, labels, DEFAULT_TEMPLATES, sentences)

@@ -11,7 +11,7 @@ from nexus_edge.ci.outcome import Case, Outcome, Suite
 from nexus_edge.compare.comparison import Comparison, Judgement
 from nexus_edge.compare.table import to_markdown
 
-TITLE = "budgets: the new bundle beside its baseline"
+TITLE = "budgets: the new bundle against its baseline"
 
 
 def outcome_of(found: Comparison) -> Outcome:

@@ -133,7 +133,7 @@ def decode(array: _Array, where: str) -> Floats:
     try:
         rows = np.frombuffer(base64.b64decode(array.float32, validate=True), "<f4").reshape(array.shape)
     except ValueError as error:
-        raise InputError(f"{where}: is no array ({error})") from error
+        raise InputError(f"{where}: is not an array ({error})") from error
     return rows.astype(np.float32)
 
 
@@ -159,11 +159,11 @@ def read(path: Path) -> Record:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is no valid JSON: {error}") from error
+        raise InputError(f"{path}: is not valid JSON: {error}") from error
     if isinstance(value, dict) and isinstance(value.get("new"), dict):
         value = value["new"]
     if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise InputError(f"{path}: is no baseline; write one with nexus-edge compare --save-baseline")
+        raise InputError(f"{path}: is not a baseline; write one with nexus-edge compare --save-baseline")
     if value.get("format_version") != VERSION:
         raise InputError(f"{path}: format_version is {value.get('format_version')!r:.20}, this version reads {VERSION}")
     names = {in_file: name for name, in_file in _IN_FILES.items()}

@@ -54,7 +54,7 @@ class Side:
         line = self._process.stdout.readline()
         if not line:
             code = self._process.wait()
-            why = "killed, most likely for want of memory" if code in (-9, 137) else f"exit code {code}"
+            why = "killed, most likely because memory ran out" if code in (-9, 137) else f"exit code {code}"
             raise InputError(f"{self._name}: the process that measured it ended ({why}) at {request!r}")
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:

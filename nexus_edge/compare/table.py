@@ -85,7 +85,7 @@ def _drift_lines(found: Comparison) -> Iterator[tuple[str, str]]:
 
 def table(found: Comparison) -> RenderableType:
     """For a terminal."""
-    grid = Table(title=f"{found.new.folder} beside {found.old.folder}", title_justify="left", title_style="bold")
+    grid = Table(title=f"{found.new.folder} against {found.old.folder}", title_justify="left", title_style="bold")
     for place, heading in enumerate(HEADINGS):
         grid.add_column(heading, justify="right" if 0 < place < 4 else "left")
     for line in rows(found):
@@ -105,7 +105,7 @@ def table(found: Comparison) -> RenderableType:
 
 def to_markdown(found: Comparison) -> str:
     """For a pull request or a job's summary."""
-    lines = [f"# {found.new.bundle} beside its baseline: {found.verdict}", "", _escaped(found.sentence), ""]
+    lines = [f"# {found.new.bundle} against its baseline: {found.verdict}", "", _escaped(found.sentence), ""]
     lines += ["| " + " | ".join(HEADINGS) + " |", "|---|--:|--:|--:|---|---|"]
     lines += ["| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in rows(found)]
     if found.changed:

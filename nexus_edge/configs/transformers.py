@@ -17,7 +17,7 @@ _DTYPE = Inert("the type of the stored weights, which the weights file itself sa
 _STORED = "it names the type of the stored weights; correct or remove it"
 DTYPES = (*("float32", "float16", "bfloat16", "float64", "auto"), *("torch.float32", "torch.float16", "torch.bfloat16"))
 _SPECIAL = Inert("an id of a special token that no prompt here needs; the tokenizer's files say the ids")
-_ENCODER = "this is no encoder-decoder model"
+_ENCODER = "this is not an encoder-decoder model"
 _CONSTRAINT = "it constrains which tokens an answer may have, which the runtime does not do"
 
 QUANTIZED = (

@@ -86,7 +86,7 @@ def checkpoint_of(manifest: Manifest, spec: str | None = None, adapter: Path | N
     if adapter is None and source.adapter is not None:
         adapter = Path(source.adapter.folder)
         if not adapter.is_dir():
-            raise CheckpointError(f"{adapter}: the adapter is not there any more; give it with --adapter")
+            raise CheckpointError(f"{adapter}: the adapter is no longer there; give it with --adapter")
     checkpoint = open_checkpoint(named, recipe_of(manifest).checkpoint, source.ignored_keys, adapter)
     if spec is None and source.revision is not None and checkpoint.revision != source.revision:
         raise CheckpointError(

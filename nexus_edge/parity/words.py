@@ -24,7 +24,7 @@ def verdict_sentence(report: Report) -> str:
     failed = [check for check in gated if check.status == "failed"]
     here = "verify" in {rung.name for rung in report.rungs}
     if failed:
-        what = "does not compute here what it computed when it was exported" if here else "is not its original any more"
+        what = "does not compute here what it computed when it was exported" if here else "is no longer its original"
         meaning = MEANING.get(rung_of(report), "")
         broken = f" This does not hold: {meaning[:1].lower()}{meaning[1:]}" if meaning and not here else ""
         return f"{report.bundle} {what}: {len(failed)} of {len(gated)} checks failed.{broken}"

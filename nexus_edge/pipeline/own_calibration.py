@@ -74,7 +74,7 @@ def _sample(line: str, where: str, folder: Path) -> Sample:
     try:
         value = parse_json(line)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: is no valid JSON: {error}") from error
+        raise InputError(f"{where}: is not valid JSON: {error}") from error
     said = read(value, _Line, where, InputError)
     if not said.text.strip():
         raise InputError(f"{where}: text is empty")

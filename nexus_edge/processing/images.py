@@ -120,7 +120,7 @@ def _read(file: BinaryIO, name: str) -> Image.Image:
     except DECODER_ERRORS as error:
         if kind is not UNKNOWN and "cannot identify" in str(error):
             raise ImageError(
-                f"{name} is {kind.name} of a sort that is not read here, or damaged; save it with 8 bits as PNG"
+                f"{name} is {kind.name} of an unsupported kind, or damaged; save it with 8 bits as PNG"
             ) from error
         raise _unreadable(error, name) from error
 
@@ -202,5 +202,5 @@ def _unreadable(error: Exception, name: str) -> ImageError:
     if detail.startswith("conversion from"):  # of Pillow, which knows the mode and no way out of it
         return ImageError(f"{name} has colours of a kind that is not read here ({detail}); save it as RGB")
     if "cannot identify" in detail:  # Pillow names an object's address here
-        detail = "it is no image, or of another format"
+        detail = "it is not an image, or of an unsupported format"
     return ImageError(f"{name} cannot be read ({detail}); give an undamaged JPEG, PNG, WebP, GIF, BMP or TIFF")

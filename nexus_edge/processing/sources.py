@@ -111,7 +111,7 @@ def _open_path(path: str, name: str) -> BinaryIO:
     except (OSError, ValueError) as error:  # too long for a name, or with a null in it
         if isinstance(error, OSError) and error.errno is not None and len(path) <= LONGEST_NAME:
             raise ImageError(f"{name} cannot be read ({os.strerror(error.errno)}); check its rights") from error
-        raise ImageError(f"{name} is no path; text in base64 needs data:image/png;base64, before it") from error
+        raise ImageError(f"{name} is not a path; text in base64 needs data:image/png;base64, before it") from error
 
 
 def _data_of(uri: str, name: str) -> bytes:

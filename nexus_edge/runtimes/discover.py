@@ -38,7 +38,7 @@ def find_bundle(
 
     Raises:
         InputError: there is none
-        BundleError: the variable names a folder that is no bundle
+        BundleError: the variable names a folder that is not a bundle
     """
     if named := environment.get(VARIABLE):
         return Found(Bundle.open(named), f"named by {VARIABLE}")

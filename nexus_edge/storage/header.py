@@ -63,11 +63,11 @@ def _read(file: BinaryIO, path: Path) -> Header:
         raise CheckpointError(f"{path}: not a safetensors file: only {file_size} bytes")
     text = prefix.decode("latin-1")
     if text.isascii() and text.strip().isprintable():  # a page or a message in the file's place
-        raise CheckpointError(f"{path}: begins with the text {text!r}, it is no safetensors file")
+        raise CheckpointError(f"{path}: begins with the text {text!r}, it is not a safetensors file")
     length = int.from_bytes(prefix, "little")
     if length > file_size - LENGTH_BYTES:
         raise CheckpointError(
-            f"{path}: the header claims {length} bytes, the file has {file_size}; truncated, or no safetensors file"
+            f"{path}: the header claims {length} bytes, the file has {file_size}; truncated, or not a safetensors file"
         )
     if length > MAX_HEADER_BYTES:
         raise CheckpointError(f"{path}: the header claims {length} bytes, the format allows {MAX_HEADER_BYTES}")
@@ -98,7 +98,7 @@ def _parse(raw: bytes, path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: broken header: {error}") from error
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         reason = "too deeply nested" if isinstance(error, RecursionError) else str(error)
-        raise CheckpointError(f"{path}: the header is no valid JSON ({reason})") from error
+        raise CheckpointError(f"{path}: the header is not valid JSON ({reason})") from error
     if not isinstance(table, dict):
         raise CheckpointError(f"{path}: the header is a JSON {type(table).__name__}, expected an object")
     return table

@@ -42,14 +42,14 @@ def test_a_truncated_and_a_missing_file_are_named_without_hashing(bundle: Path) 
 @pytest.mark.parametrize("make", [lambda path: None, Path.mkdir, lambda path: path.write_text("x")])
 def test_what_is_no_bundle_is_refused(make: Callable[[Path], object], tmp_path: Path) -> None:
     make(tmp_path / "it")
-    with pytest.raises(BundleError, match="is no bundle"):
+    with pytest.raises(BundleError, match="is not a bundle"):
         Bundle.open(tmp_path / "it")
 
 
 @pytest.mark.parametrize(("name", "why"), [("x" * 5000, "File name too long"), ("loop", "Too many levels of symbolic")])
 def test_what_is_no_folders_name_is_refused(name: str, why: str, tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(BundleError, match=f"is no bundle .*{why}"):
+    with pytest.raises(BundleError, match=f"is not a bundle .*{why}"):
         Bundle.open(tmp_path / name)
 
 

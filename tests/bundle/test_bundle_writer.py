@@ -53,7 +53,7 @@ def test_an_existing_bundle_is_kept_without_force_and_replaced_with_it(
 def test_force_does_not_replace_what_is_no_bundle(tmp_path: Path, export: Callable[..., None]) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "letters.txt").write_text("dear")
-    with pytest.raises(OutputError, match="is no bundle, --force does not replace it"):
+    with pytest.raises(OutputError, match="is not a bundle, --force does not replace it"):
         export(tmp_path / "home", force=True)
     assert (tmp_path / "home" / "letters.txt").read_text() == "dear"
 

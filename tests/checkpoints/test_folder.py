@@ -120,7 +120,7 @@ def test_folder_without_safetensors_says_what_to_do(leftover: str, message: str,
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "cannot be read"), (b"{", "no valid JSON"), (b"[]", "JSON list"), (b"\xff", "no valid JSON")],
+    [(None, "cannot be read"), (b"{", "not valid JSON"), (b"[]", "JSON list"), (b"\xff", "not valid JSON")],
 )
 def test_unusable_config_is_named(content: bytes | None, message: str, folder: Path) -> None:
     (folder / "config.json").unlink()

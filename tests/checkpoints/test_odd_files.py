@@ -45,7 +45,7 @@ def test_a_pipe_that_nothing_needs_is_left_alone(folder: Path) -> None:
 
 def test_a_manifest_that_is_a_pipe_is_no_bundle(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "manifest.json")
-    with pytest.raises(BundleError, match="is no bundle"):
+    with pytest.raises(BundleError, match="is not a bundle"):
         Bundle.open(tmp_path)
 
 

@@ -125,7 +125,7 @@ def test_a_damaged_pickled_file_is_named(pickled: Callable[[object], Path], tens
     folder = pickled(tensors)
     whole = (folder / PICKLED).read_bytes()
     (folder / PICKLED).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CheckpointError, match=rf"{PICKLED}: is no readable PyTorch file") as caught:
+    with pytest.raises(CheckpointError, match=rf"{PICKLED}: is not a readable PyTorch file") as caught:
         FolderCheckpoint(folder)
     assert caught.value.exit_code == 4
 

@@ -51,7 +51,7 @@ def test_a_folder_is_named_by_its_absolute_path(folder: Path, monkeypatch: pytes
 def test_whose_it_is(folder: Path) -> None:
     own = source_of(FolderCheckpoint(folder))
     assert (own.published, own.base_model, own.label) == (False, None, "own")
-    assert own.in_words.startswith("an own checkpoint, not the published one: ")
+    assert own.in_words.startswith("your own checkpoint, not the published one: ")
     published = source_of(FolderCheckpoint(folder, name=PUBLISHED, revision="abc"))
     assert (published.published, published.label) == (True, "published")
     assert published.in_words == f"the published checkpoint {PUBLISHED} at abc"
@@ -73,7 +73,7 @@ def test_a_fine_tune_says_of_what(folder: Path, card: str) -> None:
     source = source_of(FolderCheckpoint(folder))
     assert source.base_model == "owner/base"
     assert source.label == "fine-tune of owner/base"
-    assert "a fine-tune of owner/base by its own account" in source.in_words
+    assert "says it is a fine-tune of owner/base" in source.in_words
 
 
 def test_what_transformers_noted_counts_where_the_card_is_silent(folder: Path) -> None:

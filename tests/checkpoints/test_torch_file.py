@@ -176,7 +176,7 @@ def test_no_file(tmp_path: Path) -> None:
 
 def test_a_format_before_torch_1_6_is_refused(tmp_path: Path) -> None:
     torch.save(STATE, tmp_path / "old.bin", _use_new_zipfile_serialization=False)
-    assert_refused(tmp_path / "old.bin", r"old\.bin: is no readable PyTorch file")
+    assert_refused(tmp_path / "old.bin", r"old\.bin: is not a readable PyTorch file")
 
 
 def test_a_truncated_file_is_refused_wherever_it_ends(save: Save) -> None:
@@ -190,7 +190,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(save: Save) -> None:
 def test_storage_beyond_the_end_of_the_file_is_refused(save: Save) -> None:
     path = save({"a": torch.ones(1000)})
     damage(path, lambda index: index.replace((1000).to_bytes(2, "little"), (65000).to_bytes(2, "little")))
-    assert_refused(path, r"weights\.bin: is no readable PyTorch file")
+    assert_refused(path, r"weights\.bin: is not a readable PyTorch file")
 
 
 def test_any_damage_is_one_line_or_no_damage(save: Save) -> None:

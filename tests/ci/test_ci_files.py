@@ -114,7 +114,7 @@ def test_the_action_is_red_for_a_drifted_one_and_leaves_its_reports(desk: Path, 
 def test_an_input_with_shell_signs_is_a_name_and_nothing_else(desk: Path) -> None:
     done = run_action(desk, bundle='a"; touch broken; $(touch broken) `touch broken`', requirement="")
     assert done.returncode == 2
-    assert "is no bundle" in done.stderr
+    assert "is not a bundle" in done.stderr
     assert not (desk / "broken").exists()
     assert run_action(desk, bundle="x", gate="verifi", requirement="").returncode == 2
 

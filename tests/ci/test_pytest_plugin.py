@@ -66,7 +66,7 @@ def test_wrong_options_are_one_line(tmp_path: Path) -> None:
     done = run(tmp_path, "--nexus-edge", tmp_path / "nowhere", "--nexus-edge-verify")
     assert done.returncode == 4
     assert done.stderr.count("\n") <= 2
-    assert "is no bundle" in done.stderr
+    assert "is not a bundle" in done.stderr
 
 
 def test_without_the_option_nothing_heavy_is_imported(tmp_path: Path) -> None:

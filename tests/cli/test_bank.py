@@ -51,7 +51,7 @@ def test_what_is_there_is_replaced_only_if_told(run_command: Run, desk: Path) ->
 
 def test_force_replaces_no_folder_that_is_no_bundle(run_command: Run, desk: Path) -> None:
     result = run_command("bank", "--labels", "red", "--ship", "images", "--force", "--quiet")
-    result.assert_error(2, "images: is no bundle")
+    result.assert_error(2, "images: is not a bundle")
     assert (desk / "images" / "red.png").is_file()
 
 
@@ -66,12 +66,12 @@ def test_the_built_in_sets_are_listed(run_command: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--labels", "red"), "where to? Give -o FILE"),
-        (("-o", "b"), "which labels?"),
+        (("--labels", "red"), "no output: give -o FILE"),
+        (("-o", "b"), "no labels: give"),
         (("pcam", "rsna", "-o", "b"), "rsna: one set of labels makes a bank"),
         (("pcam", "--labels", "red", "-o", "b"), "give labels once"),
         (("pcam.txt", "-o", "b"), "pcam.txt: no such file, and no built-in bank; did you mean 'pcam'?"),
-        (("--labels", "red,red", "-o", "b"), "'red' is there twice"),
+        (("--labels", "red,red", "-o", "b"), "'red' appears twice"),
         (("--labels", "red", "-o", "images/red.png/b"), "cannot be written"),
     ],
 )

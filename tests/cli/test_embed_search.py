@@ -87,7 +87,7 @@ def test_nothing_readable_makes_no_index(run_command: Run, desk: Path) -> None:
         (("absent", "-o", "i.safetensors"), "absent: no such file or folder"),
         (("empty", "-o", "i.safetensors"), "empty: no images there"),
         (("images", "-o", "images/red.png/i.safetensors"), "cannot be written"),
-        (("images", "-o", "broken.safetensors"), "it is damaged or no index"),
+        (("images", "-o", "broken.safetensors"), "it is damaged or not an index"),
         (("images", "-o", "i.safetensors", "--batch-size", "0"), "batch size is 0"),
     ],
 )
@@ -191,7 +191,7 @@ def test_a_query_of_5000_words_is_cut_and_that_is_said(run_command: Run, desk: P
         (("--image", "absent.png"), "absent.png: no such file"),
         (("red", "--top-k", "0"), "top_k is 0"),
         (("red", "--index", "absent.safetensors"), "absent.safetensors: cannot be read"),
-        (("red", "--index", "images/red.png"), "it is damaged or no index"),
+        (("red", "--index", "images/red.png"), "it is damaged or not an index"),
         (("red", "--index", "cut.safetensors"), "cut.safetensors"),
         (("red", "--index", "nan.safetensors"), "3 of 3 image embeddings are not finite"),
         (("red", "--sheet", "images/red.png/hits.png"), "cannot be written"),

@@ -46,10 +46,10 @@ def test_a_rejected_bundle_says_so(toy_bundle: Bundle) -> None:
 
 
 def test_info_of_no_bundle(run_command: Run, tmp_path: Path) -> None:
-    run_command("info", tmp_path).assert_error(2, "is no bundle (it has no manifest.json)")
-    run_command("info", tmp_path / "none").assert_error(2, "is no bundle (there is no such folder)")
+    run_command("info", tmp_path).assert_error(2, "is not a bundle (it has no manifest.json)")
+    run_command("info", tmp_path / "none").assert_error(2, "is not a bundle (there is no such folder)")
     (tmp_path / "file").touch()
-    run_command("info", tmp_path / "file").assert_error(2, "is no bundle (it is a file)")
+    run_command("info", tmp_path / "file").assert_error(2, "is not a bundle (it is a file)")
 
 
 def test_list_finds_bundles_recipes_and_label_sets(run_command: Run, desk: Path) -> None:
@@ -60,7 +60,7 @@ def test_list_finds_bundles_recipes_and_label_sets(run_command: Run, desk: Path)
     assert "out/toy-dual" in result.stdout and "parity not run, onnx, synthetic weights" in result.stdout
     assert "phi3-vision    fp16, fp32, int4, int8" in result.stdout and "pcam" in result.stdout
     assert (
-        result.stderr.startswith("no bundle: out/broken/manifest.json: is no valid JSON")
+        result.stderr.startswith("no bundle: out/broken/manifest.json: is not valid JSON")
         and result.stderr.count("\n") == 1
     )
     said = json.loads(run_command("list", "out", "--json").stdout)

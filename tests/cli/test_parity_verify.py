@@ -172,7 +172,7 @@ def test_update_keeps_the_verdict_in_the_bundle(
 
 @pytest.mark.parametrize("command", ["parity", "verify"])
 def test_what_is_no_bundle(run_command: Run, tmp_path: Path, command: str) -> None:
-    run_command(command, tmp_path / "nowhere").assert_error(2, "is no bundle")
+    run_command(command, tmp_path / "nowhere").assert_error(2, "is not a bundle")
 
 
 def test_verify_without_goldens(run_command: Run, toy_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
 def test_no_bundle(run_command: Run, tmp_path: Path) -> None:
     result = run_command("run", tmp_path / "none", "-p", "Hi")
     assert result.exit_code == 2
-    assert "is no bundle" in result.stderr
+    assert "is not a bundle" in result.stderr
 
 
 def test_a_changed_weights_file_is_found_when_the_bundle_is_opened(

@@ -123,7 +123,7 @@ def test_the_budgets_of_a_shipped_recipe_judge(compare: Run, toy_path: Path, que
         (("{vlm}", "{vlm}", "--runs", "0"), "runs is 0"),
         (("{vlm}", "{vlm}", "--format", "xml"), "--format 'xml'"),
         (("{vlm}", "{vlm}", "--gates", "nowhere.toml"), "cannot be read"),
-        (("{vlm}", "nowhere"), "is no bundle"),
+        (("{vlm}", "nowhere"), "is not a bundle"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(

@@ -105,12 +105,12 @@ def test_a_baseline_file_is_read_back_and_so_is_a_comparison(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": "other"}, "is no baseline"),
+        ({"format": "other"}, "is not a baseline"),
         ({"format_version": 9}, "format_version is 9"),
         ({"size_bytes": -1}, "size_bytes must be a whole number"),
         ({"load_s": ["a"]}, "load_s must be a list of numbers"),
         ({"replies": [{"item": "a"}]}, r"replies\[0\]: text is missing"),
-        ({"vectors": {"v": {"shape": [3], "float32": "AAAA"}}}, "is no array"),
+        ({"vectors": {"v": {"shape": [3], "float32": "AAAA"}}}, "is not an array"),
         ({"extra": 1}, "unknown key 'extra'"),
     ],
 )
@@ -153,5 +153,5 @@ def test_layers_are_made_visible_as_onnx_itself_would(tiny_bundle: Bundle) -> No
 def test_what_is_no_graph_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "decoder.onnx"
     path.write_bytes(content)
-    with pytest.raises(ParityError, match=r"is no \.onnx file"):
+    with pytest.raises(ParityError, match=r"is not an \.onnx file"):
         with_layers_visible(path)

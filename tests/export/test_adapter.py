@@ -71,7 +71,7 @@ def test_another_adapter_is_refused(bundle: Bundle, folder: Path, tmp_path: Path
         checkpoint_of(bundle.manifest, adapter=other)
     gone = replace(bundle.manifest.source.adapter, folder=str(tmp_path / "gone"))
     manifest = replace(bundle.manifest, source=replace(bundle.manifest.source, adapter=gone))
-    with pytest.raises(CheckpointError, match="gone: the adapter is not there any more; give it with --adapter"):
+    with pytest.raises(CheckpointError, match="gone: the adapter is no longer there; give it with --adapter"):
         checkpoint_of(manifest)
     plain = replace(bundle.manifest, source=replace(bundle.manifest.source, adapter=None))
     with pytest.raises(CheckpointError, match="was made without an adapter; leave out --adapter"):

@@ -124,7 +124,7 @@ def test_a_bundle_of_format_2_gives_the_same_advice(coreml_dual: Bundle, tmp_pat
         ('{"packages": [{"file": "../../x", "compute_units": "all"}]}', "not a plain path inside the bundle"),
         ('{"packages": [{"file": "x", "compute_units": "quantum"}]}', "compute_units = 'quantum'; known"),
         ('{"packages": ["x"]}', "packages must be a list of tables"),
-        ("[" * 5000, "is no valid JSON"),
+        ("[" * 5000, "is not valid JSON"),
         ("[]", "must be a table"),
     ],
 )

@@ -87,8 +87,8 @@ def test_a_recipe_that_calibrates_nothing(own: OwnCalibration, tmp_path: Path) -
     ("content", "problem"),
     [
         ("", "has no samples"),
-        ("\n{", "mine.jsonl:2: is no valid JSON"),
-        ('\n{"text": "a", "text": "b"}', "mine.jsonl:2: is no valid JSON: the key 'text' stands there twice"),
+        ("\n{", "mine.jsonl:2: is not valid JSON"),
+        ('\n{"text": "a", "text": "b"}', "mine.jsonl:2: is not valid JSON: the key 'text' appears twice"),
         ('{"txt": "a"}', "unknown key 'txt'"),
         ('{"text": " "}', "mine.jsonl:1: text is empty"),
         ('{"text": "a", "image": "nowhere.png"}', "nowhere.png"),

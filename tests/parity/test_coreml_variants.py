@@ -65,5 +65,5 @@ def test_pixels_become_the_image_that_they_were_made_of(coreml_dual: Bundle) -> 
     found = ImageStage(stage, coreml_dual).run({"pixel_values": pixels})["image_embeds"]
     function = MilModel.open(folder / "image_encoder.mlpackage").functions["image"]
     np.testing.assert_array_equal(found, function.run({"image": image}, precision="fp16")["image_embeds"])
-    with pytest.raises(ParityError, match="the pixels are none of an image with the bundle's mean and deviation"):
+    with pytest.raises(ParityError, match="the pixels are not those of an image with the bundle's mean and deviation"):
         ImageStage(stage, coreml_dual).run({"pixel_values": pixels + np.float32(0.005)})

@@ -110,12 +110,12 @@ def test_without_a_checkpoint_it_is_not_run(healthy: Bundle, checkpoint: Checkpo
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("{", "is no valid JSON"),
+        ("{", "is not valid JSON"),
         ('{"image": "nowhere.png", "question": "q", "answers": ["a"]}', "nowhere.png is not there"),
         ('{"image": "text.png", "question": "q", "answers": ["a"]}', "text.png"),
         ('{"question": "q"}', "has no answers"),
         ('{"image": "' + "x" * 5000 + '", "question": "q", "answers": ["a"]}', "cannot be read"),
-        ('{"question": "q", "answers": ["a"], "answers": ["b"]}', "the key 'answers' stands there twice"),
+        ('{"question": "q", "answers": ["a"], "answers": ["b"]}', "the key 'answers' appears twice"),
         ('{"image": "text.png", "qestion": "q", "answers": ["a"]}', "qestion"),
     ],
 )
@@ -131,7 +131,7 @@ def test_a_wrong_line_is_named(tmp_path: Path, line: str, problem: str) -> None:
 def test_one_label_is_no_choice(tmp_path: Path) -> None:
     image = str(held_out_images().cells[0].path)
     path = write(tmp_path / "one.jsonl", [{"image": image, "label": "cell"}] * 2)
-    with pytest.raises(InputError, match="one label only"):
+    with pytest.raises(InputError, match="only one label"):
         read(path, answers=False)
 
 
@@ -139,7 +139,7 @@ def test_one_label_is_no_choice(tmp_path: Path) -> None:
     ("text", "problem"),
     [
         ("gate = 1", "mine.toml"),
-        ("[[gate]", "is no valid TOML"),
+        ("[[gate]", "is not valid TOML"),
         ("", r"no \[\[gate\]\]"),
         (ENTRY.format(metric="exact_mach", limit=1), "exact_mach"),
         (ENTRY.format(metric="exact_match", limit=-1), "limit is -1"),

@@ -103,7 +103,7 @@ def test_ambiguous_is_explained_with_its_counts(report: Report) -> None:
     assert rung.status == "ambiguous"
     sentence = "3 of 240 decisions are near ties: "
     assert top1.near_ties is not None and top1.near_ties.sentence.startswith(sentence)
-    assert rung.explanation.startswith("4 of ") and "this is no failure" in rung.explanation
+    assert rung.explanation.startswith("4 of ") and "this is not a failure" in rung.explanation
     found = replace(report, rungs=(replace(rung, checks=(top1,)),))
     for text in (to_markdown(found), to_html(found).replace("&#39;", "'"), report_junit(found)):
         assert sentence in text

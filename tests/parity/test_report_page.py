@@ -113,7 +113,7 @@ def test_every_report_is_one_small_page_that_loads_nothing(kind: str, verdict: s
     [
         ("passed", "a-bundle is still the model that it was made from: all 2 checks hold."),
         ("ambiguous", "2 near ties were set aside."),
-        ("rejected", "a-bundle is not its original any more: 1 of 2 checks failed."),
+        ("rejected", "a-bundle is no longer its original: 1 of 2 checks failed."),
         ("incomplete", "Not proven: what ran of a-bundle holds, but P1 was not run: no goldens here."),
         ("skipped", "Skipped: P1 was not run: no goldens here"),
     ],

@@ -119,7 +119,7 @@ def test_settings_that_would_give_other_inputs_are_refused(
     ("name", "content", "message"),
     [
         ("vocab.txt", None, "has neither tokenizer.json nor vocab.txt"),
-        ("vocab.txt", b"\xff\xff", "vocab.txt is no UTF-8 text at byte 0"),
+        ("vocab.txt", b"\xff\xff", "vocab.txt is not UTF-8 text at byte 0"),
         ("vocab.txt", b"[PAD]\n[UNK]\n[CLS]\n[MASK]\na\n", r"vocab.txt has no sep_token '\[SEP\]'"),
         ("vocab.txt", b"[UNK]\n[PAD]\n[CLS]\n[SEP]\n[MASK]\n", r"has \[PAD\] as id 0"),
         ("tokenizer.json", b"{", "not valid JSON"),

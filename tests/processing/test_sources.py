@@ -90,9 +90,9 @@ def test_none_is_no_image() -> None:
         ("data:text/plain,hello", "image cannot be read"),
         (
             base64.b64encode(bytes(5000)).decode(),
-            r"AAAA\.\.\. .*is no path; text in base64 needs data:image/png;base64,",
+            r"AAAA\.\.\. .*is not a path; text in base64 needs data:image/png;base64,",
         ),
-        ("a\0b", "no such file|is no path"),
+        ("a\0b", "no such file|is not a path"),
         (io.StringIO("text"), "image is a file of text; open it with 'rb'"),
         (np.zeros((4, 4, 3), np.float32), "not float32 .*if white is 1.0, give"),
         (np.zeros((4, 4), np.uint16), "must be uint8"),

@@ -54,7 +54,7 @@ def test_an_unknown_scheme_is_refused_with_a_suggestion() -> None:
         (GOOD + 'scale_dtype = "bfloat16"\n', "scale_dtype = 'bfloat16'; did you mean 'float16'"),
         ('description = "x"\nmethod = "float"\nbits = 16\ngroup_size = 32\n', 'method = "float" has no group_size'),
         (GOOD + "symmetric = 1\n", "symmetric must be true or false, not a int 1"),
-        ("description = \n", "is no valid TOML"),
+        ("description = \n", "is not valid TOML"),
     ],
 )
 def test_a_wrong_file_is_refused(text: str, message: str, tmp_path: Path) -> None:

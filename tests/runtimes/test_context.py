@@ -140,7 +140,7 @@ def test_a_prefix_may_end_inside_an_image(context: Context) -> None:
 
 
 def test_places_and_features_must_match() -> None:
-    with pytest.raises(PromptError, match="626 places for image tokens, its images give 313"):
+    with pytest.raises(PromptError, match="626 positions for image tokens, its images give 313"):
         with_features(np.full(626, -1), [(b"12345678", np.zeros((313, 4), np.float32))])
 
 

@@ -111,7 +111,7 @@ def test_a_manifest_leads_to_packages_only(coreml_vlm: Bundle) -> None:
     graphs = dict(coreml_vlm.manifest.graphs["coreml"])
     graphs["head"] = replace(graphs["head"], file="manifest.json")
     bundle = replace(coreml_vlm, manifest=replace(coreml_vlm.manifest, graphs={"coreml": graphs}))
-    with pytest.raises(BundleError, match=r"head is manifest\.json, which is no Core ML package"):
+    with pytest.raises(BundleError, match=r"head is manifest\.json, which is not a Core ML package"):
         package_of(bundle, "head")
 
 

@@ -14,7 +14,7 @@ from nexus_edge.runtimes.discover import find_bundle
 
 @pytest.fixture
 def out(dual_bundle: Bundle, toy_path: Path, tmp_path: Path) -> Path:
-    """A folder with an older and a newer dual encoder, the newest of all a VLM, and what is no bundle."""
+    """A folder with an older and a newer dual encoder, the newest of all a VLM, and what is not a bundle."""
     folder = tmp_path / "out"
     for age, (name, source) in enumerate(
         [("broken", toy_path), ("vlm", toy_path), ("newer", dual_bundle.root), ("older", dual_bundle.root)]
@@ -49,7 +49,7 @@ def test_one_that_fits_goes_before_a_newer_one(out: Path) -> None:
 def test_the_variable_names_one(out: Path, dual_bundle: Bundle) -> None:
     environment = {"NEXUS_EDGE_BUNDLE": str(dual_bundle.root)}
     assert found(out, environment=environment) == ("toy-dual", "named by NEXUS_EDGE_BUNDLE")
-    with pytest.raises(BundleError, match="is no bundle"):
+    with pytest.raises(BundleError, match="is not a bundle"):
         found(out, environment={"NEXUS_EDGE_BUNDLE": str(out / "absent")})
 
 
@@ -68,5 +68,5 @@ def test_none_is_an_error_that_says_how_to_get_one(tmp_path: Path) -> None:
 def test_a_broken_one_is_not_passed_over_in_silence(out: Path) -> None:
     for name in ("newer", "older", "vlm"):
         shutil.rmtree(out / name)
-    with pytest.raises(InputError, match=r"no bundle of a dual encoder below .*broken.manifest.json: is no valid JSON"):
+    with pytest.raises(InputError, match=r"no bundle of a dual encoder below .*broken.manifest.json: is not valid"):
         found(out)

@@ -177,12 +177,12 @@ def test_labels_are_embedded_once_for_a_loop_over_images(dual_bundle: Bundle, mo
     [
         ([], None, "no labels"),
         (["red", " "], None, "a label is empty"),
-        (["red", "blue", "red"], None, "'red' is there twice"),
+        (["red", "blue", "red"], None, "'red' appears twice"),
         ("red", None, "must be a list"),
         (["red"], [], "no templates; give at least one"),
         (["red", "blue", "Red"], None, "labels 'red' and 'Red' are the same to the model"),
-        (["red"], ("a photo",), r"must hold the place of the label"),
-        (["red"], ("{} and {}",), r"must hold the place of the label, \{\}, once"),
+        (["red"], ("a photo",), r"must contain"),
+        (["red"], ("{} and {}",), r"must contain \{\} once"),
     ],
 )
 def test_labels_that_cannot_be_used(model: DualEncoder, labels: Any, templates: Any, message: str) -> None:

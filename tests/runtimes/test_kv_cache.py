@@ -119,7 +119,7 @@ class Node:
 @pytest.mark.parametrize(
     ("node", "message"),
     [
-        (Node("inputs_embeds", "tensor(float)", ["b", "s", 8]), "it is no decoder"),
+        (Node("inputs_embeds", "tensor(float)", ["b", "s", 8]), "it is not a decoder"),
         (Node("past_key_values.0.key", "tensor(double)", ["b", 2, "p", 8]), r"tensor\(double\)"),
         (Node("past_key_values.0.key", "tensor(float)", ["b", "heads", "p", 8]), "with fixed heads"),
     ],

@@ -57,7 +57,7 @@ def test_a_bank_of_another_text_tower_is_refused(path: Path, tmp_path: Path) -> 
 
 def test_a_bank_of_another_size_is_refused(bank: LabelBank, model: DualEncoder) -> None:
     changed = dataclasses.replace(bank, embeddings=np.ones((3, 1), np.float32))
-    with pytest.raises(InputError, match="holds 1 numbers a label"):
+    with pytest.raises(InputError, match="holds 1 numbers per label"):
         model.classify(toy_dual.plain_image("red"), changed)
 
 
@@ -70,12 +70,12 @@ def metadata(bank: LabelBank) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "other"}, "is no label bank of this version"),
+        ({"format": "other"}, "is not a label bank of this version"),
         ({"labels": "[1, 2, 3]"}, "must be lists of texts"),
-        ({"labels": "[" * 100_000}, "are no JSON"),
+        ({"labels": "[" * 100_000}, "are not JSON"),
         ({"labels": '["a", "b"]'}, "3 embeddings of 2 labels"),
-        ({"labels": '["a", "b", "a"]'}, "'a' is there twice"),
-        ({"templates": '["no place"]'}, "must hold the place"),
+        ({"labels": '["a", "b", "a"]'}, "'a' appears twice"),
+        ({"templates": '["no place"]'}, "must contain"),
     ],
 )
 def test_a_changed_header_is_found(change: dict[str, str], message: str, bank: LabelBank, tmp_path: Path) -> None:

@@ -33,8 +33,8 @@ LIES: dict[str, tuple[str, str, str]] = {
     "a constant of nothing": (rf"<data {WEIGHT} ?/>", "", "says neither"),
     "a variable without a name": (r'type="Gather"', 'type="Assign"', "says neither"),
     "a document type": ("<net ", '<!DOCTYPE net [<!ENTITY a "aaaa">]><net ', "document type"),
-    "cut off": (r"(?s)<edges>.*", "", "is no XML"),
-    "no graph at all": (r"(?s).*", "\\0", "is no XML"),
+    "cut off": (r"(?s)<edges>.*", "", "is not XML"),
+    "no graph at all": (r"(?s).*", "\\0", "is not XML"),
 }
 
 

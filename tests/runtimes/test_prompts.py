@@ -76,8 +76,8 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("labels = [", "is no valid TOML"),
-        (b"\xff", "is no valid TOML"),
+        ("labels = [", "is not valid TOML"),
+        (b"\xff", "is not valid TOML"),
         ('title = "t"\nsource = "s"\ntemplates = ["{}"]', "labels is missing"),
         ('title = "t"\nsource = "s"\nlabels = []\ntemplates = ["{}"]', "no labels"),
         ('title = "t"\nsource = "s"\nlabels = [1]\ntemplates = ["{}"]', "must be a list of strings"),
@@ -106,7 +106,7 @@ def test_labels_from_a_file(tmp_path: Path) -> None:
     path.write_bytes("red cell\n".encode("utf-16"))
     assert read_labels(path) == ("red cell",)
     path.write_bytes(b"\xff\xff")
-    for bad, problem in ((path, "is no UTF-8 text at byte 0"), (tmp_path / "absent", "cannot be read")):
+    for bad, problem in ((path, "is not UTF-8 text at byte 0"), (tmp_path / "absent", "cannot be read")):
         with pytest.raises(InputError, match=problem):
             read_labels(bad)
 

@@ -87,7 +87,7 @@ def _open_shards(folder: Path) -> dict[str, TensorFile]:
     files = {shard: SafetensorsFile(folder / shard) for shard in sorted(set(weight_map.values()))}
     for key, shard in weight_map.items():
         if key not in files[shard].infos:
-            raise CheckpointError(f"{folder / shard}: lacks tensor {key!r}, which {INDEX} places there")
+            raise CheckpointError(f"{folder / shard}: lacks tensor {key!r}, which {INDEX} expects there")
     file_of: dict[str, TensorFile] = {key: files[shard] for key, shard in weight_map.items()}
     first: dict[str, str] = {}
     for shard, shard_file in files.items():

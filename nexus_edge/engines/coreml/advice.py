@@ -60,7 +60,7 @@ def _metadata(bundle: Bundle) -> tuple[dict[str, Any], str]:
     try:
         table = parse_json(read_text(path))
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: is no valid JSON ({error}); export the bundle again") from error
+        raise BundleError(f"{path}: is not valid JSON ({error}); export the bundle again") from error
     if not isinstance(table, dict):
         raise BundleError(f"{path}: must be a table; export the bundle again")
     return table, str(path)

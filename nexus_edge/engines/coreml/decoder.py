@@ -97,7 +97,7 @@ class CoremlChunks:
             last = x[:, piece.stop - piece.start - 1 :][:, :1]
         logits: Floats = self._head.run({HIDDEN: last})[LOGITS][0, 0]
         if not np.isfinite(logits).all():
-            raise BundleError(f"{self._head.where}: computes logits that are no numbers (NaN); export the bundle again")
+            raise BundleError(f"{self._head.where}: produced NaN logits; export the bundle again")
         return logits
 
 

@@ -93,5 +93,5 @@ class CoremlDualEngine:
             opened = self._opened[function.where]
             embeddings: Floats = np.concatenate([opened.run({name: value})[output] for value in values])
         if not np.isfinite(embeddings).all():
-            raise BundleError(f"{function.where}: computes numbers that are none (NaN); export the bundle again")
+            raise BundleError(f"{function.where}: produced NaN; export the bundle again")
         return embeddings

@@ -28,5 +28,5 @@ def images_of(pixel_values: Floats, bundle: Bundle) -> NDArray[np.uint8]:
     """
     images = without_normalisation(pixel_values, normalisation_table(*mean_and_std(bundle)))
     if images is None:
-        raise BundleError(f"{bundle.root}: the pixels are none of an image with the bundle's mean and deviation")
+        raise BundleError(f"{bundle.root}: the pixels are not those of an image with the bundle's mean and deviation")
     return images

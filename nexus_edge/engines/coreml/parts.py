@@ -27,7 +27,7 @@ def package_of(bundle: Bundle, graph: str) -> Path:
     path = bundle.graph("coreml", graph)
     parts = path.relative_to(bundle.root).parts
     if parts[-len(MODEL) :] != MODEL or not any(part.endswith(".mlpackage") for part in parts[: -len(MODEL)]):
-        raise BundleError(f"{bundle.root}: {graph} is {Path(*parts)}, which is no Core ML package; export it again")
+        raise BundleError(f"{bundle.root}: {graph} is {Path(*parts)}, which is not a Core ML package; export it again")
     return path.parents[len(MODEL) - 1]
 
 
@@ -127,7 +127,7 @@ def _sort(path: Path, model: MilModel, found: _Found) -> None:
                 name = path.stem if function.name == model.default else f"{path.stem}.{function.name}"
                 found.vision[name] = function
             case names:
-                raise BundleError(f"{function.where}: takes {', '.join(names)}, which is no part of this model")
+                raise BundleError(f"{function.where}: takes {', '.join(names)}, which is not part of this model")
     if len(layers) > 1:
         raise BundleError(f"{path}: its functions keep the states of different layers; export the bundle again")
     if layers:

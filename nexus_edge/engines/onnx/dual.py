@@ -75,5 +75,5 @@ class OnnxDualEngine:
         with reported_as_bundle_error(path):
             embeddings: Floats = session.run(None, {name: values})[0]
         if not np.isfinite(embeddings).all():
-            raise BundleError(f"{path}: computes numbers that are none (NaN); export the bundle again")
+            raise BundleError(f"{path}: produced NaN; export the bundle again")
         return embeddings

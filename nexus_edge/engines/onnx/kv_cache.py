@@ -52,7 +52,7 @@ class CacheSpec:
             present = f"present.{name[1]}.{name[2]}"
             specs.append(cls(node.name, present, node.shape[1], node.shape[3], DTYPES[node.type]))
         if not specs:
-            raise BundleError(f"{where}: has no inputs past_key_values.N.key; it is no decoder")
+            raise BundleError(f"{where}: has no inputs past_key_values.N.key; it is not a decoder")
         return tuple(specs)
 
 
@@ -89,7 +89,7 @@ class KVCache:
     def reserve(self, tokens: int, used: int) -> None:
         """Make room for `tokens` in all and as many again, and keep the first `used`.
 
-        One buffer at a time, so that only one is there twice; interrupted, the next call carries on.
+        One buffer at a time, so that only one appears twice; interrupted, the next call carries on.
         """
         capacity = -(-GROWTH * tokens // BLOCK) * BLOCK
         for spec in self._specs:

@@ -54,7 +54,7 @@ def check_graph(path: Path) -> None:
     try:
         parser.Parse(text, True)
     except expat.ExpatError as error:
-        raise BundleError(f"{path}: is no XML ({error}); export the bundle again") from error
+        raise BundleError(f"{path}: is not XML ({error}); export the bundle again") from error
 
 
 @dataclass
@@ -80,7 +80,7 @@ class _Reader:
     def end(self, tag: str) -> None:
         if tag == "layer":
             if self.layers[-1].kind in ("Const", *_VARIABLES) and not self.layers[-1].complete:
-                raise self._error("says neither where its values lie nor which variable it is")
+                raise self._error("says neither where its values are nor which variable it is")
             self.layers.pop()
 
     def _constant(self, attributes: dict[str, str]) -> None:

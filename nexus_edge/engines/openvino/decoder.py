@@ -88,7 +88,7 @@ def open_position(path: Path, model: Any) -> None:
     """Make the largest position of the whole sequence an input of the decoder read from `path`, in place.
 
     Raises:
-        BundleError: it is no decoder of ours.
+        BundleError: it is not a decoder of ours.
     """
     largest = [node for node in model.get_ops() if node.get_friendly_name() == LARGEST_POSITION]
     if len(largest) != 1 or model.output("logits").get_node().input_value(0).get_node().get_type_name() != "MatMul":

@@ -51,7 +51,7 @@ class OpenVinoDualEngine:
         with self._turn, reported_as_bundle_error(path):
             embeddings: Floats = np.array(self._compiled(graph)(values)[0])
         if not np.isfinite(embeddings).all():
-            raise BundleError(f"{path}: computes numbers that are none (NaN); export the bundle again")
+            raise BundleError(f"{path}: produced NaN; export the bundle again")
         return embeddings
 
     def _compiled(self, graph: str) -> Any:

@@ -78,7 +78,7 @@ class PagedDecoder:
         if tokens <= self._capacity:
             return
         blocks, used = -(-GROWTH * tokens // self._block), -(-past // self._block)
-        for port in self._ports:  # one at a time, so that only one is there twice; interrupted, the next call does all
+        for port in self._ports:  # one at a time, so that only one appears twice; interrupted, the next call does all
             name, shape = port.any_name, port.get_partial_shape()
             buffer = mapped_zeros(
                 (blocks, *(shape[axis].get_length() for axis in (1, 2, 3))), port.get_element_type().to_dtype()

@@ -116,7 +116,7 @@ class MolmoProcessor(TextSide):
             places = [one.number for one in prompt.segments if isinstance(one, ImagePlace)]
             molmo_prompt.check_images(places, given)
             if any(isinstance(one, ImagePlace) for one in prompt.segments[len(places) :]):
-                raise PromptError("an image of Molmo stands before all text; put its place first")
+                raise PromptError("Molmo reads the image before all text; put the image first")
             segments = [one for one in prompt.segments if isinstance(one, str | Control)]
             ids = self.tokenizer.encode_segments(segments, add_bos=False)
         reserved = {self.token_id(token) for token in molmo_prompt.IMAGE_TOKENS}

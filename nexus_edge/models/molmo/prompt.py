@@ -68,8 +68,7 @@ def check_images(places: Sequence[int], given: int) -> None:
         raise PromptError(f"Molmo reads one image in a prompt, and {given} were given; ask about one at a time")
     if sorted(places) != list(range(1, given + 1)):
         raise PromptError(
-            f"the prompt has places for {counted(len(places), 'image')}, and {given} {'was' if given == 1 else 'were'} "
-            "given"
+            f"the prompt takes {counted(len(places), 'image')}, and {given} {'was' if given == 1 else 'were'} given"
         )
 
 

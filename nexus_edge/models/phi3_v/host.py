@@ -141,7 +141,7 @@ def separators_of(folder: Path, projector: Interface) -> Separators:
             values = np.array(config[name], np.float32).ravel()
         except (KeyError, ValueError, TypeError) as error:
             raise BundleError(
-                f"{path}: lacks {name}, a separator between crops, or it is no array of numbers; "
+                f"{path}: lacks {name}, a separator between crops, or it is not an array of numbers; "
                 "export the bundle again"
             ) from error
         if len(values) != width or not np.isfinite(values).all():

@@ -49,7 +49,7 @@ class NearTies:
         what = "is a near tie" if self.found == 1 else "are near ties"
         return (
             f"{self.found}{of} {what}: the reference's two best candidates lie closer together than rounding moves "
-            "them, so either may come first. They are set aside and all others hold; this is no failure."
+            "them, so either may come first. They are set aside and all others hold; this is not a failure."
         )
 
 

@@ -59,7 +59,7 @@ def read(path: Path, *, answers: bool) -> tuple[Example, ...]:
         if answers and not example.answers:
             raise InputError(f"{path}: {example.name}: has no answers; a gate needs to know what is right")
     if not answers and len({example.label for example in examples}) < 2:
-        raise InputError(f"{path}: has one label only, {examples[0].label!r:.60}; a choice needs two")
+        raise InputError(f"{path}: has only one label, {examples[0].label!r:.60}; a choice needs two")
     return examples
 
 

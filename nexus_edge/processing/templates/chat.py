@@ -181,8 +181,8 @@ class ChatTemplate:
 
 
 _DEPENDS = (
-    "the checkpoint's chat template writes other control tokens, or in another place, because of what a text says, so "
-    "they cannot be told from the text; write out the whole prompt"
+    "the checkpoint's chat template writes other control tokens, or at other positions, because of what a text says, "
+    "so they cannot be told from the text; write out the whole prompt"
 )
 
 

@@ -237,7 +237,7 @@ def _join(context: Context, value: Iterable[object], d: str = "", attribute: str
 
 def _replace(text: object, old: str, new: str, count: int | None = None) -> str:
     if not (is_plain(text) and isinstance(old, str) and isinstance(new, str)):
-        raise SecurityError("replace with something that is no text")
+        raise SecurityError("replace with something that is not text")
     text, most = str(text), -1 if count is None else count
     found = text.count(old) if most < 0 else min(text.count(old), most)
     require_length(len(text) + found * max(0, len(new) - len(old)))
@@ -247,7 +247,7 @@ def _replace(text: object, old: str, new: str, count: int | None = None) -> str:
 
 def _indent(text: str, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
     if not isinstance(text, str) or not isinstance(width, int | str):
-        raise SecurityError("indent of something that is no text")
+        raise SecurityError("indent of something that is not text")
     size = width if isinstance(width, int) else len(width)
     require_length(len(text) + (text.count("\n") + 1) * size)
     indented: str = FILTERS["indent"](text, width, first, blank)
@@ -262,7 +262,7 @@ def _tojson(
     sort_keys: bool = False,
 ) -> str:
     if not is_plain(value) or (indent is not None and not (isinstance(indent, int) and indent <= 16)):
-        raise SecurityError("tojson of something that is no JSON, or with a large indent")
+        raise SecurityError("tojson of something that is not JSON, or with a large indent")
     budget = _BUDGET.get()
     budget.charged(value)
     budget.charged(separators)

@@ -61,7 +61,7 @@ class LabelBank:
             )
         if self.embeddings.shape[1] != info.embed_dim:
             raise InputError(
-                f"the label bank holds {self.embeddings.shape[1]} numbers a label, {where} {info.embed_dim}; "
+                f"the label bank holds {self.embeddings.shape[1]} numbers per label, {where} {info.embed_dim}; "
                 "it was changed: make it again with nexus-edge bank"
             )
 
@@ -94,7 +94,7 @@ class LabelBank:
             ) from error
         facts = file.metadata
         if facts.get("format") != FORMAT:
-            raise InputError(f"{path}: is no label bank of this version; make one with nexus-edge bank")
+            raise InputError(f"{path}: is not a label bank of this version; make one with nexus-edge bank")
         try:
             return cls(
                 PromptSet(_texts(facts["labels"]), _texts(facts["templates"])),
@@ -118,7 +118,7 @@ def _texts(text: str) -> tuple[str, ...]:
     try:
         values = parse_json(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"labels or templates are no JSON ({error}); make the bank again") from error
+        raise InputError(f"labels or templates are not JSON ({error}); make the bank again") from error
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise InputError("labels and templates must be lists of texts; make the bank again")
     return tuple(values)

@@ -35,15 +35,15 @@ class PromptSet:
         if not self.labels:
             raise InputError("no labels; give at least one")
         if any(not label.strip() for label in self.labels):
-            raise InputError("a label is empty; each needs a word at least")
+            raise InputError("a label is empty; each needs at least one word")
         if len(set(self.labels)) < len(self.labels):
             twice = next(label for place, label in enumerate(self.labels) if label in self.labels[:place])
-            raise InputError(f"label {twice!r:.80} is there twice; give each once")
+            raise InputError(f"label {twice!r:.80} appears twice; give each once")
         if not self.templates:
             raise InputError(f"no templates; give at least one, such as {DEFAULT_TEMPLATES[0]!r}")
         for template in self.templates:
             if template.count(PLACE) != 1:
-                raise InputError(f"template {template!r:.80} must hold the place of the label, {PLACE}, once")
+                raise InputError(f"template {template!r:.80} must contain {PLACE} once, where the label goes")
 
     @property
     def prompts(self) -> list[str]:
@@ -98,9 +98,9 @@ def read_labels(path: Path) -> tuple[str, ...]:
     try:
         lines = read_text(path).splitlines()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}; give a file with one label a line") from error
+        raise InputError(f"{path}: cannot be read: {error.strerror}; give a file with one label per line") from error
     except ValueError as error:
-        raise InputError(f"{path}: {error}, one label a line") from error
+        raise InputError(f"{path}: {error}, one label per line") from error
     return tuple(line.strip() for line in lines if line.strip())
 
 

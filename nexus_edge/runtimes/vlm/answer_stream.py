@@ -85,7 +85,7 @@ class AnswerStream(Generator[str, None, None]):
     def answer(self) -> Answer:
         """The whole answer; raises InputError as long as there may be more of it."""
         if not self._draft.ended:
-            raise InputError("the answer is not complete; take all of its pieces, or cancel it, before you ask for it")
+            raise InputError("the answer is not complete; read all of its chunks, or cancel it, before you ask for it")
         return self._draft.answer()
 
     @property
@@ -129,7 +129,7 @@ class AnswerStream(Generator[str, None, None]):
 
     def _step(self, take: Callable[[], str]) -> str:
         if not self._turn.acquire(blocking=False):
-            raise InputError("another thread is taking a piece of this answer; ask the model for one answer per thread")
+            raise InputError("another thread is reading this answer; ask the model for one answer per thread")
         try:
             return take()
         finally:

@@ -32,7 +32,7 @@ class AsyncAnswerStream(AsyncIterator[str]):
     def answer(self) -> Answer:
         """The whole answer; raises InputError as long as there may be more of it."""
         if self._work is None or self._work.answer is None:
-            raise InputError("the answer is not complete; take all of its pieces, or cancel it, before you ask for it")
+            raise InputError("the answer is not complete; read all of its chunks, or cancel it, before you ask for it")
         return self._work.answer
 
     def cancel(self) -> None:

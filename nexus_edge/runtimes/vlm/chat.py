@@ -17,7 +17,7 @@ from nexus_edge.runtimes.vlm.answer_stream import AnswerStream, Watcher
 from nexus_edge.runtimes.vlm.async_stream import AsyncAnswerStream
 from nexus_edge.runtimes.vlm.generation import GenerationOptions
 
-BUSY = "the answer to the last turn is still being made; take all of its pieces, or close it, before the next turn"
+BUSY = "the answer to the last turn is still being made; read all of its chunks, or close it, before the next turn"
 
 
 class Answerer(Protocol):

@@ -56,7 +56,7 @@ class Tokens:
         rows = sum(len(image.features) for image in images)
         if int(is_image.sum()) != rows:
             raise PromptError(
-                f"the prompt has {int(is_image.sum())} places for image tokens, its images give {rows}; "
+                f"the prompt has {int(is_image.sum())} positions for image tokens, its images give {rows}; "
                 "tag each image once"
             )
         if not images:

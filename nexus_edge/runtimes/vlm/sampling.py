@@ -61,7 +61,7 @@ class Sampler:
         """Id of the next token from logits [vocab]; raises BundleError if they hold NaN."""
         best = int(logits.argmax())  # of the first NaN if there is one
         if math.isnan(logits[best]):
-            raise BundleError("the decoder computes NaN; its weights are damaged: export the bundle again")
+            raise BundleError("the decoder produced NaN; its weights are damaged: export the bundle again")
         scores = logits.astype(np.float64)
         if self._penalty != 1:
             self._penalize(scores)

@@ -166,7 +166,7 @@ def test_text_of_users_never_becomes_control_tokens(processor: MolmoProcessor, t
         (" User: <|image|> Assistant:", [SMALL], "tokens of images"),
         (Prompt((ImagePlace(1), " User: a")), [], "places for 1 image, and 0 were given"),
         (Prompt((" User: a",)), [SMALL], "places for 0 images, and 1 was given"),
-        (Prompt((" User: a", ImagePlace(1))), [SMALL], "put its place first"),
+        (Prompt((" User: a", ImagePlace(1))), [SMALL], "put the image first"),
         (["a", "b"], [], "one text per call"),
     ],
 )

@@ -61,7 +61,7 @@ def test_nothing_there_is_an_error(folder: Path) -> None:
     with pytest.raises(InputError, match=r"empty: no images there; name files or folders with images, of any ending"):
         find_images([folder / "empty"])
     (folder / "empty" / "notes.txt").write_text("seen")
-    with pytest.raises(InputError, match=r"no images there, only 1 file that is no image \(notes.txt: a file of no"):
+    with pytest.raises(InputError, match=r"no images there, only 1 file that is not an image \(notes.txt: a file of"):
         find_images([folder / "empty"])
     with pytest.raises(InputError, match="nothing: no images there"):
         find_images([])
@@ -121,10 +121,10 @@ def test_what_was_left_out_is_one_line() -> None:
     hidden = [LeftOut(Path(".a.png"), "a hidden file"), LeftOut(Path("b"), "a link to a folder")]
     assert summary(hidden) == "2 hidden or linked (.a.png: a hidden file, b: a link to a folder)"
     assert summary([*left[:1], *hidden[:1]]) == (
-        "1 file that is no image (a: ZIP), 1 hidden or linked (.a.png: a hidden file)"
+        "1 file that is not an image (a: ZIP), 1 hidden or linked (.a.png: a hidden file)"
     )
-    assert summary(left[:1]) == "1 file that is no image (a: ZIP)"
-    assert summary(left) == "5 files that are no images (a: ZIP, b: ZIP, c: ZIP, and 2 more)"
+    assert summary(left[:1]) == "1 file that is not an image (a: ZIP)"
+    assert summary(left) == "5 files that are not images (a: ZIP, b: ZIP, c: ZIP, and 2 more)"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes there")

@@ -66,10 +66,10 @@ def test_paths_that_are_none_are_refused(data: bytes) -> None:
     [
         ({}, {"format": "pt"}, "format is 'pt', this nexus-edge reads"),
         ({}, {"format": None}, "format is None"),
-        ({}, {"crc32": None}, "has not all that an index has"),
-        ({}, {"model": None}, "has not all that an index has"),
+        ({}, {"crc32": None}, "lacks what an index has"),
+        ({}, {"model": None}, "lacks what an index has"),
         ({}, {"crc32": "0"}, "its checksum is not that of its data"),
-        ({"more": np.zeros(1)}, {}, "has not all that an index has, or more"),
+        ({"more": np.zeros(1)}, {}, "lacks what an index has"),
         ({"sizes": np.zeros(3, np.int32)}, {}, r"sizes is int32 \[3\]"),
         ({"embeddings": np.zeros(12, np.float32)}, {}, r"embeddings is float32 \[12\]"),
         ({"embeddings": np.zeros((3, 4))}, {}, r"embeddings is float64 \[3, 4\]"),
@@ -143,7 +143,7 @@ def test_a_header_that_claims_more_than_there_is_costs_nothing(tmp_path: Path) -
 def test_what_is_no_file_is_named(tmp_path: Path) -> None:
     for content in (b"", b"a letter"):
         (tmp_path / "i").write_bytes(content)
-        with pytest.raises(InputError, match="it is damaged or no index"):
+        with pytest.raises(InputError, match="it is damaged or not an index"):
             read_index(tmp_path / "i")
     for path in (tmp_path / "absent", tmp_path):
         with pytest.raises(InputError, match="cannot be read"):

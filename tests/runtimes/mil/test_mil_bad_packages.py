@@ -212,7 +212,7 @@ def test_a_constant_that_is_its_own_argument(ct: Any, package: Path) -> None:
             operation.inputs[name].arguments.add().name = value
         operation.attributes.clear()
 
-    fails(edited(ct, package, edit), "made of the value 'weight', which is no constant before it")
+    fails(edited(ct, package, edit), "made of the value 'weight', which is not a constant before it")
 
 
 def test_a_long_chain_of_constants(ct: Any, package: Path) -> None:
@@ -301,7 +301,7 @@ def test_a_program_with_control_flow(ct: Any, package: Path) -> None:
     ids=["too long", "end of a group", "no end", "no end of a number", "cut off", "no UTF-8", "groups in groups"],
 )
 def test_bytes_that_are_no_message(data: bytes) -> None:
-    with pytest.raises(SpecError, match="no protobuf message"):
+    with pytest.raises(SpecError, match="not a protobuf message"):
         parse(data)
 
 

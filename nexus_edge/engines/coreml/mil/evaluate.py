@@ -86,7 +86,7 @@ def constant_of(function: Function, name: str, run: Run) -> Array:
         raise BundleError(f"{run.where}: has no constant {name!r}")
     value = _value(name, {}, constants, run)
     if not isinstance(value, np.ndarray):
-        raise BundleError(f"{run.where}: the constant {name!r} is no tensor")
+        raise BundleError(f"{run.where}: the constant {name!r} is not a tensor")
     return value
 
 
@@ -103,7 +103,7 @@ def _constants(function: Function, where: str) -> dict[str, Operation]:
         strange = [part for part in parts if part not in found]
         depth = 1 + max((depths.get(part, 0) for part in parts), default=0)
         if strange or depth > MAX_DEPTH:
-            reason = f"the value {strange[0]!r}, which is no constant before it" if strange else "too many others"
+            reason = f"the value {strange[0]!r}, which is not a constant before it" if strange else "too many others"
             raise BundleError(f"{where}: the constant {operation} is made of {reason}")
         found |= {name: operation for name, _ in operation.outputs}
         depths |= {name: depth for name, _ in operation.outputs}

@@ -197,7 +197,7 @@ class MilModel:
             model = parse(package.specification())
             description = read_description(model.description)
             if not model.HasField("mlProgram"):
-                raise SpecError("it holds no ML Program, but a model of an older kind")
+                raise SpecError("it holds a model of an older kind, not an ML Program")
             functions = read_program(model.mlProgram)
             specification = model.specificationVersion
         except SpecError as error:

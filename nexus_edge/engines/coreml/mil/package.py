@@ -60,5 +60,5 @@ def _root_item(path: Path) -> str:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(f"{manifest}: names no root model ({error!r:.80}); export the bundle again") from error
     if not isinstance(item, str):
-        raise BundleError(f"{manifest}: the path of the root model is no text")
+        raise BundleError(f"{manifest}: the path of the root model is not text")
     return item

@@ -143,7 +143,7 @@ def parse(data: bytes) -> Message:
     try:
         return _model_class().FromString(data)
     except DecodeError as error:
-        raise SpecError("it is cut off, damaged, or no protobuf message") from error
+        raise SpecError("it is cut off, damaged, or not a protobuf message") from error
 
 
 def name(text: str) -> str:

@@ -156,7 +156,7 @@ def _tensor_type(tensor: Message) -> TensorType:
 def _constant(value: Message) -> Constant:
     type_ = _value_type(value.type)
     if not isinstance(type_, TensorType) or None in type_.shape:
-        raise SpecError("a constant is no tensor of a fixed shape")
+        raise SpecError("a constant is not a tensor of fixed shape")
     if value.HasField("blobFileValue"):
         blob = value.blobFileValue
         return Constant(type_, BlobRef(name(blob.fileName), blob.offset))

@@ -30,7 +30,7 @@ def foreign_packages(bundle: Bundle) -> list[str]:
 
 
 def incomplete_packages(bundle: Bundle) -> list[str]:
-    """In words, why a vision-language model's packages do not make a whole one, such as a chunk that is there twice."""
+    """In words, why a vision-language model's packages do not make a whole one, such as a chunk that appears twice."""
     packages = dict.fromkeys(bundle.file(graph.file).parents[2] for graph in bundle.manifest.graphs[COREML].values())
     if bundle.manifest.dual_encoder is not None:  # each tower is a whole
         return []

@@ -20,13 +20,13 @@ def with_layers_visible(path: Path) -> bytes:
     """The file's bytes, and after them each `<layer>.output` as a further output of the graph.
 
     Raises:
-        ParityError: it is no .onnx file
+        ParityError: it is not an .onnx file
     """
     model = path.read_bytes()
     try:
         names = layer_values(model)
     except (IndexError, ValueError) as error:
-        raise ParityError(f"{path.name}: is no .onnx file ({error})") from error
+        raise ParityError(f"{path.name}: is not an .onnx file ({error})") from error
     outputs = b"".join(_field(_GRAPH_OUTPUT, _field(_NAME, name.encode())) for name in names)
     return model + _field(_GRAPH, outputs) if names else model
 

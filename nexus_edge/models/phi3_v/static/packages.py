@@ -48,7 +48,7 @@ def _vision(model: Phi3V) -> list[Package]:
         for crops in CROPS
     )
     note = (
-        "Features of each crop, 12 x 12 row by row. The app lays them out: behind each row of patches the first "
+        "Features of each crop, 12 x 12 row by row. The app lays them out: after each row of patches the first "
         "separator, between the crops and the global view the second; the crops come first, or the global view where "
         f"the separators are called {SEPARATORS_GLOBAL_FIRST}."
     )

@@ -66,7 +66,7 @@ def build_index(
 
     Args:
         model: whose image tower embeds
-        images: files, of which none is there twice
+        images: files, of which none appears twice
         out: the file, safetensors. If it is there, its images stay in it, unless their file is gone.
         fresh: forget what is in `out`
         dtype: of the embeddings in the file, float32 or float16

@@ -55,20 +55,18 @@ def read_index(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     try:
         with path.open("rb") as opened:
             if opened.read(len(_ZIP)) == _ZIP:
-                raise InputError(
-                    f"{path}: is an index of an earlier version (.npz), which is not read any more; {AGAIN}"
-                )
+                raise InputError(f"{path}: is an index of an earlier version (.npz), which is no longer read; {AGAIN}")
         file = SafetensorsFile(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except CheckpointError as error:
-        raise InputError(f"{str(error).removesuffix(f'; {REMEDY}')}; it is damaged or no index: {AGAIN}") from error
+        raise InputError(f"{str(error).removesuffix(f'; {REMEDY}')}; it is damaged or not an index: {AGAIN}") from error
     said = file.metadata.get("format")
     if said != FORMAT:
         raise InputError(f"{path}: format is {said!r:.60}, this nexus-edge reads {FORMAT!r}; {AGAIN}")
     missing = [name for name in (*FACTS, "crc32") if name not in file.metadata]
     if missing or file.infos.keys() != KINDS.keys():
-        raise InputError(f"{path}: has not all that an index has, or more; {AGAIN}")
+        raise InputError(f"{path}: lacks what an index has, or has more; {AGAIN}")
     for name, (dtypes, dims) in KINDS.items():
         info = file.infos[name]
         if info.dtype not in dtypes or len(info.shape) != dims:

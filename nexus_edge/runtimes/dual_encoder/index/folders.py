@@ -30,7 +30,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Found:
-    """Images, of which none is there twice, and what lies beside them and was left out."""
+    """Images, of which none appears twice, and what lies beside them and was left out."""
 
     images: list[Path]
     left_out: list[LeftOut]
@@ -83,7 +83,7 @@ def summary(left_out: list[LeftOut], most: int = 3) -> str:
     passed = [item for item in left_out if item.reason in PASSED]
     others = [item for item in left_out if item.reason not in PASSED]
     parts = (
-        (others, "file that is no image" if len(others) == 1 else "files that are no images"),
+        (others, "file that is not an image" if len(others) == 1 else "files that are not images"),
         (passed, "hidden or linked"),
     )
     return ", ".join(f"{len(items)} {what} ({_named(items, most)})" for items, what in parts if items)

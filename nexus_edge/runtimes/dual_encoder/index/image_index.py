@@ -109,7 +109,7 @@ class ImageIndex:
         try:
             paths = decode_paths(arrays["paths"])
         except ValueError as error:
-            raise InputError(f"{path}: its paths are no text ({error}); {AGAIN}") from error
+            raise InputError(f"{path}: its paths are not text ({error}); {AGAIN}") from error
         if len({len(embeddings), len(paths), len(sizes), len(times)}) > 1:
             raise InputError(f"{path}: its arrays do not fit each other; {AGAIN}")
         try:
