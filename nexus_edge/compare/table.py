@@ -86,8 +86,8 @@ def _drift_lines(found: Comparison) -> Iterator[tuple[str, str]]:
 def table(found: Comparison) -> RenderableType:
     """For a terminal."""
     grid = Table(title=f"{found.new.folder} against {found.old.folder}", title_justify="left", title_style="bold")
-    for place, heading in enumerate(HEADINGS):
-        grid.add_column(heading, justify="right" if 0 < place < 4 else "left")
+    for index, heading in enumerate(HEADINGS):
+        grid.add_column(heading, justify="right" if 0 < index < 4 else "left")
     for line in rows(found):
         style = {"beyond": "bold red", "within": "green", "not judged": "yellow"}.get(line[-1], "")
         grid.add_row(*(Text(cell) for cell in line[:-1]), Text(line[-1], style=style))

@@ -121,4 +121,4 @@ def _vocabulary(files: Mapping[str, bytes]) -> tuple[dict[str, int], bool]:
         return document["model"]["vocab"], bool(normalizer.get("lowercase"))
     pieces = files["vocab.txt"].decode("utf-8").split("\n")
     config = json.loads(files.get("tokenizer_config.json", b"{}"))
-    return {piece: place for place, piece in enumerate(pieces) if piece}, config.get("do_lower_case") is not False
+    return {piece: index for index, piece in enumerate(pieces) if piece}, config.get("do_lower_case") is not False

@@ -130,8 +130,8 @@ class StreamedReferences:
             names = in_order([name for name in trace.values if layer_of_output(name) is not None])
             layers = {name: owner(name.removesuffix(ENDING)) for name in names}
             steps = partial(_steps, case, layers=layers, prefix=self._prefix(trace.tokens))
-            for place, step in enumerate(steps(trace)):
-                yield replace(step, moved=partial(self._effect, reference, steps, case, place))
+            for index, step in enumerate(steps(trace)):
+                yield replace(step, moved=partial(self._effect, reference, steps, case, index))
 
     def _effect(
         self,

@@ -37,7 +37,7 @@ class PromptSet:
         if any(not label.strip() for label in self.labels):
             raise InputError("a label is empty; each needs at least one word")
         if len(set(self.labels)) < len(self.labels):
-            twice = next(label for place, label in enumerate(self.labels) if label in self.labels[:place])
+            twice = next(label for index, label in enumerate(self.labels) if label in self.labels[:index])
             raise InputError(f"label {twice!r:.80} appears twice; give each once")
         if not self.templates:
             raise InputError(f"no templates; give at least one, such as {DEFAULT_TEMPLATES[0]!r}")

@@ -78,7 +78,7 @@ def _decoder(model: Phi3V) -> list[Package]:
         (TensorSpec("logits", "float16", (1, 1, model.params.vocab_size)),),
     )
     return [
-        *(_chunk(model, layers, f"decoder_{place + 1}_of_{len(chunks)}") for place, layers in enumerate(chunks)),
+        *(_chunk(model, layers, f"decoder_{index + 1}_of_{len(chunks)}") for index, layers in enumerate(chunks)),
         Package("head", "head", (head,), "cpuAndNeuralEngine", note="Takes the row of the last token."),
     ]
 

@@ -14,7 +14,7 @@ def shape(x: Array) -> Array:
 def reshape(x: Array, shape: Array) -> Array:
     """A 0 stands for the size of x at the same place from the right, or for 1 if there is none; -1 for the rest."""
     beyond = len(shape) - x.ndim
-    sizes = [size or (x.shape[place - beyond] if place >= beyond else 1) for place, size in enumerate(shape.tolist())]
+    sizes = [size or (x.shape[index - beyond] if index >= beyond else 1) for index, size in enumerate(shape.tolist())]
     return x.reshape(sizes)
 
 
