@@ -153,5 +153,5 @@ def test_every_text_file_is_read_here() -> None:
 @pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"b": {"a": 1, "a": 1}}', '[{"a": 1, "b": 2, "a": 3}]'])
 def test_a_key_that_stands_there_twice_is_refused(text: str) -> None:
     """RFC 8259, section 4: names should be unique; which one counts differs from reader to reader."""
-    with pytest.raises(ValueError, match="the key 'a' stands there twice"):
+    with pytest.raises(ValueError, match="the key 'a' appears twice"):
         parse_json(text)
