@@ -44,6 +44,8 @@ def search(
     words = list(query or ())[-len(rest) :] if rest else []  # Path would change a text
     if len(words) + (image is not None) != 1:
         raise InputError("give one text in quotes to look for, or one image with --image")
+    if image is None and not words[0].strip():
+        raise InputError("the text to look for is empty; give a word at least")
     if sheet is not None:
         require_name("--sheet", sheet, SHEET)
     opened = ImageIndex.load(index)

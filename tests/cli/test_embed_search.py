@@ -186,6 +186,7 @@ def test_a_query_of_5000_words_is_cut_and_that_is_said(run_command: Run, desk: P
     ("arguments", "message"),
     [
         ((), "give one text in quotes"),
+        ((" ",), "the text to look for is empty"),
         (("red", "cell"), "give one text in quotes"),
         (("red", "--image", "images/red.png"), "give one text in quotes"),
         (("--image", "absent.png"), "absent.png: no such file"),

@@ -59,7 +59,7 @@ def test_a_sound_bundle_passes_and_shows_its_drift(coreml: Bundle, dual_checkpoi
     report = judge(coreml, dual_checkpoint, "P0", "P3", "P5")
     assert [rung.status for rung in report.rungs] == ["passed"] * 3
     graphs = {check.stage for check in report.rungs[0].checks if check.target == "coreml"}
-    assert graphs == {*coreml.manifest.graphs["coreml"], "packages"}
+    assert graphs == {*coreml.manifest.graphs["coreml"], "packages", "storage"}
     layers = {(check.stage, check.layer) for check in report.rungs[1].checks}
     for stage in ("image_encoder", "image_encoder, carried"):
         assert {(stage, layer) for layer in range(6)} <= layers

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.slow
 TOO_LITTLE = 1000  # bytes
 MANIFEST = ("facts", "storage", "dual_encoder")
 """What `verify` asks of manifest.json before it replays."""
-EXPORT_PACKAGES = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "ml_dtypes", "matplotlib", "jinja2")
+EXPORT_PACKAGES = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "ml_dtypes", "matplotlib")
 CopyOf = Callable[[Bundle], Bundle]
 
 

@@ -29,7 +29,7 @@ EXACT, F32, BF16 = (variants.in_words(way) for way in (variants.EXACT, variants.
 SHIPPED = variants.in_words(variants.shipped_here())
 FLOAT_NOISE = 1e-5  # 6e-8 of each number, in sums of some hundred of them through four layers: 3e-6, and some room
 TOO_LITTLE = 1000  # bytes
-NOT_INSTALLED = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "ml_dtypes", "matplotlib", "jinja2")
+NOT_INSTALLED = ("torch", "onnx", "onnx_ir", "onnxscript", "safetensors", "ml_dtypes", "matplotlib")
 
 
 def only_openvino(bundle: Bundle) -> Bundle:
@@ -77,7 +77,7 @@ def worst(report: Report, rung: str, metric: str, **wanted: str) -> float:
 def test_a_sound_bundle_passes(vlm_report: Report) -> None:
     assert {rung.status for rung in vlm_report.rungs} <= {"passed", "ambiguous"}
     graphs = {check.stage for check in vlm_report.rungs[0].checks if check.target}
-    assert graphs == {"vision_embeddings", "vision_projection", "text_embeddings", "language_model"}
+    assert graphs == {"vision_embeddings", "vision_projection", "text_embeddings", "language_model", "storage"}
     places = {(check.stage, check.layer) for check in vlm_report.rungs[1].checks}
     for stage in ("vision_encoder", "decoder"):
         assert {(name, layer) for name in (stage, f"{stage}, carried") for layer in range(4)} <= places

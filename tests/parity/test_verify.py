@@ -23,7 +23,6 @@ EXTRAS = (
     "safetensors",
     "ml_dtypes",
     "matplotlib",
-    "jinja2",
     "huggingface_hub",
 )
 CopyOf = Callable[[Bundle], Bundle]

@@ -190,12 +190,6 @@ def test_labels_that_cannot_be_used(model: DualEncoder, labels: Any, templates: 
         model.classify(plain_image("red"), labels, templates)
 
 
-@pytest.mark.parametrize("text", ["", " ", "\n"])
-def test_an_empty_text_is_none(model: DualEncoder, text: str) -> None:
-    with pytest.raises(InputError, match=r"texts\[1\] is empty"):
-        model.embed_texts(["red", text])
-
-
 def test_labels_come_back_as_plain_texts(model: DualEncoder) -> None:
     model.classify(plain_image("red"), np.array(LABELS))  # kept for the next call
     assert {type(label) for label in model.classify(plain_image("red"), LABELS).labels} == {str}
@@ -293,7 +287,7 @@ def test_towers_that_changed_places(dual_bundle: Bundle) -> None:
 
 def test_a_tower_that_computes_nan_is_no_model(tmp_path: Path) -> None:
     model = load_dual_encoder(toy_dual.write_bundle(tmp_path / "nan", nan=True))
-    with pytest.raises(BundleError, match=r"image_encoder.onnx: computes numbers that are none"):
+    with pytest.raises(BundleError, match=r"image_encoder.onnx: produced NaN"):
         model.embed_images([plain_image("red")])
 
 

@@ -114,13 +114,10 @@ class DualEncoder:
             progress: called with the number of texts done and that of all
 
         Raises:
-            InputError: a text is empty
             BundleError: the bundle was shipped without its text tower
         """
         _check_batch(batch_size)
         require_texts("texts", texts)
-        if empty := [index for index, text in enumerate(texts) if not text.strip()]:
-            raise InputError(f"texts[{empty[0]}] is empty; give a word at least")
         self._need_text()
         rows, done = np.zeros((len(texts), self.info.embed_dim), np.float32), 0
         progress(0, len(texts))
