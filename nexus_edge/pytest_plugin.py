@@ -67,9 +67,14 @@ class BundleTests(pytest.Collector):
         from nexus_edge.bundle import Bundle
 
         allowed = self._named("--nexus-edge-allow-skip", self.config.getoption("--nexus-edge-allow-skip"))
+        chosen = self._named("--nexus-edge-rungs", self.config.getoption("--nexus-edge-rungs").split(","))
+        if unasked := [name for name in allowed if name not in chosen]:
+            raise pytest.UsageError(f"--nexus-edge-allow-skip {unasked[0]}: is not among {', '.join(chosen)}")
         ladder = Ladder(Bundle.open(self.folder, check=None), allowed)
-        for name in self._named("--nexus-edge-rungs", self.config.getoption("--nexus-edge-rungs").split(",")):
+        for name in chosen:
             yield self._item(name, lambda name=name: ladder.judge(name))  # type: ignore[misc]
+        if ladder.rejection:
+            yield self._item("verdict", ladder.require_cleared)
 
     def _named(self, option: str, names: Sequence[str]) -> Sequence[str]:
         rungs = [name.strip().upper() for name in names]
@@ -120,6 +125,17 @@ class Ladder:
     def __init__(self, bundle: Any, skippable: Sequence[str]) -> None:
         self._bundle, self._skippable = bundle, skippable
         self._run: ParityRun | None = None
+        self._held: set[str] = set()
+
+    @property
+    def rejection(self) -> str:
+        """Why the bundle is recorded as rejected; "" where it is not."""
+        return self._bundle.manifest.rejection or ""
+
+    def require_cleared(self) -> None:
+        """Raise DriftError unless every rung of the ladder ran and held: nothing less clears a rejected bundle."""
+        if self._held != set(RUNGS):
+            raise DriftError(f"recorded as rejected, which only the whole ladder can clear: {self.rejection}")
 
     def judge(self, name: str) -> None:
         """Raise DriftError where the rung fails or does not run; skip where that is allowed."""
@@ -137,6 +153,7 @@ class Ladder:
             pytest.skip("; ".join(missing))
         if missing:
             raise DriftError(f"{'; '.join(missing)}\nlet it run, or allow it with --nexus-edge-allow-skip {name}")
+        self._held.add(name)
 
 
 def require(checks: "Sequence[Check]") -> None:

@@ -10,7 +10,7 @@ Speed and load time are budgets only as ratios within one run: a number of secon
 about the bundle. Bytes do not depend on the machine, so size and peak memory may be limited in GB as well.
 """
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,9 +82,9 @@ def read_budgets(table: Mapping[str, Any], where: str) -> dict[str, float]:
             raise RecipeError(f"{where}: unknown key {name!r}{suggest(name, BUDGETS)}")
         if isinstance(limit, bool) or not isinstance(limit, int | float):
             raise RecipeError(f"{where}: {name} must be a number, not {limit!r:.60}")
-        if not 0 <= limit <= LARGEST.get(name, math.inf) or math.isinf(limit):
+        if not 0 <= limit <= LARGEST.get(name, sys.float_info.max):
             most = f" to {LARGEST[name]:g}" if name in LARGEST else " or more"
-            raise RecipeError(f"{where}: {name} = {limit:g} must be 0{most}")
+            raise RecipeError(f"{where}: {name} = {limit!r:.60} must be 0{most}")
         limits[name] = float(limit)
     return limits
 

@@ -62,7 +62,7 @@ class Measured:
     engine: str
     machine: str
     inputs: str
-    size_bytes: Count
+    size_bytes: Annotated[int, Meta(gt=0)]
     graph_bytes: Mapping[str, Count]
     load_s: tuple[float, ...] = ()
     speeds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)

@@ -121,7 +121,10 @@ def _table(entry: object, needed: set[str], optional: set[str], where: str) -> M
         raise TolerancesError(
             f"{where}: an entry has the keys {', '.join(sorted(needed))}, and may have {', '.join(sorted(optional))}"
         )
-    if not str(entry["reason"]).strip():
+    for key in {"metric", "reason"} & set(entry):
+        if not isinstance(entry[key], str):
+            raise TolerancesError(f"{where}: {key} is {entry[key]!r:.60}; text is needed")
+    if not entry["reason"].strip():
         raise TolerancesError(f"{where}: a tolerance needs a reason")
     return entry
 

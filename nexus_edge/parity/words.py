@@ -12,6 +12,9 @@ MEANING = {
     "verify": "This machine computes what the export recorded.",
 }
 
+PROOFS = ({"P5"}, {"P3", "P4"})
+"""Rungs of which one set says that a bundle is its model; others look at a part of the way."""
+
 
 def rung_of(report: Report) -> str:
     """The name of the rung that failed first; "" where none did."""
@@ -32,8 +35,12 @@ def verdict_sentence(report: Report) -> str:
         return f"{report.bundle} was rejected before: {report.reason}."
     if report.verdict != "passed":
         return f"Not proven: what ran of {report.bundle} holds, but {report.reason}."
-    what = "computes here what it computed when it was exported" if here else "is still the model that it was made from"
+    names = [rung.name for rung in report.rungs]
     ties = sum(rung.near_ties.found for rung in report.rungs if rung.near_ties is not None)
     remark = f" {ties} near {'tie was' if ties == 1 else 'ties were'} set aside." if ties else ""
     skipped = f" Skipped: {'; '.join(report.skipped)}." if report.skipped else ""
+    if not here and not any(proof <= set(names) for proof in PROOFS):
+        holds = f"{' and '.join(names)} {'holds' if len(names) == 1 else 'hold'} for {report.bundle}"
+        return f"{holds}: all {len(gated)} checks. The other rungs compare it with its model.{remark}{skipped}"
+    what = "computes here what it computed when it was exported" if here else "is still the model that it was made from"
     return f"{report.bundle} {what}: all {len(gated)} checks hold.{remark}{skipped}"

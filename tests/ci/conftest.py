@@ -30,7 +30,8 @@ def replayable(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Read-only."""
     bundle = toy_vlm.write_bundle(tmp_path_factory.mktemp("ci") / "toy-vlm")
     recipe = find_recipe("phi3-vision", "fp32").with_targets(("onnx",)).to_json()
-    bundle = replace(bundle, manifest=replace(bundle.manifest, recipe=recipe))
+    # Of the format before facts, which nobody worked out for the toy.
+    bundle = replace(bundle, manifest=replace(bundle.manifest, recipe=recipe, format_version=2))
     ids = processing.from_checkpoint(bundle.root)(PROMPT, [])["input_ids"]
     stages = {name: runner_of("onnx").open(bundle.graph("onnx", name), name) for name in ("embed_tokens", "decoder")}
     none = np.zeros((0, toy_vlm.HIDDEN), np.float32)

@@ -1,6 +1,7 @@
 """`pytest --nexus-edge`, run in a process of its own as a user would."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -60,6 +61,17 @@ def test_a_rung_that_cannot_run_fails_unless_it_may_be_skipped(tmp_path: Path, r
     assert "P0" not in done.stdout
     assert done.returncode == 1
     assert run(tmp_path, "--nexus-edge", replayable.root, "--nexus-edge-rungs", "P9").returncode == 4
+
+
+def test_a_rejected_bundle_is_not_cleared_by_some_rungs(tmp_path: Path, replayable: Bundle) -> None:
+    root = shutil.copytree(replayable.root, tmp_path / "rejected")
+    Bundle.open(root).with_parity({"verdict": "rejected", "reason": "P3: 1 of 2 checks failed"})
+    done = run(tmp_path, "--nexus-edge", root, "-v", "--nexus-edge-rungs", "P0")
+    assert "::verdict FAILED" in done.stdout, done.stdout + done.stderr
+    assert "which only the whole ladder can clear: P3: 1 of 2 checks failed" in done.stdout
+    assert done.returncode == 1
+    unasked = run(tmp_path, "--nexus-edge", root, "--nexus-edge-rungs", "P0", "--nexus-edge-allow-skip", "P3")
+    assert unasked.returncode == 4 and "P3: is not among P0" in unasked.stderr
 
 
 def test_wrong_options_are_one_line(tmp_path: Path) -> None:

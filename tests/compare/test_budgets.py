@@ -32,6 +32,7 @@ def test_a_recipes_gates_reach_the_manifest(tmp_path: Path) -> None:
     [
         ("size_ration = 1", "did you mean 'size_ratio'"),
         ("size_ratio = true", "must be a number"),
+        (f"size_gb = {'9' * 400}", "must be 0 or more"),
         ("size_ratio = nan", "must be 0 or more"),
         ("size_ratio = inf", "must be 0 or more"),
         ("cosine = 1.2", "must be 0 to 1"),

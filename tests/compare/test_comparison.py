@@ -108,6 +108,7 @@ def test_a_baseline_file_is_read_back_and_so_is_a_comparison(tmp_path: Path) -> 
         ({"format": "other"}, "is not a baseline"),
         ({"format_version": 9}, "format_version is 9"),
         ({"size_bytes": -1}, "size_bytes must be a whole number"),
+        ({"size_bytes": 0}, "size_bytes must be"),
         ({"load_s": ["a"]}, "load_s must be a list of numbers"),
         ({"replies": [{"item": "a"}]}, r"replies\[0\]: text is missing"),
         ({"vectors": {"v": {"shape": [3], "float32": "AAAA"}}}, "is not an array"),

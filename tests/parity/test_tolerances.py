@@ -146,6 +146,8 @@ def test_a_family_has_the_last_word_on_itself_alone(tmp_path: Path, monkeypatch:
         ({"gates": []}, "only"),
         ({"gate": [{**GATE, "reason": "  "}]}, "needs a reason"),
         ({"gate": [{**GATE, "metric": "cosinus"}]}, "unknown metric 'cosinus'"),
+        ({"gate": [{**GATE, "metric": ["cosine"]}]}, r"metric is \['cosine'\]; text is needed"),
+        ({"gate": [{**GATE, "reason": 5}]}, "reason is 5; text is needed"),
         ({"gate": [{**GATE, "limit": -1}]}, "limit is -1"),
         ({"gate": [{**GATE, "limit": float("nan")}]}, "limit is nan"),
         ({"gate": [{**GATE, "limit": True}]}, "limit is True"),
