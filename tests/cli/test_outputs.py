@@ -76,6 +76,23 @@ def test_what_a_call_may_not_replace(
     assert contents(desk) == before
 
 
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda partial: partial.symlink_to("images/red.png"), "new.safetensors.partial: is a link"),
+        (lambda partial: partial.hardlink_to("images/red.png"), "new.safetensors.partial: has another name too"),
+        (lambda partial: partial.write_text("half a download"), "is there already and no journal of nexus-edge"),
+    ],
+)
+def test_a_journal_takes_the_place_of_nothing(
+    make: Callable[[Path], object], words: str, run_command: Run, desk: Path
+) -> None:
+    make(desk / "new.safetensors.partial")
+    before = contents(desk)
+    run_command("embed", "images", "-o", "new.safetensors", "--force", "--quiet").assert_error(2, words)
+    assert contents(desk) == before
+
+
 def test_reports_and_sheets_are_written_again(run_command: Run, desk: Path, index: Path) -> None:
     for _ in range(2):
         done = run_command("search", "red", "--index", "index.safetensors", "--sheet", "hits.png", "--quiet")

@@ -240,6 +240,32 @@ def test_search_with_a_text_and_with_an_image(model: DualEncoder, tmp_path: Path
     assert hits[0].score >= hits[1].score >= hits[2].score
     with pytest.raises(InputError, match="top_k is 0"):
         model.search("green", built, top_k=0)
+    assert len(model.search("green", built, top_k=np.int64(2))) == 2  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"top_k": 2.5}, r"^top_k must be a whole number, not a float 2\.5$"),
+        ({"top_k": True}, "^top_k must be a whole number"),
+        ({"top_k": "2"}, "^top_k must be a whole number"),
+        ({"top_k": None}, "^top_k must be a whole number, not None$"),
+        ({"query": None}, r"^query must be a text \(str\) or one image, not None$"),
+        ({"query": []}, r"^query must be a text \(str\) or one image, not a list"),
+        ({"query": ["red", "blue"]}, r"^query must be a text \(str\) or one image, not a list"),
+        ({"query": 3}, r"^query must be a text \(str\) or one image, not a int"),
+        ({"index": None}, r"^index must be a path \(str or Path\), not None$"),
+        ({"index": ""}, "^index is an empty path"),
+    ],
+)
+def test_what_a_search_is_not_asked_with(
+    arguments: dict[str, Any], problem: str, model: DualEncoder, tmp_path: Path
+) -> None:
+    paths = toy_dual.write_images(tmp_path, "red.png")
+    index = nexus_edge.runtimes.build_index(model, paths, tmp_path / "index.safetensors").index
+    given: dict[str, Any] = {"query": "red", "index": index, **arguments}
+    with pytest.raises(InputError, match=problem):
+        model.search(**given)
 
 
 def test_another_models_index_is_refused(model: DualEncoder, tmp_path: Path) -> None:

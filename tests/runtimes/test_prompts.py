@@ -111,6 +111,24 @@ def test_labels_from_a_file(tmp_path: Path) -> None:
             read_labels(bad)
 
 
+def test_a_line_of_labels_ends_as_in_any_text_file(tmp_path: Path) -> None:
+    inside = "\u2028\u2029\x0b\x0c\x1c\x1d\x1e\x85"  # what str.splitlines splits at, too
+    path = tmp_path / "labels.txt"
+    path.write_bytes("\r\n".join(f"red{end}cell" for end in inside).encode())
+    assert read_labels(path) == tuple(f"red{end}cell" for end in inside)
+    path.write_bytes("\ufeffred\n\ufeff blue\n\ufeff\n\u200b\n \u200d\u2060\t\ngreen".encode())
+    assert read_labels(path) == ("red", "blue", "green")
+    path.write_bytes("\u200b\n".encode())
+    assert read_labels(path) == ()
+
+
+@pytest.mark.parametrize("label", ["", " ", "\u200b", "\ufeff", "\u200c \u200d", "\u2060\u00ad", "\0"])
+def test_a_label_that_nobody_sees_is_empty(label: str) -> None:
+    with pytest.raises(InputError, match="a label is empty"):
+        of_labels(["red", label])
+    assert of_labels([f"red{label}"]).labels == (f"red{label}",)
+
+
 def test_without_templates_that_of_the_model_card_is_taken() -> None:
     assert of_labels(["a"]).templates == DEFAULT_TEMPLATES == ("this is a photo of {}",)
     assert of_labels(["a"], ["x {}"]).templates == ("x {}",)

@@ -6,7 +6,7 @@ from typing import cast, overload
 
 import numpy as np
 
-from nexus_edge._arguments import require_texts, require_whole
+from nexus_edge._arguments import require_kind, require_path, require_texts, require_whole
 from nexus_edge._renamed import renamed_keyword
 from nexus_edge.bundle import Bundle, DualEncoderInfo
 from nexus_edge.engines.base import closed
@@ -204,11 +204,13 @@ class DualEncoder:
             top_k: most hits
 
         Raises:
-            InputError: the index is damaged, or of another model
+            InputError: the index is damaged, or of another model; an argument is not what it must be
             ImageError: the image cannot be read
             BundleError: a text, and the bundle was shipped without its text tower
         """
-        opened = index if isinstance(index, ImageIndex) else ImageIndex.load(index)
+        if not is_image_input(query):  # a list would be embedded whole, and searched for by its first
+            require_kind("query", query, str, "a text (str) or one image")
+        opened = index if isinstance(index, ImageIndex) else ImageIndex.load(require_path("index", index))
         opened.check(self.info, self.name)
         if isinstance(query, str) and not is_data_uri(query):
             rows = self.embed_texts([query])

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nexus_edge._arguments import require_path, require_texts
-from nexus_edge._text import read_text
+from nexus_edge._text import MARK, read_text
 from nexus_edge._toml import read_toml
 from nexus_edge._typed import read, suggest
 from nexus_edge.errors import InputError
@@ -34,7 +34,7 @@ class PromptSet:
     def __post_init__(self) -> None:
         if not self.labels:
             raise InputError("no labels; give at least one")
-        if any(not label.strip() for label in self.labels):
+        if any(_is_empty(label) for label in self.labels):
             raise InputError("a label is empty; each needs at least one word")
         if len(set(self.labels)) < len(self.labels):
             twice = next(label for index, label in enumerate(self.labels) if label in self.labels[:index])
@@ -96,12 +96,13 @@ def read_prompts(path: Path) -> PromptSet:
 def read_labels(path: Path) -> tuple[str, ...]:
     """The labels of a text file, one a line; empty lines do not count. Raises InputError."""
     try:
-        lines = read_text(path).splitlines()
+        lines = read_text(path).split("\n")  # not splitlines: a label may hold what Unicode ends lines with
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; give a file with one label per line") from error
     except ValueError as error:
         raise InputError(f"{path}: {error}, one label per line") from error
-    return tuple(line.strip() for line in lines if line.strip())
+    bare = (line.removeprefix(MARK).strip() for line in lines)  # files that were joined have a mark between them
+    return tuple(line for line in bare if not _is_empty(line))
 
 
 def of_labels(labels: Sequence[str], templates: Sequence[str] | None = None) -> PromptSet:
@@ -116,6 +117,11 @@ def bare_letters(text: str) -> str:
     """Without accents, case and doubled spaces: what normalisers of tokenizers may take away."""
     letters = unicodedata.normalize("NFKD", text)
     return " ".join("".join(letter for letter in letters if not unicodedata.combining(letter)).casefold().split())
+
+
+def _is_empty(label: str) -> bool:
+    """Whether nobody sees it: white space, control characters and Unicode's format characters, of no width, alone."""
+    return all(letter.isspace() or unicodedata.category(letter) in ("Cc", "Cf") for letter in label)
 
 
 def _normalized(rows: Floats) -> Floats:

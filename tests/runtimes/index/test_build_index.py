@@ -155,9 +155,9 @@ def partial_of(model: DualEncoder, images: list[Path], out: Path, counting: Call
         (lambda lines: [*lines[:3], lines[3][: len(lines[3]) // 2]], 2),  # killed in the middle of a line
         (lambda lines: [*lines[:3], b"{}\n", *lines[3:]], 2),
         (lambda lines: [*lines[:2], lines[2].replace(b'"embedding": "', b'"embedding": "AAAA'), *lines[3:]], 1),
-        (lambda lines: [b'{"format": "other"}\n', *lines[1:]], 0),
+        (lambda lines: [lines[0].replace(b"journal 1", b"journal 0"), *lines[1:]], 0),
+        (lambda lines: [lines[0][:9]], 0),  # killed in the middle of the head
         (lambda lines: [lines[0].replace(b'"dim": 4', b'"dim": 5'), *lines[1:]], 0),
-        (lambda lines: [b"\xff\xfe" * 100], 0),
         (lambda lines: [], 0),
     ],
 )
@@ -180,6 +180,49 @@ def test_a_damaged_journal_costs_what_is_damaged(
     build_index(model, images, tmp_path / "i.safetensors")
     assert engine.images == 1
     assert np.allclose(ImageIndex.load(tmp_path / "i.safetensors").embeddings, expected(model, images), atol=NOISE)
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda partial, image: partial.symlink_to(image), "is a link"),
+        (lambda partial, image: partial.symlink_to(partial.with_name("absent")), "is a link"),
+        (lambda partial, image: partial.hardlink_to(image), r"has another name too \(a hard link\)"),
+        (lambda partial, image: partial.write_bytes(b"half a download"), "is there already and no journal of nexus"),
+        (lambda partial, image: partial.write_bytes(b'{"format": "other"}\n'), "is there already and no journal of"),
+        (lambda partial, image: partial.write_bytes(b"{\n"), "is there already and no journal of nexus"),
+        (lambda partial, image: partial.mkdir(), "is no file"),
+    ],
+)
+def test_what_is_no_journal_is_neither_written_nor_removed(
+    make: Callable[[Path, Path], object], problem: str, model: DualEncoder, images: list[Path], tmp_path: Path
+) -> None:
+    partial, image = tmp_path / "i.safetensors.partial", images[0].read_bytes()
+    make(partial, images[0])
+    before = partial.lstat()
+    content = partial.read_bytes() if partial.is_file() else None
+    with pytest.raises(OutputError, match=rf"i\.safetensors\.partial: {problem}") as raised:
+        build_index(model, images, tmp_path / "i.safetensors")
+    assert raised.value.exit_code == 2
+    assert "\n" not in str(raised.value)
+    assert images[0].read_bytes() == image
+    assert os.path.samestat(partial.lstat(), before)
+    assert content is None or partial.read_bytes() == content
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(("i.", "absent"))) == [partial.name]
+
+
+def test_a_journal_of_two_names_is_not_written(
+    model: DualEncoder, images: list[Path], tmp_path: Path, counting: Callable[..., Counting]
+) -> None:
+    partial = partial_of(model, images, tmp_path / "i.safetensors", counting)
+    (tmp_path / "kept").hardlink_to(partial)
+    before = partial.read_bytes()
+    counting()
+    with pytest.raises(OutputError, match="a hard link"):
+        build_index(model, images, tmp_path / "i.safetensors")
+    assert (tmp_path / "kept").read_bytes() == before
+    (tmp_path / "kept").unlink()
+    assert build_index(model, images, tmp_path / "i.safetensors").unchanged == 5
 
 
 def test_another_models_journal_is_not_used(

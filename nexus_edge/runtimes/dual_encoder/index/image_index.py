@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nexus_edge._arguments import require_path
+from nexus_edge._arguments import require_path, require_whole
 from nexus_edge._atomic import replaced_when_done
 from nexus_edge.bundle import DualEncoderInfo
 from nexus_edge.errors import InputError
@@ -78,7 +78,12 @@ class ImageIndex:
             )
 
     def nearest(self, query: Floats, top_k: int) -> list[Hit]:
-        """The `top_k` images with the highest cosine to `query` [dim], best first; of equals, the earlier one."""
+        """The `top_k` images with the highest cosine to `query` [dim], best first; of equals, the earlier one.
+
+        Raises:
+            InputError: `top_k` is not a whole number, or below 1
+        """
+        require_whole("top_k", top_k)
         if top_k < 1:
             raise InputError(f"top_k is {top_k}; ask for at least one hit")
         starts = range(0, len(self), ROWS)

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from nexus_edge.runtimes.dual_encoder.index.image_index import Stamp
 from nexus_edge.runtimes.dual_encoder.unit_rows import TOLERANCE
 
 FORMAT = "nexus-edge index journal 1"
+MARK = b'{"format": "nexus-edge index journal '  # what a journal of any version begins with
+FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Journal:
         entries: what an earlier run left, by the name of the image in the index
 
     Raises:
-        OutputError: on entering, if the folder cannot be written, or another process is making this index.
+        OutputError: on entering, if the folder cannot be written, another process is making this index, or what has
+            the journal's name is no journal: a link, a file of two names, or a file that somebody else made.
     """
 
     def __init__(self, index: Path, image_tower: str, dim: int) -> None:
@@ -63,16 +67,44 @@ class Journal:
 
     def _locked(self) -> IO[bytes]:
         while True:
-            file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+b")
-            if not try_lock(file):
+            found = self._there()
+            if found is not None and not stat.S_ISREG(found.st_mode):
+                raise self._not_ours("is a link" if stat.S_ISLNK(found.st_mode) else "is no file")
+            file = os.fdopen(os.open(self.path, FLAGS, 0o666), "r+b")
+            try:
+                if not try_lock(file):
+                    raise OutputError(
+                        f"{self.path}: another nexus-edge embed is writing it; wait for its end, or choose another -o"
+                    )
+                # The other process may have removed it between the two calls; then this is no longer the one there.
+                found = self._there()
+                if found is not None and os.path.samestat(os.fstat(file.fileno()), found):
+                    self._require_ours(file, found)
+                    return file
+            except BaseException:
                 file.close()
-                raise OutputError(
-                    f"{self.path}: another nexus-edge embed is writing it; wait for its end, or choose another -o"
-                )
-            # The other process may have removed the file between the two calls; then this is no longer the one there.
-            if self.path.exists() and os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
-                return file
+                raise
             file.close()
+
+    def _there(self) -> os.stat_result | None:
+        """What has the journal's name; a link is not followed."""
+        try:
+            return self.path.lstat()
+        except FileNotFoundError:
+            return None
+
+    def _require_ours(self, file: IO[bytes], found: os.stat_result) -> None:
+        """Raise OutputError for a file that is somebody else's; an empty one, or half a first line, is a journal's."""
+        if found.st_nlink > 1:
+            raise self._not_ours("has another name too (a hard link)")
+        head = file.read(len(MARK))
+        if not MARK.startswith(head):
+            raise self._not_ours("is there already and no journal of nexus-edge embed")
+
+    def _not_ours(self, problem: str) -> OutputError:
+        return OutputError(
+            f"{self.path}: {problem}, so what is done is not written there; choose another -o, or remove it first"
+        )
 
     def add(self, entries: Mapping[str, Entry]) -> None:
         """Append lines, and hand them to the system at once: they outlive this process. Raises OutputError."""
