@@ -20,6 +20,7 @@ Bias = Literal["none", "all", "lora_only"]
 Modules = str | tuple[str, ...]
 """A regular expression for a module's whole name, or ends of names."""
 
+_LORA_ONLY = "adapters of other kinds are not merged here"
 _TRAINING = "only training reads it"
 _CHANGED_BASE = (
     "the base weights themselves were changed when training began; save the adapter relative to the original weights "
@@ -29,7 +30,7 @@ _LIVE = "it decides while the model runs, so it cannot be merged"
 _MERGE = "merge it with peft (merge_and_unload), and export the result as a checkpoint"
 
 RULES: Mapping[str, Rule] = {
-    "peft_type": Only(("LORA",), "adapters of other kinds are not merged here"),
+    "peft_type": Only(("LORA",), _LORA_ONLY),
     "r": Read("the rank, beside rank_pattern"),
     "lora_alpha": Read("the scaling, beside alpha_pattern"),
     "rank_pattern": Read("the rank of some modules"),
@@ -124,18 +125,27 @@ class AdapterConfig:
                     f"adapter means: {_MERGE}"
                 )
         check_values_of(config, RULES, str(path))
+        if config.get("peft_type") is None:  # peft looks its class up by it: a KeyError, for null as without the key
+            found = "null" if "peft_type" in config else "missing"
+            raise CheckpointError(f"{path}: peft_type is {found}; {_LORA_ONLY}")
         try:
             return cls._from_json(config)
-        except (KeyError, TypeError, ValueError, re.error) as error:
+        except (KeyError, TypeError, ValueError) as error:
             what = f"missing key {error}" if isinstance(error, KeyError) else str(error)
             raise CheckpointError(f"{path}: {what}") from error
 
     @classmethod
     def _from_json(cls, config: Mapping[str, Any]) -> "AdapterConfig":
         ranks, alphas = table(config, "rank_pattern"), table(config, "alpha_pattern")
-        for pattern in (*ranks, *alphas):
-            re.compile(pattern)
-        layers = config.get("layers_to_transform")
+        for pattern in ranks:
+            _require_pattern("rank_pattern", pattern)
+        for pattern in alphas:
+            _require_pattern("alpha_pattern", pattern)
+        layers, layer_patterns = config.get("layers_to_transform"), _patterns(config, "layers_pattern")
+        if layer_patterns and layers in (None, []):  # PEFT refuses it, too
+            raise ValueError("layers_pattern is set without layers_to_transform, so it means no layer")
+        if grouped := [pattern for pattern in layer_patterns if re.compile(pattern).groups]:
+            raise ValueError(f"layers_pattern has a group; the layer's number must be the first: {grouped[0]!r:.60}")
         bias = choice(config, "bias", get_args(Bias), "none")
         return cls(
             rank=count(config, "r", 8),
@@ -147,8 +157,8 @@ class AdapterConfig:
             targets=_modules(config, "target_modules"),
             excluded=_modules(config, "exclude_modules") or (),
             layers=None if layers in (None, []) else _numbers(layers),
-            layer_patterns=_names(config, "layers_pattern"),
-            saved=_names(config, "modules_to_save"),
+            layer_patterns=layer_patterns,
+            saved=_patterns(config, "modules_to_save"),
             bias="none" if bias == "none" else "all" if bias == "all" else "lora_only",
             lora_bias=flag(config, "lora_bias"),
             base=_text(config, "base_model_name_or_path"),
@@ -161,9 +171,24 @@ def _modules(config: Mapping[str, Any], key: str) -> Modules | None:
     if value is None:
         return None
     if isinstance(value, str):
-        re.compile(value)
+        _require_pattern(key, value)
         return value
     return _names(config, key)
+
+
+def _require_pattern(key: str, pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{key}: {pattern!r:.60} is no regular expression: {error}") from error
+
+
+def _patterns(config: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Names that PEFT puts into regular expressions as they are."""
+    names = _names(config, key)
+    for name in names:
+        _require_pattern(key, name)
+    return names
 
 
 def _names(config: Mapping[str, Any], key: str) -> tuple[str, ...]:

@@ -47,6 +47,11 @@ def scaling_of(config: AdapterConfig, module: str) -> float:
     return alpha / (math.sqrt(rank) if config.rslora else rank)
 
 
+def fits(pattern: str, module: str) -> bool:
+    """Whether a pattern of ranks or alphas means a module: it fits the end of its name, from a dot on."""
+    return re.match(rf"(.*\.)?({pattern})$", module) is not None
+
+
 def _matches(modules: Modules, module: str) -> bool:
     if isinstance(modules, str):
         return re.fullmatch(modules, module) is not None
@@ -63,4 +68,4 @@ def _in_layers(config: AdapterConfig, module: str) -> bool:
 
 def _pattern(patterns: Iterable[str], module: str) -> str:
     """The first pattern that fits the end of a module's name; the name itself if none does."""
-    return next((pattern for pattern in patterns if re.match(rf"(.*\.)?({pattern})$", module)), module)
+    return next((pattern for pattern in patterns if fits(pattern, module)), module)

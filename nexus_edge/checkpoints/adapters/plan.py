@@ -7,8 +7,8 @@ from math import prod
 from nexus_edge.checkpoints.adapters.adapter import Adapter
 from nexus_edge.checkpoints.adapters.base import Base
 from nexus_edge.checkpoints.adapters.folder import CONFIG
-from nexus_edge.checkpoints.adapters.matching import is_target, rank_of, scaling_of
-from nexus_edge.checkpoints.adapters.tensors import Factors, Named, sort_names
+from nexus_edge.checkpoints.adapters.matching import fits, is_target, rank_of, scaling_of
+from nexus_edge.checkpoints.adapters.tensors import Factors, Named, refuse_second, sort_names
 from nexus_edge.errors import CheckpointError
 
 SHOWN = 4  # names in one message
@@ -56,13 +56,18 @@ def plan(adapter: Adapter, base: Base) -> dict[str, Change]:
         CheckpointError: naming tensors of the adapter that fit none of the base's, modules that are adapted by its
             configuration alone or by its tensors alone, and what cannot be merged
     """
-    named = sort_names(adapter.file.infos)
+    where = str(adapter.file.path)
+    named = sort_names(adapter.file.infos, where)
     modules = {module: ours for module in named.factors if (ours := base.module(module)) is not None}
     saved = {parameter: ours for parameter in named.saved if (ours := base.parameter(parameter)) is not None}
     unknown = [key for parameter, key in named.saved.items() if parameter not in saved]
     unknown += [key for module in named.factors.keys() - modules.keys() for key in named.factors[module].keys.values()]
     if unknown:
-        raise CheckpointError(f"{adapter.file.path}: tensors of no weight of the base model: {_listed(unknown)}")
+        raise CheckpointError(f"{where}: tensors of no weight of the base model: {_listed(unknown)}")
+    keys = dict[str, str]()
+    for parameter, ours in saved.items():  # over there, a parameter can have two names
+        refuse_second(keys.get(ours), named.saved[parameter], where)
+        keys[ours] = named.saved[parameter]
     _require_agreement(adapter, named, modules, base)
     _require_saved(adapter, named, saved, modules, base)
     changes = {ours: Change(saved=named.saved[parameter]) for parameter, ours in saved.items()}
@@ -98,6 +103,10 @@ def _require_agreement(adapter: Adapter, named: Named, modules: Mapping[str, str
         raise CheckpointError(
             f"{adapter.folder}: there are tensors for what {CONFIG} does not say is adapted: {_listed(extra)}"
         )
+    for key, patterns in (("rank_pattern", adapter.config.ranks), ("alpha_pattern", adapter.config.alphas)):
+        # PEFT skips such a pattern, and trains with another rank or scaling than whoever wrote it believes.
+        if idle := [pattern for pattern in patterns if not any(fits(pattern, name) for name in found)]:
+            raise CheckpointError(f"{adapter.folder / CONFIG}: {key} fits no module of the base model: {_listed(idle)}")
 
 
 def _require_saved(

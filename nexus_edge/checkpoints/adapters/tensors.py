@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from nexus_edge.errors import CheckpointError
+
 PREFIXES = ("base_model.model.", "module.", "_orig_mod.")
 
 _FACTOR = re.compile(
@@ -49,18 +51,34 @@ class Named:
     saved: dict[str, str]
 
 
-def sort_names(keys: Iterable[str]) -> Named:
-    """What each key of an adapter's file is."""
+def sort_names(keys: Iterable[str], where: str) -> Named:
+    """What each key of an adapter's file is.
+
+    Args:
+        keys: of all its tensors
+        where: the file, for messages
+
+    Raises:
+        CheckpointError: two keys are of one tensor, so one of them would be lost
+    """
     named = Named({}, {})
     for key in keys:
         plain = _without_prefixes(key)
         match = _FACTOR.fullmatch(plain)
         if match is None:
-            named.saved[_WRAPPERS.sub("", plain)] = key
+            held, what = named.saved, _WRAPPERS.sub("", plain)
         else:
-            part = match["part"] + (".bias" if match["leaf"] == "bias" else "")
-            named.factors.setdefault(match["module"], Factors()).keys[part] = key
+            what = match["part"] + (".bias" if match["leaf"] == "bias" else "")
+            held = named.factors.setdefault(match["module"], Factors()).keys
+        refuse_second(held.get(what), key, where)
+        held[what] = key
     return named
+
+
+def refuse_second(known: str | None, key: str, where: str) -> None:
+    """Raises CheckpointError where a key of the same tensor is known already."""
+    if known is not None:
+        raise CheckpointError(f"{where}: {known} and {key} are one tensor by their names; save one adapter alone")
 
 
 def _without_prefixes(key: str) -> str:

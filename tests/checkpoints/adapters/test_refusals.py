@@ -14,9 +14,13 @@ from torch import Tensor
 
 from nexus_edge.checkpoints import FolderCheckpoint, adapted
 from nexus_edge.checkpoints.adapters.adapter import Adapter
+from nexus_edge.checkpoints.adapters.base import Base
 from nexus_edge.checkpoints.adapters.belonging import compare_base
 from nexus_edge.checkpoints.adapters.config import RULES, AdapterConfig
+from nexus_edge.checkpoints.adapters.plan import plan
+from nexus_edge.checkpoints.base import TensorInfo
 from nexus_edge.errors import CheckpointError
+from nexus_edge.interfaces.weights import WeightRules
 from nexus_edge.models.loading import weights_of
 
 QKV = "model.layers.1.self_attn.qkv_proj"
@@ -39,6 +43,7 @@ def merge(adapter: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "problem"),
     [
+        ({"peft_type": None}, "adapter_config.json: peft_type is null; adapters of other kinds"),
         ({"peft_type": "LOHA"}, "peft_type is 'LOHA'; known is 'LORA'"),
         ({"use_qalora": True}, "use_qalora is True; known is False"),
         ({"trainable_token_indices": [1]}, r"trainable_token_indices is \[1\]; it must be absent; single rows"),
@@ -51,6 +56,14 @@ def merge(adapter: Path) -> None:
         ({"r": 0}, "r is 0, expected a whole number above 0"),
         ({"lora_alpha": "much"}, "lora_alpha is 'much', expected a number above 0"),
         ({"rank_pattern": [4]}, "rank_pattern is .*expected an object"),
+        ({"rank_pattern": {"(": 4}}, r"rank_pattern: '\(' is no regular expression: missing \)"),
+        ({"alpha_pattern": {"*": 4}}, r"alpha_pattern: '\*' is no regular expression: nothing to repeat"),
+        ({"modules_to_save": ["("]}, r"modules_to_save: '\(' is no regular expression"),
+        ({"layers_to_transform": [0], "layers_pattern": "("}, r"layers_pattern: '\(' is no regular expression"),
+        ({"layers_to_transform": [0], "layers_pattern": "(h)"}, r"layers_pattern has a group.*'\(h\)'"),
+        ({"layers_pattern": ["layers"]}, "layers_pattern is set without layers_to_transform"),
+        ({"rank_pattern": {"qkv": 4}}, "rank_pattern fits no module of the base model: qkv"),
+        ({"alpha_pattern": {"fc1": 3, "q_prj": 3}}, "alpha_pattern fits no module of the base model: q_prj"),
         ({"layers_to_transform": [-1]}, "expected numbers of layers"),
         ({"bias": "some"}, "bias is 'some', known are none, all, lora_only"),
         ({"r": 8}, r"has factors \[4, 256\] and .*and adapter_config.json says rank 8"),
@@ -110,6 +123,43 @@ def test_tensors(change: Callable[[dict[str, Tensor]], object], problem: str, tm
     with pytest.raises(CheckpointError, match=problem) as caught:
         merge(adapter)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (f"{KEY}.lora_A.weight", f"{KEY}.lora_A.default.weight"),
+        (f"{KEY}.lora_B.weight", f"{KEY}.lora_B.adapter2.weight"),
+        (f"{KEY}.lora_A.weight", f"module.{QKV}.lora_A.weight"),
+        ("base_model.model.model.norm.weight", "module.model.norm.weight"),
+        ("base_model.model.model.norm.weight", "base_model.model.model.norm.modules_to_save.default.weight"),
+    ],
+)
+def test_two_tensors_for_one(first: str, second: str, tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "adapter")
+    edit(adapter, lambda all_: all_.update({first: all_.get(first, torch.ones(128)), second: torch.ones(4, 4)}))
+    with pytest.raises(CheckpointError) as caught:
+        merge(adapter)
+    names = {name.rstrip(";") for name in str(caught.value).split()}
+    assert {first, second} <= names and "are one tensor by their names" in str(caught.value)
+
+
+def test_two_names_of_one_weight(tmp_path: Path) -> None:
+    """As before and since transformers 4.52."""
+    adapter = write_adapter(tmp_path / "adapter", modules_to_save=None)
+    base = Base({"w": TensorInfo("float32", (2,))}, WeightRules(rename={"new": "w", "old": "w"}), (), frozenset())
+    safetensors.torch.save_file({"new": torch.ones(2), "old": torch.ones(2)}, adapter / "adapter_model.safetensors")
+    with pytest.raises(CheckpointError, match="new and old are one tensor by their names"):
+        plan(Adapter(adapter), base)
+
+
+def test_no_kind(tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "adapter")
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    del config["peft_type"]
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="peft_type is missing"):
+        Adapter(adapter)
 
 
 def test_an_adapter_that_changes_nothing(tmp_path: Path) -> None:
