@@ -39,6 +39,23 @@ def require_name(option: str, path: Path, kind: FileKind) -> None:
         raise InputError(f"{path}: {kind.what} ends in {endings}; give {option} another name")
 
 
+def require_place(path: Path) -> None:
+    """Raise OutputError where no file can be: at a folder, below a file, or where more than the last folder is missing.
+
+    It is what `replaced_when_done` would say, before the work whose result would be lost.
+    """
+    if _is_stream(path):
+        return
+    real = Path(os.path.realpath(path))
+    folder = real.parent
+    if real.is_dir():
+        raise OutputError(f"{path}: cannot be written: it is a folder; name a file")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{path}: cannot be written: {folder} is a file, not a folder; correct the path")
+    if not folder.exists() and not folder.parent.is_dir():
+        raise OutputError(f"{path}: there is no folder {folder.parent}; make it first, or correct the path")
+
+
 def require_own(option: str, path: Path, kind: FileKind) -> None:
     """Raise OutputError if a file is there that nexus-edge did not write as one of this kind; an empty one is free."""
     if _is_stream(path):

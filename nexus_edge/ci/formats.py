@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nexus_edge._atomic import replaced_when_done
-from nexus_edge._outputs import FileKind, require_apart, require_name, require_own
+from nexus_edge._outputs import FileKind, require_apart, require_name, require_own, require_place
 from nexus_edge._typed import suggest
-from nexus_edge.ci.github import append_summary, to_github
+from nexus_edge.ci.github import SUMMARY, append_summary, summary_file, to_github
 from nexus_edge.ci.gitlab import to_gitlab
 from nexus_edge.ci.junit import to_junit
 from nexus_edge.ci.outcome import Outcome
@@ -111,14 +111,20 @@ class Deliveries:
         return found
 
     def require_free(self, reads: Iterable[Path]) -> None:
-        """Raise OutputError where a file is one that the command `reads`, or that is there and no earlier report.
+        """Raise OutputError where a file cannot be, is one that the command `reads`, or is there and no earlier report.
+
+        The summary of a GitHub job, which is appended to, is only held against what the command reads.
 
         `reads`: files, and folders such as bundles; see `require_apart`
         """
         read = tuple(reads)
         for option, file, kind in self._files():
             require_apart(option, file, read)
+            require_place(file)
             require_own(option, file, kind)
+        summary = summary_file()
+        if self._has_summary and summary is not None:
+            require_apart(SUMMARY, summary, read)
 
     def _files(self) -> list[tuple[str, Path, FileKind]]:
         named = [(item.option, item.file, KINDS[item.format]) for item in self.items if item.file is not None]
@@ -139,5 +145,9 @@ class Deliveries:
             if item.file is not None:
                 with replaced_when_done(item.file) as path:
                     path.write_text(item.text(outcome), "utf-8")
-        if any(item.format == "github" for item in self.items):
+        if self._has_summary:
             append_summary(outcome)
+
+    @property
+    def _has_summary(self) -> bool:
+        return any(item.format == "github" for item in self.items)

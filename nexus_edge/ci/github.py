@@ -36,24 +36,30 @@ def to_github(outcome: Outcome) -> str:
     return "\n".join(lines) + "\n"
 
 
+def summary_file() -> Path | None:
+    """The file that $GITHUB_STEP_SUMMARY names; None where it is not set."""
+    name = os.environ.get(SUMMARY)
+    return Path(name) if name else None
+
+
 def append_summary(outcome: Outcome) -> None:
     """Append the Markdown to the file that $GITHUB_STEP_SUMMARY names; nothing where it is not set.
 
     Raises:
         OutputError: it cannot be written
     """
-    name = os.environ.get(SUMMARY)
-    if not name:
+    file = summary_file()
+    if file is None:
         return
     text = outcome.markdown.encode()
     if len(text) > SUMMARY_BYTES:
         cut = text[:SUMMARY_BYTES].decode(errors="ignore")
         text = f"{cut[: cut.rindex(chr(10))]}\n\nThe rest does not fit into a job's summary.\n".encode()
     try:
-        with Path(name).open("ab") as file:
-            file.write(text + b"\n")
+        with file.open("ab") as summary:
+            summary.write(text + b"\n")
     except OSError as error:
-        raise OutputError(f"{name} ({SUMMARY}): cannot be written: {error.strerror}") from error
+        raise OutputError(f"{file} ({SUMMARY}): cannot be written: {error.strerror}") from error
 
 
 def _title(outcome: Outcome) -> str:

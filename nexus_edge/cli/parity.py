@@ -81,7 +81,9 @@ def parity(
         ("--markdown", markdown, KINDS["markdown"]),
     )
     deliveries = Deliveries.parse(formats or (), output, as_json=as_json, others=own)
-    deliveries.require_free([bundle, *(path for path in (adapter, goldens, own_data, tolerances) if path is not None)])
+    original = Path(checkpoint) if checkpoint else None  # absent where it is a name
+    given = (original, adapter, goldens, own_data, tolerances)
+    deliveries.require_free([bundle, *(path for path in given if path is not None)])
     # Changed files are P0's finding, so that the report names them; opening checks the manifest only.
     opened = Bundle.open(bundle, check=None)
     with needs_extra("parity"):

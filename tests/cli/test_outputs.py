@@ -77,6 +77,38 @@ def test_what_a_call_may_not_replace(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--junit", "no/where/junit.xml"), "no/where/junit.xml: there is no folder"),
+        (("--html", "folder.html"), "folder.html: cannot be written: it is a folder; name a file"),
+        (("--format", "sarif=labels/a.sarif"), "labels is a file, not a folder; correct the path"),
+        (("--format", "json", "--output", "no/where/a.json"), "no/where/a.json: there is no folder"),
+        (("--format", "github"), "summary.md: lies in absent, what this call reads, so GITHUB_STEP_SUMMARY does not"),
+    ],
+)
+@pytest.mark.parametrize("command", ["parity", "verify"])
+def test_a_place_is_seen_before_the_work(
+    command: str, arguments: tuple[str, ...], words: str, run_command: Run, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bundle is none, which would be said first if it had been opened."""
+    for name in ("folder.html", "absent"):
+        (desk / name).mkdir()
+    (desk / "labels").write_text("red")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(desk / "absent" / "summary.md"))
+    before = contents(desk)
+    run_command(command, "absent", *arguments).assert_error(2, words)
+    assert contents(desk) == before
+
+
+def test_a_report_is_not_written_into_the_checkpoint(run_command: Run, desk: Path) -> None:
+    (desk / "original").mkdir()
+    call = ("parity", "absent", "--checkpoint", "original", "--markdown", "original/README.md")
+    run_command(*call).assert_error(2, "original/README.md: lies in original, what this call reads, so --markdown")
+    for name in ("synthetic", "some/model"):  # no folders: what is wrong then is the bundle
+        run_command("parity", "absent", "--checkpoint", name, "--markdown", "a.md").assert_error(2, "absent")
+
+
+@pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda partial: partial.symlink_to("images/red.png"), "new.safetensors.partial: is a link"),
