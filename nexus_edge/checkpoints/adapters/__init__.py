@@ -2,6 +2,7 @@
 
 folder.py   what a folder with an adapter is recognised by
 config.py   adapter_config.json: every key is understood, or refused by name
+regular.py  regular expressions, in time that is bounded
 matching.py which modules a configuration means
 tensors.py  the names of an adapter's tensors
 adapter.py  an adapter opened

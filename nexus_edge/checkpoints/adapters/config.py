@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from nexus_edge._typed import suggest
 from nexus_edge.checkpoints.adapters.folder import CONFIG
+from nexus_edge.checkpoints.adapters.regular import parsed
 from nexus_edge.checkpoints.json_file import read_json
 from nexus_edge.configs.keys import Inert, Only, Read, Rule, check_values_of
 from nexus_edge.configs.values import choice, count, flag, number, table
@@ -178,9 +179,9 @@ def _modules(config: Mapping[str, Any], key: str) -> Modules | None:
 
 def _require_pattern(key: str, pattern: str) -> None:
     try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"{key}: {pattern!r:.60} is no regular expression: {error}") from error
+        parsed(pattern)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from error
 
 
 def _patterns(config: Mapping[str, Any], key: str) -> tuple[str, ...]:

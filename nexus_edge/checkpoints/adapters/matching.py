@@ -8,11 +8,14 @@ import re
 from collections.abc import Iterable
 
 from nexus_edge.checkpoints.adapters.config import AdapterConfig, Modules
+from nexus_edge.checkpoints.adapters.regular import ends
 
 ALL_LINEAR = "all-linear"
 
 # The number of the first list that a module's name goes through: "model.layers.3.self_attn.q_proj" -> 3
 _NUMBER = re.compile(r".*?\.[^.]*\.(\d+)\.")
+# The number after the name of a list
+_AFTER = re.compile(r"\.(\d+)\.")
 
 
 def is_target(config: AdapterConfig, module: str, *, in_all_linear: bool) -> bool:
@@ -33,7 +36,7 @@ def is_target(config: AdapterConfig, module: str, *, in_all_linear: bool) -> boo
 
 def is_saved(config: AdapterConfig, module: str) -> bool:
     """Whether a module, or one that it is in, was trained as a whole."""
-    return any(re.match(rf"(^|.*\.){name}($|\..*)", module) for name in config.saved)
+    return any(ends(rf"(^|.*\.){name}($|\..*)", module) for name in config.saved)
 
 
 def rank_of(config: AdapterConfig, module: str) -> int:
@@ -49,20 +52,24 @@ def scaling_of(config: AdapterConfig, module: str) -> float:
 
 def fits(pattern: str, module: str) -> bool:
     """Whether a pattern of ranks or alphas means a module: it fits the end of its name, from a dot on."""
-    return re.match(rf"(.*\.)?({pattern})$", module) is not None
+    return bool(ends(rf"(.*\.)?({pattern})$", module))
 
 
 def _matches(modules: Modules, module: str) -> bool:
     if isinstance(modules, str):
-        return re.fullmatch(modules, module) is not None
+        return len(module) in ends(modules, module)
     return any(module == name or module.endswith(f".{name}") for name in modules)
 
 
 def _in_layers(config: AdapterConfig, module: str) -> bool:
     if config.layers is None:
         return True
-    patterns = [re.compile(rf"(?:^|.*?\.){name}\.(\d+)\.") for name in config.layer_patterns] or [_NUMBER]
-    found = next((match for pattern in patterns if (match := pattern.match(module))), None)
+    if not config.layer_patterns:
+        found = _NUMBER.match(module)
+        return found is not None and int(found[1]) in config.layers
+    begins = frozenset({0, *(place + 1 for place, character in enumerate(module) if character == ".")})
+    places = [place for name in config.layer_patterns for place in sorted(ends(name, module, begins))]
+    found = next((match for place in places if (match := _AFTER.match(module, place))), None)
     return found is not None and int(found[1]) in config.layers
 
 

@@ -57,6 +57,7 @@ def merge(adapter: Path) -> None:
         ({"lora_alpha": "much"}, "lora_alpha is 'much', expected a number above 0"),
         ({"rank_pattern": [4]}, "rank_pattern is .*expected an object"),
         ({"rank_pattern": {"(": 4}}, r"rank_pattern: '\(' is no regular expression: missing \)"),
+        ({"rank_pattern": {"(([a-z_.0-9])*)*X": 4}}, "rank_pattern fits no module"),
         ({"alpha_pattern": {"*": 4}}, r"alpha_pattern: '\*' is no regular expression: nothing to repeat"),
         ({"modules_to_save": ["("]}, r"modules_to_save: '\(' is no regular expression"),
         ({"layers_to_transform": [0], "layers_pattern": "("}, r"layers_pattern: '\(' is no regular expression"),
