@@ -120,7 +120,7 @@ def _read(file: BinaryIO, name: str) -> Image.Image:
     except DECODER_ERRORS as error:
         if kind is not UNKNOWN and "cannot identify" in str(error):
             raise ImageError(
-                f"{name} is {kind.name} of an unsupported kind, or damaged; save it with 8 bits as PNG"
+                f"{name} is {kind.name} of a kind that is not read here, or damaged; save it with 8 bits as PNG"
             ) from error
         raise _unreadable(error, name) from error
 

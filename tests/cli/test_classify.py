@@ -218,4 +218,4 @@ def test_a_manifest_that_points_outside(command: str, outside: str, run_command:
 def test_a_bundle_whose_manifest_is_no_file_is_named(run_command: Run, desk: Path) -> None:
     (desk / "broken" / "manifest.json").mkdir(parents=True)
     result = run_command("classify", "broken", "images/red.png", "--labels", "red,blue")
-    result.assert_error(2, "broken: is no bundle (manifest.json")
+    result.assert_error(2, "broken: is not a bundle (manifest.json")
