@@ -17,7 +17,7 @@ SMEARS := nexus_edge/assets/tiny_biomedclip/heldout
 help:
 	@echo "make demo    export the embedded checkpoints, prove them, ask about an image, classify blood cells"
 	@echo "make test    lint, types, tests"
-	@echo "make fast    the tests without exports and ladders: a minute and a half"
+	@echo "make fast    the tests without exports and ladders: two minutes"
 	@echo "make soak    damaged files, kills, full disks, long runs, many clients: half an hour, not in CI"
 	@echo "make clean   remove .venv, out and caches"
 
