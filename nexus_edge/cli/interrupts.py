@@ -23,10 +23,18 @@ class Interrupts:
 
     @contextmanager
     def allowed(self) -> Iterator[None]:
-        """Inside, an interrupt is raised; after it nothing is left to stop but the last line."""
+        """Inside, an interrupt is raised; after it nothing is left to stop but the last line.
+
+        Code on its way up may fail over it and raise an error of its own instead, as torch does when its tracer loses
+        count of the modes it has entered. What comes out of here is the interrupt.
+        """
         self._is_ready = True
         try:
             yield
+        except Exception as error:
+            if _is_of_interrupt(error):
+                raise KeyboardInterrupt from error
+            raise
         finally:
             self._is_ready = False
 
@@ -67,6 +75,15 @@ def _signal_main_thread() -> None:
         signal.raise_signal(signal.SIGINT)
     else:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+def _is_of_interrupt(error: BaseException | None) -> bool:
+    """Whether it came up while a KeyboardInterrupt was handled."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__context__
+    return False
 
 
 def _is_importing(frame: FrameType | None) -> bool:

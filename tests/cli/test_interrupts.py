@@ -35,3 +35,38 @@ def test_in_the_middle_of_an_import(name: str, tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
     assert json.loads(done.stdout) == {"error": {"kind": "Interrupted", "message": "interrupted", "exit_code": 130}}
+
+
+# A context manager of a library that fails over the interrupt, as torch's tracer does, at the file that `run` opens.
+REPLACED = """
+import contextlib
+from nexus_edge import _text
+def interrupted(path):
+    with contextlib.ExitStack() as stack:
+        stack.callback({replaces})
+        raise {first}
+_text.read_bytes = interrupted
+import sys
+sys.argv[1:] = {arguments!r}
+from nexus_edge.cli import main
+main()
+"""
+
+
+def _replaced(folder: Path, first: str, replaces: str) -> "subprocess.CompletedProcess[str]":
+    (folder / "manifest.json").touch()
+    script = REPLACED.format(first=first, replaces=replaces, arguments=["run", str(folder), "-p", "What is shown?"])
+    return subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def test_an_error_in_the_place_of_an_interrupt(tmp_path: Path) -> None:
+    done = _replaced(tmp_path, "KeyboardInterrupt", "lambda: [].pop()")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
+
+
+def test_an_error_over_another_error_keeps_its_traceback(tmp_path: Path) -> None:
+    done = _replaced(tmp_path, "RuntimeError('tracer')", "lambda: [].pop()")
+    assert done.returncode == 1
+    assert "IndexError: pop from empty list" in done.stderr
