@@ -5,8 +5,8 @@ held against its type here first. Types are dataclasses and msgspec structs; a k
 """
 
 import difflib
-import math
 import re
+import sys
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +18,7 @@ from msgspec import inspect
 from nexus_edge.errors import NexusEdgeError
 
 T = TypeVar("T")
+LARGEST = 2**63  # what msgspec and numpy take of an integer
 _PLAIN_KEY = re.compile(r"[\w-]+")
 
 
@@ -105,10 +106,12 @@ def _check(value: Any, kind: inspect.Type, field: _Field) -> None:
             for key, item in value.items():
                 _check(key, key_type, field)
                 _check(item, value_type, field.entry(key))
-        case inspect.VarTupleType(item_type=item_type):
+        case inspect.VarTupleType(item_type=item_type, min_length=least):
             plain = isinstance(item_type, inspect.StrType | inspect.FloatType)
             if not isinstance(value, list | tuple) or (plain and not all(_is(item, item_type) for item in value)):
                 raise field.wrong(_words(kind), value)
+            if least is not None and len(value) < least:
+                raise field.error(f"{field.path}: has {len(value)} items; it must have at least {least}")
             for index, item in enumerate(value):
                 _check(item, item_type, field.entry(index))
         case inspect.TupleType(item_types=item_types):
@@ -173,7 +176,7 @@ def _check_fields(value: Any, kind: inspect.StructType | inspect.DataclassType, 
 
 
 def _is(value: Any, kind: inspect.Type) -> bool:
-    """Whether a value is of a type without parts; true and false are no numbers, and no number is infinite."""
+    """Whether a value is of a type without parts; true and false are no numbers, none is infinite or beyond 64 bits."""
     match kind:
         case inspect.BoolType():
             return isinstance(value, bool)
@@ -181,9 +184,9 @@ def _is(value: Any, kind: inspect.Type) -> bool:
             fits = isinstance(value, str) and (most is None or len(value) <= most)
             return fits and (pattern is None or re.search(pattern, value) is not None)
         case inspect.IntType():
-            return type(value) is int and _in_range(value, kind)
+            return type(value) is int and abs(value) < LARGEST and _in_range(value, kind)
         case inspect.FloatType():
-            return type(value) in (int, float) and math.isfinite(value) and _in_range(value, kind)
+            return type(value) in (int, float) and abs(value) <= sys.float_info.max and _in_range(value, kind)
         case inspect.Metadata(type=inner):
             return _is(value, inner)
     raise AssertionError(f"this does not know {kind}")
@@ -202,10 +205,7 @@ def _words(kind: inspect.Type) -> str:
         case inspect.StrType() | inspect.LiteralType():
             return "a string"
         case inspect.IntType() | inspect.FloatType():
-            noun = "a whole number" if isinstance(kind, inspect.IntType) else "a number"
-            signs = ((">=", kind.ge), (">", kind.gt), ("<=", kind.le))
-            limits = [f"{sign} {value:g}" for sign, value in signs if value is not None]
-            return " ".join([noun, " and ".join(limits)]) if limits else noun
+            return f"a{' whole' if isinstance(kind, inspect.IntType) else ''} number{_limits(kind)}"
         case inspect.Metadata(type=inner):
             return _words(inner)
         case inspect.UnionType(types=types):
@@ -217,16 +217,20 @@ def _words(kind: inspect.Type) -> str:
     return "a table"
 
 
+def _limits(kind: inspect.IntType | inspect.FloatType) -> str:
+    signs = ((">=", kind.ge), (">", kind.gt), ("<=", kind.le))
+    limits = [f"{sign} {value:g}" for sign, value in signs if value is not None]
+    return f" {' and '.join(limits)}" if limits else ""
+
+
 def _plural(kind: inspect.Type) -> str:
     match kind:
         case inspect.Metadata(type=inner):
             return _plural(inner)
         case inspect.StrType() | inspect.LiteralType():
             return "strings"
-        case inspect.IntType():
-            return "whole numbers"
-        case inspect.FloatType():
-            return "numbers"
+        case inspect.IntType() | inspect.FloatType():
+            return f"{'whole ' if isinstance(kind, inspect.IntType) else ''}numbers{_limits(kind)}"
         case inspect.UnionType(types=types):
             return " or ".join(map(_plural, types))
         case inspect.VarTupleType() | inspect.TupleType():

@@ -1,4 +1,4 @@
-"""A process that holds one bundle: requests on stdin, replies on stdout, a JSON object a line each.
+"""A process that holds one bundle: its setup and requests on stdin, replies on stdout, a line each.
 
 Its own process, so that peak memory is that of one bundle, and so that two bundles can take turns. What libraries print
 goes to stderr.
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.compare.inputs import Inputs, inputs_of
+from nexus_edge.compare.inputs import Inputs, carried
 from nexus_edge.compare.record import encode
 from nexus_edge.compare.subjects import Load, Subject, subject_of
 from nexus_edge.errors import NexusEdgeError
@@ -21,14 +21,14 @@ from nexus_edge.runtimes import EngineOptions
 
 
 class Child:
-    """Answers requests; `setup` is what the parent gave on the command line."""
+    """Answers requests; `setup` is what `run` made."""
 
     def __init__(self, setup: Mapping[str, Any]) -> None:
         self._bundle = Bundle.open(setup["bundle"], allow_rejected=setup["allow_rejected"])
         self._target: str = setup["target"]
         self._options = EngineOptions(setup["threads"], engine=setup["engine"], device=setup["device"])
-        examples = setup["examples"]
-        self._inputs: Inputs = inputs_of(Bundle.open(setup["carrier"]), None if examples is None else Path(examples))
+        asked = setup["inputs"]
+        self._inputs: Inputs = carried(Bundle.open(setup["carrier"])) if asked is None else Inputs.of_plain(asked)
         load = Load(setup["prompt_tokens"], setup["new_tokens"], tuple(Path(image) for image in setup["images"]))
         self._subject: Subject = subject_of(self._bundle, self._options, load)
 
@@ -67,16 +67,13 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who ends this process
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    setup = json.loads(sys.stdin.readline() or "null")
     child: Child | None = None
     for line in sys.stdin:
         try:
-            child = child or Child(json.loads(sys.argv[1]))
+            child = child or Child(setup)
             reply = child.reply(line.strip())
         except NexusEdgeError as error:
             reply = {"error": [type(error).__name__, str(error)]}
         channel.write(json.dumps(reply) + "\n")
         channel.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -5,10 +5,10 @@ its weights are those of the embedded checkpoint, held-out examples that these w
 import hashlib
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 
 from PIL import Image
 
@@ -58,22 +58,43 @@ class Inputs:
             found.update(image.read_bytes() if isinstance(image, Path) else image.tobytes())
         return found.hexdigest()
 
+    def to_plain(self) -> dict[str, Any]:
+        """As JSON, where all images are files."""
+        items = [{**vars(item), "images": [str(image) for image in item.images]} for item in self.items]
+        return {**vars(self), "items": items}
 
-def inputs_of(bundle: Bundle, examples: Path | None) -> Inputs:
-    """Of a user's file, else of the bundle.
+    @classmethod
+    def of_plain(cls, value: Mapping[str, Any]) -> Self:
+        """What `to_plain` made, as it comes out of JSON."""
+        items = tuple(
+            Item(item["name"], item["question"], tuple(Path(image) for image in item["images"]), tuple(item["right"]))
+            for item in value["items"]
+        )
+        texts = {name: tuple(value[name]) for name in ("labels", "templates", "sentences")}
+        return cls(items, value["source"], **texts)
+
+
+def given(examples: Path, model: Bundle) -> Inputs:
+    """Of a user's file, for a model of this kind.
 
     Raises:
-        InputError: the file is wrong, or there is neither a file nor anything in the bundle
+        InputError: the file is wrong
     """
-    embeds = bundle.manifest.dual_encoder is not None
-    if examples is not None:
-        return _labelled(examples) if embeds else _asked(examples)
+    return _asked(examples) if model.manifest.dual_encoder is None else _labelled(examples)
+
+
+def carried(bundle: Bundle) -> Inputs:
+    """Of the bundle.
+
+    Raises:
+        InputError: it carries none
+    """
     if GOLDENS not in bundle.manifest.files:
         raise InputError(
             f"{bundle.root}: carries no goldens to compare with (it was exported without its parity ladder); "
             "give questions or labelled images with --eval FILE.jsonl"
         )
-    return _embedded(bundle) if embeds else _carried_questions(bundle)
+    return _carried_questions(bundle) if bundle.manifest.dual_encoder is None else _embedded(bundle)
 
 
 def _asked(path: Path) -> Inputs:

@@ -24,6 +24,8 @@ VERSION = 1
 _IN_FILES = {"inputs": "material"}  # fields whose names in baseline files of version 1 are others
 Floats = NDArray[np.float32]
 Count = Annotated[int, Meta(ge=0)]
+Size = Annotated[int, Meta(gt=0)]
+Measure = Annotated[float, Meta(gt=0)]  # seconds, or something per second
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,11 @@ class Measured:
     engine: str
     machine: str
     inputs: str
-    size_bytes: Annotated[int, Meta(gt=0)]
+    size_bytes: Size
     graph_bytes: Mapping[str, Count]
-    load_s: tuple[float, ...] = ()
-    speeds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    peak_bytes: Count | None = None
+    load_s: tuple[Measure, ...] = ()
+    speeds: Mapping[str, Annotated[tuple[Measure, ...], Meta(min_length=1)]] = field(default_factory=dict)
+    peak_bytes: Size | None = None
     replies: tuple[Reply, ...] = ()
 
 

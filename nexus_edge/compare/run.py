@@ -10,7 +10,7 @@ from typing import Any
 from nexus_edge.bundle import Bundle
 from nexus_edge.bundle.reader import GOLDENS, PARITY
 from nexus_edge.compare.comparison import Comparison
-from nexus_edge.compare.inputs import inputs_of
+from nexus_edge.compare.inputs import Inputs, carried, given
 from nexus_edge.compare.record import Record, Reply, received
 from nexus_edge.compare.side import Side
 from nexus_edge.errors import InputError
@@ -60,13 +60,11 @@ def compare(request: Request, progress: Progress = silent) -> Comparison:
     for bundle in bundles:
         bundle.require_accepted()
     carrier = next((bundle for bundle in bundles if GOLDENS in bundle.manifest.files), request.new)
-    inputs = inputs_of(carrier, request.examples)  # wrong examples end here, before any work
-    if isinstance(request.old, Record) and request.old.inputs != inputs.digest:
-        raise InputError(
-            f"the baseline of {request.old.bundle} was recorded with other questions, images or texts than "
-            f"{inputs.source}; record it again with --save-baseline"
-        )
-    measured, notes = _measure(request, carrier, bundles, progress)
+    # Wrong examples end here, before any work. They are read once: a pipe has them only once.
+    inputs = carried(carrier) if request.examples is None else given(request.examples, request.new)
+    if isinstance(request.old, Record):
+        _check_baseline(request.old, inputs)
+    measured, notes = _measure(request, carrier, inputs, bundles, progress)
     records = [replace(record, inputs=inputs.digest) for record in measured]
     old, same_run = (request.old, False) if isinstance(request.old, Record) else (records[0], True)
     found = Comparison(old, records[-1], same_run, request.limits, inputs.source, skippable=request.skippable)
@@ -79,6 +77,20 @@ def _check_alike(old: Bundle | Record, new: Bundle) -> None:
     if before != new.manifest.model_type:
         raise InputError(
             f"{name} is a {before}, {new.root} a {new.manifest.model_type}: only bundles of one family can be compared"
+        )
+
+
+def _check_baseline(old: Record, inputs: Inputs) -> None:
+    if old.inputs != inputs.digest:
+        raise InputError(
+            f"the baseline of {old.bundle} was recorded with other questions, images or texts than "
+            f"{inputs.source}; record it again with --save-baseline"
+        )
+    answered = [reply.item for reply in old.replies]
+    if answered and answered != [item.name for item in inputs.items]:
+        raise InputError(
+            f"the baseline of {old.bundle} is damaged: its replies are not those to {inputs.source}, one by one; "
+            "record it again with --save-baseline"
         )
 
 
@@ -96,11 +108,15 @@ def _notes(found: Comparison) -> list[str]:
 
 
 def _measure(
-    request: Request, carrier: Bundle, bundles: list[Bundle], progress: Progress
+    request: Request, carrier: Bundle, inputs: Inputs, bundles: list[Bundle], progress: Progress
 ) -> tuple[list[Record], list[str]]:
     """A record of each bundle."""
     records = [_blank(bundle, request) for bundle in bundles]
-    setups = [_setup(request, bundle, carrier, record.engine) for bundle, record in zip(bundles, records, strict=True)]
+    shared = _shared_setup(request, carrier, inputs)
+    setups = [
+        {**shared, **_own_setup(request, bundle, record.engine)}
+        for bundle, record in zip(bundles, records, strict=True)
+    ]
     names = [str(bundle.root) for bundle in bundles]
     with ExitStack() as stack:
         sides = [stack.enter_context(Side(name, setup)) for name, setup in zip(names, setups, strict=True)]
@@ -167,14 +183,19 @@ def _blank(bundle: Bundle, request: Request) -> Record:
     )
 
 
-def _setup(request: Request, bundle: Bundle, carrier: Bundle, target: str) -> dict[str, Any]:
+def _own_setup(request: Request, bundle: Bundle, target: str) -> dict[str, Any]:
     return {
         "bundle": str(bundle.root),
         "allow_rejected": bundle.allow_rejected,
-        "carrier": str(carrier.root),
-        "examples": None if request.examples is None else str(request.examples),
         "target": target,
         "engine": target if request.device == "CPU" and request.engine != "auto" else request.engine,
+    }
+
+
+def _shared_setup(request: Request, carrier: Bundle, inputs: Inputs) -> dict[str, Any]:
+    return {
+        "carrier": str(carrier.root),
+        "inputs": None if request.examples is None else inputs.to_plain(),
         "device": request.device,
         "threads": request.threads,
         "prompt_tokens": request.prompt_tokens,

@@ -4,10 +4,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Self
 
 from nexus_edge import errors
 from nexus_edge.errors import InputError, NexusEdgeError
+
+# It finds modules where this process does, and not in the folder that the user happens to be in (-P).
+START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from nexus_edge.compare.child import main; main()"
 
 
 class Side:
@@ -21,12 +25,13 @@ class Side:
     def __init__(self, name: str, setup: Mapping[str, Any]) -> None:
         self._name = name
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "nexus_edge.compare.child", json.dumps(setup)],
+            [sys.executable, "-P", "-c", START, json.dumps(sys.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
         )
+        self._send(json.dumps(setup))
 
     def __enter__(self) -> Self:
         return self
@@ -44,13 +49,8 @@ class Side:
         Raises:
             NexusEdgeError: what the process raised, or an InputError if it ended
         """
-        assert self._process.stdin is not None
+        self._send(request)
         assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(request + "\n")
-            self._process.stdin.flush()
-        except OSError:
-            pass  # it has ended; what follows says how
         line = self._process.stdout.readline()
         if not line:
             code = self._process.wait()
@@ -62,3 +62,9 @@ class Side:
             kind = getattr(errors, name, NexusEdgeError)
             raise kind(text)
         return reply
+
+    def _send(self, line: str) -> None:
+        assert self._process.stdin is not None
+        with suppress(OSError):  # it has ended; its reply, or that there is none, says how
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()

@@ -63,7 +63,8 @@ class Answering:
 
         assert self._vlm is not None
         images, new = list(self._load.images), self._load.new_tokens
-        tokens = min(self._load.prompt_tokens, self._vlm.limits.context_length - new)
+        room = self._vlm.limits.context_length - new  # where there is none, `measure` says so
+        tokens = min(self._load.prompt_tokens, room) if room > 0 else self._load.prompt_tokens
         if images:
             tokens = max(tokens, default_prompt_tokens(self._vlm, images))
         run = measure(self._vlm, tokens, new, images)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from nexus_edge.recipe import find_recipe
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[2]
 Run = Callable[..., tuple[int, str, str]]
 FAST = ("--runs", "1", "--prompt-tokens", "16", "--new-tokens", "2", "--quiet")
 
@@ -121,16 +123,18 @@ def test_the_budgets_of_a_shipped_recipe_judge(compare: Run, toy_path: Path, que
         (("{vlm}", "{vlm}"), "carries no goldens to compare with"),
         (("{vlm}", "--baseline", "nowhere.json"), "cannot be read"),
         (("{vlm}", "{vlm}", "--runs", "0"), "runs is 0"),
+        (("{vlm}", "{vlm}", "--new-tokens", "100000000", "--eval", "{asked}"), "tokens exceed the model's context"),
+        (("{vlm}", "{vlm}", "--prompt-tokens", "0", "--eval", "{asked}"), "prompt tokens: 0; it must be 1 or more"),
         (("{vlm}", "{vlm}", "--format", "xml"), "--format 'xml'"),
         (("{vlm}", "{vlm}", "--gates", "nowhere.toml"), "cannot be read"),
         (("{vlm}", "nowhere"), "is not a bundle"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(
-    compare: Run, toy_path: Path, dual_bundle: Bundle, arguments: tuple[str, ...], words: str
+    compare: Run, toy_path: Path, dual_bundle: Bundle, questions: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    filled = [text.format(vlm=toy_path, dual=dual_bundle.root) for text in arguments]
-    code, out, err = compare(*filled)
+    filled = [text.format(vlm=toy_path, dual=dual_bundle.root, asked=questions) for text in arguments]
+    code, out, err = compare("--quiet", *filled)
     assert code == 2
     assert out == ""
     assert words in err
@@ -155,6 +159,41 @@ def test_a_baseline_of_other_questions_is_refused(
     code, _, err = compare(toy_bundle.root, "--baseline", tmp_path / "base.json", "--eval", questions)
     assert code == 2
     assert "other questions" in err
+
+
+def test_a_baseline_with_other_replies_is_refused_before_any_work(
+    compare: Run, toy_path: Path, questions: Path, tmp_path: Path
+) -> None:
+    base, damaged = tmp_path / "base.json", tmp_path / "damaged.json"
+    code, _, err = compare(toy_path, toy_path, "--eval", questions, "--save-baseline", base, *FAST)
+    assert code == 0, err
+    kept = json.loads(base.read_text())
+    for replies in (kept["replies"][:1], kept["replies"][::-1]):
+        damaged.write_text(json.dumps(kept | {"replies": replies}))
+        code, _, err = compare(toy_path, "--baseline", damaged, "--eval", questions)
+        assert code == 2
+        assert "its replies are not those to questions.jsonl" in err
+
+
+def test_a_folder_that_the_user_is_in_brings_no_modules(
+    compare: Run, toy_path: Path, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    for name in ("random", "numpy", "json", "nexus_edge"):
+        (tmp_path / "here" / f"{name}.py").write_text("raise SystemExit('a file of the user was run')\n")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    code, _, err = compare(toy_path, toy_path, "--eval", questions, *FAST)
+    assert code == 0, err
+
+
+def test_examples_are_read_once_as_from_a_pipe(compare: Run, toy_path: Path, questions: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(questions.read_bytes(),), daemon=True)
+    writer.start()
+    code, _, err = compare(toy_path, toy_path, "--eval", pipe, *FAST)
+    assert code == 0, err
 
 
 def test_what_breaks_in_a_process_is_told_as_here(

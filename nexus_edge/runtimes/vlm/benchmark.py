@@ -55,11 +55,13 @@ def measure(vlm: VLM, prompt_tokens: int, new_tokens: int, images: Sequence[Imag
     Nothing is reused from earlier runs. The question is repeated or cut to fill the prompt.
 
     Raises:
-        InputError: fewer than 2 new tokens
+        InputError: fewer than 2 new tokens, or no prompt
         PromptError: the images alone have more than `prompt_tokens`, or all of it exceeds the context
     """
     if new_tokens < 2:
         raise InputError(f"new tokens: {new_tokens}; measure at least 2, the first comes from the prompt")
+    if prompt_tokens < 1:
+        raise InputError(f"prompt tokens: {prompt_tokens}; it must be 1 or more")
     if prompt_tokens + new_tokens > vlm.limits.context_length:
         raise PromptError(
             f"{prompt_tokens} + {new_tokens} tokens exceed the model's context of {vlm.limits.context_length}"
