@@ -109,8 +109,12 @@ class ExportedModel:
     logit_scale: float | None
 
 
-CompanionWriter = Callable[[Path, ExportedModel, StoredWeights], None]
-"""Writes what another runtime reads beside the graphs, into their folder."""
+ReadWeight = Callable[[str], "NDArray[Any]"]
+"""The tensor of a name, as it is stored for a target."""
+
+CompanionWriter = Callable[[Path, ExportedModel, ReadWeight], None]
+"""Writes what another runtime reads beside the graphs, into their folder; `processor/` lies beside that. It writes the
+same for the same model, which is how parity sees whether anybody has changed them."""
 
 
 class Translated(Protocol):
@@ -130,7 +134,14 @@ T = TypeVar("T", bound=Translated)
 
 class Target(Protocol[T]):
     """A format's way to write the graphs of one model: each is translated, the weights are stored, and then all are
-    written. It remembers nothing between these calls."""
+    written. It remembers nothing between these calls.
+
+    Attributes:
+        companions: writers of what other runtimes read beside the graphs
+    """
+
+    @property
+    def companions(self) -> Sequence[CompanionWriter]: ...
 
     def weight_files(self, spec: "GraphSpec") -> int:
         """How many files a graph's weights go into; known before it is translated."""
@@ -141,7 +152,7 @@ class Target(Protocol[T]):
     def write(
         self, root: Path, graphs: Sequence[T], weights: StoredWeights, exported: ExportedModel
     ) -> "dict[str, GraphInfo]":
-        """Write graphs and what other runtimes read beside them, into a folder of their own in the bundle's folder.
+        """Write graphs into a folder of their own, named like the target, in the bundle's folder.
 
         Args:
             root: the bundle's folder; weights files and `processor/` are there already

@@ -9,6 +9,7 @@ run.py               the state of one run, which all rungs share
 references.py        the PyTorch models that graphs and schemes are compared with
 judges.py            gates and rules for near ties, as they hold for one bundle
 rungs/               P0 to P5, and the user's own data
+companions.py        what a bundle has for other runtimes, and its processor's files
 kinds.py             what the rungs ask of a kind of models: a record of functions
 vlm/, dual_encoder/  these functions, found by the name of a family's kind
 report/              what was found, and its writers

@@ -12,12 +12,20 @@ from typing import Any
 from nexus_edge import __version__
 from nexus_edge.bundle import DualEncoderInfo, GraphInfo, Manifest
 from nexus_edge.bundle.hashing import hash_together
-from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.checkpoints import Checkpoint, SafetensorsFile
 from nexus_edge.checkpoints.origin import source_of
 from nexus_edge.checkpoints.tensors import take
 from nexus_edge.families import family_named
 from nexus_edge.interfaces.progress import Progress, silent
-from nexus_edge.interfaces.target import ExportedModel, StoredTensor, StoredWeights, Target, Translated, WeightsFile
+from nexus_edge.interfaces.target import (
+    ExportedModel,
+    ReadWeight,
+    StoredTensor,
+    StoredWeights,
+    Target,
+    Translated,
+    WeightsFile,
+)
 from nexus_edge.models.base import DualEncoder, ReferenceModel
 from nexus_edge.pipeline.calibration import Prepared, prepare
 from nexus_edge.pipeline.own_calibration import OwnCalibration
@@ -155,12 +163,17 @@ def write_graphs(
     exported = ExportedModel(manifest, plan.quantized, files, _logit_scale(plan))
     schemes = {name: summary(schemes) for name, schemes in plan.schemes.items()}
     constants = plan.quantized.constants()
-    infos = {
-        name: target.write(root, graphs[name], StoredWeights(tensors[name], constants, schemes), exported)
-        for name, target in targets.items()
-    }
+    infos = {}
+    for name, target in targets.items():
+        infos[name] = target.write(root, graphs[name], StoredWeights(tensors[name], constants, schemes), exported)
+        for companion in target.companions:
+            companion(root / name, exported, _reader(tensors[name]))
     dual_encoder = _dual_encoder(plan.full, exported.logit_scale, infos, root)
     return replace(manifest, graphs=infos, dual_encoder=dual_encoder)
+
+
+def _reader(tensors: Mapping[str, StoredTensor]) -> ReadWeight:
+    return lambda name: SafetensorsFile(tensors[name].path).read(name)
 
 
 def _logit_scale(plan: Plan) -> float | None:

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 from nexus_edge.bundle import Bundle, GraphInfo, TensorSpec
 from nexus_edge.bundle.identity import KEY
+from nexus_edge.checkpoints.origin import source_of
 from nexus_edge.engines.probes import ANY_SIZE, Runner, Sealed, runner_of
-from nexus_edge.errors import BundleError, CheckpointError, ParityError
+from nexus_edge.errors import BundleError, CheckpointError, MissingExtraError, ParityError
+from nexus_edge.parity.companions import companion_problems, processor_problems
 from nexus_edge.parity.manifest_facts import facts_problems, graph_problems
 from nexus_edge.parity.per_target import for_each_target
 from nexus_edge.parity.report.report import Check, NotRunError
@@ -20,9 +22,14 @@ def judge(run: ParityRun) -> list[Check]:
     return [
         _files(run),
         *_facts(run),
+        *_processor(run),
         *run.kind.compare_manifest(run),
-        *for_each_target(run, lambda target: [_storage(run, target), *_graphs(run, target), *_packages(run, target)]),
+        *for_each_target(run, lambda target: _of_target(run, target)),
     ]
+
+
+def _of_target(run: ParityRun, target: str) -> list[Check]:
+    return [_storage(run, target), *_companions(run, target), *_graphs(run, target), *_packages(run, target)]
 
 
 def _facts(run: ParityRun) -> list[Check]:
@@ -39,7 +46,34 @@ def _facts(run: ParityRun) -> list[Check]:
     # The other way round a stand-in may have been copied into a folder, which is all that is known of it then.
     if manifest.source.weights == "real" and not isinstance(run.checkpoint, str) and run.checkpoint.kind != "real":
         wrong.append(f"weights are 'real', by the checkpoint {run.checkpoint.kind!r}")
-    return [_check(run, "facts", "of the processor's files", wrong, "bundle")]
+    return [_check(run, "facts", "of the processor's files", wrong + _origin_problems(run), "bundle")]
+
+
+def _origin_problems(run: ParityRun) -> list[str]:
+    """What the manifest says of its checkpoint and a copy of it elsewhere, without its card, could not tell."""
+    said = run.manifest.source
+    if isinstance(run.checkpoint, str) or (found := source_of(run.checkpoint)).checkpoint != said.checkpoint:
+        return []
+    told = {"license": (said.license, found.license), "base_model": (said.base_model, found.base_model)}
+    return [f"{name} is {was!r:.60}, by the checkpoint {now!r:.60}" for name, (was, now) in told.items() if was != now]
+
+
+def _processor(run: ParityRun) -> list[Check]:
+    if isinstance(run.checkpoint, str):  # why there is none, and other rungs say so
+        return []
+    problems = processor_problems(run.bundle, run.checkpoint)
+    return [_check(run, "processor", "files are the checkpoint's", problems, "bundle")]
+
+
+def _companions(run: ParityRun, target: str) -> list[Check]:
+    try:
+        problems = companion_problems(run.bundle, target)
+    except MissingExtraError as error:
+        run.note(f"what other runtimes read of {target} was not looked at: {error}")
+        return []
+    except (BundleError, CheckpointError) as error:
+        problems = [str(error)]
+    return [_check(run, "companions", "files that other runtimes read", problems, target)]
 
 
 def _storage(run: ParityRun, target: str) -> Check:

@@ -15,7 +15,7 @@ from nexus_edge.checkpoints import SafetensorsFile
 from nexus_edge.checkpoints.tensors import to_torch
 from nexus_edge.families import family_named
 from nexus_edge.interfaces.graph import GraphSpec
-from nexus_edge.interfaces.target import ExportedModel, StoredWeights, WeightsFile
+from nexus_edge.interfaces.target import CompanionWriter, ExportedModel, StoredWeights, WeightsFile
 from nexus_edge.recipe import Recipe
 from nexus_edge.targets.coreml import TARGET
 from nexus_edge.targets.coreml.family import Function, Package, StaticSplit
@@ -62,6 +62,8 @@ class CoremlPackages:
 
 class CoremlTarget:
     """See `nexus_edge.interfaces.target.Target`."""
+
+    companions: Sequence[CompanionWriter] = ()
 
     def __init__(self, family: StaticSplit, ios: int | None) -> None:
         self._family, self._ios = family, ios

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from nexus_edge.bundle import GraphInfo
 from nexus_edge.families import family_named
 from nexus_edge.interfaces.graph import GraphSpec
-from nexus_edge.interfaces.target import ExportedModel, StoredWeights, WeightsFile
+from nexus_edge.interfaces.target import CompanionWriter, ExportedModel, StoredWeights, WeightsFile
 from nexus_edge.recipe import Recipe
 from nexus_edge.targets.onnx.emit import attach_weights, save, tensor_names, translate
 
@@ -18,7 +18,7 @@ FOLDER = "onnx"
 
 def make(recipe: Recipe, specs: Sequence[GraphSpec]) -> "OnnxTarget":
     """See `nexus_edge.targets.make_target`."""
-    return OnnxTarget(recipe.model_type)
+    return OnnxTarget(family_named(recipe.model_type).onnx_companions())
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class OnnxGraph:
 class OnnxTarget:
     """See `nexus_edge.interfaces.target.Target`."""
 
-    def __init__(self, model_type: str) -> None:
-        self._model_type = model_type
+    def __init__(self, companions: Sequence[CompanionWriter]) -> None:
+        self.companions = companions
 
     def weight_files(self, spec: GraphSpec) -> int:
         """One, see `OnnxGraph.files`."""
@@ -65,8 +65,6 @@ class OnnxTarget:
             has_weights = (root / beside).is_file()
             scheme = weights.schemes[name]
             infos[name] = GraphInfo(file, spec.inputs, spec.outputs, scheme, beside if has_weights else None)
-        for write in family_named(self._model_type).onnx_companions():
-            write(root / FOLDER, exported, weights)
         return infos
 
 

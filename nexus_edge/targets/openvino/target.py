@@ -49,6 +49,7 @@ class OpenVinoTarget:
 
     def __init__(self, client: OpenVinoClient) -> None:
         self._client = client
+        self.companions = client.companions
 
     def weight_files(self, spec: GraphSpec) -> int:
         """One per .xml."""
@@ -70,8 +71,6 @@ class OpenVinoTarget:
                 translated.draft.write(root / file, tensors, tensors[_constants(part)])
                 scheme = weights.schemes[whole.graph]
                 infos[part.spec.name] = GraphInfo(file, part.inputs, part.outputs, scheme, bin_file)
-        for write in self._client.companions:
-            write(root / FOLDER, exported, weights)
         return infos
 
 

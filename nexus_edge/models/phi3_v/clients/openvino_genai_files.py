@@ -6,24 +6,21 @@ from typing import Any
 
 from torch import Tensor
 
-from nexus_edge.checkpoints import SafetensorsFile
 from nexus_edge.checkpoints.tensors import to_torch
-from nexus_edge.interfaces.target import ExportedModel, StoredWeights
+from nexus_edge.interfaces.target import ExportedModel, ReadWeight
 from nexus_edge.models.phi3_v.clients.openvino_genai_modules import SEPARATORS, padded_separator
 from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 from nexus_edge.targets.openvino.tokenizers import write_tokenizers
 
 
-def write_phi3_v(folder: Path, exported: ExportedModel, weights: StoredWeights) -> None:
+def write_phi3_v(folder: Path, exported: ExportedModel, read: ReadWeight) -> None:
     """Add to the graphs' folder what VLMPipeline reads beside them."""
     model, files = exported.model, exported.processor_files
     assert isinstance(model, Phi3V)
     separators = {}
     for name in SEPARATORS:
-        path = weights.tensors[name].path
-        stored = to_torch(SafetensorsFile(path).read(name))
-        separators[name.rpartition(".")[2]] = padded_separator(stored, model.params.vision.hidden_size)
+        separators[name.rpartition(".")[2]] = padded_separator(to_torch(read(name)), model.params.vision.hidden_size)
     processor = Phi3VProcessor.from_folder(folder.parent / "processor")
     stop_ids = [id_ for id_ in processor.stop_ids if id_ < model.params.vocab_size]
     _write(folder / "config.json", config(json.loads(files["config.json"]), separators))

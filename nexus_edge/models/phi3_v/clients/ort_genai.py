@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nexus_edge.engines.onnx.session import NO_SATURATION
-from nexus_edge.interfaces.target import ExportedModel, StoredWeights
+from nexus_edge.interfaces.target import ExportedModel, ReadWeight
 from nexus_edge.models.phi3_v.model import Phi3V
 from nexus_edge.models.phi3_v.params import Phi3VisionParams
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
@@ -55,7 +55,7 @@ def phi3v_model(params: Phi3VisionParams, processor: Phi3VProcessor) -> GenAIMod
     )
 
 
-def write_phi3v(folder: Path, exported: ExportedModel, weights: StoredWeights) -> None:
+def write_phi3v(folder: Path, exported: ExportedModel, read: ReadWeight) -> None:
     """Add to the graphs' folder what ONNX Runtime GenAI reads beside them."""
     assert isinstance(exported.model, Phi3V)
     files = exported.processor_files
