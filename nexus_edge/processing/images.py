@@ -14,7 +14,7 @@ from nexus_edge.processing import samples, tiff
 from nexus_edge.processing.kinds import DICOM_MAGIC, HEAD, UNKNOWN, kind_of
 from nexus_edge.processing.partial import warn_of_frames
 from nexus_edge.processing.sources import ImageInput as ImageInput
-from nexus_edge.processing.sources import image_of, name_of, open_source
+from nexus_edge.processing.sources import alone_with, image_of, name_of, open_source
 from nexus_edge.processing.whole import check_palette, check_whole
 
 # 134 million pixels: more than the 108-megapixel sensors of phones; 403 MB once it is RGB. Beyond it, expect an attack.
@@ -154,8 +154,9 @@ def check_size(width: int, height: int, name: str) -> None:
 def _decode(image: Image.Image, file: BinaryIO | None, name: str) -> Image.Image:
     check_size(*image.size, name)  # known from the header, before anything is unpacked
     try:
-        kind, found = image.format, samples.samples_of(image, file, name)
-        image.load()
+        with alone_with(image):
+            kind, found = image.format, samples.samples_of(image, file, name)
+            image.load()
         if file is not None:
             check_whole(image, file, name)
             if isinstance(image, TiffImageFile):

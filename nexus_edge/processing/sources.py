@@ -5,6 +5,7 @@ import binascii
 import io
 import os
 import re
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard, cast
@@ -21,8 +22,14 @@ ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO 
 """One image. A str is a path or a data URI; a file is read whole; an array is uint8 [height, width(, 1, 3 or 4)]."""
 
 KINDS = "a path, bytes, a binary file, a data URI, a Pillow image or a uint8 array"
+LOCKS = tuple(threading.Lock() for _ in range(16))  # more than one, so that other objects seldom wait
 URL = re.compile(r"[a-z][a-z0-9+.-]+:/{1,2}", re.IGNORECASE)  # a Path makes one slash of two; C:\ has one letter
 LONGEST_NAME = 300  # characters of a name in a message
+
+
+def alone_with(given: object) -> threading.Lock:
+    """A lock for what threads share and cannot read at once: a file's position, a Pillow image not loaded yet."""
+    return LOCKS[id(given) // 64 % len(LOCKS)]  # objects do not lie closer than that
 
 
 def is_image_input(given: object) -> TypeGuard[ImageInput]:
@@ -80,6 +87,8 @@ def image_of(values: NDArray[Any], name: str) -> Image.Image:
 
     Numbers of other types are refused because nothing says which of them is white.
     """
+    if isinstance(values, np.ma.MaskedArray):
+        raise ImageError(f"{name}: is a masked array, and an image has no mask; give array.filled(value)")
     if values.dtype == np.uint8 and values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
     if values.dtype == np.uint8 and (values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (3, 4))):
@@ -130,9 +139,10 @@ def _data_of(uri: str, name: str) -> bytes:
 def _content_of(file: Any, name: str) -> bytes:
     """All bytes of an open file, from its start if it can go there."""
     try:
-        if getattr(file, "seekable", lambda: False)():
-            file.seek(0)
-        content = file.read()
+        with alone_with(file):
+            if getattr(file, "seekable", lambda: False)():
+                file.seek(0)
+            content = file.read()
     except (OSError, ValueError) as error:  # closed, or opened for writing
         raise ImageError(f"{name} cannot be read ({error}); give a file that is open for reading") from error
     if not isinstance(content, bytes):
