@@ -1,5 +1,6 @@
 """Fixtures for tests of more than one folder."""
 
+import errno
 import importlib
 import os
 import time
@@ -161,3 +162,18 @@ def _export(model: str, precision: str, targets: tuple[str, ...], root: Path) ->
 
     recipe = find_recipe(model, precision).with_targets(targets)
     export(open_checkpoint("tiny", recipe.checkpoint), recipe, root, parity=False)
+
+
+@pytest.fixture
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Makes a file one that this user may not read, which root can of any file on a disk."""
+    refused: set[Path] = set()
+    opens = Path.open
+
+    def refusing(path: Path, mode: str = "r", *arguments: object, **options: object) -> object:
+        if path in refused:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opens(path, mode, *arguments, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", refusing)
+    return refused.add

@@ -180,7 +180,7 @@ def _vision() -> onnx.ModelProto:
         _tensor("pixel_values", TensorProto.FLOAT, "images", "crops", 3, 336, 336),
         _tensor("image_sizes", TensorProto.INT64, "images", 2),
     ]
-    return g.model("vision_encoder", inputs, [_tensor("image_features", TensorProto.FLOAT, "rows", HIDDEN)])
+    return g.model("vision_encoder", inputs, [_tensor("image_features", TensorProto.FLOAT, 313, HIDDEN)])
 
 
 def _embed() -> onnx.ModelProto:

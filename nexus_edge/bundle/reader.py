@@ -121,7 +121,14 @@ class Bundle:
                     f"{path}: has {size} bytes, the manifest says {expected[name].size}; changed since export"
                 )
         if check == "sha256":
-            for name, found in zip(paths, hash_files(paths.values()), strict=True):
+            try:
+                hashes = hash_files(paths.values())
+            except OSError as error:
+                raise BundleError(
+                    f"{error.filename}: cannot be read ({error.strerror or error}); let this user read "
+                    "it, or export the bundle again"
+                ) from error
+            for name, found in zip(paths, hashes, strict=True):
                 if found != expected[name]:
                     raise BundleError(f"{paths[name]}: its SHA-256 is not the manifest's; changed since export")
 

@@ -32,9 +32,6 @@ Layers = Literal["hidden", "visible", "cut"]
 values. Then a fault shows in its own layer and in no other, and rounding that differs by one step does not grow from
 layer to layer, so gates can be tight."""
 
-ANY_SIZE = "?"
-"""In a graph's interface: a size that varies, where the format has no names for sizes."""
-
 
 @dataclass(frozen=True)
 class Variant:

@@ -80,6 +80,17 @@ ROWS = [row for row in EVERY_ROW if in_pairs(row) or os.environ.get("EVERY_ROW")
 every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 
 
+def of_kind(kind: str) -> pytest.MarkDecorator:
+    """Each engine that runs such models."""
+    return pytest.mark.parametrize("engine", [name for name, info in engines().items() if kind in info.modules])
+
+
+def row_for(engine: str, kind: str) -> Row:
+    """A bundle that the engine runs; there must be one."""
+    target = engines()[engine].target
+    return next(row for row in ROWS if row.target == target and families()[row.model_type].kind == kind)
+
+
 class Bundles:
     """Makes each bundle once, whichever of pytest-xdist's workers asks first; others wait for it.
 

@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bundles import ROWS, Bundles, Row
+from bundles import Bundles, of_kind, row_for
 from PIL import Image
 
 import nexus_edge
-from nexus_edge.axes import engines
 from nexus_edge.errors import InputError
-from nexus_edge.families import families
 from nexus_edge.runtimes import VLM, DualEncoder, EngineOptions
 
 pytestmark = pytest.mark.slow
@@ -21,17 +19,6 @@ HANG_S = 300  # a deadlock lasts for ever
 TOKENS = 2
 NOISE = 1e-6  # of a unit vector: how a batch is divided between threads may change the order of a sum
 QUESTIONS = (("What is shown?", 0), ("Is it red?", 1))
-
-
-def of_kind(kind: str) -> pytest.MarkDecorator:
-    """Each engine that runs such models."""
-    return pytest.mark.parametrize("engine", [name for name, info in engines().items() if kind in info.modules])
-
-
-def row_for(engine: str, kind: str) -> Row:
-    """A bundle that the engine runs; there must be one."""
-    target = engines()[engine].target
-    return next(row for row in ROWS if row.target == target and families()[row.model_type].kind == kind)
 
 
 @pytest.fixture

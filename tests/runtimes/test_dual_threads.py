@@ -8,7 +8,6 @@ import pytest
 import toy_dual
 
 from nexus_edge.bundle import Bundle
-from nexus_edge.engines.onnx import dual as onnx_dual_engine
 from nexus_edge.engines.onnx.session import open_session
 from nexus_edge.runtimes import EngineOptions, load_dual_encoder
 
@@ -25,7 +24,7 @@ def test_two_hundred_calls_at_once(dual_bundle: Bundle, monkeypatch: pytest.Monk
         opened.append(f"{path.stem} {threads}")
         return open_session(path, threads)
 
-    monkeypatch.setattr(onnx_dual_engine, "open_session", counted)
+    monkeypatch.setattr("nexus_edge.engines.onnx.session.open_session", counted)
     colors = ["red", "green", "blue"]
     alone = load_dual_encoder(dual_bundle, EngineOptions(threads=threads))
     images = [toy_dual.plain_image(color) for color in colors]

@@ -22,7 +22,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         found.append((path.stem, threads))
         return open_session(path, threads)
 
-    monkeypatch.setattr("nexus_edge.engines.onnx.dual.open_session", counted)
+    monkeypatch.setattr("nexus_edge.engines.onnx.session.open_session", counted)
     return found
 
 

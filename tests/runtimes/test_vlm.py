@@ -115,7 +115,7 @@ def test_the_vision_encoder_is_loaded_for_each_image_or_kept(
         opened.append(path)
         return open_session(path, threads)
 
-    monkeypatch.setattr("nexus_edge.engines.onnx.engine.open_session", counted)
+    monkeypatch.setattr("nexus_edge.engines.onnx.session.open_session", counted)
     vlm = load(toy_bundle, EngineOptions(threads=1, keep_vision=keep))
     list(vlm.generate("one", [RED, BLUE], max_new_tokens=1))
     assert sum(path.stem == "vision_encoder" for path in opened) == loads

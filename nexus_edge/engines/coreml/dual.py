@@ -11,9 +11,11 @@ import numpy as np
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.engines.base import EngineOptions
+from nexus_edge.engines.coreml import ENGINE
 from nexus_edge.engines.coreml.images import IMAGE as IMAGE_INPUT
 from nexus_edge.engines.coreml.images import images_of
-from nexus_edge.engines.coreml.mil import MilFunction, MilModel
+from nexus_edge.engines.coreml.interface import open_packages
+from nexus_edge.engines.coreml.mil import MilFunction
 from nexus_edge.engines.coreml.mil.registry import Array
 from nexus_edge.engines.coreml.parts import package_of
 from nexus_edge.engines.coreml.session import CoremlFunction, open_function
@@ -82,7 +84,10 @@ class CoremlDualEngine:
         return found
 
     def _functions(self, graph: str) -> list[MilFunction]:
-        return list(MilModel.open(package_of(self._bundle, graph)).functions.values())
+        """All of the package that a tower is in; each is the graph that the manifest describes."""
+        package, graphs = package_of(self._bundle, graph), self._bundle.manifest.graphs[ENGINE.target]
+        names = [name for name in graphs if package_of(self._bundle, name) == package]
+        return list(open_packages(self._bundle, names)[package].functions.values())
 
     def _one_by_one(self, function: MilFunction, name: str, values: Sequence[Array]) -> Floats:
         """What the package is made for."""

@@ -13,8 +13,9 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.engines.base import EngineOptions, closed
 from nexus_edge.engines.coreml.advice import TARGET, compute_units
 from nexus_edge.engines.coreml.decoder import CoremlChunks
+from nexus_edge.engines.coreml.interface import open_packages
 from nexus_edge.engines.coreml.mil import MilFunction
-from nexus_edge.engines.coreml.parts import EMBEDS, IDS, CoremlParts, package_of
+from nexus_edge.engines.coreml.parts import EMBEDS, IDS, CoremlParts
 from nexus_edge.engines.coreml.session import CoremlFunction, open_function
 from nexus_edge.errors import BundleError
 from nexus_edge.interfaces.engine import Array, Floats, Ids, Positions, Run
@@ -37,7 +38,7 @@ class CoremlEngine:
 
     def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
         self._where = bundle.root
-        self._parts = CoremlParts.of(package_of(bundle, name) for name in bundle.manifest.graphs[TARGET])
+        self._parts = CoremlParts.of_models(open_packages(bundle, bundle.manifest.graphs[TARGET]))
         self._units = compute_units(bundle)
         self._keep_vision = options.keep_vision
         self._turn = threading.Lock()

@@ -81,11 +81,16 @@ class CoremlParts:
         Raises:
             BundleError: a package is broken, or they do not make a whole model.
         """
+        return cls.of_models({path: MilModel.open(path) for path in dict.fromkeys(packages)})
+
+    @classmethod
+    def of_models(cls, models: Mapping[Path, MilModel]) -> "CoremlParts":
+        """The same for packages that are open."""
         found = _Found({}, {}, [], [])
         where = Path()
-        for path in dict.fromkeys(packages):
+        for path, model in models.items():
             where = path.parent
-            _sort(path, MilModel.open(path), found)
+            _sort(path, model, found)
         chunks = tuple(sorted(found.chunks, key=lambda chunk: chunk.layers.start))
         lacking = [name for name, part in found.named() if not part]
         if lacking:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nexus_edge.bundle import Bundle
 from nexus_edge.engines.base import EngineOptions
 from nexus_edge.engines.dual import IMAGE, TEXT
-from nexus_edge.engines.onnx.session import open_session, reported_as_bundle_error
+from nexus_edge.engines.onnx.session import open_graph, reported_as_bundle_error
 from nexus_edge.errors import BundleError
 from nexus_edge.interfaces.engine import Floats, Ids
 
@@ -66,7 +66,7 @@ class OnnxDualEngine:
     def _session(self, graph: str, threads: int) -> Any:
         with self._loading:
             if (graph, threads) not in self._sessions:
-                self._sessions[graph, threads] = open_session(self._bundle.graph(TARGET, graph), threads)
+                self._sessions[graph, threads] = open_graph(self._bundle, graph, threads)
             return self._sessions[graph, threads]
 
     def _run(self, graph: str, name: str, values: NDArray[Any], threads: int) -> Floats:

@@ -11,7 +11,7 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.engines.base import EngineOptions, closed
 from nexus_edge.engines.memory import give_back_freed_memory
 from nexus_edge.engines.onnx.decoder import DecoderGraphs, Graph, OnnxDecoder
-from nexus_edge.engines.onnx.session import open_session, reported_as_bundle_error
+from nexus_edge.engines.onnx.session import open_graph, reported_as_bundle_error
 from nexus_edge.interfaces.engine import Array, Run
 
 TARGET = "onnx"
@@ -76,4 +76,4 @@ class OnnxEngine:
         return Graph(path, self._open(name))
 
     def _open(self, graph: str) -> Any:
-        return open_session(self._bundle.graph(TARGET, graph), self._options.threads)
+        return open_graph(self._bundle, graph, self._options.threads)

@@ -1,30 +1,40 @@
 """ONNX Runtime sessions with the settings that measured best, and its errors as ours."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from nexus_edge._telemetry import without_telemetry
+from nexus_edge.bundle import Bundle, TensorSpec
+from nexus_edge.engines.interface import ANY_SIZE, Specs, graph_file, require_interface
+from nexus_edge.engines.onnx import ENGINE
 from nexus_edge.errors import BundleError
 
 with without_telemetry():
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-ERRORS = (
-    ort_errors.EPFail,
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NoSuchFile,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
+ERRORS: tuple[type[Exception], ...] = (
+    # Its exceptions have no base of their own, and which one it takes is no guide: an error number of the system
+    # comes as the exception that has the same number.
+    *(kind for kind in vars(ort_errors).values() if isinstance(kind, type) and issubclass(kind, Exception)),
     RuntimeError,  # with IO binding
     ValueError,  # inputs that the graph does not have, and names in a damaged graph
 )
 """Everything that ONNX Runtime raises."""
+
+TYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(bfloat16)": "bfloat16",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(bool)": "bool",
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+}
+"""ONNX Runtime's name of a type -> the manifest's."""
 
 NO_SATURATION = ("session.x64quantprecision", "1")
 """Pairs of int8 products are summed in 16 bits on x86 without VNNI, where they saturate: embeddings are off by a tenth.
@@ -35,6 +45,20 @@ SHARED_ZERO_POINT = "Attempt to replace the existing tensor"
 their zero points."""
 
 ONLY_FATAL = 4  # log severity: errors are raised as well, and warnings about unused initializers help nobody here
+
+
+def open_graph(bundle: Bundle, graph: str, threads: int | None) -> Any:
+    """A graph of a bundle's `onnx` target, see `open_session`.
+
+    Raises:
+        BundleError: as `open_session`, or its file is not the graph that the manifest describes.
+    """
+    path = graph_file(bundle, ENGINE.target, graph)
+    session = open_session(path, threads)
+    with reported_as_bundle_error(path, "cannot be loaded"):
+        inputs, outputs = specs_of(session.get_inputs()), specs_of(session.get_outputs())
+    require_interface(path, bundle.manifest.graphs[ENGINE.target][graph], inputs, outputs)
+    return session
 
 
 def open_session(path: Path, threads: int | None = None) -> Any:
@@ -77,6 +101,18 @@ def reported_as_bundle_error(path: Path, what: str = "fails when it runs") -> It
 def _as_bundle_error(path: Path, what: str, error: Exception) -> BundleError:
     message = " ".join(str(error).split()).rsplit("[ONNXRuntimeError] : ", 1)[-1]
     return BundleError(f"{path}: {what} ({message:.300}); export the bundle again")
+
+
+def specs_of(nodes: Iterable[Any]) -> Specs:
+    """Inputs or outputs (onnxruntime.NodeArg) by name."""
+    return {
+        node.name: TensorSpec(
+            node.name,
+            TYPES.get(node.type, node.type),
+            tuple(ANY_SIZE if size is None else size for size in node.shape),
+        )
+        for node in nodes
+    }
 
 
 def fixed_size(nodes: Sequence[Any], name: str, axis: int, path: Path) -> int:

@@ -6,6 +6,7 @@ while it runs, so a bundle of unknown origin is run like any other program of un
 OpenVINO's documentation, "IR format", version 11.
 """
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +44,9 @@ def check_graph(path: Path) -> None:
     """
     weights = path.with_suffix(".bin")
     try:
-        text, size = path.read_bytes(), weights.stat().st_size
+        text = path.read_bytes()
+        with weights.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
     except OSError as error:
         raise BundleError(f"{error.filename}: cannot be read ({error.strerror}); export the bundle again") from error
     reader = _Reader(path, size)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nexus_edge._telemetry import without_telemetry
+from nexus_edge.bundle import GraphInfo
 from nexus_edge.bundle.openvino_names import BEAMS, LARGEST_POSITION
 from nexus_edge.engines.openvino.session import compile_graph, reported_as_bundle_error
 from nexus_edge.engines.openvino.settings import CPU, OpenVinoSettings
@@ -25,10 +26,11 @@ LENGTH_AXIS = 2  # of a variable, [batch, heads, tokens, head_dim]
 
 
 def stateful_decoders(
-    path: Path, settings: OpenVinoSettings, threads: int | None, device: str = CPU
+    path: Path, settings: OpenVinoSettings, threads: int | None, device: str = CPU, declared: GraphInfo | None = None
 ) -> "Callable[[], StatefulDecoder]":
-    """Load the decoder of a bundle: what makes one for each sequence. Raises as `compile_graph`."""
-    return partial(StatefulDecoder, compile_graph(path, settings, threads, partial(adapt, path), device), path)
+    """Load the decoder of a bundle: what makes one for each sequence. Arguments and errors are `compile_graph`'s."""
+    compiled = compile_graph(path, settings, threads, partial(adapt, path), device, declared)
+    return partial(StatefulDecoder, compiled, path)
 
 
 class StatefulDecoder:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from nexus_edge.bundle import Bundle
 from nexus_edge.engines.base import EngineOptions
 from nexus_edge.engines.dual import IMAGE, TEXT
+from nexus_edge.engines.interface import graph_file
 from nexus_edge.engines.openvino import session as openvino_session
 from nexus_edge.engines.openvino.session import compile_graph, reported_as_bundle_error
 from nexus_edge.engines.openvino.settings import OpenVinoSettings
@@ -56,7 +57,8 @@ class OpenVinoDualEngine:
 
     def _compiled(self, graph: str) -> Any:
         if graph not in self._graphs:
+            path, declared = graph_file(self._bundle, TARGET, graph), self._bundle.manifest.graphs[TARGET][graph]
             self._graphs[graph] = compile_graph(
-                self._bundle.graph(TARGET, graph), self._settings, self._options.threads, device=self._options.device
+                path, self._settings, self._options.threads, device=self._options.device, declared=declared
             )
         return self._graphs[graph]

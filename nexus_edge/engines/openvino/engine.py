@@ -10,6 +10,7 @@ import numpy as np
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.engines.base import EngineOptions, closed
+from nexus_edge.engines.interface import graph_file
 from nexus_edge.engines.openvino import session as openvino_session
 from nexus_edge.engines.openvino.decoder import stateful_decoders
 from nexus_edge.engines.openvino.paged_decoder import paged_decoders
@@ -56,9 +57,7 @@ class OpenVinoEngine:
         self._vision: dict[str, Any] = {}
         self._vision_lock = threading.Lock()  # around loading graphs, and around their requests
         self._embed = self._compile(EMBED)
-        self._open_decoder: Callable[[], EmbedsDecoder] | None = _decoders(
-            bundle.graph(TARGET, DECODER), settings, options, _has_window(bundle)
-        )
+        self._open_decoder: Callable[[], EmbedsDecoder] | None = _decoders(bundle, settings, options)
 
     @contextmanager
     def vision(self) -> Iterator[Run]:
@@ -90,9 +89,9 @@ class OpenVinoEngine:
         return {port.any_name: np.array(value) for port, value in outputs.items()}
 
     def _compile(self, graph: str) -> Any:
+        path, declared = graph_file(self._bundle, TARGET, graph), self._bundle.manifest.graphs[TARGET][graph]
         options = self._options
-        path = self._bundle.graph(TARGET, graph)
-        return compile_graph(path, self.settings, options.threads, device=options.device)
+        return compile_graph(path, self.settings, options.threads, device=options.device, declared=declared)
 
 
 class OpenVinoDecoder:
@@ -116,13 +115,12 @@ class OpenVinoDecoder:
         return self._decoder.extend(embeds, past, positions)
 
 
-def _decoders(
-    path: Path, settings: OpenVinoSettings, options: EngineOptions, window: bool
-) -> Callable[[], EmbedsDecoder]:
+def _decoders(bundle: Bundle, settings: OpenVinoSettings, options: EngineOptions) -> Callable[[], EmbedsDecoder]:
     """The paged one where it can be: other devices keep no cache in our memory, and it knows no sliding window."""
-    if options.device != CPU or window:
-        return stateful_decoders(path, settings, options.threads, options.device)
-    return paged_decoders(path, settings, options.threads)
+    path, declared = graph_file(bundle, TARGET, DECODER), bundle.manifest.graphs[TARGET][DECODER]
+    if options.device != CPU or _has_window(bundle):
+        return stateful_decoders(path, settings, options.threads, options.device, declared)
+    return paged_decoders(path, settings, options.threads, declared)
 
 
 def _has_window(bundle: Bundle) -> bool:

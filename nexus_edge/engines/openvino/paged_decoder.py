@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from nexus_edge._telemetry import without_telemetry
+from nexus_edge.bundle import GraphInfo
 from nexus_edge.bundle.openvino_names import LARGEST_POSITION
 from nexus_edge.engines.memory import mapped_zeros
 from nexus_edge.engines.openvino.decoder import keep_last, open_position
@@ -31,9 +32,12 @@ KEYS, VALUES = "key_cache.", "value_cache."
 rounded has its scales in the same place."""
 
 
-def paged_decoders(path: Path, settings: OpenVinoSettings, threads: int | None) -> "Callable[[], PagedDecoder]":
-    """Load the decoder of a bundle: what makes one for each sequence. Raises as `compile_graph`."""
-    return partial(PagedDecoder, compile_graph(path, settings, threads, partial(adapt, path)), path)
+def paged_decoders(
+    path: Path, settings: OpenVinoSettings, threads: int | None, declared: GraphInfo | None = None
+) -> "Callable[[], PagedDecoder]":
+    """Load the decoder of a bundle: what makes one for each sequence. Arguments and errors are `compile_graph`'s."""
+    compiled = compile_graph(path, settings, threads, partial(adapt, path), declared=declared)
+    return partial(PagedDecoder, compiled, path)
 
 
 class PagedDecoder:

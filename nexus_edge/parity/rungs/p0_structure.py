@@ -1,11 +1,13 @@
 """P0: the files are those that were exported, every graph loads, and its names, types and shapes are the manifest's."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import partial
 
-from nexus_edge.bundle import Bundle, GraphInfo, TensorSpec
+from nexus_edge.bundle import Bundle
 from nexus_edge.bundle.identity import KEY
 from nexus_edge.checkpoints.origin import source_of
-from nexus_edge.engines.probes import ANY_SIZE, Runner, Sealed, runner_of
+from nexus_edge.engines.interface import graph_file, interface_problems
+from nexus_edge.engines.probes import Runner, Sealed, runner_of
 from nexus_edge.errors import BundleError, CheckpointError, MissingExtraError, ParityError
 from nexus_edge.parity.companions import companion_problems, processor_problems
 from nexus_edge.parity.manifest_facts import facts_problems, graph_problems
@@ -85,7 +87,7 @@ def _packages(run: ParityRun, target: str) -> list[Check]:
     runner = runner_of(target)
     if not isinstance(runner, Sealed):
         return []
-    return [_check(run, "packages", KEY, runner.seal_problems(run.bundle), target)]
+    return [_check(run, "packages", KEY, _or_why_not(partial(runner.seal_problems, run.bundle)), target)]
 
 
 def _graphs(run: ParityRun, target: str) -> list[Check]:
@@ -95,7 +97,7 @@ def _graphs(run: ParityRun, target: str) -> list[Check]:
             run,
             name,
             f"{len(info.inputs)} inputs, {len(info.outputs)} outputs",
-            _graph_problems(run, runner, name, info),
+            _or_why_not(partial(_graph_problems, run, runner, target, name)),
             target,
         )
         for name, info in run.manifest.graphs[target].items()
@@ -116,8 +118,8 @@ def _files(run: ParityRun) -> Check:
     return _check(run, "files", count, [], "bundle")
 
 
-def _graph_problems(run: ParityRun, runner: Runner, name: str, info: GraphInfo) -> list[str]:
-    path = run.bundle.file(info.file)
+def _graph_problems(run: ParityRun, runner: Runner, target: str, name: str) -> list[str]:
+    path = graph_file(run.bundle, target, name)
     try:
         # A runtime copies every weight into its kernels' own layout when it loads a graph.
         run.memory.require(2 * weight_bytes(run.bundle), "loading every graph")
@@ -125,36 +127,17 @@ def _graph_problems(run: ParityRun, runner: Runner, name: str, info: GraphInfo) 
     except NotRunError as error:
         run.note(f"graphs were read, not loaded: {error}")
         loads = False
-    except CheckpointError as error:  # a weights file that is cut off, or no safetensors at all
-        return [str(error)]
+    if loads:
+        stage = runner.open(path, name)
+        inputs, outputs = stage.inputs, stage.outputs
+    else:
+        inputs, outputs = runner.interface(path, name)
+    return interface_problems(run.manifest.graphs[target][name], inputs, outputs)
+
+
+def _or_why_not(look: Callable[[], list[str]]) -> list[str]:
+    """What `look` finds wrong, also where it cannot look: a file that cannot be read is a finding as any other."""
     try:
-        if loads:
-            stage = runner.open(path, name)
-            inputs, outputs = stage.inputs, stage.outputs
-        else:
-            inputs, outputs = runner.interface(path, name)
-    except ParityError as error:
+        return look()
+    except (BundleError, CheckpointError, ParityError) as error:
         return [str(error)]
-    return [*_differences("input", info.inputs, inputs), *_differences("output", info.outputs, outputs)]
-
-
-def _differences(kind: str, specs: tuple[TensorSpec, ...], values: Mapping[str, TensorSpec]) -> list[str]:
-    """In words, where a loaded graph's inputs or outputs are not what the manifest says."""
-    found = [f"{kind} {name} is not in the manifest" for name in values if name not in {spec.name for spec in specs}]
-    for spec in specs:
-        value = values.get(spec.name)
-        if value is None:
-            found.append(f"{kind} {spec.name} is missing")
-            continue
-        if not _fits(value, spec):
-            found.append(
-                f"{kind} {spec.name} is {value.dtype} {list(value.shape)}, not {spec.dtype} {list(spec.shape)}"
-            )
-    return found
-
-
-def _fits(value: TensorSpec, spec: TensorSpec) -> bool:
-    """Whether a graph's input or output is the manifest's; a size without a name can have any."""
-    sizes = zip(value.shape, spec.shape, strict=False)
-    same = all(isinstance(said, str) if found == ANY_SIZE else found == said for found, said in sizes)
-    return value.dtype == spec.dtype and len(value.shape) == len(spec.shape) and same

@@ -11,22 +11,22 @@ from pathlib import Path
 
 import numpy as np
 
-from nexus_edge.bundle import Bundle, TensorSpec
+from nexus_edge.bundle import Bundle
 from nexus_edge.engines.coreml.images import IMAGE
+from nexus_edge.engines.coreml.interface import function_of, sizes_of, specs_of
 from nexus_edge.engines.coreml.mil import Feature, MilFunction, MilModel
 from nexus_edge.engines.coreml.probe import vlm as coreml_vlm
 from nexus_edge.engines.coreml.probe.images import ImageStage
 from nexus_edge.engines.coreml.probe.layers import Call, Caller
 from nexus_edge.engines.coreml.probe.provenance import foreign_packages, incomplete_packages
 from nexus_edge.engines.coreml.probe.variants import FORMATS
+from nexus_edge.engines.interface import Specs
 from nexus_edge.engines.probes import Counterpart, Layers, Stage
 from nexus_edge.errors import BundleError, ParityError
 from nexus_edge.interfaces.host import HostMaker
 from nexus_edge.parity.metrics import Array, Values
 from nexus_edge.parity.report.report import NotRunError
 from nexus_edge.parity.stages import in_order
-
-Specs = Mapping[str, TensorSpec]
 
 _FORM = re.compile(r"(\w+?)(?:_ios\d+)?(?:\.\w+)?")
 """`<graph>`, for another system, another function: `image_encoder_ios17`, `text_encoder.tokens_64`."""
@@ -45,7 +45,7 @@ class CoremlStage:
             self._function.check_weights()  # an evaluator and an app meet a file that is cut off when they run
         except BundleError as error:
             raise ParityError(f"{graph} does not load: {error}") from error
-        self.inputs, self.outputs = _inputs(self._function), _outputs(self._function)
+        self.inputs, self.outputs = specs_of(self._function)
 
     def run(self, inputs: Values) -> Values:
         missing = [name for name in self.inputs if name not in inputs]
@@ -72,7 +72,7 @@ class CoremlStage:
 
     def _given(self, value: Array, feature: Feature) -> Array:
         """The value as the function takes it; pixels of an image are [height, width, 3] there."""
-        filled = self._filled(value, _sizes(feature))
+        filled = self._filled(value, sizes_of(feature))
         return filled[0].transpose(1, 2, 0) if feature.kind == "image" else filled
 
     def _filled(self, value: Array, sizes: tuple[int, ...]) -> Array:
@@ -112,46 +112,19 @@ class CoremlRunner:
         return ImageStage(stage, Bundle.open(path.parents[4], check=None))
 
     def interface(self, path: Path, graph: str) -> tuple[Specs, Specs]:
-        function = _open(path, graph)
-        return _inputs(function), _outputs(function)
+        return specs_of(_open(path, graph))
 
 
 RUNNER = CoremlRunner()
 
 
 def _open(path: Path, graph: str) -> MilFunction:
-    """The function that a graph of the manifest is: `<package>`, or `<package>.<function>`.
-
-    Args:
-        path: of the specification within the package
-    """
+    """See `function_of`; `path` is the specification within the package."""
     package = path.parents[2]
     try:
-        model = MilModel.open(package)
+        return function_of(MilModel.open(package), package, graph)
     except BundleError as error:
         raise ParityError(f"{graph} does not load: {error}") from error
-    name = graph.removeprefix(package.stem).removeprefix(".") or model.default
-    if name not in model.functions:
-        raise ParityError(f"{graph} does not load: {package.name} has no function {name}")
-    return model.functions[name]
-
-
-def _inputs(function: MilFunction) -> dict[str, TensorSpec]:
-    """As the manifest has them: an image is what it is in the program, [1, channels, height, width]."""
-    return {
-        name: TensorSpec(name, "float32" if feature.kind == "image" else feature.dtype, _sizes(feature))
-        for name, feature in function.inputs.items()
-    }
-
-
-def _outputs(function: MilFunction) -> dict[str, TensorSpec]:
-    return {name: TensorSpec(name, feature.dtype, _sizes(feature)) for name, feature in function.outputs.items()}
-
-
-def _sizes(feature: Feature) -> tuple[int, ...]:
-    """Sizes of a feature, whose smallest one stands for a range."""
-    sizes = tuple(size if isinstance(size, int) else size[0] for size in feature.shape)
-    return (1, 1 if feature.colours.startswith("GRAY") else 3, *sizes) if feature.kind == "image" else sizes
 
 
 def _trimmed(value: Array, fixed: tuple[int | str, ...], tokens: int) -> Array:

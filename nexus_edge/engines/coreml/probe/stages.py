@@ -16,7 +16,8 @@ from nexus_edge.engines.coreml.mil import Feature, MilFunction
 from nexus_edge.engines.coreml.parts import EMBEDS, GROWN, HIDDEN, IDS, LENGTH, LOGITS, POSITION, Chunk, CoremlParts
 from nexus_edge.engines.coreml.probe.layers import Call, Caller, outputs_by_number
 from nexus_edge.engines.coreml.session import CoremlState
-from nexus_edge.engines.probes import ANY_SIZE, Rows
+from nexus_edge.engines.interface import ANY_SIZE
+from nexus_edge.engines.probes import Rows
 from nexus_edge.errors import ParityError, PromptError
 from nexus_edge.interfaces.host import VlmHost
 from nexus_edge.parity.metrics import Array, Values

@@ -1,6 +1,6 @@
 """Graphs of the target onnx in ONNX Runtime."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from nexus_edge.bundle import TensorSpec
 from nexus_edge.bundle.layer_names import layer_of_output
 from nexus_edge.engines.onnx.probe.layers import with_layers_visible
 from nexus_edge.engines.onnx.probe.variants import formats
-from nexus_edge.engines.onnx.session import NO_SATURATION
+from nexus_edge.engines.onnx.session import ERRORS, NO_SATURATION, specs_of
 from nexus_edge.engines.probes import Counterpart, Layers, Piece, WeightOf, one_by_one
 from nexus_edge.errors import ParityError
 from nexus_edge.interfaces.host import HostMaker
@@ -21,15 +21,6 @@ from nexus_edge.parity.metrics import Array, Values
 from nexus_edge.parity.stages import in_order
 
 _CUT = ".from_reference"
-_TYPES = {
-    "tensor(float)": "float32",
-    "tensor(float16)": "float16",
-    "tensor(int64)": "int64",
-    "tensor(int32)": "int32",
-    "tensor(bool)": "bool",
-    "tensor(uint8)": "uint8",
-    "tensor(int8)": "int8",
-}
 
 
 class OnnxStage:
@@ -68,10 +59,10 @@ class OnnxStage:
             options.add_external_initializers(list(weights), values)
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except _runtime_errors() as error:
+            self.inputs, self.outputs = specs_of(self._session.get_inputs()), specs_of(self._session.get_outputs())
+        except ERRORS as error:
             raise ParityError(f"{path.name} does not load: {_one_line(error)}") from error
         self._name = path.name
-        self.inputs, self.outputs = _specs(self._session.get_inputs()), _specs(self._session.get_outputs())
 
     def run(self, inputs: Values) -> Values:
         given = {name.removesuffix(_CUT): name for name in self.inputs}
@@ -82,7 +73,7 @@ class OnnxStage:
         names = in_order(list(self.outputs))
         try:
             return dict(zip(names, self._session.run(names, feeds), strict=True))
-        except _runtime_errors() as error:
+        except ERRORS as error:
             raise ParityError(f"{self._name} does not run: {_one_line(error)}") from error
 
 
@@ -125,12 +116,6 @@ def _pieces(path: Path, weight_of: WeightOf | None) -> Iterator[Piece]:
     return pieces(path, weight_of)
 
 
-def _specs(values: Iterable[Any]) -> dict[str, TensorSpec]:
-    return {
-        value.name: TensorSpec(value.name, _TYPES.get(value.type, value.type), tuple(value.shape)) for value in values
-    }
-
-
 def _cut_layers(path: Path) -> bytes:
     """The graph with each `<layer>.output` as an output; what read it reads an input of that name + `_CUT`."""
     import onnx
@@ -147,23 +132,6 @@ def _cut_layers(path: Path) -> bytes:
         graph.input.append(onnx.helper.make_tensor_value_info(name + _CUT, onnx.TensorProto.FLOAT, None))
     serialized: bytes = model.SerializeToString()
     return serialized
-
-
-def _runtime_errors() -> tuple[type[Exception], ...]:
-    """ONNX Runtime's exceptions; they have no base of their own."""
-    with without_telemetry():
-        from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    names = (
-        "Fail",
-        "InvalidArgument",
-        "InvalidGraph",
-        "InvalidProtobuf",
-        "NoSuchFile",
-        "NotImplemented",
-        "RuntimeException",
-    )
-    return tuple(getattr(state, name) for name in names)
 
 
 def _one_line(error: Exception) -> str:

@@ -1,6 +1,5 @@
 """One OpenVINO graph on the CPU, with the values that leave its layers."""
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from nexus_edge._telemetry import without_telemetry
-from nexus_edge.bundle import TensorSpec
 from nexus_edge.bundle.layer_names import layer_of_output
-from nexus_edge.engines.openvino.session import compile_graph
+from nexus_edge.engines.openvino.session import compile_graph, specs_of
 from nexus_edge.engines.openvino.settings import CPU, OpenVinoSettings
-from nexus_edge.engines.probes import ANY_SIZE, Layers
+from nexus_edge.engines.probes import Layers
 from nexus_edge.errors import BundleError, ParityError
 from nexus_edge.parity.metrics import Values
 from nexus_edge.parity.stages import in_order
@@ -20,8 +18,6 @@ from nexus_edge.parity.stages import in_order
 with without_telemetry():
     import openvino as ov
     from openvino import opset13 as op
-
-Specs = Mapping[str, TensorSpec]
 
 _CUT = ".from_reference"
 
@@ -75,15 +71,6 @@ class OpenVinoGraph:
 def source_of(name: str) -> str:
     """The value of the reference that an input takes: `<layer>.output`, where layers were cut from each other."""
     return name.removesuffix(_CUT)
-
-
-def specs_of(ports: Any) -> Specs:
-    """Inputs or outputs (openvino.Output) by name; a graph knows no names of sizes."""
-    specs = {}
-    for port in ports:
-        shape = tuple(ANY_SIZE if size.is_dynamic else size.get_length() for size in port.get_partial_shape())
-        specs[port.any_name] = TensorSpec(port.any_name, port.get_element_type().to_dtype().name, shape)
-    return specs
 
 
 def show_layers(model: Any, cut: bool) -> None:

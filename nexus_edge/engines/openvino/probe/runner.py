@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 
 from nexus_edge._telemetry import without_telemetry
+from nexus_edge.engines.interface import Specs
 from nexus_edge.engines.openvino.check import check_graph
-from nexus_edge.engines.openvino.probe.graph import OpenVinoGraph, Specs, specs_of
+from nexus_edge.engines.openvino.probe.graph import OpenVinoGraph
 from nexus_edge.engines.openvino.probe.pieces import decoder_pieces
 from nexus_edge.engines.openvino.probe.stages import DecoderStage, EmbeddingStage, VisionStage
 from nexus_edge.engines.openvino.probe.variants import EXACT, formats_of, in_words, shipped_here
-from nexus_edge.engines.openvino.session import reported_as_bundle_error
+from nexus_edge.engines.openvino.session import reported_as_bundle_error, specs_of
 from nexus_edge.engines.openvino.settings import OpenVinoSettings
 from nexus_edge.engines.probes import Counterpart, Layers, Stage, host_for
 from nexus_edge.errors import BundleError, ParityError
@@ -56,9 +57,10 @@ class OpenVinoRunner:
             check_graph(path)
             with reported_as_bundle_error(path, "cannot be loaded"):
                 model = ov.Core().read_model(path)
+                inputs, outputs = specs_of(model.inputs), specs_of(model.outputs)
         except BundleError as error:
             raise ParityError(f"{path.name} does not load: {error}") from error
-        return specs_of(model.inputs), specs_of(model.outputs)
+        return inputs, outputs
 
 
 _PARTS = {
