@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 WeightsKind = Literal["real", "trained-tiny", "synthetic"]
+KIND_KEY = "_nexus_edge_weights"
+"""A checkpoint that this project made says so in its config.json, so that nobody takes it for the real one."""
 
 
 @dataclass(frozen=True)

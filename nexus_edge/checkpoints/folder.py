@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from nexus_edge.checkpoints.adapters.adapter import Adapter
 from nexus_edge.checkpoints.adapters.folder import adapter_in_words, holds_adapter
-from nexus_edge.checkpoints.base import Array, TensorFile, TensorInfo, WeightsKind
+from nexus_edge.checkpoints.base import KIND_KEY, Array, TensorFile, TensorInfo, WeightsKind
 from nexus_edge.checkpoints.formats import format_of
 from nexus_edge.checkpoints.ignored import pruned, require_ignorable, rules_of, without_ignored
 from nexus_edge.checkpoints.json_file import read_json
@@ -14,8 +14,6 @@ from nexus_edge.checkpoints.pointers import refuse_pointers
 from nexus_edge.errors import CheckpointError
 from nexus_edge.processing.templates import source as templates
 
-# A checkpoint that this project made says so in its configuration, so that nobody takes it for the real one.
-KIND_KEY = "_nexus_edge_weights"
 # What may be a Git LFS pointer in a clone, of the files that are read.
 LARGE = ("*.json", "*.safetensors", "vocab.txt")
 

@@ -9,7 +9,7 @@ from nexus_edge.interfaces.target import Flavour
 
 if TYPE_CHECKING:
     from nexus_edge.configs.keys import Rules
-    from nexus_edge.interfaces.facts import DualEncoderFacts, RuntimeFacts, VlmFacts
+    from nexus_edge.interfaces.facts import DualEncoderFacts, JinjaTemplate, RuntimeFacts, Turns, VlmFacts
     from nexus_edge.interfaces.graph import Interface, ModelSplit
     from nexus_edge.interfaces.host import VlmHost
     from nexus_edge.interfaces.parity import DualCases, ParityCases, VlmCases
@@ -95,12 +95,15 @@ class Family(ABC):
         return ()
 
     @abstractmethod
-    def facts(self, config: Mapping[str, Any], processor: Path) -> "RuntimeFacts":
+    def facts(
+        self, config: Mapping[str, Any], processor: Path, opened: "Processor | DualProcessor | None" = None
+    ) -> "RuntimeFacts":
         """What every runtime must know of a model, for the manifest.
 
         Args:
             config: of the checkpoint, parsed
             processor: a bundle's `processor/` folder
+            opened: what `processor` makes of that folder, where it was made already
 
         Raises:
             CheckpointError: a file is missing or wrong.
@@ -120,7 +123,22 @@ class VlmFamily(Family):
     def processor(self, folder: Path) -> "Processor": ...
 
     @abstractmethod
-    def facts(self, config: Mapping[str, Any], processor: Path) -> "VlmFacts": ...
+    def facts(
+        self,
+        config: Mapping[str, Any],
+        processor: Path,
+        opened: "Processor | DualProcessor | None" = None,
+        chat: "Turns | JinjaTemplate | None" = None,
+    ) -> "VlmFacts":
+        """See `Family.facts`; with `chat`, that is taken for what the chat template writes, which nothing renders."""
+
+    @abstractmethod
+    def context_length(self, config: Mapping[str, Any]) -> int:
+        """Most tokens, prompt and answer together, of the model that a configuration describes.
+
+        Raises:
+            KeyError, TypeError, ValueError: what is wrong with the configuration.
+        """
 
     @abstractmethod
     def parity(self) -> "VlmCases": ...
@@ -153,7 +171,9 @@ class DualEncoderFamily(Family):
     def processor(self, folder: Path) -> "DualProcessor": ...
 
     @abstractmethod
-    def facts(self, config: Mapping[str, Any], processor: Path) -> "DualEncoderFacts": ...
+    def facts(
+        self, config: Mapping[str, Any], processor: Path, opened: "Processor | DualProcessor | None" = None
+    ) -> "DualEncoderFacts": ...
 
     @abstractmethod
     def parity(self) -> "DualCases": ...

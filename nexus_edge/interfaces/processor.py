@@ -1,7 +1,7 @@
 """What every family's processor offers; runtimes and parity are written against these two protocols."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NotRequired, Protocol, TypedDict
+from typing import TYPE_CHECKING, NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,7 @@ class Processor(Protocol):
         """A decoder for ids that arrive one at a time."""
 
 
+@runtime_checkable
 class DualProcessor(Protocol):
     """Turns images and texts into the inputs of two towers that know nothing of each other."""
 

@@ -6,33 +6,34 @@ Without torch: a family's facts come from `processor/`, and how weights are stor
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from msgspec import to_builtins
-
 from nexus_edge.bundle import Bundle, GraphInfo, Manifest
 from nexus_edge.errors import CheckpointError
-from nexus_edge.families import family_named
-from nexus_edge.processing.folder import read_json
+from nexus_edge.processing import dual_from_checkpoint, open_any
+from nexus_edge.runtimes import manifest_check
+from nexus_edge.runtimes.manifest_check import description_problems
 
 SINCE = 3  # the format of manifests that tell runtimes facts
 WEIGHTS = (".safetensors", ".bin")  # beside a graph, with its name
 
 
 def facts_problems(bundle: Bundle) -> list[str]:
-    """Facts that are not those of the files, by name; none in a bundle too old to have any."""
+    """What a load asks, and all facts: those that are not the files', by name."""
     manifest = bundle.manifest
-    if manifest.facts is None:
-        return ["facts are null; a bundle of this format has them"] if manifest.format_version >= SINCE else []
-    folder = bundle.root / "processor"
+    lacking = manifest.facts is None and manifest.format_version >= SINCE
     try:
-        found = family_named(manifest.model_type).facts(read_json(folder, "config.json"), folder)
+        processor = open_any(bundle.root)
+        found = description_problems(bundle, processor, frames=True)
+    except CheckpointError as error:
+        found = [str(error)]
+    return ["facts are null; a bundle of this format has them", *found] if lacking else found
+
+
+def tower_problems(bundle: Bundle) -> list[str]:
+    """What a load asks of the two towers."""
+    try:
+        return manifest_check.tower_problems(bundle.manifest, dual_from_checkpoint(bundle.root))
     except CheckpointError as error:
         return [str(error)]
-    said, right = to_builtins(manifest.facts), to_builtins(found)
-    return [
-        f"{key} are {value!r:.80}, by the files {right.get(key)!r:.80}"
-        for key, value in said.items()
-        if value != right.get(key)
-    ]
 
 
 def graph_problems(manifest: Manifest, target: str) -> list[str]:

@@ -12,11 +12,10 @@ from nexus_edge.bundle import Bundle
 from nexus_edge.engines.probes import runner_of
 from nexus_edge.errors import BundleError, InputError
 from nexus_edge.parity import tolerances
-from nexus_edge.parity.dual_encoder.structure import tower_problems
 from nexus_edge.parity.goldens import read_goldens
 from nexus_edge.parity.judges import Judges
 from nexus_edge.parity.kinds import Golden, Replay, kind_of
-from nexus_edge.parity.manifest_facts import facts_problems, graph_problems
+from nexus_edge.parity.manifest_facts import facts_problems, graph_problems, tower_problems
 from nexus_edge.parity.report.report import Check, NotRunError, Report, Rung, timed
 from nexus_edge.parity.sources import report_of
 from nexus_edge.runtimes.hosts import host_maker
@@ -72,7 +71,7 @@ def _manifest_checks(bundle: Bundle, targets: Sequence[str]) -> list[Check]:
     found = {"facts": facts_problems(bundle)}
     found["storage"] = [text for target in targets for text in graph_problems(manifest, target)]
     if manifest.dual_encoder is not None:
-        found["dual_encoder"] = tower_problems(bundle, manifest.dual_encoder)
+        found["dual_encoder"] = tower_problems(bundle)
     return [
         Check(
             stage,

@@ -1,6 +1,5 @@
 """The models that the ladder compares: full precision from the checkpoint, quantized from the bundle's own weights."""
 
-import json
 import math
 import os
 import platform
@@ -23,6 +22,7 @@ from nexus_edge.checkpoints.fingerprint import fingerprint
 from nexus_edge.errors import BundleError, CheckpointError
 from nexus_edge.families import family_named
 from nexus_edge.parity.report.report import Report, Rung
+from nexus_edge.processing.folder import read_json
 from nexus_edge.recipe import GraphRecipe, Recipe
 
 if TYPE_CHECKING:
@@ -145,14 +145,6 @@ def parameter_count(bundle: Bundle) -> int:
         return sum(parameter.numel() for parameter in _build(bundle).parameters())
 
 
-def context_length(bundle: Bundle) -> int:
-    """Most tokens of the model that the processor's files describe."""
-    import torch
-
-    with torch.device("meta"):
-        return _build(bundle).context_length
-
-
 def weight_bytes(bundle: Bundle) -> int:
     """Memory that the quantized model takes, in bytes."""
     return BundleWeights(bundle).size
@@ -212,7 +204,7 @@ def build_quantized(bundle: Bundle) -> "ReferenceModel":
 
 
 def _build(bundle: Bundle) -> "ReferenceModel":
-    config = json.loads(bundle.file("processor/config.json").read_text("utf-8"))
+    config = read_json(bundle.root / "processor", "config.json")
     return family_named(bundle.manifest.model_type).build(config)
 
 

@@ -2,6 +2,7 @@
 
 vlm/             vision-language models: prompts and images to answers
 dual_encoder/    models of two towers: embeddings, zero-shot classes, search
+manifest_check.py   whether the manifest says what the bundle's files say
 hosts.py         what happens between the graphs of a bundle
 discover.py      the bundle that is meant where none is named
 tuning.py        which engine and settings are the fastest here; tuned.py remembers it, machine.py says where "here" is
@@ -30,6 +31,7 @@ from nexus_edge.runtimes.dual_encoder.model import DualEncoder
 from nexus_edge.runtimes.dual_encoder.prompts import PromptSet, find_prompts
 from nexus_edge.runtimes.dual_encoder.text_batches import TruncatedTextWarning
 from nexus_edge.runtimes.hosts import host_of
+from nexus_edge.runtimes.manifest_check import require_consistent
 from nexus_edge.runtimes.vlm.answer import Answer, TokenLogprob
 from nexus_edge.runtimes.vlm.answer_stream import AnswerStream
 from nexus_edge.runtimes.vlm.async_stream import AsyncAnswerStream
@@ -80,11 +82,12 @@ def load(
         bundle: its folder
         options: see `EngineOptions`
         engine: short for `options.engine`
-        allow_rejected: open it although its parity ladder rejected it
+        allow_rejected: open it although its parity ladder rejected it, or would do so for its manifest
 
     Raises:
         ParityError: its parity ladder rejected it
-        BundleError: no bundle, damaged, of an unknown model_type, or without a target that runs here
+        BundleError: no bundle, damaged, of an unknown model_type, without a target that runs here, or with a manifest
+            that contradicts the bundle's files, see `manifest_check.py`
         CheckpointError: the processor's files in it are damaged
         MissingExtraError: the engine's package is not installed
     """
@@ -141,11 +144,14 @@ def _family(bundle: Bundle) -> Family:
 
 
 def _dual_encoder(bundle: Bundle, options: EngineOptions) -> DualEncoder:
-    return DualEncoder(bundle, dual_engine.open_engine(bundle, options), processing.dual_from_checkpoint(bundle.root))
+    processor = processing.dual_from_checkpoint(bundle.root)
+    require_consistent(bundle, processor)
+    return DualEncoder(bundle, dual_engine.open_engine(bundle, options), processor)
 
 
 def _vlm(bundle: Bundle, options: EngineOptions) -> VLM:
     processor = processing.from_checkpoint(bundle.root)
+    require_consistent(bundle, processor)
     engine = open_engine(bundle, options)
     limits = ModelLimits(engine.context_length or bundle.manifest.context_length)
     return VLM(engine, host_of(bundle, engine.target), processor, limits, options.sessions)

@@ -71,6 +71,22 @@ def host_of(tiny: Tiny) -> VlmHost:
     return tiny.family.host(tiny.checkpoint.config, tiny.interfaces, tiny.folder)
 
 
+@pytest.mark.parametrize("model_type", [name for name, family in families().items() if family.kind == "vlm"])
+def test_the_context_of_a_configuration_is_the_models(tiny: Tiny) -> None:
+    """Read without torch, at each load; the key may be absent, alone or in the object of the decoder."""
+    assert isinstance(tiny.family, VlmFamily)
+    config = tiny.checkpoint.config
+    inner = config.get("text_config") or {}
+    without = {key: value for key, value in config.items() if key != "max_position_embeddings"}
+    if inner:
+        less = {key: value for key, value in inner.items() if key != "max_position_embeddings"}
+        without["text_config"] = less
+    for given in (config, without):
+        with torch.device("meta"):
+            longest = tiny.family.build(given).context_length
+        assert tiny.family.context_length(given) == longest
+
+
 @pytest.mark.parametrize("model_type", EXPORTED)
 def test_every_weight_belongs_to_one_graph_of_the_split(tiny: Tiny) -> None:
     split = tiny.family.split()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nexus_edge.interfaces.facts import DualEncoderFacts
     from nexus_edge.interfaces.graph import ModelSplit
     from nexus_edge.interfaces.parity import DualCases
+    from nexus_edge.interfaces.processor import DualProcessor, Processor
     from nexus_edge.interfaces.weights import WeightRules
     from nexus_edge.models.biomedclip.model import BiomedClip
     from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
@@ -71,10 +72,12 @@ class BiomedClipFamily(DualEncoderFamily):
 
         return STATIC
 
-    def facts(self, config: Mapping[str, Any], processor: Path) -> "DualEncoderFacts":
+    def facts(
+        self, config: Mapping[str, Any], processor: Path, opened: "Processor | DualProcessor | None" = None
+    ) -> "DualEncoderFacts":
         from nexus_edge.models.biomedclip.facts import facts
 
-        return facts(config, processor)
+        return facts(config, processor, opened)
 
     def parity(self) -> "DualCases":
         from nexus_edge.models.biomedclip.parity import CASES

@@ -7,14 +7,17 @@ from typing import Any
 from PIL import Image
 
 from nexus_edge.interfaces.facts import CentreCrop, DualEncoderFacts, WordPieces
+from nexus_edge.interfaces.processor import DualProcessor, Processor
 from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
 from nexus_edge.processing.word_pieces import PAD_ID
 from nexus_edge.runtimes.dual_encoder.prompts import DEFAULT_TEMPLATES
 
 
-def facts(config: Mapping[str, Any], processor: Path) -> DualEncoderFacts:
+def facts(
+    config: Mapping[str, Any], processor: Path, opened: Processor | DualProcessor | None = None
+) -> DualEncoderFacts:
     """See `Family.facts`."""
-    settings = BiomedClipProcessor.from_folder(processor)
+    settings = opened if isinstance(opened, BiomedClipProcessor) else BiomedClipProcessor.from_folder(processor)
     has = {name: (processor / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")}
     return DualEncoderFacts(
         images=CentreCrop(

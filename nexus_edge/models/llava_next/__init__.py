@@ -25,10 +25,11 @@ from nexus_edge.interfaces.target import Flavour
 
 if TYPE_CHECKING:
     from nexus_edge.configs.keys import Rules
-    from nexus_edge.interfaces.facts import VlmFacts
+    from nexus_edge.interfaces.facts import JinjaTemplate, Turns, VlmFacts
     from nexus_edge.interfaces.graph import Interface, ModelSplit
     from nexus_edge.interfaces.host import VlmHost
     from nexus_edge.interfaces.parity import VlmCases
+    from nexus_edge.interfaces.processor import DualProcessor, Processor
     from nexus_edge.interfaces.weights import WeightRules
     from nexus_edge.models.llava_next.model import LlavaNext
     from nexus_edge.models.llava_next.processing import LlavaNextProcessor
@@ -65,6 +66,11 @@ class LlavaNextFamily(VlmFamily):
         window = text.get("sliding_window")
         return window is not None and bool(window < text["max_position_embeddings"])
 
+    def context_length(self, config: Mapping[str, Any]) -> int:
+        from nexus_edge.models.llava_next.defaults import context_length
+
+        return context_length(config)
+
     def build(self, config: Mapping[str, Any]) -> "LlavaNext":
         from nexus_edge.models.llava_next.model import build
 
@@ -88,10 +94,16 @@ class LlavaNextFamily(VlmFamily):
     def openvino_client(self) -> NoReturn:
         raise RecipeError("LLaVA-NeXT has no graphs for OpenVINO yet; leave the target openvino out")
 
-    def facts(self, config: Mapping[str, Any], processor: Path) -> "VlmFacts":
+    def facts(
+        self,
+        config: Mapping[str, Any],
+        processor: Path,
+        opened: "Processor | DualProcessor | None" = None,
+        chat: "Turns | JinjaTemplate | None" = None,
+    ) -> "VlmFacts":
         from nexus_edge.models.llava_next.facts import facts
 
-        return facts(config, processor)
+        return facts(config, processor, opened, chat)
 
     def parity(self) -> "VlmCases":
         from nexus_edge.models.llava_next.parity import CASES

@@ -7,7 +7,7 @@ agree on these.
 from collections.abc import Mapping
 from typing import Any
 
-from nexus_edge.configs.values import choice, table
+from nexus_edge.configs.values import choice, count, table
 
 PINPOINTS = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
 IMAGE_TOKEN, FEATURE_LAYER = 32000, -2
@@ -44,6 +44,11 @@ def text_config(config: Mapping[str, Any]) -> dict[str, Any]:
     known = DECODERS[choice(text, "model_type", DECODERS, "llama")]
     nullable = ("sliding_window", "num_key_value_heads")
     return {**known, **{key: value for key, value in text.items() if value is not None or key in nullable}}
+
+
+def context_length(config: Mapping[str, Any]) -> int:
+    """Tokens of the decoder's longest sequence; raises ValueError."""
+    return count(text_config(config), "max_position_embeddings")
 
 
 def vision_config(config: Mapping[str, Any]) -> dict[str, Any]:

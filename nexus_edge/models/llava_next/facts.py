@@ -4,17 +4,33 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nexus_edge.interfaces.facts import AnyresUnpad, FeatureLayout, ImageToken, Sequential, VlmFacts
+from nexus_edge.interfaces.facts import (
+    AnyresUnpad,
+    FeatureLayout,
+    ImageToken,
+    JinjaTemplate,
+    Sequential,
+    Turns,
+    VlmFacts,
+)
+from nexus_edge.interfaces.processor import DualProcessor, Processor
 from nexus_edge.models.llava_next.anyres import read_anyres
 from nexus_edge.models.llava_next.processing import LlavaNextProcessor
 from nexus_edge.models.llava_next.prompt import CONTROL_TOKENS, IMAGE_TAG
 from nexus_edge.processing.turns import byte_pairs, turns_of
 
 
-def facts(config: Mapping[str, Any], processor: Path) -> VlmFacts:
+def facts(
+    config: Mapping[str, Any],
+    processor: Path,
+    opened: Processor | DualProcessor | None = None,
+    chat: Turns | JinjaTemplate | None = None,
+) -> VlmFacts:
     """See `Family.facts`."""
-    anyres, settings = read_anyres(config), LlavaNextProcessor.from_folder(processor)
-    chat = turns_of(settings.apply_chat_template)
+    anyres, settings = read_anyres(config), opened
+    if not isinstance(settings, LlavaNextProcessor):
+        settings = LlavaNextProcessor.from_folder(processor)
+    chat = turns_of(settings.apply_chat_template) if chat is None else chat
     return VlmFacts(
         images=AnyresUnpad(
             mean=settings.mean,

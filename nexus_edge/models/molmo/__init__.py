@@ -25,8 +25,10 @@ from nexus_edge.interfaces.target import Flavour
 
 if TYPE_CHECKING:
     from nexus_edge.configs.keys import Rules
+    from nexus_edge.interfaces.facts import JinjaTemplate, Turns
     from nexus_edge.interfaces.graph import Interface
     from nexus_edge.interfaces.host import VlmHost
+    from nexus_edge.interfaces.processor import DualProcessor, Processor
     from nexus_edge.interfaces.weights import WeightRules
     from nexus_edge.models.molmo.model import Molmo
     from nexus_edge.models.molmo.processing import MolmoProcessor
@@ -56,6 +58,11 @@ class MolmoFamily(VlmFamily):
 
         return make_host(config, graphs, folder)
 
+    def context_length(self, config: Mapping[str, Any]) -> int:
+        from nexus_edge.models.molmo.params import context_length
+
+        return context_length(config)
+
     def build(self, config: Mapping[str, Any]) -> "Molmo":
         from nexus_edge.models.molmo.model import build
 
@@ -73,7 +80,13 @@ class MolmoFamily(VlmFamily):
     def static_split(self) -> NoReturn:
         raise _not_yet("programs with fixed shapes")
 
-    def facts(self, config: Mapping[str, Any], processor: Path) -> NoReturn:
+    def facts(
+        self,
+        config: Mapping[str, Any],
+        processor: Path,
+        opened: "Processor | DualProcessor | None" = None,
+        chat: "Turns | JinjaTemplate | None" = None,
+    ) -> NoReturn:
         # The vocabulary of `interfaces.facts` has no resize of fractions, no tokens around the rows of an image, and no
         # image that stands before the whole prompt.
         raise _not_yet("facts for the manifest")

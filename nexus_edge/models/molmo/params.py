@@ -93,7 +93,7 @@ class MolmoParams:
             embedding_size=embedding_size,
             new_ids=new_ids,
             num_hidden_layers=layer_count(config, "num_hidden_layers", LAYERS),
-            max_position_embeddings=count(config, "max_position_embeddings", CONTEXT),
+            max_position_embeddings=context_length(config),
             decoder=_decoder(config),
             rope_theta=number(config, "rope_theta", THETA),
             qkv_bias=flag(config, "qkv_bias"),
@@ -146,3 +146,8 @@ def _feature_layers(fixed: Mapping[str, Any], layers: int) -> tuple[int, ...]:
     ):
         raise ValueError(f"vit_layers is {given!r:.40}, expected indices of the tower's {layers} layers")
     return tuple(one % layers for one in given)
+
+
+def context_length(config: Mapping[str, Any]) -> int:
+    """Tokens of the longest sequence; raises ValueError."""
+    return count(config, "max_position_embeddings", CONTEXT)

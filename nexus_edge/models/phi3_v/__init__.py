@@ -22,10 +22,11 @@ from nexus_edge.interfaces.family import VlmFamily
 
 if TYPE_CHECKING:
     from nexus_edge.configs.keys import Rules
-    from nexus_edge.interfaces.facts import VlmFacts
+    from nexus_edge.interfaces.facts import JinjaTemplate, Turns, VlmFacts
     from nexus_edge.interfaces.graph import Interface, ModelSplit
     from nexus_edge.interfaces.host import VlmHost
     from nexus_edge.interfaces.parity import VlmCases
+    from nexus_edge.interfaces.processor import DualProcessor, Processor
     from nexus_edge.interfaces.target import CompanionWriter
     from nexus_edge.interfaces.weights import WeightRules
     from nexus_edge.models.phi3_v.model import Phi3V
@@ -70,6 +71,11 @@ class Phi3VFamily(VlmFamily):
 
         return has_window(config)
 
+    def context_length(self, config: Mapping[str, Any]) -> int:
+        from nexus_edge.models.phi3_v.config_keys import context_length
+
+        return context_length(config)
+
     def build(self, config: Mapping[str, Any]) -> "Phi3V":
         from nexus_edge.models.phi3_v.model import build
 
@@ -100,10 +106,16 @@ class Phi3VFamily(VlmFamily):
 
         return (write_phi3v,)
 
-    def facts(self, config: Mapping[str, Any], processor: Path) -> "VlmFacts":
+    def facts(
+        self,
+        config: Mapping[str, Any],
+        processor: Path,
+        opened: "Processor | DualProcessor | None" = None,
+        chat: "Turns | JinjaTemplate | None" = None,
+    ) -> "VlmFacts":
         from nexus_edge.models.phi3_v.facts import facts
 
-        return facts(config, processor)
+        return facts(config, processor, opened, chat)
 
     def parity(self) -> "VlmCases":
         from nexus_edge.models.phi3_v.parity import CASES

@@ -10,6 +10,7 @@ from typing import Any
 from nexus_edge.configs.keys import Inert, Only, Read, Rules, Table
 from nexus_edge.configs.rope import ROPE_KEYS
 from nexus_edge.configs.transformers import GENERATION_CONFIG, MODEL, SPECIAL_TOKENS_MAP, TEMPLATE, TOKENIZER_CONFIG
+from nexus_edge.configs.values import count
 
 CONTEXT = 4096
 """Tokens of the longest sequence where a config.json names none, in the authors' configuration class."""
@@ -89,10 +90,15 @@ PREPROCESSOR: Rules = {
 }
 
 
+def context_length(config: Mapping[str, Any]) -> int:
+    """Tokens of the longest sequence of a parsed config.json; raises ValueError."""
+    return count(config, "max_position_embeddings", CONTEXT)
+
+
 def has_window(config: Mapping[str, Any]) -> bool:
     """Whether a parsed config.json hides tokens from those far after them: a window shorter than the context."""
-    window, context = config.get("sliding_window"), config.get("max_position_embeddings")
-    return window is not None and bool(window < (CONTEXT if context is None else context))
+    window = config.get("sliding_window")
+    return window is not None and bool(window < context_length(config))
 
 
 FILES: dict[str, Rules] = {

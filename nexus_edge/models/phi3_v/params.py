@@ -4,16 +4,17 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from nexus_edge.configs.reading import read_heads, read_params
 from nexus_edge.configs.rope import LongRopeParams, read_rope
 from nexus_edge.configs.values import choice, count, flag, integer, layer_count, number, table
 from nexus_edge.layers.params import ACTIVATION_NAMES, CLIP_DEFAULTS, ClipVisionParams, DecoderParams, read_clip
-from nexus_edge.models.phi3_v.config_keys import CONFIG, CONTEXT
+from nexus_edge.models.phi3_v.config_keys import CONFIG, context_length
 
 MODEL_TYPE = "phi3_v"
+PACKAGE = Path(__file__).parents[2]
 HD_ORDERS = ("sub_glb", "glb_sub")
 """Crops before the global view, as in the published models, or after it, which the authors' code does by default."""
 
@@ -65,7 +66,7 @@ class Phi3VisionParams:
             )
         if head_dim % 2:
             raise ValueError(f"hidden_size / num_attention_heads is {head_dim}; RoPE rotates pairs, it must be even")
-        context = count(config, "max_position_embeddings", CONTEXT)
+        context = context_length(config)
         window = count(config, "sliding_window", context, most=sys.maxsize)  # often just "very long"
         return cls(
             vocab_size=count(config, "vocab_size"),
@@ -100,12 +101,12 @@ class Phi3VisionParams:
     @classmethod
     def tiny(cls) -> "Phi3VisionParams":
         """The embedded checkpoint that this project trains."""
-        return cls.from_json(json.loads((files("nexus_edge") / "assets/tiny_phi3_v/config.json").read_text()))
+        return cls.from_json(json.loads((PACKAGE / "assets/tiny_phi3_v/config.json").read_text("utf-8")))
 
 
 def published_config(name: str) -> dict[str, Any]:
     """The `config.json` numbers that were published for a model."""
-    data = json.loads((files("nexus_edge") / f"models/phi3_v/published/{name}.json").read_text())
+    data = json.loads((PACKAGE / f"models/phi3_v/published/{name}.json").read_text("utf-8"))
     config: dict[str, Any] = data["config"]
     return config
 

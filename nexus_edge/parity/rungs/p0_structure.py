@@ -14,7 +14,7 @@ from nexus_edge.parity.manifest_facts import facts_problems, graph_problems
 from nexus_edge.parity.per_target import for_each_target
 from nexus_edge.parity.report.report import Check, NotRunError
 from nexus_edge.parity.run import ParityRun
-from nexus_edge.parity.sources import context_length, weight_bytes
+from nexus_edge.parity.sources import weight_bytes
 
 TITLE = "structure: files and graphs are the manifest's"
 
@@ -37,18 +37,13 @@ def _of_target(run: ParityRun, target: str) -> list[Check]:
 def _facts(run: ParityRun) -> list[Check]:
     """Whether runtimes are told what the files and the checkpoint say; nothing in a bundle too old to tell."""
     manifest, wrong = run.manifest, facts_problems(run.bundle)
-    if manifest.facts is None and not wrong:
-        return []
-    try:
-        longest = context_length(run.bundle)
-    except CheckpointError as error:
-        return [_check(run, "facts", "of the processor's files", [str(error)], "bundle")]
-    if manifest.context_length != longest:
-        wrong.append(f"context_length is {manifest.context_length}, by the files {longest}")
     # The other way round a stand-in may have been copied into a folder, which is all that is known of it then.
     if manifest.source.weights == "real" and not isinstance(run.checkpoint, str) and run.checkpoint.kind != "real":
         wrong.append(f"weights are 'real', by the checkpoint {run.checkpoint.kind!r}")
-    return [_check(run, "facts", "of the processor's files", wrong + _origin_problems(run), "bundle")]
+    wrong += _origin_problems(run)
+    if manifest.facts is None and not wrong:
+        return []
+    return [_check(run, "facts", "of the processor's files", wrong, "bundle")]
 
 
 def _origin_problems(run: ParityRun) -> list[str]:
