@@ -7,6 +7,7 @@ from nexus_edge._atomic import replaced_when_done
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.ci.from_report import report_junit
+from nexus_edge.errors import BundleError, CheckpointError
 from nexus_edge.interfaces.progress import Progress, silent
 from nexus_edge.parity import ladder
 from nexus_edge.parity.goldens import write_goldens
@@ -75,4 +76,8 @@ def certify(
 def store(run: ParityRun, report: Report) -> None:
     """Write a report on a run's bundle, and its goldens, into the bundle's `parity/`; the manifest stays as it is."""
     write(report, run.bundle.root / FOLDER)
-    write_goldens(run, run.bundle.root / FOLDER)
+    try:
+        write_goldens(run, run.bundle.root / FOLDER)
+    except (BundleError, CheckpointError):
+        if not run.damaged:
+            raise  # else P0 tells of it, and there is nothing to replay

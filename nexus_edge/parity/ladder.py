@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.checkpoints import Checkpoint
-from nexus_edge.errors import CheckpointError, InputError
+from nexus_edge.errors import BundleError, CheckpointError, InputError
 from nexus_edge.interfaces.progress import Progress, silent
 from nexus_edge.parity import tolerances
 from nexus_edge.parity.kinds import kind_of
@@ -96,6 +96,7 @@ def run(
         found.append(replace(_judge(prepared, name), may_be_skipped=name in skippable))
         if name == "P0":
             prepared.broken = _broken(found[-1])
+            prepared.damaged = found[-1].status == "failed"
     report = report_of(prepared.manifest, tuple(found), prepared.manifest.targets)
     ran = {rung.name for rung in found if not rung.not_run(prepared.manifest.targets)}
     report = replace(report, tolerances=prepared.own_tolerances, unmet=prepared.tolerances.unmet(ran))
@@ -126,10 +127,10 @@ def _judge(run: ParityRun, name: str) -> Rung:
         checks = module.judge(run)
     except NotRunError as error:
         reason = str(error)
-    except CheckpointError as error:
-        if not run.broken:
+    except (BundleError, CheckpointError) as error:
+        if not run.damaged:
             raise
-        reason = str(error)  # of the weights that P0 found damaged: the report names them
+        reason = str(error)  # of the files that P0 found damaged: the report names them
     seconds = round(time.perf_counter() - started, 3)
     return Rung(name, module.TITLE, timed(checks, started), reason, tuple(run.notes), seconds)
 

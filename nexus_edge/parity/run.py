@@ -33,6 +33,7 @@ class ParityRun:
         own_tolerances: the user's file of tolerances, which `tolerances` holds too; "" where there is none
         notes: what the rung in progress leaves for the report
         broken: target -> why none of its graphs is worth running; P0 finds them
+        damaged: P0 found something; a file that cannot be read above it is its finding, and ends no run
         prepared: what the kind keeps for its own functions: its cases, and what models made of them
     """
 
@@ -47,6 +48,7 @@ class ParityRun:
     own_tolerances: str = ""
     notes: list[str] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)
+    damaged: bool = False
     prepared: object = field(default=None, init=False, repr=False, compare=False)
 
     @property

@@ -1,6 +1,5 @@
 """What a run asks a vision-language model, and what the models in PyTorch and the runtime made of it so far."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -25,6 +24,7 @@ from nexus_edge.parity.vlm.cases import Case
 from nexus_edge.parity.vlm.references import StreamedReferences, wanted_rows
 from nexus_edge.parity.vlm.runtime_answers import RuntimeAnswers
 from nexus_edge.processing import Processor
+from nexus_edge.processing.folder import read_json
 from nexus_edge.runtimes.hosts import host_maker
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def vlm_run(run: ParityRun) -> VlmRun:
     """What a run asks: the family's cases, as far as the model's size allows, unless `ask` named others."""
     if not isinstance(run.prepared, VlmRun):
         given, processor = _given(run), processing.from_checkpoint(run.bundle.root)
-        config = json.loads(run.bundle.file("processor/config.json").read_text("utf-8"))
+        config = read_json(run.bundle.root / "processor", "config.json")
         limit = given.limit(config)
         cases, left_out = given.make(processor, limit), list[str]()
         if parameter_count(run.bundle) >= LARGE:
