@@ -21,12 +21,12 @@ def source_of(checkpoint: Checkpoint) -> Source:
     adapter = checkpoint.adapter
     known = checkpoint.kind == "real" and checkpoint.name in published()
     return Source(
-        checkpoint=_place(checkpoint),
+        checkpoint=place_of(checkpoint),
         revision=checkpoint.revision,
         weights=checkpoint.kind,
-        license=read_license(checkpoint.folder),
+        license=license_of(checkpoint),
         published=known and adapter is None if checkpoint.kind == "real" else None,
-        base_model=_base_model(checkpoint, known),
+        base_model=base_of(checkpoint),
         content=fingerprint(checkpoint),
         ignored_keys=checkpoint.ignored_keys,
         adapter=None
@@ -35,14 +35,21 @@ def source_of(checkpoint: Checkpoint) -> Source:
     )
 
 
-def _base_model(checkpoint: Checkpoint, known: bool) -> str | None:
+def license_of(checkpoint: Checkpoint) -> str | None:
+    """What its card says, or its file of it."""
+    return read_license(checkpoint.folder)
+
+
+def base_of(checkpoint: Checkpoint) -> str | None:
     """What was fine-tuned: by an adapter the published checkpoint that it is merged into."""
+    known = checkpoint.kind == "real" and checkpoint.name in published()
     if checkpoint.kind != "real" or (known and checkpoint.adapter is None):
         return None
     return checkpoint.name if known else base_model(checkpoint)
 
 
-def _place(checkpoint: Checkpoint) -> str:
+def place_of(checkpoint: Checkpoint) -> str:
+    """A hub id or the name of a stand-in; of a folder its absolute path."""
     if checkpoint.folder is None or checkpoint.name != str(checkpoint.folder):
         return checkpoint.name
     return str(checkpoint.folder.resolve())

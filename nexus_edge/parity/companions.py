@@ -14,6 +14,7 @@ from typing import Any
 from nexus_edge.axes import targets
 from nexus_edge.bundle import Bundle, BundleWeights
 from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.errors import BundleError
 from nexus_edge.interfaces.target import CompanionWriter, ExportedModel
 from nexus_edge.parity.sources import build_quantized, recipe_of
 from nexus_edge.targets import make_target
@@ -47,7 +48,7 @@ def companion_problems(bundle: Bundle, target: str) -> list[str]:
 
 
 def _written(bundle: Bundle, target: str, writers: Sequence[CompanionWriter]) -> dict[str, bytes]:
-    files = {path.name: path.read_bytes() for path in sorted((bundle.root / PROCESSOR).iterdir())}
+    files = {path.name: _content(path) for path in sorted((bundle.root / PROCESSOR).iterdir())}
     exported = ExportedModel(bundle.manifest, build_quantized(bundle), files, None)
     read = BundleWeights(bundle, target).read
     with TemporaryDirectory(prefix="nexus-edge-") as folder:
@@ -59,12 +60,19 @@ def _written(bundle: Bundle, target: str, writers: Sequence[CompanionWriter]) ->
         return {f"{target}/{path.name}": path.read_bytes() for path in sorted((root / target).iterdir())}
 
 
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror}") from error
+
+
 def _by_others(bundle: Bundle, name: str, written: Mapping[str, bytes]) -> bool:
     """Whether a file, or the .xml that it belongs to, is of another version of a library than is installed here."""
     described = str(PurePosixPath(name).with_suffix(".xml"))
     if described not in written or not (bundle.root / described).is_file():
         return False
-    return VERSION.findall((bundle.root / described).read_bytes()) != VERSION.findall(written[described])
+    return VERSION.findall(_content(bundle.root / described)) != VERSION.findall(written[described])
 
 
 def _missing_or_foreign(bundle: Bundle, folder: str, expected: set[str]) -> Iterator[str]:
@@ -76,7 +84,7 @@ def _missing_or_foreign(bundle: Bundle, folder: str, expected: set[str]) -> Iter
 
 def _differing(bundle: Bundle, expected: Mapping[str, bytes]) -> Iterator[str]:
     for name in sorted(name for name in expected if (bundle.root / name).is_file()):
-        found, right = (bundle.root / name).read_bytes(), expected[name]
+        found, right = _content(bundle.root / name), expected[name]
         if found != right and not (name.endswith(".xml") and _renumbered(found) == _renumbered(right)):
             yield f"{name} {_difference(found, right)}"
 

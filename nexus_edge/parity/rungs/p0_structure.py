@@ -5,7 +5,7 @@ from functools import partial
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.bundle.identity import KEY
-from nexus_edge.checkpoints.origin import source_of
+from nexus_edge.checkpoints.origin import base_of, license_of, place_of
 from nexus_edge.engines.interface import graph_file, interface_problems
 from nexus_edge.engines.probes import Runner, Sealed, runner_of
 from nexus_edge.errors import BundleError, CheckpointError, MissingExtraError, ParityError
@@ -48,28 +48,26 @@ def _facts(run: ParityRun) -> list[Check]:
 
 def _origin_problems(run: ParityRun) -> list[str]:
     """What the manifest says of its checkpoint and a copy of it elsewhere, without its card, could not tell."""
-    said = run.manifest.source
-    if isinstance(run.checkpoint, str) or (found := source_of(run.checkpoint)).checkpoint != said.checkpoint:
+    said, found = run.manifest.source, run.checkpoint
+    if isinstance(found, str) or place_of(found) != said.checkpoint:
         return []
-    told = {"license": (said.license, found.license), "base_model": (said.base_model, found.base_model)}
+    told = {"license": (said.license, license_of(found)), "base_model": (said.base_model, base_of(found))}
     return [f"{name} is {was!r:.60}, by the checkpoint {now!r:.60}" for name, (was, now) in told.items() if was != now]
 
 
 def _processor(run: ParityRun) -> list[Check]:
     if isinstance(run.checkpoint, str):  # why there is none, and other rungs say so
         return []
-    problems = processor_problems(run.bundle, run.checkpoint)
+    problems = _or_why_not(partial(processor_problems, run.bundle, run.checkpoint))
     return [_check(run, "processor", "files are the checkpoint's", problems, "bundle")]
 
 
 def _companions(run: ParityRun, target: str) -> list[Check]:
     try:
-        problems = companion_problems(run.bundle, target)
+        problems = _or_why_not(partial(companion_problems, run.bundle, target))
     except MissingExtraError as error:
         run.note(f"what other runtimes read of {target} was not looked at: {error}")
         return []
-    except (BundleError, CheckpointError) as error:
-        problems = [str(error)]
     return [_check(run, "companions", "files that other runtimes read", problems, target)]
 
 
