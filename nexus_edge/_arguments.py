@@ -55,6 +55,11 @@ def require_path(name: str, value: Any) -> Path:
     return Path(value)
 
 
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """Absolute, with links followed; links that lead in a circle stay as they are, where `Path.resolve` raises."""
+    return Path(os.path.realpath(path))
+
+
 def require_kind(name: str, value: Any, kind: type | tuple[type, ...], what: str) -> None:
     """Raises InputError unless it is one of these; `what` ends the sentence "x must be ..."."""
     if not isinstance(value, kind):

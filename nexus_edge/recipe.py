@@ -9,11 +9,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
+from nexus_edge._arguments import resolved
 from nexus_edge._resources import calibration_dir, recipe_names, recipes_dir
 from nexus_edge._toml import read_toml
 from nexus_edge._typed import choose, read, suggest
 from nexus_edge.axes import deployments, targets
-from nexus_edge.compare.budgets import read_budgets
+from nexus_edge.compare.budgets import BUDGETS, read_budgets
 from nexus_edge.errors import RecipeError
 from nexus_edge.quant.schemes import available_schemes
 
@@ -139,6 +140,27 @@ def read_recipe(path: Path) -> Recipe:
     return recipe
 
 
+def read_gates(path: Path) -> dict[str, float]:
+    """The `[gates]` of a file of their own, or of a recipe with those of what it extends.
+
+    Raises:
+        RecipeError: the file cannot be read, has no gates or a wrong one, or has something else and is no recipe
+    """
+    table = read_toml(path, RecipeError)
+    others = table.keys() - {"gates"}
+    if others & {"extends", "model_type"}:
+        limits = dict(read_recipe(path).gates)
+    elif strange := min(others, default=None):
+        help_ = "; write [gates] above it" if strange in BUDGETS else suggest(strange, ["gates"])
+        raise RecipeError(f"{path}: unknown key {strange!r}{help_}")
+    else:
+        gates = table.get("gates")
+        limits = read_budgets(gates if isinstance(gates, dict) else {}, f"{path}: gates")
+    if not limits:
+        raise RecipeError(f"{path}: has no [gates]; known are {', '.join(BUDGETS)}")
+    return limits
+
+
 def _targets(names: Sequence[str], where: str) -> tuple[str, ...]:
     for name in names:
         if name not in targets():
@@ -174,9 +196,9 @@ def _resolve(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
             f"{path}: extends must be a string: a file beside this one, or a name like phi3-vision/int4.toml"
         )
     source = path.parent / base if (path.parent / base).is_file() else recipes_dir() / base
-    if source.resolve() in seen:
+    if resolved(source) in seen:
         raise RecipeError(f"{path}: extends leads back to this file")
-    return _merged(_resolve(source, (*seen, path.resolve())), table)
+    return _merged(_resolve(source, (*seen, resolved(path))), table)
 
 
 def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from nexus_edge.compare.budgets import read_budget_file
 from nexus_edge.errors import NexusEdgeError
 from nexus_edge.parity.own_tolerances import with_own
 from nexus_edge.quant.schemes import read_scheme
-from nexus_edge.recipe import read_recipe
+from nexus_edge.recipe import read_gates, read_recipe
 from nexus_edge.runtimes.dual_encoder.prompts import read_prompts
 
 BROKEN = {
@@ -24,7 +23,7 @@ def read_own_tolerances(path: Path) -> object:
     return with_own(path, "phi3_v")
 
 
-@pytest.mark.parametrize("read", [read_budget_file, read_own_tolerances, read_scheme, read_recipe, read_prompts])
+@pytest.mark.parametrize("read", [read_gates, read_own_tolerances, read_scheme, read_recipe, read_prompts])
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
 def test_what_is_no_toml(read: Callable[[Path], object], content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
@@ -34,7 +33,7 @@ def test_what_is_no_toml(read: Callable[[Path], object], content: bytes, tmp_pat
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("read", [read_budget_file, read_own_tolerances, read_scheme, read_recipe, read_prompts])
+@pytest.mark.parametrize("read", [read_gates, read_own_tolerances, read_scheme, read_recipe, read_prompts])
 def test_what_is_no_file(read: Callable[[Path], object], tmp_path: Path) -> None:
     with pytest.raises(NexusEdgeError, match=r"mine\.toml: cannot be read: No such file"):
         read(tmp_path / "mine.toml")

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
+from nexus_edge._arguments import resolved
 from nexus_edge._exchange import exchange
 from nexus_edge.bundle.hashing import hash_files
 from nexus_edge.bundle.manifest import FileInfo, Manifest
@@ -39,7 +40,7 @@ class BundleWriter:
     """
 
     def __init__(self, out: Path, force: bool = False) -> None:
-        self.out = out.resolve()
+        self.out = resolved(out)
         self._force = force
         self._early = ThreadPoolExecutor(1)
         self._flushing: list[Future[None]] = []

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from nexus_edge._arguments import resolved
 from nexus_edge.bundle.source import AdapterSource, Source
 from nexus_edge.checkpoints import Checkpoint, published
 from nexus_edge.checkpoints.fingerprint import fingerprint
@@ -31,7 +32,7 @@ def source_of(checkpoint: Checkpoint) -> Source:
         ignored_keys=checkpoint.ignored_keys,
         adapter=None
         if adapter is None
-        else AdapterSource(str(adapter.folder.resolve()), adapter.content, adapter.config.base),
+        else AdapterSource(str(resolved(adapter.folder)), adapter.content, adapter.config.base),
     )
 
 
@@ -52,7 +53,7 @@ def place_of(checkpoint: Checkpoint) -> str:
     """A hub id or the name of a stand-in; of a folder its absolute path."""
     if checkpoint.folder is None or checkpoint.name != str(checkpoint.folder):
         return checkpoint.name
-    return str(checkpoint.folder.resolve())
+    return str(resolved(checkpoint.folder))
 
 
 def base_model(checkpoint: Checkpoint) -> str | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nexus_edge._arguments import resolved
 from nexus_edge._atomic import replaced_when_done
 from nexus_edge._outputs import FileKind, require_apart, require_name, require_own, require_place
 from nexus_edge._typed import suggest
@@ -103,7 +104,7 @@ class Deliveries:
                 raise InputError("--output: needs one --format without a file of its own")
             items = [item if item.file else Delivery(item.format, output, "--output") for item in items]
         found = cls(tuple(items), tuple((option, file, kind) for option, file, kind in others if file is not None))
-        files = [file.resolve() for _, file, _ in found._files()]
+        files = [resolved(file) for _, file, _ in found._files()]
         if twice := [file for file in files if files.count(file) > 1]:
             raise InputError(f"{twice[0]}: two formats cannot go into one file")
         for option, path, kind in found._files():

@@ -55,11 +55,12 @@ def compare(
     """
     from nexus_edge.ci.formats import Deliveries
     from nexus_edge.compare import record
-    from nexus_edge.compare.budgets import read_budget_file, read_budgets
+    from nexus_edge.compare.budgets import read_budgets
     from nexus_edge.compare.outcome import outcome_of
     from nexus_edge.compare.run import Request
     from nexus_edge.compare.run import compare as run
     from nexus_edge.compare.table import table
+    from nexus_edge.recipe import read_gates
 
     others = [("--save-baseline", save_baseline, record.BASELINE)]
     deliveries = Deliveries.parse(formats or (), output, as_json=as_json, others=others)
@@ -71,7 +72,7 @@ def compare(
     new = Bundle.open(bundles[-1], allow_rejected=allow_rejected)
     old = Bundle.open(bundles[0], allow_rejected=allow_rejected) if baseline is None else record.read(baseline)
     where = f"{new.root}: manifest.json: recipe: gates"
-    limits = read_budgets(new.manifest.recipe.get("gates", {}), where) if gates is None else read_budget_file(gates)
+    limits = read_budgets(new.manifest.recipe.get("gates", {}), where) if gates is None else read_gates(gates)
     request = Request(
         old,
         new,

@@ -72,7 +72,7 @@ def export(
         ignored_keys=ignored or (),
     )
     if dry_run:
-        _print_preview(request, force=force, as_json=as_json)
+        _print_preview(request, calibration, force=force, as_json=as_json)
         return
     try:
         with step_bar(quiet=quiet or as_json) as progress:
@@ -84,10 +84,10 @@ def export(
     _print_result(request.out, as_json=as_json, quiet=quiet)
 
 
-def _print_preview(request: ExportRequest, *, force: bool, as_json: bool) -> None:
+def _print_preview(request: ExportRequest, calibration: Path | None, *, force: bool, as_json: bool) -> None:
     with needs_extra("export"):
         from nexus_edge.pipeline.preview import preview
-    found = preview(request, force=force)
+    found = preview(request, force=force, calibration=calibration)
     if as_json:
         typer.echo(json.dumps(found.to_json()))
         return

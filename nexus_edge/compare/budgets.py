@@ -13,10 +13,8 @@ about the bundle. Bytes do not depend on the machine, so size and peak memory ma
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from nexus_edge._toml import read_toml
 from nexus_edge._typed import suggest
 from nexus_edge.errors import RecipeError
 
@@ -86,17 +84,4 @@ def read_budgets(table: Mapping[str, Any], where: str) -> dict[str, float]:
             most = f" to {LARGEST[name]:g}" if name in LARGEST else " or more"
             raise RecipeError(f"{where}: {name} = {limit!r:.60} must be 0{most}")
         limits[name] = float(limit)
-    return limits
-
-
-def read_budget_file(path: Path) -> dict[str, float]:
-    """The `[gates]` of a TOML file, which may be a recipe.
-
-    Raises:
-        RecipeError: the file cannot be read, or has no gates, or a wrong one
-    """
-    gates = read_toml(path, RecipeError).get("gates", {})
-    limits = read_budgets(gates if isinstance(gates, dict) else {}, f"{path}: gates")
-    if not limits:
-        raise RecipeError(f"{path}: has no [gates]; known are {', '.join(BUDGETS)}")
     return limits

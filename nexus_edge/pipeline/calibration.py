@@ -27,7 +27,7 @@ from nexus_edge.models.base import as_vlm
 from nexus_edge.models.loading import build_empty
 from nexus_edge.parity.vlm.streamed import Call, Streamed, held, source_reader, walk_layers
 from nexus_edge.pipeline.own_calibration import OwnCalibration, embedded
-from nexus_edge.processing import Processor, from_checkpoint
+from nexus_edge.processing import from_checkpoint
 from nexus_edge.quant.equalize import exponents_of, factors_of, pairs_of
 from nexus_edge.recipe import Recipe
 
@@ -76,7 +76,7 @@ def prepare(
         own: the user's samples instead of the recipe's text
 
     Raises:
-        RecipeError: a graph has no decoder layers, or there are samples and nothing that is calibrated
+        RecipeError: a graph has no decoder layers
     """
     split, found = family_named(recipe.model_type).split(), dict[str, Activations]()
     for graph, chosen in recipe.graphs.items():
@@ -88,8 +88,6 @@ def prepare(
         measured = measure(weights, own or chosen.calibration, progress)
         found |= {f"{name}.weight": measured[name] for name in layers}
     if not found:
-        if own is not None:
-            raise RecipeError(f"{recipe.name}: calibrates no graph; leave out --calibration, or set it in the recipe")
         return Prepared(weights, {})
     exponents, importance = equalization(full, found)
     write_tensors(root / FILE, exponents)
@@ -123,19 +121,13 @@ def measure(weights: WeightSource, text: str | OwnCalibration, progress: Progres
             with held(streamed, model.decoder_names.embedding) as embed_tokens:
                 x = embed_tokens(token_ids(checkpoint, text))
         else:
-            x = embedded(text, _processor(checkpoint), streamed)
+            assert checkpoint.folder is not None, "see OwnCalibration.require_use"
+            x = embedded(text, from_checkpoint(checkpoint.folder), streamed)
         tokens = (1, x.shape[1])
         call = Call(np.zeros(tokens, np.int64), np.zeros(tokens, np.bool_), rows=np.zeros(0, np.int64))
         for _ in walk_layers(streamed, [x], [call]):
             progress("calibration", len(seen) / count)
     return seen
-
-
-def _processor(checkpoint: Checkpoint) -> Processor:
-    """The checkpoint's own; raises RecipeError where it has no folder."""
-    if checkpoint.folder is None:
-        raise RecipeError(f"{checkpoint.name}: has no processor to read samples with; leave out --calibration")
-    return from_checkpoint(checkpoint.folder)
 
 
 def watch(model: nn.Module) -> dict[str, Activations]:

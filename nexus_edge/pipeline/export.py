@@ -50,7 +50,7 @@ def export(
     """
     if parity:
         require_recordings()
-    ready = check(checkpoint, recipe, out, force=force)
+    ready = check(checkpoint, recipe, out, force=force, calibration=calibration)
     with BundleWriter(out, force) as writer:
         manifest = build(
             checkpoint,

@@ -7,6 +7,7 @@ A fine-tune sees other activations than the model it came from; which channels a
 """
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,19 @@ from torch import Tensor
 
 from nexus_edge._text import parse_json, read_text
 from nexus_edge._typed import read
-from nexus_edge.errors import ImageError, InputError
+from nexus_edge.checkpoints import Checkpoint
+from nexus_edge.errors import ImageError, InputError, RecipeError
 from nexus_edge.interfaces.processor import ModelInputs
 from nexus_edge.parity.vlm.streamed import Streamed, held, held_vision
 from nexus_edge.processing import Processor
 from nexus_edge.processing.images import load_image
+from nexus_edge.recipe import Recipe
 
 TOKENS = 2048  # of all samples together: attention over as many takes 0.5 GB in a model of 32 heads
+
+
+class CalibrationWarning(UserWarning):
+    """Not all samples are used."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class OwnCalibration:
     """A file of samples.
 
     Attributes:
-        name: what the manifest says: the file's name and the beginning of its SHA-256
+        name: what the manifest says: the file's name and the beginning of a SHA-256 over it and its images
         samples: in the order of the file
     """
 
@@ -63,11 +70,18 @@ class OwnCalibration:
         numbered = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
         if not numbered:
             raise InputError(f'{path}: has no samples; write one JSON object a line: {{"text": ..., "image": ...}}')
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        return cls(
-            f"{path.name}, SHA-256 {digest[:16]}",
-            tuple(_sample(line, f"{path}:{number}", path.parent) for number, line in numbered),
-        )
+        samples = tuple(_sample(line, f"{path}:{number}", path.parent) for number, line in numbered)
+        digest = hashlib.sha256(text.encode())
+        for image in (image for sample in samples for image in sample.images):
+            digest.update(hashlib.sha256(image.read_bytes()).digest())
+        return cls(f"{path.name}, SHA-256 {digest.hexdigest()[:16]}", samples)
+
+    def require_use(self, recipe: Recipe, checkpoint: Checkpoint) -> None:
+        """Raise RecipeError where nothing would use the samples, or nothing can read them."""
+        if checkpoint.folder is None:
+            raise RecipeError(f"{checkpoint.name}: has no processor to read samples with; leave out --calibration")
+        if all(graph.calibration is None for graph in recipe.graphs.values()):
+            raise RecipeError(f"{recipe.name}: calibrates no graph; leave out --calibration, or set it in the recipe")
 
 
 def _sample(line: str, where: str, folder: Path) -> Sample:
@@ -114,6 +128,10 @@ def _within(own: OwnCalibration, processor: Processor) -> list[ModelInputs]:
         found.append(processor(prompt, list(sample.images)))
         if sum(inputs["input_ids"].shape[1] for inputs in found) >= TOKENS:
             break
+    if len(found) < len(own.samples):
+        all_ = f"{len(own.samples)} samples have {TOKENS:,} tokens, all that are used"
+        text = f"{own.name}: the first {len(found)} of {all_}"
+        warnings.warn(text, CalibrationWarning, stacklevel=2)
     return found
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nexus_edge import processing
+from nexus_edge._arguments import resolved
 from nexus_edge._outputs import require_apart
 from nexus_edge._text import decode, parse_json
 from nexus_edge.axes import targets
@@ -28,6 +29,7 @@ from nexus_edge.interfaces.family import VlmFamily
 from nexus_edge.interfaces.processor import Processor
 from nexus_edge.interfaces.target import Target, TargetInfo
 from nexus_edge.models.base import ReferenceModel
+from nexus_edge.pipeline.own_calibration import OwnCalibration
 from nexus_edge.pipeline.plan import Plan, make_plan
 from nexus_edge.processing.agreement import ADDED, VOCABULARY, check_agreement, check_vocabulary
 from nexus_edge.recipe import Recipe
@@ -67,17 +69,26 @@ class Ready:
         return sum(size for graphs in self.sizes.values() for size in graphs.values())
 
 
-def check(checkpoint: Checkpoint, recipe: Recipe, out: Path, *, force: bool = False) -> Ready:
+def check(
+    checkpoint: Checkpoint,
+    recipe: Recipe,
+    out: Path,
+    *,
+    force: bool = False,
+    calibration: OwnCalibration | None = None,
+) -> Ready:
     """Make sure that an export will not fail for want of anything.
 
     Raises:
         OutputError: `out` exists or cannot be written, or the disk is too full
         CheckpointError: a file of the checkpoint is missing, damaged, or says what is not computed here
-        RecipeError: the recipe does not fit the model, or a target cannot hold it
+        RecipeError: the recipe does not fit the model or the samples, or a target cannot hold it
         MissingExtraError: a package of a target is not installed
     """
     parent = require_writable(out, force=force)
     require_model_type(checkpoint, recipe.model_type)
+    if calibration is not None:
+        calibration.require_use(recipe, checkpoint)
     if checkpoint.folder is not None:
         # Its files, not the folder: `--checkpoint .` has `out/` below it.
         require_apart("--out", out, (path for path in checkpoint.folder.iterdir() if path.is_file()))
@@ -105,16 +116,17 @@ def check(checkpoint: Checkpoint, recipe: Recipe, out: Path, *, force: bool = Fa
 
 def require_writable(out: Path, *, force: bool) -> Path:
     """The nearest folder above `out` that exists; raises OutputError if a bundle cannot be made there."""
-    require_free(out.resolve(), force=force)
-    parent = out.resolve().parent
+    require_free(resolved(out), force=force)
+    parent = resolved(out).parent
     try:
         out.exists()
-        while not parent.exists():
+        while not parent.exists() and not parent.is_symlink():
             parent = parent.parent
     except OSError as error:  # a name that no folder can have
         raise OutputError(f"{out!s:.300}: cannot be written: {error.strerror}; choose another --out") from error
     if not parent.is_dir():
-        raise OutputError(f"{out}: {parent} is a file; choose another --out")
+        what = "a link that leads nowhere" if parent.is_symlink() else "a file"
+        raise OutputError(f"{out}: {parent} is {what}; choose another --out")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f"{out}: cannot be written: no permission in {parent}; choose another --out")
     return parent

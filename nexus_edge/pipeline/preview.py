@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from nexus_edge._arguments import resolved
 from nexus_edge.checkpoints import Checkpoint, SyntheticCheckpoint, adapted, named_path, published, tiny_folder
 from nexus_edge.checkpoints.hub import HUB_ID, open_cached
 from nexus_edge.errors import CheckpointError
@@ -64,17 +66,18 @@ class Preview:
         return asdict(self)
 
 
-def preview(request: ExportRequest, *, force: bool = False) -> Preview:
-    """Check all that the export of `request` needs, and say what it would make.
+def preview(request: ExportRequest, *, force: bool = False, calibration: Path | None = None) -> Preview:
+    """Check all that the export of `request` needs, the user's samples among it, and say what it would make.
 
     Raises:
         as `nexus_edge.export`; CheckpointError too for a hub checkpoint that is neither here nor of known numbers
     """
+    samples = request.own_calibration(calibration)
     checkpoint, origin = _open(request)
-    ready = check(checkpoint, request.recipe, request.out, force=force)
+    ready = check(checkpoint, request.recipe, request.out, force=force, calibration=samples)
     return Preview(
-        request.recipe.to_json(), origin, ready.license, str(request.out.resolve()), request.ignored_keys,
-        None if checkpoint.adapter is None else str(checkpoint.adapter.folder.resolve()),
+        request.recipe.to_json(), origin, ready.license, str(resolved(request.out)), request.ignored_keys,
+        None if checkpoint.adapter is None else str(resolved(checkpoint.adapter.folder)),
         ready.sizes, ready.total, ready.free, ready.peak,
     )  # fmt: skip
 
@@ -108,7 +111,7 @@ def _origin(checkpoint: Checkpoint, place: str) -> Origin:
 
 
 def _place(checkpoint: Checkpoint) -> str:
-    return checkpoint.name if checkpoint.folder is None else str(checkpoint.folder.resolve())
+    return checkpoint.name if checkpoint.folder is None else str(resolved(checkpoint.folder))
 
 
 def _dtypes(checkpoint: Checkpoint) -> dict[str, int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from nexus_edge._arguments import require_kind, require_path, require_text, require_texts
+from nexus_edge._arguments import require_kind, require_path, require_text, require_texts, resolved
 from nexus_edge._extras import needs_extra
 from nexus_edge._outputs import require_apart
 from nexus_edge.bundle import Bundle, Manifest
@@ -17,6 +17,7 @@ from nexus_edge.recipe import Recipe, find_recipe, read_recipe
 
 if TYPE_CHECKING:
     from nexus_edge.checkpoints import Checkpoint
+    from nexus_edge.pipeline.own_calibration import OwnCalibration
 
 WeightFormat = Literal["int4", "int8", "fp16", "fp32"]
 """What most weights of a bundle are stored in: the recipe of that name in the model's folder of `export/`."""
@@ -93,6 +94,18 @@ class ExportRequest:
             warnings.warn(doubt, AdapterWarning, stacklevel=2)
         return checkpoint
 
+    def own_calibration(self, path: Path | None) -> "OwnCalibration | None":
+        """The user's samples, if there are any.
+
+        Raises:
+            InputError: a sample is wrong, or the bundle's folder would take the place of what is read
+        """
+        with needs_extra("export"):
+            from nexus_edge.pipeline.own_calibration import OwnCalibration
+        adapter = () if self.adapter is None else self.adapter.glob("*")
+        require_apart("--out", self.out, [*adapter, *([] if path is None else [path])])
+        return None if path is None else OwnCalibration.read(path)
+
     def run(
         self,
         *,
@@ -104,11 +117,8 @@ class ExportRequest:
         """Make the bundle; see `nexus_edge.pipeline.export.export`."""
         with needs_extra("export"):
             from nexus_edge.pipeline import export as pipeline
-            from nexus_edge.pipeline.own_calibration import OwnCalibration
             from nexus_edge.pipeline.preflight import require_writable
-        adapter = () if self.adapter is None else self.adapter.glob("*")
-        require_apart("--out", self.out, [*adapter, *([] if calibration is None else [calibration])])
-        samples = None if calibration is None else OwnCalibration.read(calibration)
+        samples = self.own_calibration(calibration)
         require_writable(self.out, force=force)  # before a download
         return pipeline.export(
             self.open(), self.recipe, self.out, force=force, parity=parity, calibration=samples, progress=progress
@@ -185,6 +195,6 @@ def _path(name: str, given: str | os.PathLike[str] | None) -> Path | None:
 def _label(checkpoint: str) -> str:
     """What names a checkpoint in a folder's name: the last part of its path or hub id, without the revision."""
     try:
-        return Path(checkpoint.partition("@")[0]).expanduser().resolve().name or "checkpoint"
+        return resolved(Path(checkpoint.partition("@")[0]).expanduser()).name or "checkpoint"
     except (OSError, ValueError, RuntimeError):  # it is no path, which `open_checkpoint` says
         return "checkpoint"

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from nexus_edge.compare.budgets import BUDGETS, read_budget_file
+from nexus_edge.compare.budgets import BUDGETS
 from nexus_edge.errors import InputError, RecipeError
 from nexus_edge.eval_file import read_examples
-from nexus_edge.recipe import find_recipe, read_recipe
+from nexus_edge.recipe import find_recipe, read_gates, read_recipe
 
 RECIPE = """
 extends = "phi3-vision/int4.toml"
@@ -24,7 +24,7 @@ def test_a_recipes_gates_reach_the_manifest(tmp_path: Path) -> None:
     path.write_text(RECIPE)
     own = {"size_ratio": 1.01, "answers_changed": 0.02}
     assert read_recipe(path).to_json()["gates"] == {**find_recipe("phi3-vision", "int4").gates, **own}
-    assert read_budget_file(path) == own
+    assert read_gates(path) == {**find_recipe("phi3-vision", "int4").gates, **own}
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_wrong_gates_are_named(tmp_path: Path, line: str, words: str) -> None:
     path = tmp_path / "gates.toml"
     path.write_text(f"[gates]\n{line}\n")
     with pytest.raises(RecipeError, match=words):
-        read_budget_file(path)
+        read_gates(path)
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(f'extends = "phi3-vision/int4.toml"\n[gates]\n{line}\n')
     with pytest.raises(RecipeError, match=words):
@@ -53,9 +53,18 @@ def test_wrong_gates_are_named(tmp_path: Path, line: str, words: str) -> None:
 
 def test_a_file_without_gates_is_no_gate(tmp_path: Path) -> None:
     path = tmp_path / "gates.toml"
-    path.write_text("size_ratio = 1\n")
-    with pytest.raises(RecipeError, match=r"has no \[gates\]"):
-        read_budget_file(path)
+    for text, words in (("", r"has no \[gates\]"), ("size_ratio = 1\n", r"'size_ratio'; write \[gates\] above it")):
+        path.write_text(text)
+        with pytest.raises(RecipeError, match=words):
+            read_gates(path)
+
+
+@pytest.mark.parametrize(("table", "words"), [("gate", "did you mean 'gates'"), ("notes", "unknown key 'notes'")])
+def test_a_misspelt_table_is_not_left_out(tmp_path: Path, table: str, words: str) -> None:
+    path = tmp_path / "gates.toml"
+    path.write_text(f"[gates]\nsize_gb = 1\n[{table}]\nsize_ratio = 0.1\n")
+    with pytest.raises(RecipeError, match=words):
+        read_gates(path)
 
 
 def test_timings_are_judged_within_one_run_only() -> None:

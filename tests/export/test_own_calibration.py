@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from nexus_edge.assets.heldout import held_out_questions
 from nexus_edge.checkpoints import open_checkpoint
@@ -12,8 +13,10 @@ from nexus_edge.errors import InputError, RecipeError
 from nexus_edge.families import family_named
 from nexus_edge.models.loading import build_empty, load_weights, weights_of
 from nexus_edge.parity.vlm.streamed import Streamed, source_reader
-from nexus_edge.pipeline.calibration import measure, prepare
-from nexus_edge.pipeline.own_calibration import TOKENS, OwnCalibration, embedded
+from nexus_edge.pipeline.calibration import measure
+from nexus_edge.pipeline.own_calibration import TOKENS, CalibrationWarning, OwnCalibration, embedded
+from nexus_edge.pipeline.preview import preview
+from nexus_edge.pipeline.request import ExportRequest
 from nexus_edge.processing import from_checkpoint
 from nexus_edge.recipe import find_recipe
 
@@ -76,11 +79,35 @@ def test_the_manifest_names_the_file(own: OwnCalibration) -> None:
     }
 
 
-def test_a_recipe_that_calibrates_nothing(own: OwnCalibration, tmp_path: Path) -> None:
-    model = build_empty(CHECKPOINT)
-    recipe = find_recipe("phi3-vision", "fp32")
+@pytest.mark.parametrize(("precision", "checkpoint"), [("fp32", "tiny"), ("int4", "synthetic")])
+def test_samples_that_nothing_uses_are_refused_in_a_dry_run_too(
+    own: OwnCalibration, tmp_path: Path, precision: str, checkpoint: str
+) -> None:
+    request = ExportRequest.resolve("phi3-vision", precision, checkpoint=checkpoint, out=tmp_path / "out")
     with pytest.raises(RecipeError, match="leave out --calibration"):
-        prepare(WEIGHTS, model, recipe, tmp_path, lambda step, share: None, own)
+        preview(request, calibration=tmp_path / "mine.jsonl")
+    with pytest.raises(RecipeError, match="leave out --calibration"):
+        request.run(calibration=tmp_path / "mine.jsonl")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_reads_the_samples(own: OwnCalibration, tmp_path: Path) -> None:
+    request = ExportRequest.resolve("phi3-vision", "int4", checkpoint="tiny", out=tmp_path / "out")
+    assert preview(request, calibration=tmp_path / "mine.jsonl").total > 0
+    with pytest.raises(InputError, match=r"nowhere\.jsonl: cannot be read"):
+        preview(request, calibration=tmp_path / "nowhere.jsonl")
+
+
+def test_the_name_covers_images_and_what_is_left_out_is_said(own: OwnCalibration, tmp_path: Path) -> None:
+    path, image = tmp_path / "many.jsonl", tmp_path / "image.png"
+    path.write_text("\n".join(['{"text": "What is shown?", "image": "image.png"}'] * 30), "utf-8")
+    names = set()
+    for level in (0, 255):
+        Image.new("RGB", (336, 336), (level, level, level)).save(image)
+        names.add(OwnCalibration.read(path).name)
+    assert len(names) == 2
+    with pytest.warns(CalibrationWarning, match=r"the first \d+ of 30 samples have 2,048 tokens, all that are used"):
+        measure(WEIGHTS, OwnCalibration.read(path), lambda step, share: None)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from nexus_edge._arguments import resolved
 from nexus_edge.checkpoints.adapters.adapter import Adapter
 from nexus_edge.checkpoints.adapters.folder import CONFIG
 from nexus_edge.checkpoints.base import Checkpoint
@@ -49,6 +50,6 @@ def compare_base(adapter: Adapter, checkpoint: Checkpoint) -> str | None:
 
 def _same_folder(base: str, folder: Path | None) -> bool:
     try:
-        return folder is not None and Path(base).expanduser().resolve() == folder.resolve()
+        return folder is not None and resolved(Path(base).expanduser()) == resolved(folder)
     except (OSError, ValueError, RuntimeError):  # it is no path
         return False
