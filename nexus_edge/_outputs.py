@@ -14,7 +14,9 @@ from pathlib import Path
 from nexus_edge._atomic import DESCRIPTOR
 from nexus_edge.errors import InputError, OutputError
 
-HEAD = 4096  # bytes of a file in which it says what it is
+HEAD = 2**18  # bytes of a file in which it says what it is
+SAFETENSORS = rb'\A.{8}\{"__metadata__":\{'
+"""How a mark begins of files that `storage.writer` wrote with metadata; needs `re.DOTALL`."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class FileKind:
     Attributes:
         what: it is, as in "a PNG sheet ends in .png"
         endings: that its name may have, in lower case; "" is none, as of the files that a CI makes for its steps
-        mark: found in the first bytes of each that nexus-edge wrote
+        mark: of each that nexus-edge wrote, from its first byte on. It is as long as it takes that nobody else's file
+            has it by accident: a user's own page may be called "Parity of two servers".
     """
 
     what: str
@@ -52,11 +55,31 @@ def require_place(path: Path) -> None:
         raise OutputError(f"{path}: cannot be written: it is a folder; name a file")
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{path}: cannot be written: {folder} is a file, not a folder; correct the path")
-    if not folder.exists() and not folder.parent.is_dir():
-        raise OutputError(f"{path}: there is no folder {folder.parent}; make it first, or correct the path")
+    if not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise OutputError(f"{path}: there is no folder {folder}; make it first, or correct the path")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: cannot be written: no permission in {folder}; choose another place")
+    if is_full(folder):
+        raise OutputError(f"{path}: cannot be written: the disk of {folder} is full; free some space")
 
 
-def require_own(option: str, path: Path, kind: FileKind) -> None:
+def is_full(place: Path | int) -> bool:
+    """Whether the disk of a folder, or of an open file, has not one block left for this user; False if unknown."""
+    statvfs = getattr(os, "statvfs", None)  # not on Windows
+    try:
+        disk = statvfs(place) if statvfs else None
+    except OSError:
+        return False
+    if disk is None or not disk.f_blocks:  # pipes and devices have no blocks
+        return False
+    return not (disk.f_bfree if os.geteuid() == 0 else disk.f_bavail)
+
+
+def require_own(
+    option: str, path: Path, kind: FileKind, remedy: str = "choose another name, or remove it first"
+) -> None:
     """Raise OutputError if a file is there that nexus-edge did not write as one of this kind; an empty one is free."""
     if _is_stream(path):
         return
@@ -65,10 +88,10 @@ def require_own(option: str, path: Path, kind: FileKind) -> None:
             head = file.read(HEAD)
     except OSError:  # none there; what else is wrong is said on writing
         return
-    if head.strip() and kind.mark.search(head) is None:
+    if head.strip() and kind.mark.match(head) is None:
         raise OutputError(
             f"{path}: is there already and not {kind.what} that nexus-edge wrote, so {option} does not replace it; "
-            "choose another name, or remove it first"
+            f"{remedy}"
         )
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -11,6 +12,7 @@ from types import TracebackType
 
 from nexus_edge._arguments import resolved
 from nexus_edge._exchange import exchange
+from nexus_edge._outputs import HEAD
 from nexus_edge.bundle.hashing import hash_files
 from nexus_edge.bundle.manifest import FileInfo, Manifest
 from nexus_edge.bundle.reader import MANIFEST
@@ -19,6 +21,9 @@ from nexus_edge.errors import OutputError
 # What a disk says when it cannot take the result. A missing permission is not among them: inside the block it may as
 # well be that of a file that was read.
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EEXIST, errno.ENOTEMPTY}
+
+# How `Manifest.to_json` begins, in every version.
+OURS = re.compile(rb'\A\{\s*"model_type": "[^"]*",\s*"name": "[^"]*",\s*"toolkit_version": "')
 
 
 class BundleWriter:
@@ -148,8 +153,35 @@ def require_free(out: Path, *, force: bool) -> None:
         return
     if not force:
         raise OutputError(f"{out}: exists already; use --force to replace it, or another --out")
-    if not (out / MANIFEST).is_file():
+    if not _is_bundle(out):
         raise OutputError(f"{out}: is not a bundle, --force does not replace it; choose another --out")
+
+
+def require_writable(out: Path, *, force: bool) -> Path:
+    """The nearest folder above `out` that exists; raises OutputError if a bundle cannot be made there."""
+    require_free(resolved(out), force=force)
+    parent = resolved(out).parent
+    try:
+        out.exists()
+        while not parent.exists() and not parent.is_symlink():
+            parent = parent.parent
+    except OSError as error:  # a name that no folder can have
+        raise OutputError(f"{out!s:.300}: cannot be written: {error.strerror}; choose another --out") from error
+    if not parent.is_dir():
+        what = "a link that leads nowhere" if parent.is_symlink() else "a file"
+        raise OutputError(f"{out}: {parent} is {what}; choose another --out")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{out}: cannot be written: no permission in {parent}; choose another --out")
+    return parent
+
+
+def _is_bundle(folder: Path) -> bool:
+    """Whether the folder's manifest is one of ours, also of another version or damaged: web apps have one, too."""
+    try:
+        with (folder / MANIFEST).open("rb") as file:
+            return OURS.match(file.read(HEAD)) is not None
+    except OSError:
+        return False
 
 
 def _alive(pid: int) -> bool:

@@ -1,6 +1,5 @@
 """The formats by name, and `--format`: which of them go where."""
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from nexus_edge._typed import suggest
 from nexus_edge.ci.github import SUMMARY, append_summary, summary_file, to_github
 from nexus_edge.ci.gitlab import to_gitlab
 from nexus_edge.ci.junit import to_junit
+from nexus_edge.ci.marks import KINDS
 from nexus_edge.ci.outcome import Outcome
 from nexus_edge.ci.sarif import to_sarif
 from nexus_edge.errors import InputError
@@ -24,20 +24,6 @@ FORMATS: dict[str, Callable[[Outcome], str]] = {
     "markdown": lambda outcome: outcome.markdown,
     "json": lambda outcome: outcome.json,
 }
-
-_JSON = re.compile(rb'\A\{\s*"(format_version": \d+,\s*"summary"|verdict": "[^"]*",\s*"sentence")')
-_MARKDOWN = re.compile(rb"\A# (Parity of |[^\n]* (against|beside) its baseline: )")
-_GITLAB = re.compile(rb'\A\[\s*(\]|\{\s*"description": "(parity|verify|compare) of )')
-KINDS = {
-    "github": FileKind("annotations", (".txt", ".log", ""), re.compile(rb"\A::(error|warning|notice) ")),
-    "gitlab": FileKind("a code quality report", (".json", ""), _GITLAB),
-    "sarif": FileKind("SARIF", (".sarif", ".json", ""), re.compile(rb'"driver": \{\s*"name": "nexus-edge"')),
-    "junit": FileKind("JUnit XML", (".xml", ""), re.compile(rb'<testsuites name="(parity|verify|compare) of ')),
-    "markdown": FileKind("Markdown", (".md", ".markdown", ".txt", ""), _MARKDOWN),
-    "json": FileKind("a report in JSON", (".json", ""), _JSON),
-    "html": FileKind("HTML", (".html", ".htm", ""), re.compile(rb"<title>Parity of ")),
-}
-"""What the files of each format are, and of the report with plots, which is HTML."""
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,9 @@ def bank(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Embed labels into a file for `classify --bank`, or into a bundle without a text tower."""
-    from nexus_edge._outputs import require_apart, require_name, require_own
+    from nexus_edge._outputs import require_apart, require_name, require_own, require_place
     from nexus_edge.bundle import Bundle
+    from nexus_edge.bundle.writer import require_writable
     from nexus_edge.engines.dual import TEXT, has_graph
     from nexus_edge.runtimes.dual_encoder.label_bank import BANK
     from nexus_edge.runtimes.dual_encoder.ship import ship_image_tower
@@ -64,6 +65,10 @@ def bank(
     for place in (out, ship):
         if place is not None and place.exists() and not force:
             raise OutputError(f"{place}: exists already; use --force to replace it, or choose another path")
+    if out is not None:
+        require_place(out)
+    if ship is not None:
+        require_writable(ship, force=force)
     named, rest = split_bundle([Path(word) for word in prompts or ()], bundle)
     if len(rest) > 1:
         raise InputError(f"{rest[1]}: one set of labels makes a bank; leave it out")

@@ -51,10 +51,11 @@ def embed(
     """
     import numpy as np
 
-    from nexus_edge._outputs import require_apart, require_name, require_own
+    from nexus_edge._outputs import require_apart, require_name, require_own, require_place
     from nexus_edge.runtimes.dual_encoder.index import INDEX, ImageIndex, build_index, scan
 
     require_name("-o", out, INDEX)
+    require_place(out)
     named, places = split_bundle(images, bundle)
     scanned = scan(places)
     files = scanned.images

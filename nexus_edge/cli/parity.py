@@ -71,8 +71,9 @@ def parity(
     run (--allow-skip), where an entry of --tolerances matched nothing, and where the bundle was rejected before and
     this is not the whole ladder.
     """
-    from nexus_edge.ci.formats import KINDS, Deliveries
+    from nexus_edge.ci.formats import Deliveries
     from nexus_edge.ci.from_report import outcome_of
+    from nexus_edge.ci.marks import KINDS
 
     written = [(path, ending) for path, ending in ((junit, ".xml"), (html, ".html"), (markdown, ".md")) if path]
     own = (

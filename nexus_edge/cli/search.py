@@ -35,7 +35,7 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print the hits as JSON.")] = False,
 ) -> None:
     """Print the images in an index that match best, with their cosines."""
-    from nexus_edge._outputs import require_apart, require_name, require_own
+    from nexus_edge._outputs import require_apart, require_name, require_own, require_place
     from nexus_edge.runtimes import ImageIndex
     from nexus_edge.runtimes.dual_encoder.index.image_index import from_index
     from nexus_edge.runtimes.dual_encoder.index.sheet import SHEET, write_sheet
@@ -48,6 +48,7 @@ def search(
         raise InputError("the text to look for is empty; give a word at least")
     if sheet is not None:
         require_name("--sheet", sheet, SHEET)
+        require_place(sheet)
     opened = ImageIndex.load(index)
     silent = quiet or as_json
     model = open_model(

@@ -32,8 +32,9 @@ def verify(
     Exit code 0 says that every target was replayed and held; 2 a changed file; 3 a value that drifted, a target that
     cannot run here (--target names those that matter), or an export that was rejected.
     """
-    from nexus_edge.ci.formats import KINDS, Deliveries
+    from nexus_edge.ci.formats import Deliveries
     from nexus_edge.ci.from_report import outcome_of
+    from nexus_edge.ci.marks import KINDS
     from nexus_edge.parity.replay import replay
     from nexus_edge.parity.report import terminal
 

@@ -19,7 +19,8 @@ from nexus_edge._text import parse_json, read_text
 from nexus_edge.errors import InputError
 
 FORMAT = "nexus-edge baseline"
-BASELINE = FileKind("a baseline", (".json", ""), re.compile(rb'\A\{\s*"format": "nexus-edge baseline"'))
+_MARK = rb'\A\{\s*"format": "nexus-edge baseline",\s*"format_version": \d'
+BASELINE = FileKind("a baseline", (".json", ""), re.compile(_MARK))
 VERSION = 1
 _IN_FILES = {"inputs": "material"}  # fields whose names in baseline files of version 1 are others
 Floats = NDArray[np.float32]

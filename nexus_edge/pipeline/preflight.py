@@ -4,7 +4,6 @@ In this order, so that the cheapest says no first: output folder, checkpoint, li
 recipe and tensors, packages of the targets, disk space. Nothing is written.
 """
 
-import os
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from nexus_edge import processing
-from nexus_edge._arguments import resolved
 from nexus_edge._outputs import require_apart
 from nexus_edge._text import decode, parse_json
 from nexus_edge.axes import targets
-from nexus_edge.bundle.writer import require_free
+from nexus_edge.bundle.writer import require_writable
 from nexus_edge.checkpoints import Checkpoint, require_model_type
 from nexus_edge.checkpoints.ignored import rules_of
 from nexus_edge.checkpoints.json_file import is_there, read_processor_file
@@ -112,24 +110,6 @@ def check(
             f"has {ready.free / 1e6:,.0f} MB free; free some space, or choose another --out"
         )
     return ready
-
-
-def require_writable(out: Path, *, force: bool) -> Path:
-    """The nearest folder above `out` that exists; raises OutputError if a bundle cannot be made there."""
-    require_free(resolved(out), force=force)
-    parent = resolved(out).parent
-    try:
-        out.exists()
-        while not parent.exists() and not parent.is_symlink():
-            parent = parent.parent
-    except OSError as error:  # a name that no folder can have
-        raise OutputError(f"{out!s:.300}: cannot be written: {error.strerror}; choose another --out") from error
-    if not parent.is_dir():
-        what = "a link that leads nowhere" if parent.is_symlink() else "a file"
-        raise OutputError(f"{out}: {parent} is {what}; choose another --out")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{out}: cannot be written: no permission in {parent}; choose another --out")
-    return parent
 
 
 def check_files(files: Mapping[str, bytes], checkpoint: Checkpoint, model_type: str) -> None:

@@ -11,6 +11,7 @@ from nexus_edge._arguments import require_kind, require_path, require_text, requ
 from nexus_edge._extras import needs_extra
 from nexus_edge._outputs import require_apart
 from nexus_edge.bundle import Bundle, Manifest
+from nexus_edge.bundle.writer import require_writable
 from nexus_edge.errors import InputError, RecipeError
 from nexus_edge.interfaces.progress import Progress, silent
 from nexus_edge.recipe import Recipe, find_recipe, read_recipe
@@ -117,7 +118,6 @@ class ExportRequest:
         """Make the bundle; see `nexus_edge.pipeline.export.export`."""
         with needs_extra("export"):
             from nexus_edge.pipeline import export as pipeline
-            from nexus_edge.pipeline.preflight import require_writable
         samples = self.own_calibration(calibration)
         require_writable(self.out, force=force)  # before a download
         return pipeline.export(

@@ -3,14 +3,18 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from nexus_edge._outputs import require_apart
+from nexus_edge._outputs import require_apart, require_own
 from nexus_edge.bundle import Bundle
+from nexus_edge.ci.marks import KINDS
 from nexus_edge.errors import OutputError
+from nexus_edge.runtimes.dual_encoder.index.sheet import SHEET
 from nexus_edge.runtimes.dual_encoder.label_bank import LabelBank
 from nexus_edge.runtimes.dual_encoder.ship import ship_image_tower
 
@@ -48,7 +52,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
         (("bank", "--labels", "a", "-o", "foreign.bank", "--force"), "is there already"),
         (("bank", "--labels", "a", "--ship", "out/toy-dual", "--force"), "out/toy-dual: is what this call reads"),
         (("bank", "--labels", "a", "--ship", "out/toy-dual/device"), "lies in out/toy-dual"),
-        (("bank", "--labels", "a", "--ship", "out", "--force"), "out: holds out/toy-dual"),
+        (("bank", "--labels", "a", "--ship", "out", "--force"), "out: is not a bundle"),
         (
             ("verify", "out/toy-dual", "--junit", "out/toy-dual/manifest.json"),
             "without an ending; give --junit",
@@ -87,7 +91,7 @@ def test_what_a_call_may_not_replace(
     ],
 )
 @pytest.mark.parametrize("command", ["parity", "verify"])
-def test_a_place_is_seen_before_the_work(
+def test_a_place_is_seen_before_the_bundle_is_opened(
     command: str, arguments: tuple[str, ...], words: str, run_command: Run, desk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bundle is none, which would be said first if it had been opened."""
@@ -97,6 +101,85 @@ def test_a_place_is_seen_before_the_work(
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(desk / "absent" / "summary.md"))
     before = contents(desk)
     run_command(command, "absent", *arguments).assert_error(2, words)
+    assert contents(desk) == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("search", "red", "--index", "absent", "--sheet", "PLACE.png"),
+        ("bank", "out/none", "--labels", "red", "-o", "PLACE.bank"),
+        ("bank", "out/none", "--labels", "red", "--ship", "PLACE"),
+        ("embed", "absent", "-o", "PLACE.safetensors"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("labels/deep", "labels is a file"),
+        ("locked/deep", "cannot be written: no permission in"),
+        ("full/deep", "cannot be written: the disk of"),
+    ],
+)
+def test_a_place_is_seen_before_the_work(
+    command: tuple[str, ...], place: str, words: str, run_command: Run, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is read is not there, which would be said first if it had been looked for."""
+    (desk / "labels").write_text("red")
+    for name in ("locked", "full"):
+        (desk / name).mkdir()
+    allowed, disk = os.access, os.statvfs
+    monkeypatch.setattr(os, "access", lambda path, mode: "locked" not in str(path) and allowed(path, mode))
+
+    def full(path: Any) -> Any:
+        found = disk(path)
+        empty = SimpleNamespace(f_blocks=found.f_blocks, f_bfree=0, f_bavail=0)
+        return empty if "full" in str(path) else found
+
+    monkeypatch.setattr(os, "statvfs", full)
+    before = contents(desk)
+    if "--ship" in command and "full" in place:
+        pytest.skip("a bundle's size is not known before")
+    run_command(*(word.replace("PLACE", place) for word in command), "--quiet").assert_error(2, words)
+    assert contents(desk) == before
+
+
+FOREIGN = {
+    "a.md": "# Parity of two servers: a report\n\nThey are alike.\n",
+    "b.md": "# Ours against its baseline: passed\n\nIt held.\n",
+    "a.html": "<!doctype html>\n<html><head><title>Parity of men and women</title></head></html>\n",
+    "a.xml": '<?xml version="1.0"?>\n<testsuites name="compare of A and B" tests="1"><testsuite/></testsuites>\n',
+    "court.json": '{"verdict": "guilty", "sentence": "two years"}\n',
+    "form.json": '{"format_version": 2, "summary": "of mine"}\n',
+    "list.json": '[{"description": "compare of notes"}]\n',
+    "tool.sarif": '{"version": "2.1.0", "runs": [{"tool": {"driver": {"name": "other"}}, "of": "nexus-edge"}]}\n',
+    "log.txt": "::error file=a.py,line=1::compare failed\n::notice title=parity of nothing::\n",
+    "notes.txt": "::notice ::of mine\n",
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_no_accident_makes_a_file_ours(name: str, desk: Path) -> None:
+    (desk / name).write_text(FOREIGN[name])
+    for kind in KINDS.values():
+        with pytest.raises(OutputError, match="that nexus-edge wrote"):
+            require_own("--out", desk / name, kind)
+
+
+def test_no_other_image_is_a_sheet(desk: Path) -> None:
+    facts = PngInfo()
+    facts.add_text("Comment", "as Software\0nexus-edge search makes them")
+    Image.new("RGB", (4, 4)).save(desk / "mine.png", pnginfo=facts)
+    with pytest.raises(OutputError, match="not a PNG sheet that nexus-edge wrote"):
+        require_own("--sheet", desk / "mine.png", SHEET)
+
+
+def test_force_replaces_no_web_app(run_command: Run, desk: Path) -> None:
+    (desk / "app").mkdir()
+    (desk / "app" / "manifest.json").write_text('{"name": "app", "start_url": "."}')
+    before = contents(desk)
+    done = run_command("bank", "--labels", "red,blue", "--ship", "app", "--force", "--quiet")
+    done.assert_error(2, "app: is not a bundle, --force does not replace it")
     assert contents(desk) == before
 
 

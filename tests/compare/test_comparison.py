@@ -12,6 +12,7 @@ from sarif_schemas import require_sarif
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.ci.formats import FORMATS
+from nexus_edge.ci.marks import KINDS
 from nexus_edge.compare.comparison import Comparison
 from nexus_edge.compare.outcome import outcome_of, to_json
 from nexus_edge.compare.record import Record, Reply, read, save
@@ -162,3 +163,10 @@ def test_what_is_no_graph_is_refused(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ParityError, match=r"is not an \.onnx file"):
         with_layers_visible(path)
+
+
+@pytest.mark.parametrize("limits", [{}, {"size_ratio": 1.0}, {"size_ratio": 100.0}])
+def test_its_files_may_be_written_again(limits: dict[str, float]) -> None:
+    outcome = outcome_of(comparison(limits))
+    for name, write in FORMATS.items():
+        assert KINDS[name].mark.match(write(outcome).encode()), name

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nexus_edge.ci import marks
 from nexus_edge.parity.intervals import wilson
 from nexus_edge.parity.report.html import reasons, samples, tiles, to_html
 from nexus_edge.parity.report.report import Check, Report, Rung, from_json, timed
@@ -104,6 +105,7 @@ def test_every_report_is_one_small_page_that_loads_nothing(kind: str, verdict: s
     for outside in ("@import", "http://www.google", "<script"):
         assert outside not in text
     assert "prefers-color-scheme: dark" in text
+    assert marks.KINDS["html"].mark.match(text.encode()), "it may be written again"
     assert "@media print" in text
 
 

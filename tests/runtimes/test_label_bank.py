@@ -1,6 +1,7 @@
 """Label banks: what is written is read again, by others too, and what is not a bank is refused."""
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
@@ -61,10 +62,14 @@ def test_a_bank_of_another_size_is_refused(bank: LabelBank, model: DualEncoder) 
         model.classify(toy_dual.plain_image("red"), changed)
 
 
-def metadata(bank: LabelBank) -> dict[str, str]:
+def metadata(bank: LabelBank, embeddings: np.ndarray | None = None, **change: str) -> dict[str, str]:
+    """A header with the hash that runtimes/README.md describes, worked out again."""
     texts = {"labels": json.dumps(LABELS), "templates": json.dumps(TEMPLATES)}
     names = {"text_tower": bank.text_tower, "model": "m", "weights": "real"}
-    return {"format": "nexus-edge label bank 1", **texts, **names}
+    facts = {"format": "nexus-edge label bank 2", **texts, **names} | change
+    rows = bank.embeddings if embeddings is None else embeddings
+    sealed = "".join(f"{text}\0" for text in facts.values()).encode() + rows.astype("<f4").tobytes()
+    return {**facts, "sha256": hashlib.sha256(sealed).hexdigest()}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +85,7 @@ def metadata(bank: LabelBank) -> dict[str, str]:
 )
 def test_a_changed_header_is_found(change: dict[str, str], message: str, bank: LabelBank, tmp_path: Path) -> None:
     path = tmp_path / "changed.bank"
-    write_tensors(path, {"embeddings": bank.embeddings}, metadata(bank) | change)
+    write_tensors(path, {"embeddings": bank.embeddings}, metadata(bank, **change))
     with pytest.raises(InputError, match=message) as raised:
         LabelBank.load(path)
     assert str(path) in str(raised.value)
@@ -91,7 +96,46 @@ def test_the_header_of_these_tests_is_a_good_one(bank: LabelBank, tmp_path: Path
     assert LabelBank.load(tmp_path / "good.bank").labels == LABELS
 
 
-@pytest.mark.parametrize("missing", ["labels", "templates", "text_tower", "model"])
+def test_every_flipped_bit_is_found_or_changes_nothing(path: Path, bank: LabelBank, tmp_path: Path) -> None:
+    content, flipped = path.read_bytes(), tmp_path / "flipped.bank"
+    refused = 0
+    for place in range(len(content)):
+        flipped.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+        try:
+            found = LabelBank.load(flipped)
+        except InputError as error:
+            refused += 1
+            assert str(error).startswith(f"{flipped}: ")
+        else:  # white space behind the header
+            assert found.prompts == bank.prompts and np.array_equal(found.embeddings, bank.embeddings)
+            assert vars(found).keys() == vars(bank).keys() and found.text_tower == bank.text_tower
+    assert refused > len(content) - 64
+
+
+@pytest.mark.parametrize(
+    "change", [{"labels": '["green", "red", "blau"]'}, {"model": "other"}, {"text_tower": "0" * 64}]
+)
+def test_changed_texts_are_found(change: dict[str, str], bank: LabelBank, tmp_path: Path) -> None:
+    write_tensors(tmp_path / "c.bank", {"embeddings": bank.embeddings}, metadata(bank) | change)
+    with pytest.raises(InputError, match=r"c\.bank: is damaged, its checksum is not that of its data; make it again"):
+        LabelBank.load(tmp_path / "c.bank")
+
+
+def test_rows_in_another_order_are_found(bank: LabelBank, tmp_path: Path) -> None:
+    write_tensors(tmp_path / "c.bank", {"embeddings": bank.embeddings[::-1].copy()}, metadata(bank))
+    with pytest.raises(InputError, match="its checksum is not that of its data"):
+        LabelBank.load(tmp_path / "c.bank")
+
+
+def test_a_bank_of_before_checksums_says_how_to_make_a_new_one(bank: LabelBank, tmp_path: Path) -> None:
+    facts = metadata(bank) | {"format": "nexus-edge label bank 1"}
+    del facts["sha256"]
+    write_tensors(tmp_path / "old.bank", {"embeddings": bank.embeddings}, facts)
+    with pytest.raises(InputError, match=r"old\.bank: .* without a checksum; make it again with nexus-edge bank"):
+        LabelBank.load(tmp_path / "old.bank")
+
+
+@pytest.mark.parametrize("missing", ["labels", "templates", "text_tower", "model", "sha256"])
 def test_a_missing_entry_is_named(missing: str, bank: LabelBank, tmp_path: Path) -> None:
     facts = {name: text for name, text in metadata(bank).items() if name != missing}
     write_tensors(tmp_path / "less.bank", {"embeddings": bank.embeddings}, facts)
@@ -113,7 +157,7 @@ def test_a_missing_entry_is_named(missing: str, bank: LabelBank, tmp_path: Path)
 def test_embeddings_that_no_tower_computes(
     embeddings: np.ndarray, message: str, bank: LabelBank, tmp_path: Path
 ) -> None:
-    write_tensors(tmp_path / "bad.bank", {"embeddings": embeddings}, metadata(bank))
+    write_tensors(tmp_path / "bad.bank", {"embeddings": embeddings}, metadata(bank, embeddings))
     with pytest.raises(InputError, match=message):
         LabelBank.load(tmp_path / "bad.bank")
 
@@ -134,3 +178,18 @@ def test_a_folder_that_cannot_be_written(bank: LabelBank, tmp_path: Path) -> Non
     with pytest.raises(OutputError, match="cannot be written"):
         bank.save(tmp_path / "file" / "labels.bank")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_nothing_of_others_is_replaced(bank: LabelBank, path: Path, tmp_path: Path) -> None:
+    bank.save(path)  # a bank of ours
+    (tmp_path / "empty").touch()
+    bank.save(tmp_path / "empty")
+    thesis = tmp_path / "thesis"
+    thesis.write_text('The mark is "format":"nexus-edge label bank 2".')
+    with pytest.raises(OutputError, match=r"thesis: is there already and not a label bank .* pass overwrite=True"):
+        bank.save(thesis)
+    assert thesis.read_text().startswith("The mark is")
+    bank.save(thesis, overwrite=True)
+    assert LabelBank.load(thesis).labels == LABELS
+    with pytest.raises(InputError, match="overwrite must be true or false"):
+        bank.save(thesis, overwrite=1)  # type: ignore[arg-type]

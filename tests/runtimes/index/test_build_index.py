@@ -323,3 +323,23 @@ def test_progress_counts_what_is_to_be_embedded(model: DualEncoder, images: list
     seen: list[tuple[int, int]] = []
     build_index(model, images, tmp_path / "i.safetensors", batch_size=2, progress=lambda *counts: seen.append(counts))
     assert seen == [(0, 5), (2, 5), (4, 5), (5, 5)]
+
+
+def test_fresh_replaces_an_index_and_nothing_else(model: DualEncoder, images: list[Path], tmp_path: Path) -> None:
+    notes = tmp_path / "notes.safetensors"
+    notes.write_text('about "format":"nexus-edge image index 2",')
+    with pytest.raises(OutputError, match=r"notes\.safetensors: is there already and not an index .* so fresh=True"):
+        build_index(model, images, notes, fresh=True)
+    assert notes.read_text().startswith("about") and not (tmp_path / "notes.safetensors.partial").exists()
+    for _ in range(2):
+        assert build_index(model, images, tmp_path / "i.safetensors", fresh=True).embedded == len(images)
+
+
+def test_a_place_is_seen_before_the_work(
+    model: DualEncoder, counting: Callable[..., Counting], images: list[Path], tmp_path: Path
+) -> None:
+    engine = counting()
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="file is a file, not a folder"):
+        build_index(model, images, tmp_path / "file" / "i.safetensors")
+    assert engine.images == 0

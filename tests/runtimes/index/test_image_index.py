@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import safetensors
 
-from nexus_edge.errors import InputError
+from nexus_edge.checkpoints import write_tensors
+from nexus_edge.errors import InputError, OutputError
 from nexus_edge.runtimes import ImageIndex
 from nexus_edge.runtimes.dual_encoder.index import file, image_index
 from nexus_edge.runtimes.dual_encoder.index.image_index import Stamp, from_index, relative_to_index
@@ -109,3 +110,33 @@ def test_a_name_in_the_index_leads_back_to_the_file(tmp_path: Path, monkeypatch:
             assert "\\" not in name
             assert from_index(name, index).absolute().resolve() == Path(image).absolute().resolve()
     assert relative_to_index(Path("images/b.png"), Path("images/i.safetensors")) == "b.png"
+
+
+def test_nothing_of_others_is_replaced(tmp_path: Path) -> None:
+    index, path = make(), tmp_path / "i.safetensors"
+    for _ in range(2):
+        index.save(path)
+    weights = {"w": np.zeros(3, np.float32)}
+    write_tensors(tmp_path / "weights.safetensors", weights, {"made": '"format":"nexus-edge image index 2",'})
+    before = (tmp_path / "weights.safetensors").read_bytes()
+    with pytest.raises(OutputError, match=r"weights\.safetensors: is there already and not an index .*overwrite=True"):
+        index.save(tmp_path / "weights.safetensors")
+    assert (tmp_path / "weights.safetensors").read_bytes() == before
+    index.save(tmp_path / "weights.safetensors", overwrite=True)
+    assert same(ImageIndex.load(tmp_path / "weights.safetensors"), index)
+
+
+def test_every_flipped_bit_is_found_or_changes_no_answer(tmp_path: Path) -> None:
+    """The bundle's folder and the names for people are not under the checksum: none of them makes an answer."""
+    index, path = make(), tmp_path / "i.safetensors"
+    index.save(path)
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+        try:
+            found = ImageIndex.load(path)
+        except InputError as error:
+            assert "i.safetensors: " in str(error)
+        else:
+            assert (found.paths, found.stamps) == (index.paths, index.stamps)
+            assert np.array_equal(found.embeddings, index.embeddings)

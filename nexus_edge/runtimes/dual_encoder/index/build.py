@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from nexus_edge._arguments import require_path
+from nexus_edge._outputs import require_own, require_place
 from nexus_edge._renamed import renamed_keyword
 from nexus_edge._words import counted
 from nexus_edge.errors import ImageError, InputError
 from nexus_edge.interfaces.progress import Count, uncounted
+from nexus_edge.runtimes.dual_encoder.index.file import INDEX
 from nexus_edge.runtimes.dual_encoder.index.image_index import ImageIndex, Stamp, from_index, relative_to_index
 from nexus_edge.runtimes.dual_encoder.index.journal import Entry, Journal
 
@@ -68,16 +70,19 @@ def build_index(
         model: whose image tower embeds
         images: files, of which none appears twice
         out: the file, safetensors. If it is there, its images stay in it, unless their file is gone.
-        fresh: forget what is in `out`
+        fresh: forget what is in `out`, which must be an index all the same
         dtype: of the embeddings in the file, float32 or float16
         batch_size: images that run through the tower together
         progress: called with the number of images done and that of all
 
     Raises:
         InputError: `out` holds another model's index or is none, or no image can be read
-        OutputError: it cannot be written, or another process is making it
+        OutputError: it cannot be written, another process is making it, or a file is there that is no index
     """
     out = require_path("out", out)
+    require_place(out)
+    if fresh:
+        require_own("fresh=True", out, INDEX)
     with Journal(out, model.info.image_tower, model.info.embed_dim) as journal:
         known = ({} if fresh else _entries_of(out, model)) | journal.entries
         asked = {relative_to_index(image, out): image for image in images}

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nexus_edge._outputs import FileKind
+from nexus_edge._outputs import SAFETENSORS, FileKind
 from nexus_edge.checkpoints.base import Array
 from nexus_edge.errors import CheckpointError, InputError
 from nexus_edge.storage.header import REMEDY
@@ -30,7 +30,9 @@ KINDS = {
 }
 """Tensor -> its dtypes and its number of dimensions."""
 
-INDEX = FileKind("an index", (".safetensors",), re.compile(rb'"format":"nexus-edge image index '))
+INDEX = FileKind(
+    "an index", (".safetensors",), re.compile(SAFETENSORS + rb'"format":"nexus-edge image index \d+",', re.DOTALL)
+)
 AGAIN = "make it again with nexus-edge embed"
 _ZIP = b"PK\x03\x04"
 

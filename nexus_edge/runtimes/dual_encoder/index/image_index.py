@@ -7,12 +7,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nexus_edge._arguments import require_path, require_whole
+from nexus_edge._arguments import require_kind, require_path, require_whole
 from nexus_edge._atomic import replaced_when_done
+from nexus_edge._outputs import require_own
 from nexus_edge.bundle import DualEncoderInfo
 from nexus_edge.errors import InputError
 from nexus_edge.interfaces.engine import Floats
-from nexus_edge.runtimes.dual_encoder.index.file import AGAIN, decode_paths, encode_paths, read_index, write_index
+from nexus_edge.runtimes.dual_encoder.index.file import (
+    AGAIN,
+    INDEX,
+    decode_paths,
+    encode_paths,
+    read_index,
+    write_index,
+)
 from nexus_edge.runtimes.dual_encoder.unit_rows import check_unit_rows
 
 ROWS = 65_536  # that are compared at once: 134 MB of 512 float32
@@ -92,8 +100,20 @@ class ImageIndex:
         best = np.argsort(-scores, kind="stable")[:top_k]
         return [Hit(self.paths[index], float(scores[index])) for index in best]
 
-    def save(self, path: str | Path) -> None:
-        """Write the file in one step; raises OutputError."""
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the file in one step, also over an index that is there.
+
+        Args:
+            path: of the file
+            overwrite: replace a file that is no index, too
+
+        Raises:
+            OutputError: it cannot be written, or a file is there that nexus-edge did not write as an index
+        """
+        path = require_path("path", path)
+        require_kind("overwrite", overwrite, bool, "true or false")
+        if not overwrite:
+            require_own("save", path, INDEX, "choose another name, or pass overwrite=True")
         arrays = {
             "embeddings": self.embeddings,
             "sizes": np.array([stamp.size for stamp in self.stamps], np.int64),
@@ -103,7 +123,7 @@ class ImageIndex:
         facts = {
             "image_tower": self.image_tower, "model": self.model, "weights": self.weights, "bundle": self.bundle,
         }  # fmt: skip
-        with replaced_when_done(require_path("path", path)) as temporary:
+        with replaced_when_done(path) as temporary:
             write_index(temporary, arrays, facts)
 
     @classmethod

@@ -16,7 +16,9 @@ from nexus_edge.runtimes.dual_encoder.index.image_index import Hit, from_index
 COLUMNS, SIDE, MARGIN, LINE, FONT = 5, 220, 10, 18, 14  # pixels, but for the first
 PAPER, INK, MISSING = "white", "black", "#dddddd"
 SOFTWARE = "nexus-edge search"  # PNG's keyword for the program that made an image (its section 11.3.3.2)
-SHEET = FileKind("a PNG sheet", (".png",), re.compile(rb"\A\x89PNG.*Software\0" + SOFTWARE.encode(), re.DOTALL))
+# PNG's signature and its first chunk, IHDR, of fixed size; then the chunk with the program's name (its section 11).
+_MARK = rb"\A\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR.{17}\0\0\0\x1atEXtSoftware\0" + SOFTWARE.encode()
+SHEET = FileKind("a PNG sheet", (".png",), re.compile(_MARK, re.DOTALL))
 
 
 def write_sheet(hits: Sequence[Hit], index: Path, out: Path) -> None:

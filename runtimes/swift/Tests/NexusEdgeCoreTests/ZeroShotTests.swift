@@ -58,8 +58,9 @@ import Testing
     }
 
     private static let header = #"""
-        {"__metadata__": {"format": "nexus-edge label bank 1", "labels": "[\"a\", \"b\"]", "templates": "[\"{}\"]",
-        "text_tower": "t", "model": "m", "weights": "real"},
+        {"__metadata__": {"format": "nexus-edge label bank 2", "labels": "[\"a\", \"b\"]", "templates": "[\"{}\"]",
+        "text_tower": "t", "model": "m", "weights": "real",
+        "sha256": "d19c4d710cef578e1d75afbb03a298e0190bd5115e85773fabd57767123808a8"},
         "embeddings": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}
         """#
 
@@ -92,6 +93,9 @@ import Testing
         let damaged: [URL] = try [
             bank([1, 0, 0.6, 0.8], cut: 1), bank([1, 0, 0.6, 0.9]), bank([1, 0, .nan, 0]), bank([1, 0, 0, 1], cut: 400),
             bank([1, 0, 0, 1], header: "{}"), bank([1, 0, 0, 1], header: "x"), URL(fileURLWithPath: "/no/such.bank"),
+            bank([0, 1, 0.6, 0.8]), bank([0.6, 0.8, 1, 0]),  // of length 1, and not what the hash is of
+            bank([1, 0, 0.6, 0.8], header: Self.header.replacingOccurrences(of: "bank 2", with: "bank 1")),
+            bank([1, 0, 0.6, 0.8], header: Self.header.replacingOccurrences(of: "\"m\"", with: "\"n\"")),
         ]
         for url in damaged {
             #expect(throws: NexusEdgeError.self) { try LabelBank(contentsOf: url) }

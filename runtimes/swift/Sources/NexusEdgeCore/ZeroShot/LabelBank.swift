@@ -13,7 +13,9 @@ public struct LabelBank: Sendable, Equatable {
 
     public var labels: [String] { prompts.labels }
 
-    private static let format = "nexus-edge label bank 1"
+    private static let format = "nexus-edge label bank 2"
+    /// What the hash is of, in this order, before the numbers.
+    private static let sealed = ["format", "labels", "templates", "text_tower", "model", "weights"]
 
     /// Throws `.input` if rows and labels do not fit together or a row is not of length 1.
     public init(
@@ -53,7 +55,11 @@ public struct LabelBank: Sendable, Equatable {
         guard shape.count == 2, offsets.count == 2, shape.allSatisfy({ (1...1 << 24).contains($0) }),
             0 <= offsets[0], offsets[1] <= data.endIndex - numbers, offsets[1] - offsets[0] == 4 * shape[0] * shape[1]
         else { throw damaged }
-        let values = data[numbers + offsets[0]..<numbers + offsets[1]].withUnsafeBytes { bytes in
+        let rows = data[numbers + offsets[0]..<numbers + offsets[1]]
+        guard try facts.text("sha256") == Self.digest(try Self.sealed.map { try facts.text($0) }, rows) else {
+            throw NexusEdgeError.bundle("\(url.path) is damaged, its checksum is not that of its data; \(again)")
+        }
+        let values = rows.withUnsafeBytes { bytes in
             (0..<shape[0] * shape[1]).map { place in
                 Float(bitPattern: UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4 * place, as: UInt32.self)))
             }
@@ -63,6 +69,14 @@ public struct LabelBank: Sendable, Equatable {
                 labels: try Self.texts(facts, "labels"), templates: try Self.texts(facts, "templates")),
             embeddings: (0..<shape[0]).map { Array(values[$0 * shape[1]..<($0 + 1) * shape[1]]) },
             textTower: try facts.text("text_tower"), model: try facts.text("model"), weights: try facts.text("weights"))
+    }
+
+    /// SHA-256 (hex) of texts in UTF-8, each with a zero byte after it, and of the numbers as they are in the file.
+    private static func digest(_ texts: [String], _ rows: Data) -> String {
+        var bytes: [UInt8] = []
+        for text in texts { bytes += Array(text.utf8) + [0] }
+        bytes += Array(rows)
+        return bytes.withUnsafeBytes(Sha256.digest).map { String(format: "%02x", Int($0)) }.joined()
     }
 
     /// A list of texts, itself written as JSON in a text.
