@@ -42,9 +42,10 @@ AllowRejected = Annotated[bool, typer.Option("--allow-rejected", help="Run a bun
 
 def say(text: str, style: str = "dim") -> None:
     """One line on stderr, so that stdout holds nothing but answers."""
-    from rich.console import Console
+    from nexus_edge.cli.console import console
+    from nexus_edge.cli.streams import without_controls
 
-    Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(text, style=style, markup=False)
+    console(stderr=True).print(without_controls(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def introduce(manifest: "Manifest", engine: str | None) -> None:

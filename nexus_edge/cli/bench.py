@@ -112,11 +112,14 @@ def _columns(measured: "list[Measurement]") -> dict[str, list[float]]:
 
 
 def _print_table(result: Mapping[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
+
+    from nexus_edge.cli.console import console
 
     peak = result["peak_rss_bytes"]
-    table = Table(title=f"{result['model']} ({result['weights']} weights) on {result['machine']}", title_justify="left")
+    title = f"{result['model']} ({result['weights']} weights) on {result['machine']}"
+    table = Table(title=Text(title, style="table.title"), title_justify="left")
     table.add_column("measured")
     table.add_column(runs_said(result["runs"]), justify="right")
     for name, key, unit, digits in (
@@ -128,4 +131,4 @@ def _print_table(result: Mapping[str, Any]) -> None:
     ):
         table.add_row(name, f"{result[key]:.{digits}f} {unit}")
     table.add_row("peak memory", f"{peak / 1e9:.2f} GB" if isinstance(peak, int) else "unknown here")
-    Console().print(table)
+    console().print(table)

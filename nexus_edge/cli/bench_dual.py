@@ -60,10 +60,13 @@ def measure_towers(
 
 def print_table(result: Mapping[str, Any]) -> None:
     """The result for people."""
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=f"{result['model']} ({result['weights']} weights) on {result['machine']}", title_justify="left")
+    from nexus_edge.cli.console import console
+
+    title = f"{result['model']} ({result['weights']} weights) on {result['machine']}"
+    table = Table(title=Text(title, style="table.title"), title_justify="left")
     table.add_column("measured")
     table.add_column(runs_said(result["runs"]), justify="right")
     table.add_row("image tower, load and first image", f"{result['image_load_s']:.2f} s")
@@ -76,4 +79,4 @@ def print_table(result: Mapping[str, Any]) -> None:
         table.add_row(f"text tower ({result['text_tokens']} tokens), batch {batch}", f"{rate:.1f} texts/s")
     peak = result["peak_rss_bytes"]
     table.add_row("peak memory", f"{peak / 1e9:.2f} GB" if isinstance(peak, int) else "unknown here")
-    Console().print(table)
+    console().print(table)

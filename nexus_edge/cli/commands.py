@@ -7,14 +7,16 @@ function of that name; typer reads the function's signature. Nothing else lists 
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from nexus_edge._arguments import EMPTY_PATH
+from nexus_edge.cli.streams import Output
 from nexus_edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -96,6 +98,16 @@ class GroupedOptions(TyperCommand):
                 name = (param.name or "").upper() if is_argument else max(param.opts, key=len)
                 raise InputError(f"{name} {EMPTY_PATH if is_path else 'is empty; see --help'}")
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: "Context") -> Any:
+        """Run it, if its result can be written: a closed stdout or a full disk shows before the work.
+
+        Raises:
+            UnwrittenError: nothing can be written
+        """
+        if isinstance(sys.stdout, Output):
+            sys.stdout.require_open()
+        return super().invoke(ctx)
 
     def format_options(self, ctx: "Context", formatter: "HelpFormatter") -> None:
         """Arguments, the command's own options, then the shared ones."""

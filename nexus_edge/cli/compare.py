@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from nexus_edge.bundle import Bundle
 from nexus_edge.cli.answers import AllowRejected, Device, Engine, Images, Threads
+from nexus_edge.cli.console import console
 from nexus_edge.cli.formats import Formats, Output, deliver
 from nexus_edge.cli.progress import step_bar
 from nexus_edge.errors import InputError, ParityError
@@ -92,6 +92,6 @@ def compare(
     if save_baseline is not None:
         record.save(found.new, save_baseline)
     outcome = outcome_of(found)
-    deliver(outcome, deliveries, lambda: Console().print(table(found)))
+    deliver(outcome, deliveries, lambda: console().print(table(found)))
     if outcome.color == "red":
         raise ParityError(f"{new.root}: {found.sentence}")

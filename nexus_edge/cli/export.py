@@ -130,9 +130,8 @@ def _print_result(place: Path, *, as_json: bool, quiet: bool) -> None:
 
 
 def _print_ladder(path: Path) -> None:
-    from rich.console import Console
-
+    from nexus_edge.cli.console import console
     from nexus_edge.parity.report import terminal
     from nexus_edge.parity.report.report import from_json
 
-    Console().print(terminal.table(from_json(path.read_text("utf-8"))))
+    console().print(terminal.table(from_json(path.read_text("utf-8"))))

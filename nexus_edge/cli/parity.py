@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from nexus_edge._extras import needs_extra
 from nexus_edge.bundle import Bundle
+from nexus_edge.cli.console import console
 from nexus_edge.cli.formats import Formats, Output, deliver
 from nexus_edge.cli.progress import step_bar
 from nexus_edge.errors import InputError, ParityError
@@ -116,7 +116,7 @@ def parity(
         opened.with_parity(report.summary)
     for path, ending in written:
         certify.write_file(report, path, ending)
-    deliver(outcome_of(report, str(bundle)), deliveries, lambda: Console().print(terminal.table(report)))
+    deliver(outcome_of(report, str(bundle)), deliveries, lambda: console().print(terminal.table(report)))
     unrun = ",".join(_unrun(report))
     require_passed(report, bundle, f"--allow-skip {unrun} if that is meant" if unrun else "")
 

@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from nexus_edge.cli.answers import say
+from nexus_edge.cli.console import console
 from nexus_edge.interfaces.progress import Count, Progress
 
 EVERY = 10.0
@@ -21,13 +21,13 @@ def step_bar(*, quiet: bool) -> Iterator[Progress]:
 
     In a terminal the line vanishes at the end.
     """
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    screen = console(stderr=True)
+    if quiet or not screen.is_terminal:
         plain = PlainLines(quiet=quiet)
         yield lambda step, share: plain.say(f"{step} ({share:.0%} done)")
         return
     columns = (TextColumn("{task.description:<24}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Bar(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+    with Bar(*columns, TimeElapsedColumn(), console=screen, transient=True) as bar:
         task = bar.add_task("", total=1.0)
         yield lambda step, share: bar.update(task, description=step, completed=share)
 
@@ -38,13 +38,13 @@ def count_bar(what: str, *, quiet: bool) -> Iterator[Count]:
 
     In a terminal the line vanishes at the end.
     """
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    screen = console(stderr=True)
+    if quiet or not screen.is_terminal:
         plain = PlainLines(quiet=quiet)
         yield lambda done, total: plain.say(f"{what}: {done:,} of {total:,}")
         return
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=console, transient=True) as bar:
+    with Bar(*columns, console=screen, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -4,14 +4,26 @@ import codecs
 import errno
 import io
 import os
+import re
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from nexus_edge._outputs import is_full
+
 ESCAPED = "nexus_edge_escaped"
 """Error handler: what an encoding does not have becomes an escape of four digits, which JSON reads as what it was."""
+
+# C0 but for tabs and line feeds, DEL and C1: what moves a terminal's cursor, colours, or retitles it (ECMA-48).
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def without_controls(text: str) -> str:
+    """Text for a terminal: control characters become escapes of four digits, which JSON reads as what they were."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class UnwrittenError(OSError):
@@ -25,10 +37,16 @@ class Output(io.TextIOBase):
 
     It shows no binary stream below it, so that whoever writes takes the encoding as it is: some libraries go on in
     UTF-8 where a console says ASCII.
+
+    Args:
+        stream: what is below
+        plain: write control characters as escapes, so that no label, answer or file name reaches a terminal as a
+            command; colours are written through `Controls`
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, plain: bool = False) -> None:
         self._stream = stream
+        self._plain = plain
         self.used = False
 
     @property
@@ -40,9 +58,25 @@ class Output(io.TextIOBase):
         return self._stream.errors
 
     def write(self, text: str) -> int:
+        self.put(without_controls(text) if self._plain else text)
+        return len(text)
+
+    def put(self, text: str) -> None:
+        """Write it as it is."""
         self.used = self.used or bool(text)
         with _told_apart():
-            return self._stream.write(text)
+            self._stream.write(text)
+
+    def require_open(self) -> None:
+        """Raise UnwrittenError where nothing could be written, before work whose result would be lost."""
+        try:
+            number = self._stream.fileno()
+        except (OSError, ValueError):  # a stream without a descriptor
+            return
+        with _told_apart():
+            os.write(number, b"")  # refused by what is open for reading, and by /dev/full
+            if stat.S_ISREG(os.fstat(number).st_mode) and is_full(number):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def flush(self) -> None:
         with _told_apart():
@@ -58,16 +92,29 @@ class Output(io.TextIOBase):
         return True
 
 
+class Controls(Output):
+    """The stream of an `Output` for what may colour and move: tables, progress."""
+
+    def __init__(self, out: Output) -> None:
+        super().__init__(out._stream)
+        self._out = out
+
+    def put(self, text: str) -> None:
+        self._out.put(text)
+
+
 class ClosedOutput(Output):
     """In place of a stdout that the caller closed (`>&-`): a result that would stand there is lost, which is an error.
 
     It holds a descriptor open, so that no file that is opened later becomes the stdout of a library in C.
     """
 
-    def write(self, text: str) -> int:
+    def put(self, text: str) -> None:
         if text:
-            raise UnwrittenError(errno.EBADF, "stdout is closed")
-        return 0
+            self.require_open()
+
+    def require_open(self) -> None:
+        raise UnwrittenError(errno.EBADF, "stdout is closed")
 
 
 @contextmanager
@@ -81,7 +128,7 @@ def prepared() -> Iterator[Output]:
     before = sys.stdin, sys.stdout, sys.stderr
     # A descriptor that the caller closed (`>&-`) is None here.
     sys.stdin = sys.stdin or io.StringIO()
-    out = ClosedOutput(_nowhere()) if sys.stdout is None else Output(_lenient(sys.stdout))
+    out = ClosedOutput(_nowhere()) if sys.stdout is None else Output(_lenient(sys.stdout), plain=True)
     sys.stdout, sys.stderr = out, Output(_lenient(sys.stderr or _nowhere()))
     try:
         yield out

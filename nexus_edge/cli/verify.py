@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from nexus_edge._extras import needs_extra
 from nexus_edge.axes import targets
 from nexus_edge.bundle import Bundle
+from nexus_edge.cli.console import console
 from nexus_edge.cli.formats import Formats, Output, deliver
 from nexus_edge.cli.parity import require_passed
 
@@ -51,5 +51,5 @@ def verify(
         from nexus_edge.parity.certify import write_file
 
         write_file(report, html, ".html")
-    deliver(outcome_of(report, str(bundle), "verify"), deliveries, lambda: Console().print(terminal.table(report)))
+    deliver(outcome_of(report, str(bundle), "verify"), deliveries, lambda: console().print(terminal.table(report)))
     require_passed(report, bundle, "--target names the targets that matter")

@@ -85,7 +85,8 @@ def _drift_lines(found: Comparison) -> Iterator[tuple[str, str]]:
 
 def table(found: Comparison) -> RenderableType:
     """For a terminal."""
-    grid = Table(title=f"{found.new.folder} against {found.old.folder}", title_justify="left", title_style="bold")
+    title = Text(f"{found.new.folder} against {found.old.folder}", style="bold")  # a folder's name is no markup
+    grid = Table(title=title, title_justify="left")
     for index, heading in enumerate(HEADINGS):
         grid.add_column(heading, justify="right" if 0 < index < 4 else "left")
     for line in rows(found):

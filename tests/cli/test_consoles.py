@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from nexus_edge.cli.streams import Output, prepared
+from nexus_edge.cli.streams import Output, UnwrittenError, prepared
 
 pytestmark = pytest.mark.slow
 
@@ -136,6 +137,32 @@ def test_a_result_that_cannot_be_written(
     assert done.returncode == 2
     assert done.stderr.endswith(UNWRITABLE[redirection]), done.stderr
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("redirection", UNWRITABLE)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("parity", "none"),
+        ("export", "phi3-vision", "--checkpoint", "/nowhere"),
+        ("compare", "none", "none"),
+        ("embed", "none", "-o", "i.safetensors"),
+        ("verify", "none"),
+    ],
+)
+def test_it_is_seen_before_the_work(redirection: str, arguments: tuple[str, ...]) -> None:
+    """What they would work on is not there, which would be said first if it had been looked for."""
+    done = redirected(redirection, *arguments)
+    assert (done.returncode, done.stderr) == (2, UNWRITABLE[redirection])
+
+
+def test_a_full_disk_below_stdout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = SimpleNamespace(f_blocks=100, f_bfree=0, f_bavail=0)
+    monkeypatch.setattr(os, "statvfs", lambda place: full)
+    with (tmp_path / "said.txt").open("w") as file, pytest.raises(UnwrittenError, match="No space left"):
+        Output(file).require_open()
+    with Path(os.devnull).open("w") as nowhere:  # on a disk for devices that may have no block left
+        Output(nowhere).require_open()
 
 
 def test_an_error_is_said_where_its_object_cannot_be() -> None:

@@ -20,7 +20,7 @@ STYLES = {
 
 def table(report: Report) -> RenderableType:
     """The ladder, one row for each rung, and under it the verdict with the first stage that diverges."""
-    ladder = Table(title=f"parity of {report.bundle}", title_justify="left", title_style="bold", expand=False)
+    ladder = Table(title=Text(f"parity of {report.bundle}", style="bold"), title_justify="left", expand=False)
     for heading in ("rung", "compares", "verdict", "what decided"):
         ladder.add_column(heading)
     ladder.add_column("s", justify="right")
