@@ -32,6 +32,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse what would leave a gate out in silence: an option that is empty, or one without its bundle."""
+    bundles = config.getoption("--nexus-edge")
+    if not all(name.strip() for name in bundles):
+        raise pytest.UsageError("--nexus-edge is an empty path; name the bundle, or . for the current folder")
+    for option in ("--nexus-edge-rungs", "--nexus-edge-allow-skip"):
+        given = config.getoption(option)
+        for text in [given] if isinstance(given, str) else given:
+            if not text.strip(" ,"):
+                raise pytest.UsageError(f"{option} is empty; there are {', '.join(RUNGS)}")
+    others = {
+        "--nexus-edge-verify": config.getoption("--nexus-edge-verify"),
+        "--nexus-edge-rungs": config.getoption("--nexus-edge-rungs") != ",".join(RUNGS),
+        "--nexus-edge-allow-skip": bool(config.getoption("--nexus-edge-allow-skip")),
+    }
+    if not bundles and (lonely := [name for name, given in others.items() if given]):
+        raise pytest.UsageError(f"{lonely[0]}: of which bundle? give --nexus-edge BUNDLE too")
+
+
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Append the bundles' items to those that were found."""
     for folder in config.getoption("--nexus-edge"):

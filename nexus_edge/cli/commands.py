@@ -46,6 +46,8 @@ HEADINGS = {
     "Output": ("quiet", "as_json", "formats", "output", "junit", "html", "markdown"),
 }
 """Options that several commands share, by the heading that they stand under in each help; others are "Options"."""
+TEXTS = {"prompt", "system", "labels", "template", "stop"}
+"""Options that hold text, which may be empty or says itself that it may not; others are names."""
 
 
 class Commands(MutableMapping[str, "ClickCommand"]):
@@ -82,19 +84,20 @@ class GroupedOptions(TyperCommand):
     """A command whose help shows shared options under the `HEADINGS`, and which takes no empty path."""
 
     def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
-        """As everywhere, but an empty path, as of a shell's variable that is not set, is refused by its name.
+        """As everywhere, but an empty path or name, as of a shell's variable that is not set, is refused by its option.
 
-        Of arguments that are no paths too: a bundle's folder may stand before a text.
+        Of arguments that are texts too: a bundle's folder may stand before one.
 
         Raises:
             InputError: it is one
         """
         given = {} if ctx.resilient_parsing else self.make_parser(ctx).parse_args(args=list(args))[0]
-        paths = _paths_of(self.callback)
+        paths, names = _of_type(Path, self.callback), _of_type(str, self.callback) - TEXTS
         for param in self.get_params(ctx):
             values = given.get(param.name or "")
             is_argument, is_path = param.param_type_name == "argument", param.name in paths
-            if (is_argument or is_path) and "" in (values if isinstance(values, list | tuple) else [values]):
+            is_named = is_argument or is_path or param.name in names
+            if is_named and "" in (values if isinstance(values, list | tuple) else [values]):
                 name = (param.name or "").upper() if is_argument else max(param.opts, key=len)
                 raise InputError(f"{name} {EMPTY_PATH if is_path else 'is empty; see --help'}")
         return super().parse_args(ctx, args)
@@ -124,10 +127,10 @@ class GroupedOptions(TyperCommand):
                     formatter.write_dl(records)
 
 
-def _paths_of(command: Callable[..., object] | None) -> set[str]:
-    """Names of a command's parameters that are paths."""
+def _of_type(kind: type, command: Callable[..., object] | None) -> set[str]:
+    """Names of a command's parameters that are of a type, or a list of it."""
     hints = get_type_hints(inspect.unwrap(command)) if command else {}
-    return {name for name, hint in hints.items() if Path in _types_in(hint)}
+    return {name for name, hint in hints.items() if kind in _types_in(hint)}
 
 
 def _types_in(hint: object) -> set[object]:

@@ -97,8 +97,8 @@ def parity(
     if update and rungs:
         raise InputError("--update keeps the verdict of the whole ladder; leave out --rungs")
     limit = None if max_memory is None else _bytes(max_memory)
-    chosen = _names(rungs) if rungs else tuple(ladder.RUNGS)
-    skippable = _names(",".join(allow_skip or ()))
+    chosen = tuple(ladder.RUNGS) if rungs is None else _names("--rungs", rungs)
+    skippable = _names("--allow-skip", ",".join(allow_skip)) if allow_skip else ()
     if unknown := [name for name in skippable if name not in chosen]:
         raise InputError(f"--allow-skip {','.join(unknown)}: is not among the rungs {', '.join(chosen)}")
     # What the user wrote is read before any work begins.
@@ -121,8 +121,11 @@ def parity(
     require_passed(report, bundle, f"--allow-skip {unrun} if that is meant" if unrun else "")
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.upper().split(",") if name.strip())
+def _names(option: str, text: str) -> tuple[str, ...]:
+    found = tuple(name.strip() for name in text.upper().split(",") if name.strip())
+    if not found:
+        raise InputError(f"{option} {text!r}: names no rung")
+    return found
 
 
 def _bytes(gigabytes: float) -> int:

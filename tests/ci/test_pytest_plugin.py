@@ -90,3 +90,21 @@ def test_without_the_option_nothing_heavy_is_imported(tmp_path: Path) -> None:
     )
     done = run(tmp_path, "-p", "no:hypothesispytest", "-p", "no:xdist")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--nexus-edge", ""), "--nexus-edge is an empty path"),
+        (("--nexus-edge=",), "--nexus-edge is an empty path"),
+        (("--nexus-edge", "x", "--nexus-edge-rungs", ""), "--nexus-edge-rungs is empty"),
+        (("--nexus-edge", "x", "--nexus-edge-allow-skip", " "), "--nexus-edge-allow-skip is empty"),
+        (("--nexus-edge-verify",), "--nexus-edge-verify: of which bundle"),
+        (("--nexus-edge-rungs", "P0"), "--nexus-edge-rungs: of which bundle"),
+    ],
+)
+def test_an_option_that_would_gate_nothing(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    """The user's own test would be green, and nobody would see that the bundle was not looked at."""
+    (tmp_path / "test_own.py").write_text("def test_mine(): pass\n")
+    done = run(tmp_path, *arguments)
+    assert done.returncode == 4 and f"ERROR: {words}" in done.stderr, done.stdout + done.stderr

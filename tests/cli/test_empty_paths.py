@@ -24,9 +24,22 @@ def test_every_option_whose_help_names_a_file_or_folder(command: str, desk: Path
 
 
 def test_names_that_may_be_paths(desk: Path, dual_bundle: Bundle, run_command: Run) -> None:
-    run_command("export", "phi3-vision", "--checkpoint", "").assert_error(4, "the checkpoint's name is empty")
-    run_command("classify", dual_bundle.root, desk / "images", "--bank", "").assert_error(2, "a bank", "empty path")
+    run_command("export", "phi3-vision", "--checkpoint", "").assert_error(2, "--checkpoint is empty; see --help")
+    run_command("classify", dual_bundle.root, desk / "images", "--bank", "").assert_error(2, "--bank is empty")
     run_command("parity", dual_bundle.root, "--format", "junit=").assert_error(2, "--format 'junit=': names no file")
+
+
+@pytest.mark.parametrize("command", find_commands())
+def test_every_option_whose_value_is_a_name(command: str, desk: Path, run_command: Run) -> None:
+    help_ = run_command(command, "--help").stdout
+    for name in ("--checkpoint", "--rungs", "--allow-skip", "--format", "--engine", "--device", "--target", "--bank"):
+        if re.search(rf"^ +{name} [^-]", help_, re.MULTILINE) and not (command == "compare" and name == "--allow-skip"):
+            run_command(command, name, "").assert_error(2, f"error: {name} is empty")
+
+
+@pytest.mark.parametrize("option", ["--rungs", "--allow-skip"])
+def test_a_list_of_rungs_that_names_none(option: str, dual_bundle: Bundle, run_command: Run) -> None:
+    run_command("parity", dual_bundle.root, option, " , ").assert_error(2, f"{option} ' , ': names no rung")
 
 
 @pytest.mark.parametrize("command", find_commands())
