@@ -343,3 +343,9 @@ def test_a_place_is_seen_before_the_work(
     with pytest.raises(OutputError, match="file is a file, not a folder"):
         build_index(model, images, tmp_path / "file" / "i.safetensors")
     assert engine.images == 0
+
+
+def test_no_images_at_all(model: DualEncoder, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no images were given, and the index holds none"):
+        build_index(model, [], tmp_path / "i.safetensors")
+    assert list(tmp_path.iterdir()) == []

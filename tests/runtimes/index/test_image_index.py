@@ -1,6 +1,7 @@
 """The index and its file: search, what others can read of it, and what is no index."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -140,3 +141,32 @@ def test_every_flipped_bit_is_found_or_changes_no_answer(tmp_path: Path) -> None
         else:
             assert (found.paths, found.stamps) == (index.paths, index.stamps)
             assert np.array_equal(found.embeddings, index.embeddings)
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        (("a.png", "b.png", "a.png", "c.png"), "'a.png' is there twice"),
+        (("a.png", "", "b.png", "c.png"), "'' is not the path of a file relative to the index"),
+        (("a.png", "./b.png", "c.png", "d.png"), "'./b.png' is not the path of a file"),
+        (("a.png", "b/../a.png", "c.png", "d.png"), "'b/../a.png' is not"),
+        (("a.png", "..", "c.png", "d.png"), "'..' is not"),
+        (("a.png", "b//c.png", "c.png", "d.png"), "'b//c.png' is not"),
+        (("a.png", "b/", "c.png", "d.png"), "'b/' is not"),
+        (("a.png", "/etc/passwd", "c.png", "d.png"), "'/etc/passwd' is not"),
+        (("a.png", "b" * 256, "c.png", "d.png"), "is longer than a file's name can be"),
+    ],
+)
+def test_paths_that_embed_does_not_write(paths: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    dataclasses.replace(make(), paths=paths).save(tmp_path / "i.safetensors")
+    with pytest.raises(InputError, match=re.escape(message)) as raised:
+        ImageIndex.load(tmp_path / "i.safetensors")
+    assert "i.safetensors: its paths are not those of images: " in str(raised.value)
+    assert "nexus-edge embed" in str(raised.value)
+
+
+def test_an_index_without_images_is_refused(tmp_path: Path) -> None:
+    empty = ImageIndex(np.zeros((0, 3), np.float32), (), (), "f" * 64, "model", "real", "../out/bundle")
+    empty.save(tmp_path / "i.safetensors")
+    with pytest.raises(InputError, match=r"i\.safetensors: .*it holds no images; make it again"):
+        ImageIndex.load(tmp_path / "i.safetensors")

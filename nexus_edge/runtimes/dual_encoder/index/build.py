@@ -95,6 +95,8 @@ def build_index(
         now = old | done
         entries = kept | {name: now[name] for name in asked if name in now}
         if not entries:
+            if not skipped:
+                raise InputError("no images were given, and the index holds none; name at least one")
             raise InputError(
                 f"none of {counted(len(images), 'image')} can be read, the first because: {skipped[0].reason}"
             )

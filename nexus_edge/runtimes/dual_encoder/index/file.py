@@ -5,10 +5,13 @@ each path in UTF-8 with a zero byte after it. `__metadata__` holds `format`, the
 tensors in the order of their names: the format itself has no checksum.
 """
 
+import os
+import posixpath
 import re
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +37,7 @@ INDEX = FileKind(
     "an index", (".safetensors",), re.compile(SAFETENSORS + rb'"format":"nexus-edge image index \d+",', re.DOTALL)
 )
 AGAIN = "make it again with nexus-edge embed"
+LONGEST = 255  # bytes of a file's name, on the usual file systems
 _ZIP = b"PK\x03\x04"
 
 
@@ -77,6 +81,24 @@ def read_index(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     if _checksum(arrays) != file.metadata["crc32"]:
         raise InputError(f"{path}: is damaged, its checksum is not that of its data; {AGAIN}")
     return arrays, {name: file.metadata[name] for name in FACTS}
+
+
+def check_paths(paths: Sequence[str]) -> None:
+    """Raise ValueError for what `embed` does not write: no path at all, one twice, an absolute one, one of a folder.
+
+    A path may lead out of the index's folder ("../images/a.png"), and on Windows to another drive.
+    """
+    if not paths:
+        raise ValueError("it holds no images")
+    if len(set(paths)) < len(paths):
+        raise ValueError(f"{next(path for path, count in Counter(paths).items() if count > 1)!r:.100} is there twice")
+    for path in paths:
+        is_plain = posixpath.normpath(path) == path and posixpath.basename(path) not in ("", ".", "..")
+        is_drive = os.name == "nt" and PureWindowsPath(path).drive != ""
+        if not is_plain or (path.startswith("/") and not is_drive):
+            raise ValueError(f"{path!r:.100} is not the path of a file relative to the index")
+        if len(os.fsencode(posixpath.basename(path))) > LONGEST:
+            raise ValueError(f"{path!r:.100} is longer than a file's name can be")
 
 
 def encode_paths(paths: Sequence[str]) -> NDArray[np.uint8]:

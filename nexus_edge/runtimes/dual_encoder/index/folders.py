@@ -9,6 +9,7 @@ from pathlib import Path
 from nexus_edge._arguments import require_path
 from nexus_edge.errors import InputError
 from nexus_edge.processing.kinds import HEAD, UNKNOWN, kind_of
+from nexus_edge.processing.sources import DOWNLOAD, URL
 
 # Files with these endings are images to whoever named them so, and what is wrong with them is said when they are read.
 ENDINGS = {
@@ -57,6 +58,8 @@ def scan(paths: Iterable[Path]) -> Found:
     for given in paths:
         try:
             if not given.is_dir():
+                if URL.match(str(given)):
+                    raise InputError(f"{given}: is a URL, and images are not fetched from anywhere; {DOWNLOAD}")
                 if not given.exists():
                     raise InputError(f"{given}: no such file or folder; check the path of the images")
                 found.setdefault(given.absolute(), given)

@@ -16,6 +16,7 @@ from nexus_edge.interfaces.engine import Floats
 from nexus_edge.runtimes.dual_encoder.index.file import (
     AGAIN,
     INDEX,
+    check_paths,
     decode_paths,
     encode_paths,
     read_index,
@@ -138,7 +139,10 @@ class ImageIndex:
         if len({len(embeddings), len(paths), len(sizes), len(times)}) > 1:
             raise InputError(f"{path}: its arrays do not fit each other; {AGAIN}")
         try:
+            check_paths(paths)
             check_unit_rows(embeddings, "image")
+        except ValueError as error:
+            raise InputError(f"{path}: its paths are not those of images: {error}; {AGAIN}") from error
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
         return cls(embeddings, paths, tuple(map(Stamp, sizes.tolist(), times.tolist())), **facts)
