@@ -55,7 +55,7 @@ def compare(
     """
     from nexus_edge.ci.formats import Deliveries
     from nexus_edge.compare import record
-    from nexus_edge.compare.budgets import read_budgets
+    from nexus_edge.compare.budgets import read_budgets, require_measured
     from nexus_edge.compare.outcome import outcome_of
     from nexus_edge.compare.run import Request
     from nexus_edge.compare.run import compare as run
@@ -73,6 +73,9 @@ def compare(
     old = Bundle.open(bundles[0], allow_rejected=allow_rejected) if baseline is None else record.read(baseline)
     where = f"{new.root}: manifest.json: recipe: gates"
     limits = read_budgets(new.manifest.recipe.get("gates", {}), where) if gates is None else read_gates(gates)
+    if not allow_skip:
+        kind = "vlm" if new.manifest.dual_encoder is None else "dual_encoder"
+        require_measured(limits, kind, where if gates is None else f"{gates}: gates")
     request = Request(
         old,
         new,

@@ -13,7 +13,7 @@ about the bundle. Bytes do not depend on the machine, so size and peak memory ma
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from nexus_edge._typed import suggest
 from nexus_edge.errors import RecipeError
@@ -29,6 +29,7 @@ class Budget:
         unit: "x" of the baseline, "GB", "%" (the value is a share, 0..1), or "" for a plain number
         same_run: whether it can only be judged where both sides ran in the same run
         why: for the reader of a failure
+        of: the only kind of models that it is measured of; "" where that is any
     """
 
     label: str
@@ -36,6 +37,7 @@ class Budget:
     unit: str
     same_run: bool
     why: str
+    of: Literal["vlm", "dual_encoder", ""] = ""
 
     def holds(self, value: float, limit: float) -> bool:
         """NaN never does."""
@@ -54,10 +56,10 @@ BUDGETS: Mapping[str, Budget] = {
     "size_ratio": Budget("size", False, "x", False, "What a user downloads and keeps on the disk."),
     "size_gb": Budget("size", False, "GB", False, "What a user downloads and keeps on the disk."),
     "load_time_ratio": Budget("load time", False, "x", True, _SPEED),
-    "tokens_per_s_ratio": Budget("decode speed", True, "x", True, _SPEED),
-    "prefill_ratio": Budget("prefill speed", True, "x", True, _SPEED),
+    "tokens_per_s_ratio": Budget("decode speed", True, "x", True, _SPEED, "vlm"),
+    "prefill_ratio": Budget("prefill speed", True, "x", True, _SPEED, "vlm"),
     "images_per_s_ratio": Budget("image speed", True, "x", True, _SPEED),
-    "texts_per_s_ratio": Budget("text speed", True, "x", True, _SPEED),
+    "texts_per_s_ratio": Budget("text speed", True, "x", True, _SPEED, "dual_encoder"),
     "peak_memory_ratio": Budget("peak memory", False, "x", True, "Each side ran in a process of its own."),
     "peak_memory_gb": Budget("peak memory", False, "GB", False, "What a device must have free."),
     "answers_changed": Budget(
@@ -66,6 +68,7 @@ BUDGETS: Mapping[str, Budget] = {
     "cosine": Budget("smallest cosine", True, "", False, "Of each output vector with that of the baseline."),
 }
 LARGEST = {"answers_changed": 1.0, "cosine": 1.0}
+MODELS = {"vlm": "models that answer", "dual_encoder": "models that embed"}
 
 
 def read_budgets(table: Mapping[str, Any], where: str) -> dict[str, float]:
@@ -85,3 +88,13 @@ def read_budgets(table: Mapping[str, Any], where: str) -> dict[str, float]:
             raise RecipeError(f"{where}: {name} = {limit!r:.60} must be 0{most}")
         limits[name] = float(limit)
     return limits
+
+
+def require_measured(limits: Mapping[str, float], kind: str, where: str) -> None:
+    """Raise RecipeError for a limit of what is not measured of a kind of models ("vlm" or "dual_encoder")."""
+    for name in limits:
+        if BUDGETS[name].of not in ("", kind):
+            raise RecipeError(
+                f"{where}: {name}: {BUDGETS[name].label} is measured of {MODELS[BUDGETS[name].of]} only; "
+                "leave it out, or pass --allow-skip"
+            )

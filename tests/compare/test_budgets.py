@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from nexus_edge.compare.budgets import BUDGETS
+from nexus_edge.compare.budgets import BUDGETS, require_measured
 from nexus_edge.errors import InputError, RecipeError
-from nexus_edge.eval_file import read_examples
+from nexus_edge.eval_file import Kind, read_examples
 from nexus_edge.recipe import find_recipe, read_gates, read_recipe
 
 RECIPE = """
@@ -111,3 +111,37 @@ def test_wrong_examples_are_refused_by_file_and_line(tmp_path: Path, text: str, 
     path.write_text(text)
     with pytest.raises(InputError, match=words):
         read_examples(path, kind)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("cosine = 0.99\n[gates]\nsize_ratio = 1\n", "cosine stands outside of"),
+        ("[gates]\nsize_ratio = 1\n[gate]\ncosine = 0.99\n", "unknown key 'gate'"),
+    ],
+)
+def test_a_gate_outside_of_gates_is_not_ignored(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "gates.toml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=words):
+        read_gates(path)
+
+
+def test_what_nothing_measures_is_refused_by_name() -> None:
+    for kind in ("vlm", "dual_encoder"):
+        require_measured({"size_ratio": 1.0, "images_per_s_ratio": 0.9, "cosine": 0.9}, kind, "g.toml: gates")
+    with pytest.raises(RecipeError, match=r"g\.toml: gates: tokens_per_s_ratio: decode speed is measured of"):
+        require_measured({"tokens_per_s_ratio": 0.9}, "dual_encoder", "g.toml: gates")
+    with pytest.raises(RecipeError, match="texts_per_s_ratio: text speed is measured of models that embed only"):
+        require_measured({"texts_per_s_ratio": 0.9}, "vlm", "g.toml: gates")
+
+
+@pytest.mark.parametrize("image", ["https://example.org/a.png", "HTTP://a.org/a.png", "data:image/png;base64,AA=="])
+@pytest.mark.parametrize("kind", ["question", "label"])
+def test_an_image_that_is_no_path(tmp_path: Path, image: str, kind: Kind) -> None:
+    path = tmp_path / "own.jsonl"
+    rest = '"question": "what?"' if kind == "question" else '"label": "x"'
+    path.write_text(f'{{"image": "{image}", {rest}}}\n')
+    what = "a data URI; save it" if image.startswith("data") else "a URL, and images are not fetched from anywhere"
+    with pytest.raises(InputError, match=rf"own\.jsonl:1: the image .*is {what}"):
+        read_examples(path, kind)
