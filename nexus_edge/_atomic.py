@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from nexus_edge.errors import OutputError
+from nexus_edge.errors import NexusEdgeError, OutputError
 
 # Names of what this process has open. Opened again, a file behind one would be written from another place.
 DESCRIPTOR = re.compile(r"/dev/(?P<name>stdout|stderr)|/(?:dev|proc/self)/fd/(?P<number>[0-9]{1,9})")
@@ -33,14 +33,31 @@ def replaced_when_done(path: Path) -> Iterator[Path]:
         if _is_stream(path):
             with tempfile.TemporaryDirectory() as folder:
                 temporary = Path(folder, path.name)
-                yield temporary
+                with named_as(path, temporary):
+                    yield temporary
                 with temporary.open("rb") as content, _stream(path) as stream:
                     shutil.copyfileobj(content, stream)
         else:
-            with _beside(Path(os.path.realpath(path))) as temporary:
+            with _beside(Path(os.path.realpath(path))) as temporary, named_as(path, temporary):
                 yield temporary
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def named_as(path: Path, temporary: Path) -> Iterator[None]:
+    """Inside, an error about the temporary file or folder names the one that the user asked for."""
+    try:
+        yield
+    except NexusEdgeError as error:
+        text = str(error)
+        if str(temporary) not in text:
+            raise
+        raise type(error)(text.replace(str(temporary), str(path))) from error
+    except OSError as error:
+        if isinstance(error.filename, str) and error.filename.startswith(str(temporary)):
+            error.filename = error.filename.replace(str(temporary), str(path), 1)
+        raise
 
 
 @contextmanager

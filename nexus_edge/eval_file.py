@@ -15,6 +15,7 @@ from nexus_edge._text import parse_json, read_text
 from nexus_edge._typed import read
 from nexus_edge.errors import ImageError, InputError
 from nexus_edge.processing.images import load_image
+from nexus_edge.processing.sources import beside
 
 Kind = Literal["question", "label"]
 Texts = str | tuple[str, ...]
@@ -77,39 +78,42 @@ def read_examples(path: Path, kind: Kind) -> tuple[Example, ...]:
     numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not numbered:
         raise InputError(f"{path}: has no examples; write one JSON object a line")
-    examples = tuple(_example(line, f"{path}:{number}", path.parent, kind, number) for number, line in numbered)
+    examples = tuple(_example(line, f"{path}:{number}", path, kind, number) for number, line in numbered)
     names = [example.name for example in examples]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"{path}: the id {twice!r:.60} appears twice")
     return examples
 
 
-def _example(line: str, where: str, folder: Path, kind: Kind, number: int) -> Example:
+def _example(line: str, where: str, file: Path, kind: Kind, number: int) -> Example:
     try:
         value = parse_json(line)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: is not valid JSON: {error}") from error
     if kind == "label":
-        return _label(read(value, _Label, where, InputError), where, folder, number)
+        return _label(read(value, _Label, where, InputError), where, file, number)
     asked = read(value, _Question, where, InputError)
     if not asked.question.strip():
         raise InputError(f"{where}: question is empty")
     answers = tuple(answer.strip() for answer in _several(asked.answers))
-    return Example(asked.id or f"line {number}", _images(asked.image, where, folder), asked.question, answers)
+    return Example(asked.id or f"line {number}", _images(asked.image, where, file), asked.question, answers)
 
 
-def _label(said: _Label, where: str, folder: Path, number: int) -> Example:
+def _label(said: _Label, where: str, file: Path, number: int) -> Example:
     label = said.label.strip()
     if not label or len(_several(said.image)) != 1:
         raise InputError(f"{where}: needs one image and a label that is not empty")
-    return Example(said.id or f"line {number}", _images(said.image, where, folder), label=label)
+    return Example(said.id or f"line {number}", _images(said.image, where, file), label=label)
 
 
-def _images(image: Texts, where: str, folder: Path) -> tuple[Path, ...]:
+def _images(image: Texts, where: str, file: Path) -> tuple[Path, ...]:
     names = _several(image)
     if not all(names):
         raise InputError(f"{where}: image must be a path or a list of paths, not empty")
-    paths = tuple(folder / name for name in names)
+    try:
+        paths = tuple(beside(file, name) for name in names)
+    except ImageError as error:
+        raise InputError(f"{where}: {error}") from error
     for path in paths:
         try:
             there = path.is_file()

@@ -5,10 +5,13 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from nexus_edge._atomic import replaced_when_done
+from nexus_edge.checkpoints import write_tensors
 from nexus_edge.errors import OutputError
 
 
@@ -116,3 +119,16 @@ def test_the_name_of_stdout_is_stdout(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", STREAMING], stdout=file, check=True)
     assert (tmp_path / "out.txt").read_text() == "first\nnew\nlast\n"
     assert Path("/dev/stdout").is_symlink()
+
+
+def test_an_error_names_what_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the hidden file that grows beside it, whoever raises."""
+    path = tmp_path / "a.safetensors"
+
+    def full(folder: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=0)
+
+    monkeypatch.setattr("shutil.disk_usage", full)
+    with pytest.raises(OutputError, match=r"/a\.safetensors: cannot hold") as raised, replaced_when_done(path) as new:
+        write_tensors(new, {"x": np.zeros(3, np.float32)})
+    assert ".new-" not in str(raised.value) and list(tmp_path.iterdir()) == []

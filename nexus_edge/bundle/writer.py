@@ -11,12 +11,13 @@ from pathlib import Path
 from types import TracebackType
 
 from nexus_edge._arguments import resolved
+from nexus_edge._atomic import named_as
 from nexus_edge._exchange import exchange
 from nexus_edge._outputs import HEAD
 from nexus_edge.bundle.hashing import hash_files
 from nexus_edge.bundle.manifest import FileInfo, Manifest
 from nexus_edge.bundle.reader import MANIFEST
-from nexus_edge.errors import OutputError
+from nexus_edge.errors import NexusEdgeError, OutputError
 
 # What a disk says when it cannot take the result. A missing permission is not among them: inside the block it may as
 # well be that of a file that was read.
@@ -71,8 +72,15 @@ class BundleWriter:
         self._early.shutdown(cancel_futures=True)
         if self.root != self.out:
             shutil.rmtree(self.root, ignore_errors=True)
+        with named_as(self.out, self.root):
+            self._explain(error)
+
+    def _explain(self, error: BaseException | None) -> None:
+        """Raise what the user is told: the place that was asked for, not the hidden folder that grew beside it."""
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             raise OutputError(f"{self.out}: cannot be written: {error.strerror}; nothing was left behind") from error
+        if isinstance(error, NexusEdgeError | OSError) and self.root != self.out and str(self.root) in str(error):
+            raise error
 
     def seal(self, manifest: Manifest) -> Manifest:
         """Write manifest.json with the hash of every file there is now: `Bundle.open(writer.root)` works afterwards."""

@@ -142,12 +142,14 @@ def named_path(spec: str) -> Path | None:
     """What stands at the path that `--checkpoint` names, None if nothing does, or if it is no path.
 
     Raises:
-        CheckpointError: the name is empty, as of a shell's variable that is not set
+        CheckpointError: the name is empty, as of a shell's variable that is not set, or a link leads nowhere
     """
     if not spec:
         raise CheckpointError("the checkpoint's name is empty; give a folder, a hub id, tiny or synthetic")
     try:
         path = Path(spec).expanduser()
+        if path.is_symlink() and not path.exists():
+            raise CheckpointError(f"{path}: is a link that leads nowhere; give the checkpoint's folder itself")
         return path if path.exists() else None
     except (OSError, ValueError, RuntimeError):  # too long; a null in it; ~name of nobody
         return None

@@ -23,6 +23,7 @@ from nexus_edge.interfaces.processor import ModelInputs
 from nexus_edge.parity.vlm.streamed import Streamed, held, held_vision
 from nexus_edge.processing import Processor
 from nexus_edge.processing.images import load_image
+from nexus_edge.processing.sources import beside
 from nexus_edge.recipe import Recipe
 
 TOKENS = 2048  # of all samples together: attention over as many takes 0.5 GB in a model of 32 heads
@@ -70,7 +71,7 @@ class OwnCalibration:
         numbered = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
         if not numbered:
             raise InputError(f'{path}: has no samples; write one JSON object a line: {{"text": ..., "image": ...}}')
-        samples = tuple(_sample(line, f"{path}:{number}", path.parent) for number, line in numbered)
+        samples = tuple(_sample(line, f"{path}:{number}", path) for number, line in numbered)
         digest = hashlib.sha256(text.encode())
         for image in (image for sample in samples for image in sample.images):
             digest.update(hashlib.sha256(image.read_bytes()).digest())
@@ -84,7 +85,7 @@ class OwnCalibration:
             raise RecipeError(f"{recipe.name}: calibrates no graph; leave out --calibration, or set it in the recipe")
 
 
-def _sample(line: str, where: str, folder: Path) -> Sample:
+def _sample(line: str, where: str, file: Path) -> Sample:
     try:
         value = parse_json(line)
     except (ValueError, RecursionError) as error:
@@ -92,12 +93,12 @@ def _sample(line: str, where: str, folder: Path) -> Sample:
     said = read(value, _Line, where, InputError)
     if not said.text.strip():
         raise InputError(f"{where}: text is empty")
-    images = () if said.image is None else (folder / said.image,)
-    for path in images:
-        try:
+    try:
+        images = () if said.image is None else (beside(file, said.image),)
+        for path in images:
             load_image(path)
-        except ImageError as error:
-            raise InputError(f"{where}: {error}") from error
+    except ImageError as error:
+        raise InputError(f"{where}: {error}") from error
     return Sample(said.text, images)
 
 

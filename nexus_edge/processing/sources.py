@@ -24,6 +24,7 @@ ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO 
 KINDS = "a path, bytes, a binary file, a data URI, a Pillow image or a uint8 array"
 LOCKS = tuple(threading.Lock() for _ in range(16))  # more than one, so that other objects seldom wait
 URL = re.compile(r"[a-z][a-z0-9+.-]+:/{1,2}", re.IGNORECASE)  # a Path makes one slash of two; C:\ has one letter
+DOWNLOAD = "download it, and give its path"
 LONGEST_NAME = 300  # characters of a name in a message
 
 
@@ -57,6 +58,15 @@ def name_of(given: object, otherwise: str) -> str:
     if isinstance(given, os.PathLike):
         return str(given)
     return otherwise
+
+
+def beside(file: Path, name: str) -> Path:
+    """The file of an image that a line of `file` names, relative to it; raises ImageError for what is no path."""
+    if is_data_uri(name):
+        raise ImageError("the image is a data URI; save it as a file, and give its path")
+    if URL.match(name):
+        raise ImageError(f"the image {name!r:.300} is a URL, and images are not fetched from anywhere; {DOWNLOAD}")
+    return file.parent / name
 
 
 def is_data_uri(text: str) -> bool:

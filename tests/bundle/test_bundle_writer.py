@@ -15,7 +15,7 @@ import pytest
 from nexus_edge._exchange import CALLS
 from nexus_edge.bundle import Bundle, BundleWriter, Manifest
 from nexus_edge.bundle import writer as writer_module
-from nexus_edge.errors import OutputError
+from nexus_edge.errors import BundleError, OutputError
 
 
 def leftovers(out: Path) -> list[str]:
@@ -232,3 +232,27 @@ def test_a_bundle_that_stepped_aside_for_a_killed_export_returns(bundle: Path, e
 
 def test_the_committed_folder_can_be_read_by_others(bundle: Path) -> None:
     assert bundle.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("kind", [BundleError, PermissionError])
+def test_an_error_names_the_folder_that_was_asked_for(kind: type[Exception], tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    with pytest.raises(kind, match=r"/bundle/onnx/a") as raised, BundleWriter(out) as writer:
+        file = writer.root / "onnx" / "a"
+        raise BundleError(f"{file}: is wrong") if kind is BundleError else PermissionError(13, "denied", str(file))
+    assert ".new-" not in str(raised.value) and list(tmp_path.iterdir()) == []
+
+
+def test_force_replaces_no_folder_with_somebody_elses_manifest(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "manifest.json").write_text('{"manifest_version": 3, "name": "app", "toolkit_version": "1"}')
+    with pytest.raises(OutputError, match="app: is not a bundle, --force"), BundleWriter(tmp_path / "app", force=True):
+        pytest.fail("nothing is made")
+    assert (tmp_path / "app" / "manifest.json").is_file()
+
+
+def test_force_replaces_a_damaged_bundle(bundle: Path, export: Callable[..., None]) -> None:
+    text = (bundle / "manifest.json").read_bytes()
+    (bundle / "manifest.json").write_bytes(text[: len(text) // 2])
+    export(bundle, force=True)
+    assert (bundle / "manifest.json").read_bytes() != text[: len(text) // 2]

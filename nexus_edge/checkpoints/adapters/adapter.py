@@ -10,7 +10,7 @@ import numpy as np
 from nexus_edge.checkpoints.adapters.config import AdapterConfig
 from nexus_edge.checkpoints.adapters.folder import CONFIG, PICKLED, SAFETENSORS, holds_adapter
 from nexus_edge.checkpoints.base import TensorFile
-from nexus_edge.checkpoints.json_file import read_json
+from nexus_edge.checkpoints.json_file import is_there, read_json
 from nexus_edge.checkpoints.pointers import refuse_pointers
 from nexus_edge.errors import CheckpointError, MissingExtraError
 from nexus_edge.storage.dtypes import FLOATS
@@ -21,13 +21,17 @@ class Adapter:
     """The LoRA adapter in a folder; no tensor is read yet.
 
     Raises:
-        CheckpointError: a file is missing or damaged, or says what is not merged here
+        CheckpointError: a file is missing or damaged, a link leads nowhere, or says what is not merged here
         MissingExtraError: the tensors are pickled, and PyTorch is not installed
     """
 
     def __init__(self, folder: Path) -> None:
+        if folder.is_symlink() and not folder.exists():
+            raise CheckpointError(f"{folder}: is a link that leads nowhere; give the adapter's folder itself")
         if not folder.is_dir():
             raise CheckpointError(f"{folder}: no such folder; --adapter takes one with {CONFIG} and {SAFETENSORS}")
+        for name in (CONFIG, SAFETENSORS, PICKLED):
+            is_there(folder / name)
         if not holds_adapter(folder):
             raise CheckpointError(f"{folder}: holds no PEFT adapter ({CONFIG} and {SAFETENSORS})")
         refuse_pointers(folder, (CONFIG, SAFETENSORS, PICKLED))
@@ -52,9 +56,9 @@ class Adapter:
 
 
 def _open_tensors(folder: Path) -> TensorFile:
-    if (folder / SAFETENSORS).is_file():
+    if is_there(folder / SAFETENSORS):
         return SafetensorsFile(folder / SAFETENSORS)
-    if not (folder / PICKLED).is_file():
+    if not is_there(folder / PICKLED):
         raise CheckpointError(f"{folder}: has neither {SAFETENSORS} nor {PICKLED}")
     try:
         from nexus_edge.checkpoints.torch_file import TorchFile
