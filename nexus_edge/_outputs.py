@@ -103,7 +103,7 @@ def require_apart(option: str, path: Path, reads: Iterable[Path]) -> None:
     Args:
         option: that names `path`
         path: need not be there
-        reads: files, and folders of which each file belongs to the whole, such as bundles; absent ones are passed over
+        reads: files, and folders of which each file belongs to the whole, such as bundles; they need not be there
     """
     if _is_stream(path):
         return
@@ -111,6 +111,8 @@ def require_apart(option: str, path: Path, reads: Iterable[Path]) -> None:
     for read in reads:
         found = _stat(read)
         if found is None:
+            if real == Path(os.path.realpath(read)):
+                raise OutputError(f"{path}: is what this call reads, so {option} does not write there; choose another")
             continue
         is_same = target is not None and os.path.samestat(target, found)
         lies_in = stat.S_ISDIR(found.st_mode) and real.is_relative_to(os.path.realpath(read))

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from typing import IO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -21,4 +22,4 @@ def console(*, stderr: bool = False) -> Console:
     """On stdout or stderr as they are now."""
     stream = sys.stderr if stderr else sys.stdout
     file = Controls(stream) if isinstance(stream, Output) else stream
-    return PlainConsole(file=file, emoji=False)
+    return PlainConsole(file=cast(IO[str], file), emoji=False)

@@ -71,6 +71,9 @@ def parity(
     run (--allow-skip), where an entry of --tolerances matched nothing, and where the bundle was rejected before and
     this is not the whole ladder.
     """
+    from nexus_edge.checkpoints import named_path
+    from nexus_edge.checkpoints.adapters.folder import adapter_files
+    from nexus_edge.checkpoints.reads import checkpoint_reads, folder_reads
     from nexus_edge.ci.formats import Deliveries
     from nexus_edge.ci.from_report import outcome_of
     from nexus_edge.ci.marks import KINDS
@@ -82,9 +85,11 @@ def parity(
         ("--markdown", markdown, KINDS["markdown"]),
     )
     deliveries = Deliveries.parse(formats or (), output, as_json=as_json, others=own)
-    original = Path(checkpoint) if checkpoint else None  # absent where it is a name
-    given = (original, adapter, goldens, own_data, tolerances)
-    deliveries.require_free([bundle, *(path for path in given if path is not None)])
+    original = named_path(checkpoint) if checkpoint else None  # none where it is a name
+    reads = [bundle, *(path for path in (goldens, own_data, tolerances) if path is not None)]
+    reads += [] if original is None else folder_reads(original)
+    reads += [] if adapter is None else adapter_files(adapter)
+    deliveries.require_free(reads)
     # Changed files are P0's finding, so that the report names them; opening checks the manifest only.
     opened = Bundle.open(bundle, check=None)
     with needs_extra("parity"):
@@ -106,6 +111,8 @@ def parity(
     limits = with_own(tolerances, opened.manifest.model_type) if tolerances else None
     with step_bar(quiet=quiet or as_json) as progress:
         run = ladder.prepare(opened, checkpoint, adapter=adapter, goldens=goldens, max_memory=limit)
+        if not isinstance(run.checkpoint, str):  # also the one that the bundle names
+            deliveries.require_free(checkpoint_reads(run.checkpoint))
         if examples:
             add_examples(run, examples)
         if limits is not None:

@@ -54,6 +54,10 @@ class CheckpointFormat(Protocol):
         """
         ...
 
+    def reads(self, path: Path) -> Sequence[Path]:
+        """The files that the other methods read, there or not: no output of ours may take the place of one."""
+        ...
+
     def lacking(self, folder: Path) -> Sequence[str]:
         """Files that a download of JSON, safetensors and text files still lacks; () for most."""
         ...

@@ -36,6 +36,7 @@ class Numbers:
         file = File(self._file(path))
         return Opened({"model_type": "phi3_v"}, dict.fromkeys(file.infos, file))
     def processor_files(self, path): return {"config.json": b"{}"}
+    def reads(self, path): return [self._file(path)]
     def lacking(self, folder): return ("model.numbers",)
     def _file(self, path): return path / self.config_file if path.is_dir() else path
 

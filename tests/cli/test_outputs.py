@@ -14,6 +14,7 @@ from nexus_edge._outputs import require_apart, require_own
 from nexus_edge.bundle import Bundle
 from nexus_edge.ci.marks import KINDS
 from nexus_edge.errors import OutputError
+from nexus_edge.parity import ladder
 from nexus_edge.runtimes.dual_encoder.index.sheet import SHEET
 from nexus_edge.runtimes.dual_encoder.label_bank import LabelBank
 from nexus_edge.runtimes.dual_encoder.ship import ship_image_tower
@@ -185,10 +186,45 @@ def test_force_replaces_no_web_app(run_command: Run, desk: Path) -> None:
 
 def test_a_report_is_not_written_into_the_checkpoint(run_command: Run, desk: Path) -> None:
     (desk / "original").mkdir()
-    call = ("parity", "absent", "--checkpoint", "original", "--markdown", "original/README.md")
-    run_command(*call).assert_error(2, "original/README.md: lies in original, what this call reads, so --markdown")
+    (desk / "original" / "config.json").write_text("{}")
+    for name, option in (("README.md", "--markdown"), ("LICENSE", "--junit"), ("vocab.txt", "--markdown")):
+        call = ("parity", "absent", "--checkpoint", "original", option, f"original/{name}")
+        if name != "vocab.txt":
+            run_command(*call).assert_error(2, f"original/{name}: is what this call reads, so {option}")
+        else:  # which this layout does not read
+            run_command(*call).assert_error(2, "absent: is not a bundle")
+    call = ("parity", "absent", "--checkpoint", "original", "--format", "json=original/config.json")
+    run_command(*call).assert_error(2, "original/config.json: is what this call reads, so --format")
     for name in ("synthetic", "some/model"):  # no folders: what is wrong then is the bundle
         run_command("parity", "absent", "--checkpoint", name, "--markdown", "a.md").assert_error(2, "absent")
+
+
+def test_reports_may_lie_beside_the_files_of_the_checkpoint(
+    run_command: Run, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--checkpoint .`, as where somebody works in the folder of the model."""
+    (desk / "config.json").write_text("{}")
+    (desk / "adapter_config.json").write_text("{}")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(desk / "summary.md"))
+    files = ("--junit", "junit.xml", "--html", "reports/parity.html", "--format", "github")
+    for options in (("--checkpoint", "."), ("--checkpoint", str(desk)), ("--adapter", ".")):
+        run_command("parity", "absent", *options, *files).assert_error(2, "absent: is not a bundle")
+    call = ("parity", "absent", "--adapter", ".", "--format", "json=adapter_config.json")
+    run_command(*call).assert_error(2, "adapter_config.json: is what this call reads, so --format")
+
+
+def test_the_checkpoint_that_a_bundle_names_is_read_too(
+    run_command: Run, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of the ladder runs before that is seen."""
+    golden = Path(__file__).parents[1] / "golden" / "biomedclip_tiny"
+    original = SimpleNamespace(folder=golden, adapter=None, weight_files=(desk / "weights",))
+    monkeypatch.setattr(ladder, "prepare", lambda *given, **options: SimpleNamespace(checkpoint=original))
+    monkeypatch.setattr(ladder, "run", lambda *given: pytest.fail("the ladder ran"))
+    call = ("parity", "out/toy-dual", "--junit", "weights", "--quiet")
+    run_command(*call).assert_error(2, "weights: is what this call reads, so --junit")
+    call = ("parity", "out/toy-dual", "--junit", golden / "LICENSE", "--quiet")
+    run_command(*call).assert_error(2, "LICENSE: is what this call reads, so --junit")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Every checkpoint format: it opens what an independent writer wrote, and refuses it when it is cut short."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from tiny_families import call_write
 
 from nexus_edge.checkpoints import FolderCheckpoint
 from nexus_edge.checkpoints.formats import format_of, formats
+from nexus_edge.checkpoints.license import read_license
+from nexus_edge.checkpoints.reads import checkpoint_reads
 from nexus_edge.errors import CheckpointError
 from nexus_edge.families import family_of
 
@@ -64,3 +67,32 @@ def test_a_configuration_that_is_cut_short_is_refused(name: str, folder: Path) -
         with pytest.raises(CheckpointError) as caught:
             FolderCheckpoint(folder)
         assert path.name in str(caught.value) and "\n" not in str(caught.value), size
+
+
+OPENED: list[Path] = []
+LISTENS: list[None] = []  # filled while a test does; a hook cannot be removed
+
+
+def _hear(event: str, arguments: tuple[object, ...]) -> None:
+    if LISTENS and event == "open" and isinstance(arguments[0], str):
+        OPENED.append(Path(arguments[0]))
+
+
+sys.addaudithook(_hear)
+
+
+@every_format
+def test_what_it_says_to_read_is_what_it_reads(name: str, folder: Path) -> None:
+    """As Python's own audit events tell it: an output may lie beside these files and not take the place of one."""
+    OPENED.clear()
+    LISTENS.append(None)
+    try:
+        checkpoint = FolderCheckpoint(folder)
+        checkpoint.processor_files()
+        read_license(folder)
+    finally:
+        LISTENS.clear()
+    opened = {path for path in OPENED if path.is_relative_to(folder)}
+    assert folder / formats()[name].config_file in opened
+    assert opened <= set(checkpoint_reads(checkpoint))
+    assert not any(path.suffix in (".xml", ".html") for path in checkpoint_reads(checkpoint))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nexus_edge.checkpoints.adapters.config import AdapterConfig
-from nexus_edge.checkpoints.adapters.folder import CONFIG, PICKLED, SAFETENSORS, holds_adapter
+from nexus_edge.checkpoints.adapters.folder import CONFIG, PICKLED, SAFETENSORS, adapter_files, holds_adapter
 from nexus_edge.checkpoints.base import TensorFile
 from nexus_edge.checkpoints.json_file import is_there, read_json
 from nexus_edge.checkpoints.pointers import refuse_pointers
@@ -30,8 +30,8 @@ class Adapter:
             raise CheckpointError(f"{folder}: is a link that leads nowhere; give the adapter's folder itself")
         if not folder.is_dir():
             raise CheckpointError(f"{folder}: no such folder; --adapter takes one with {CONFIG} and {SAFETENSORS}")
-        for name in (CONFIG, SAFETENSORS, PICKLED):
-            is_there(folder / name)
+        for file in adapter_files(folder):
+            is_there(file)
         if not holds_adapter(folder):
             raise CheckpointError(f"{folder}: holds no PEFT adapter ({CONFIG} and {SAFETENSORS})")
         refuse_pointers(folder, (CONFIG, SAFETENSORS, PICKLED))

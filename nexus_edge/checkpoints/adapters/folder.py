@@ -9,6 +9,11 @@ SAFETENSORS = "adapter_model.safetensors"
 PICKLED = "adapter_model.bin"
 
 
+def adapter_files(folder: Path) -> list[Path]:
+    """The files of a folder that an adapter is read from, there or not."""
+    return [folder / name for name in (CONFIG, SAFETENSORS, PICKLED)]
+
+
 def holds_adapter(folder: Path) -> bool:
     """Whether a folder has an adapter's configuration or weights."""
     return (folder / CONFIG).is_file() or any(folder.glob("adapter_model.*"))

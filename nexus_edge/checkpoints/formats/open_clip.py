@@ -22,6 +22,9 @@ from nexus_edge.storage.reader import SafetensorsFile
 SAFETENSORS = ("open_clip_model.safetensors", "model.safetensors")
 """The first wins, as in open_clip: beside it the second is what transformers reads of the same model."""
 PICKLED = "open_clip_pytorch_model.bin"
+VOCABULARIES = ("tokenizer.json", "vocab.txt")
+"""The first wins."""
+BESIDE_VOCABULARY = ("tokenizer_config.json", "special_tokens_map.json")
 
 # Hub ids of BERTs with BERT-base's numbers and a vocabulary of 30,522; the file itself is in a repository of its own.
 _BERT_BASE = re.compile(
@@ -46,6 +49,17 @@ class OpenClip:
 
     def processor_files(self, path: Path) -> Mapping[str, bytes]:
         return processor_files(path)
+
+    def reads(self, path: Path) -> Sequence[Path]:
+        names = (OPEN_CLIP_CONFIG, "config.json", *SAFETENSORS, PICKLED)
+        try:
+            config = read_config(path)
+            bert = named_folder(path, _hf_model_name(path, config)) or path
+            place = tokenizer_folder(path, config)
+        except CheckpointError:  # which opening it says
+            bert = place = path
+        files = [*(path / name for name in names), bert / "config.json"]
+        return [*files, *(place / name for name in (*VOCABULARIES, *BESIDE_VOCABULARY))]
 
     def lacking(self, folder: Path) -> Sequence[str]:
         has_weights = any((folder / name).is_file() for name in SAFETENSORS)
@@ -132,11 +146,11 @@ def processor_files(folder: Path) -> dict[str, bytes]:
     """
     config = read_config(folder)
     place = tokenizer_folder(folder, config)
-    tokenizer = next((name for name in ("tokenizer.json", "vocab.txt") if is_there(place / name)), None)
+    tokenizer = next((name for name in VOCABULARIES if is_there(place / name)), None)
     if tokenizer is None:
         name = config["model_cfg"]["text_cfg"].get("hf_tokenizer_name")
         raise CheckpointError(f"{folder}: has neither tokenizer.json nor vocab.txt; copy one from {name!r:.80}")
-    names = (tokenizer, "tokenizer_config.json", "special_tokens_map.json")
+    names = (tokenizer, *BESIDE_VOCABULARY)
     refuse_pointers(place, names)
     found = {name: read_processor_file(place / name) for name in names if (place / name).is_file()}
     return {"config.json": json.dumps(config, indent=2).encode(), **found}

@@ -10,6 +10,7 @@ from nexus_edge.checkpoints.json_file import is_there, read_json, read_processor
 from nexus_edge.configs.transformers import QUANTIZED
 from nexus_edge.errors import CheckpointError
 from nexus_edge.interfaces.checkpoint import Opened
+from nexus_edge.processing.agreement import ADDED
 from nexus_edge.processing.templates import source as templates
 from nexus_edge.storage.reader import SafetensorsFile
 
@@ -47,6 +48,10 @@ class Transformers:
             if name not in found:
                 raise CheckpointError(f"{path}: has no {name}; copy it from the model that was fine-tuned")
         return {name: read_processor_file(file) for name, file in found.items()}
+
+    def reads(self, path: Path) -> Sequence[Path]:
+        names = (*REQUIRED_FILES, *OPTIONAL_FILES, *QUANTIZERS_FILES, ADDED, SINGLE, INDEX)
+        return [*(path / name for name in names), *path.glob("*.safetensors")]  # shards are called as the index says
 
     def lacking(self, folder: Path) -> Sequence[str]:
         return ()
