@@ -21,6 +21,8 @@ MARKS = (
 )
 MARK = "\ufeff"
 HALF = re.compile(r"\\u[dD][89a-fA-F]")  # what JSON writes for a surrogate of UTF-16
+# C0 but for tabs and line feeds, DEL and C1: what moves a terminal's cursor, colours, or retitles it (ECMA-48).
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 LONGEST = 2**28
 """Bytes of a file of text. Tokenizers have 20 MB; a device such as /dev/zero has no end, and would fill the memory."""
 
@@ -95,6 +97,11 @@ def without_mark(data: bytes) -> bytes:
     """A text file's bytes as UTF-8 without a byte order mark; those that have none are returned as they are."""
     encoding = _marked(data)
     return data if encoding is None else data.decode(encoding).encode("utf-8")
+
+
+def without_controls(text: str) -> str:
+    """Text for a terminal: control characters become escapes of four digits, which JSON reads as what they were."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def lines(stream: TextIO) -> Iterator[str]:

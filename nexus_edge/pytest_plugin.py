@@ -70,15 +70,18 @@ class BundleTests(pytest.Collector):
 
     def collect(self) -> list["BundleItem"]:
         """An item for each rung, or for each stage of the goldens, which are replayed now to know them."""
+        from nexus_edge._text import without_controls
         from nexus_edge.errors import NexusEdgeError
 
         try:
             return list(self._stages() if self.config.getoption("--nexus-edge-verify") else self._rungs())
         except NexusEdgeError as error:
-            raise pytest.UsageError(f"--nexus-edge {self.folder}: {error}") from error
+            raise pytest.UsageError(without_controls(f"--nexus-edge {self.folder}: {error}")) from error
 
     def _item(self, name: str, run: Callable[[], None]) -> "BundleItem":
-        item: BundleItem = BundleItem.from_parent(self, name=name)
+        from nexus_edge._text import without_controls
+
+        item: BundleItem = BundleItem.from_parent(self, name=without_controls(name))
         item.folder, item.run = self.folder, run
         return item
 
@@ -127,10 +130,11 @@ class BundleItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """What was found, without a traceback of ours; anything unexpected keeps it."""
+        from nexus_edge._text import without_controls
         from nexus_edge.errors import NexusEdgeError
 
         if isinstance(excinfo.value, DriftError | NexusEdgeError):
-            return f"{self.folder}\n{excinfo.value}"
+            return without_controls(f"{self.folder}\n{excinfo.value}")
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, None, str]:

@@ -42,8 +42,8 @@ AllowRejected = Annotated[bool, typer.Option("--allow-rejected", help="Run a bun
 
 def say(text: str, style: str = "dim") -> None:
     """One line on stderr, so that stdout holds nothing but answers."""
+    from nexus_edge._text import without_controls
     from nexus_edge.cli.console import console
-    from nexus_edge.cli.streams import without_controls
 
     console(stderr=True).print(without_controls(text), style=style, markup=False, highlight=False, soft_wrap=True)
 

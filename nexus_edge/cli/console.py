@@ -7,7 +7,8 @@ from typing import IO, cast
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from nexus_edge.cli.streams import Controls, Output, without_controls
+from nexus_edge._text import without_controls
+from nexus_edge.cli.streams import Controls, Output
 
 
 class PlainConsole(Console):

@@ -4,7 +4,6 @@ import codecs
 import errno
 import io
 import os
-import re
 import stat
 import sys
 from collections.abc import Iterator
@@ -13,17 +12,10 @@ from pathlib import Path
 from typing import TextIO
 
 from nexus_edge._outputs import is_full
+from nexus_edge._text import without_controls
 
 ESCAPED = "nexus_edge_escaped"
 """Error handler: what an encoding does not have becomes an escape of four digits, which JSON reads as what it was."""
-
-# C0 but for tabs and line feeds, DEL and C1: what moves a terminal's cursor, colours, or retitles it (ECMA-48).
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-def without_controls(text: str) -> str:
-    """Text for a terminal: control characters become escapes of four digits, which JSON reads as what they were."""
-    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class UnwrittenError(OSError):

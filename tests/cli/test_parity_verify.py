@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -35,11 +36,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The arguments that `parity` hands to the ladder; "report" is what it gets back."""
     seen: dict[str, Any] = {"report": report_with(1e-4)}
 
-    def prepare(bundle: Bundle, checkpoint: str | None, **options: Any) -> str:
+    def prepare(bundle: Bundle, checkpoint: str | None, **options: Any) -> SimpleNamespace:
         seen.update(options, checkpoint=checkpoint)
-        return "run"
+        return SimpleNamespace(checkpoint="none")
 
-    def run(prepared: str, rungs: tuple[str, ...], progress: object, skippable: tuple[str, ...]) -> Report:
+    def run(prepared: object, rungs: tuple[str, ...], progress: object, skippable: tuple[str, ...]) -> Report:
         seen.update(rungs=rungs, skippable=skippable)
         return seen["report"]
 
