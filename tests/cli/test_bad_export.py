@@ -258,5 +258,6 @@ def test_an_interrupted_export_leaves_nothing(out: Path) -> None:
         time.sleep(1)  # into the translation of the graphs
         process.send_signal(signal.SIGINT)
         printed, said = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, printed, said) == (130, "", "error: interrupted\n")
+    steps = [line for line in said.splitlines() if " s  graph " in line]  # of a slow machine, each ten seconds
+    assert (process.returncode, printed, said.splitlines()[len(steps) :]) == (130, "", ["error: interrupted"])
     assert list(out.parent.iterdir()) == []

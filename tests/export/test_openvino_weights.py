@@ -8,7 +8,7 @@ import openvino as ov
 import pytest
 import torch
 from exported_phi3 import Exported
-from openvino_graphs import EXACT, dequantized, executed
+from openvino_graphs import EXACT, dequantized, executed, weights_of_products
 from torch import Tensor
 
 from nexus_edge.bundle import Bundle, BundleWeights
@@ -111,8 +111,7 @@ def test_the_executed_vision_graphs(both: Exported) -> None:
     if both.recipe.graphs["vision_encoder"].scheme != "int8":
         pytest.skip("no 8-bit weights")
     for name, products in (("vision_embeddings", 6), ("vision_projection", 2)):
-        nodes = executed(Bundle.open(both.root).graph("openvino", name))
-        weights = [types[1] for kind, types in nodes if kind == "FullyConnected"]
+        weights = weights_of_products(Bundle.open(both.root).graph("openvino", name))
         assert len(weights) >= products
         assert set(weights) == {"i8"}
 

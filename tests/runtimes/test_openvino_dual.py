@@ -8,7 +8,7 @@ import numpy as np
 import openvino as ov
 import pytest
 import torch
-from openvino_graphs import dequantized, executed
+from openvino_graphs import dequantized, weights_of_products
 from PIL import Image
 from safetensors.numpy import load_file
 from torch.nn import Linear
@@ -113,7 +113,7 @@ def test_weights_stay_in_their_bits(both: tuple[str, Bundle]) -> None:
     """Every product takes its weight as it is stored; float16 is widened while a graph is loaded."""
     recipe, bundle = both
     for graph in ("image_encoder", "text_encoder"):
-        types = {inputs[1] for kind, inputs in executed(bundle.graph("openvino", graph)) if kind == "FullyConnected"}
+        types = set(weights_of_products(bundle.graph("openvino", graph)))
         assert types == {{"int8": "i8", "fp16": "f32"}.get(recipe, "u4")}
         stored = {info.dtype for name, info in BundleWeights(bundle, "openvino").infos.items() if "weight" in name}
         assert ("float16" in stored) == (recipe == "fp16")

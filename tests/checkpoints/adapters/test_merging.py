@@ -1,4 +1,4 @@
-"""Merged weights against peft's own: the same to the last bit, but for what `CLOSE` says."""
+"""Merged weights against peft's own, recorded on another machine: the same but for the rounding of products."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -35,10 +35,19 @@ LLAVA_RULES = WeightRules(
 HALF = [name.name for name in sorted(PEFT.iterdir()) if name.name.startswith("half")]
 WHOLE = [name.name for name in sorted(PEFT.iterdir()) if name.is_dir() and name.name not in HALF]
 
-CLOSE = {
-    "conv.weight": 3e-7,  # peft multiplies the factors by a convolution, which sums in another order
-    "half/model.embed.weight": 2**-7,  # of a bfloat16 embedding it rounds the change and then the sum: a step apart
-}
+# Of the largest weight. A change is a sum of products of two factors (rank 2 to 8 here), scaled, and added to the
+# weight; a CPU's kernels and peft's convolution sum in their own order, with or without fused multiplications, so each
+# side rounds up to ten times by 2^-24.
+ROUNDING = 20 * 2**-24
+STEP = 2**-7  # of each weight, in bfloat16: sums that differ by the above may round to neighbours
+TWICE = "half/model.embed.weight"  # of a bfloat16 embedding peft rounds the change, of up to 0.5, and then the sum
+
+
+def assert_merged(found: Tensor, expected: Tensor, key: str) -> None:
+    assert found.dtype == expected.dtype
+    step = STEP if expected.dtype == torch.bfloat16 else 0.0
+    around_zero = STEP / 2 if key == TWICE else ROUNDING * float(expected.abs().max())
+    torch.testing.assert_close(found, expected, rtol=step, atol=around_zero, msg=lambda text: f"{key}: {text}")
 
 
 class File:
@@ -74,11 +83,12 @@ def test_adapters_of_llava_are_merged_as_by_peft(name: str) -> None:
     changed = [key for key in source.infos if not torch.equal(take(source, key), take(before, key))]
     assert sorted(changed) == sorted(CASES[name])
     sums = torch.stack([take(source, key).double().sum() for key in CASES[name]])
-    assert torch.equal(sums.float(), golden[f"{name}.merged_sums"])
+    sizes = torch.tensor([take(source, key).abs().max() * take(source, key).numel() for key in CASES[name]])
+    assert ((sums - golden[f"{name}.merged_sums"]).abs() <= ROUNDING * sizes).all()
     samples = {key.partition(".merged.")[2]: key for key in golden if key.startswith(f"{name}.merged.")}
     assert samples
     for key, where in samples.items():
-        assert torch.equal(take(source, key)[: len(golden[where])], golden[where]), key
+        assert_merged(take(source, key)[: len(golden[where])], golden[where], key)
 
 
 def recorded(folder: Path) -> dict[str, Tensor]:
@@ -94,9 +104,7 @@ def test_each_kind_of_adapter_is_merged_as_by_peft(name: str) -> None:
     before, changed = Stored(checkpoint), 0
     for key in source.infos:
         expected, found = golden[f"{name}/{key}"], take(source, key)
-        assert found.dtype == expected.dtype
-        tolerance = next((limit for end, limit in CLOSE.items() if f"{name}/{key}".endswith(end)), 0.0)
-        torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance, msg=key)
+        assert_merged(found, expected, f"{name}/{key}")
         changed += not torch.equal(found, take(before, key))
     assert changed
 
@@ -120,7 +128,7 @@ def test_adapters_of_parts_reach_a_model_that_has_the_whole() -> None:
     alone = merged(checkpoint, LLAVA / "adapter_plain", LLAVA_RULES)
     rows = torch.cat([take(alone, name) for name in parts])
     assert torch.equal(take(model, f"{ATTENTION}qkv_proj.weight"), rows)
-    assert torch.equal(rows[112:], recorded(LLAVA)[f"adapter_plain.merged.{ATTENTION}v_proj.weight"])
+    assert_merged(rows[112:], recorded(LLAVA)[f"adapter_plain.merged.{ATTENTION}v_proj.weight"], "v_proj")
 
 
 def is_part(name: str, layer: int) -> bool:
