@@ -79,9 +79,11 @@ def read_examples(path: Path, kind: Kind) -> tuple[Example, ...]:
     if not numbered:
         raise InputError(f"{path}: has no examples; write one JSON object a line")
     examples = tuple(_example(line, f"{path}:{number}", path, kind, number) for number, line in numbered)
-    names = [example.name for example in examples]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise InputError(f"{path}: the id {twice!r:.60} appears twice")
+    seen: set[str] = set()
+    for example in examples:
+        if example.name in seen:
+            raise InputError(f"{path}: the id {example.name!r:.60} appears twice")
+        seen.add(example.name)
     return examples
 
 
@@ -96,6 +98,8 @@ def _example(line: str, where: str, file: Path, kind: Kind, number: int) -> Exam
     if not asked.question.strip():
         raise InputError(f"{where}: question is empty")
     answers = tuple(answer.strip() for answer in _several(asked.answers))
+    if not all(answers):
+        raise InputError(f"{where}: an answer is empty; leave answers out where nothing is known")
     return Example(asked.id or f"line {number}", _images(asked.image, where, file), asked.question, answers)
 
 

@@ -56,7 +56,7 @@ def compare(
     from nexus_edge.ci.formats import Deliveries
     from nexus_edge.compare import record
     from nexus_edge.compare.budgets import read_budgets, require_measured
-    from nexus_edge.compare.outcome import outcome_of
+    from nexus_edge.compare.outcome import outcome_of, refusal_of
     from nexus_edge.compare.run import Request
     from nexus_edge.compare.run import compare as run
     from nexus_edge.compare.table import table
@@ -90,8 +90,12 @@ def compare(
         threads,
         allow_skip,
     )
-    with step_bar(quiet=quiet or as_json) as progress:
-        found = run(request, progress)
+    try:
+        with step_bar(quiet=quiet or as_json) as progress:
+            found = run(request, progress)
+    except ParityError as error:  # a CI that reads a report shall find one
+        deliver(refusal_of(new, error), deliveries, lambda: None)
+        raise
     if save_baseline is not None:
         record.save(found.new, save_baseline)
     outcome = outcome_of(found)

@@ -16,6 +16,8 @@ from nexus_edge.compare.side import Side
 from nexus_edge.errors import InputError
 from nexus_edge.interfaces.progress import Progress, silent
 
+ENOUGH = 16  # tokens of a round, below which its speed is mostly chance
+
 
 @dataclass(frozen=True)
 class Request:
@@ -68,7 +70,7 @@ def compare(request: Request, progress: Progress = silent) -> Comparison:
     records = [replace(record, inputs=inputs.digest) for record in measured]
     old, same_run = (request.old, False) if isinstance(request.old, Record) else (records[0], True)
     found = Comparison(old, records[-1], same_run, request.limits, inputs.source, skippable=request.skippable)
-    return replace(found, notes=(*notes, *_notes(found)))
+    return replace(found, notes=(*notes, *_notes(found, request)))
 
 
 def _check_alike(old: Bundle | Record, new: Bundle) -> None:
@@ -94,7 +96,7 @@ def _check_baseline(old: Record, inputs: Inputs) -> None:
         )
 
 
-def _notes(found: Comparison) -> list[str]:
+def _notes(found: Comparison, request: Request) -> list[str]:
     notes = []
     if found.old.weights != found.new.weights:
         notes.append(f"The weights are of different kinds: {found.old.weights} before, {found.new.weights} now.")
@@ -102,6 +104,9 @@ def _notes(found: Comparison) -> list[str]:
         notes.append(f"The baseline was recorded on another machine: {found.old.machine}.")
     if found.old.engine != found.new.engine:
         notes.append(f"Different engines ran: {found.old.engine} before, {found.new.engine} now.")
+    if "tokens_per_s" in found.new.speeds and request.new_tokens < ENOUGH:
+        tokens = request.new_tokens - 1  # the first comes from the prompt
+        notes.append(f"Decode speed is of {tokens} tokens a round, mostly chance; give --new-tokens {ENOUGH} or more.")
     if found.new.layers and found.old.layers and not found.drift:
         notes.append("Layers were not compared: the bundles have different ones.")
     return notes

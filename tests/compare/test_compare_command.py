@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as Tree
 
 import pytest
 import toy_dual
@@ -71,6 +72,7 @@ def test_a_bundle_is_within_budgets_of_itself_without_torch_and_onnx(
     assert code == 0, err
     found = json.loads(out)
     assert found["verdict"] == "passed"
+    assert any(note.startswith("Decode speed is of 1 tokens a round") for note in found["notes"])
     assert found["measures"]["cosine"] == 1.0
     assert found["measures"]["answers_changed"] == 0.0
     assert found["new"]["peak_bytes"] > 10_000_000
@@ -144,9 +146,12 @@ def test_what_cannot_be_compared_is_one_line(
 def test_a_rejected_bundle_is_refused(compare: Run, toy_bundle: Bundle, questions: Path, tmp_path: Path) -> None:
     root = shutil.copytree(toy_bundle.root, tmp_path / "rejected")
     Bundle.open(root).with_parity({"verdict": "rejected", "reason": "P3: decoder"})
-    code, _, err = compare(toy_bundle.root, root, "--eval", questions, *FAST)
+    report = tmp_path / "junit.xml"
+    code, _, err = compare(toy_bundle.root, root, "--eval", questions, "--format", f"junit={report}", *FAST)
     assert code == 3
     assert "--allow-rejected" in err
+    (case,) = Tree.parse(report).iter("testcase")  # what a CI reads is there also where nothing was measured
+    assert "--allow-rejected" in str(case.find("failure").get("message"))
 
 
 def test_a_baseline_of_other_questions_is_refused(
