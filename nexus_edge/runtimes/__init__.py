@@ -4,6 +4,7 @@ vlm/             vision-language models: prompts and images to answers
 dual_encoder/    models of two towers: embeddings, zero-shot classes, search
 manifest_check.py   whether the manifest says what the bundle's files say
 hosts.py         what happens between the graphs of a bundle
+process.py       that a loaded model belongs to its process
 discover.py      the bundle that is meant where none is named
 tuning.py        which engine and settings are the fastest here; tuned.py remembers it, machine.py says where "here" is
 

@@ -1,7 +1,9 @@
 """An answer as a whole, as a stream, and in an event loop: the same text, counts and log probabilities."""
 
 import asyncio
+import copy
 import gc
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -113,6 +115,12 @@ def test_a_second_thread_cannot_take_pieces_of_the_same_answer(vlm: VLM, monkeyp
     stream = vlm.generate("Hi", max_new_tokens=5, logprobs=0)
     assert stream.finish().finish == "cancelled"
     assert busy
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_model_that_would_be_copied_says_what_to_do(toy_bundle: Bundle, copied: Callable[[object], object]) -> None:
+    with load_vlm(toy_bundle) as vlm, pytest.raises(TypeError, match="load the bundle in each process"):
+        copied(vlm)
 
 
 def test_a_closed_model_says_so(toy_bundle: Bundle) -> None:

@@ -24,11 +24,12 @@ from nexus_edge.runtimes.dual_encoder.label_bank import BUNDLED, LabelBank
 from nexus_edge.runtimes.dual_encoder.prompts import PromptSet, bare_letters, of_labels
 from nexus_edge.runtimes.dual_encoder.text_batches import batches
 from nexus_edge.runtimes.dual_encoder.unit_rows import bad_rows
+from nexus_edge.runtimes.process import OfOneProcess
 
 BATCH = 16  # images or texts that run through a tower together
 
 
-class DualEncoder:
+class DualEncoder(OfOneProcess):
     """Images and texts in one space, where a cosine says how well they fit each other.
 
     Any number of threads may use one at the same time. `close`, or `with`, gives its memory back.

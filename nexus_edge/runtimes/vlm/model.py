@@ -15,6 +15,7 @@ from nexus_edge.processing.images import ImageInput
 from nexus_edge.processing.messages import ImagePart, TextPart
 from nexus_edge.processing.segments import Prompt
 from nexus_edge.processing.sources import as_images
+from nexus_edge.runtimes.process import OfOneProcess
 from nexus_edge.runtimes.vlm.answer import Answer
 from nexus_edge.runtimes.vlm.answer_stream import AnswerStream, Draft, Watcher
 from nexus_edge.runtimes.vlm.answering import Answering
@@ -33,7 +34,7 @@ class ModelLimits:
     context_length: int
 
 
-class VLM:
+class VLM(OfOneProcess):
     """A model that any number of threads may ask at the same time, and any number of tasks of an event loop.
 
     The weights are there once. Answers that are made at the same time have a KV cache each, up to
