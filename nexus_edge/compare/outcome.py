@@ -10,7 +10,7 @@ from nexus_edge import __version__
 from nexus_edge.bundle import Bundle
 from nexus_edge.ci.outcome import Case, Outcome, Suite
 from nexus_edge.compare.comparison import Comparison, Judgement
-from nexus_edge.compare.table import escaped, heading, to_markdown
+from nexus_edge.compare.table import opening, to_markdown
 from nexus_edge.errors import ParityError
 
 TITLE = "budgets: the new bundle against its baseline"
@@ -57,8 +57,8 @@ def refusal_of(bundle: Bundle, error: ParityError) -> Outcome:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
         properties={"weights": bundle.manifest.source.weights},
-        markdown=f"{heading(bundle.manifest.name, 'rejected')}\n\n{escaped(sentence)}\n",
-        json=json.dumps({"verdict": "rejected", "sentence": sentence}, ensure_ascii=False) + "\n",
+        markdown="\n".join(opening(bundle.manifest.name, "rejected", sentence)) + "\n",
+        json=json.dumps({"verdict": "rejected", "sentence": sentence, "same_run": False, "items": ""}) + "\n",
     )
 
 

@@ -106,8 +106,7 @@ def table(found: Comparison) -> RenderableType:
 
 def to_markdown(found: Comparison) -> str:
     """For a pull request or a job's summary."""
-    lines = [heading(found.new.bundle, found.verdict), "", escaped(found.sentence), ""]
-    lines += ["| " + " | ".join(HEADINGS) + " |", "|---|--:|--:|--:|---|---|"]
+    lines = opening(found.new.bundle, found.verdict, found.sentence)
     lines += ["| " + " | ".join(escaped(cell) for cell in line) + " |" for line in rows(found)]
     if found.changed:
         lines += [
@@ -127,9 +126,10 @@ def to_markdown(found: Comparison) -> str:
     return "\n".join(lines) + "\n"
 
 
-def heading(bundle: str, verdict: str) -> str:
-    """Of the Markdown."""
-    return f"# {bundle} against its baseline: {verdict}"
+def opening(bundle: str, verdict: str, sentence: str) -> list[str]:
+    """Lines of the Markdown as far as the head of its table, by which a later run knows it as ours."""
+    head = ["| " + " | ".join(HEADINGS) + " |", "|---|--:|--:|--:|---|---|"]
+    return [f"# {bundle} against its baseline: {verdict}", "", escaped(sentence), "", *head]
 
 
 def escaped(text: str) -> str:

@@ -21,6 +21,7 @@ from nexus_edge.targets import make_target
 
 PROCESSOR = "processor"
 NUMBERED = re.compile(rb"\b([A-Z][A-Za-z0-9]+)_\d+\b")  # a node that has no name, by the nodes its process made before
+LITTER = re.compile(r"\.|thumbs\.db$|desktop\.ini$", re.IGNORECASE)  # what desktops leave in a folder they show
 VERSION = re.compile(rb'<(\w+_version) value="([^"]*)"')  # of a library, in the .xml of a model that it made
 
 
@@ -76,7 +77,7 @@ def _by_others(bundle: Bundle, name: str, written: Mapping[str, bytes]) -> bool:
 
 
 def _missing_or_foreign(bundle: Bundle, folder: str, expected: set[str]) -> Iterator[str]:
-    found = (path for path in (bundle.root / folder).rglob("*") if not path.name.startswith(".") and path.is_file())
+    found = (path for path in (bundle.root / folder).rglob("*") if path.is_file() and not LITTER.match(path.name))
     there = {path.relative_to(bundle.root).as_posix() for path in found}  # vouched for or not, a runtime takes them
     yield from (f"{name} is missing" for name in sorted(expected - there))
     yield from (f"{name} is none that an export writes" for name in sorted(there - expected))

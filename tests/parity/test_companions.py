@@ -66,6 +66,8 @@ def test_a_tokenizer_that_another_library_made_is_not_held_against_it(tiny_openv
 def test_files_that_are_missing_or_foreign_are_named(tiny_bundle: Bundle, copy_of: Copy) -> None:
     bundle = copy_of(tiny_bundle)
     (bundle.root / "onnx" / "chat_template.jinja").write_text("{{ messages }}")  # GenAI would take it
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini"):
+        (bundle.root / "onnx" / name).touch()
     (bundle.root / "onnx" / "genai_config.json").unlink()
     assert companion_problems(bundle, "onnx") == [
         "onnx/genai_config.json is missing",
