@@ -1,5 +1,6 @@
 """The ladder of dual encoders: what it looks at, what it says where it cannot run, and its report."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,6 +34,7 @@ from nexus_edge.parity.sources import parameter_bytes, weight_bytes
 from nexus_edge.processing import dual_from_checkpoint
 from nexus_edge.runtimes import load_dual_encoder
 from nexus_edge.runtimes.dual_encoder.ship import ship_image_tower
+from nexus_edge.targets.onnx import target as onnx_target
 
 pytestmark = pytest.mark.slow
 
@@ -171,17 +173,20 @@ def two_targets(healthy_dual: Bundle, copy_of: CopyOf, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, second.__name__, second)
     monkeypatch.setitem(engines(), "second", replace(engines()["onnx"], name="second", target="second"))
     monkeypatch.setitem(targets(), "second", targets()["onnx"])
+    monkeypatch.setitem(sys.modules, "nexus_edge.targets.second", ModuleType("nexus_edge.targets.second"))
+    monkeypatch.setitem(sys.modules, "nexus_edge.targets.second.target", onnx_target)
     bundle = copy_of(healthy_dual)
-    graphs = {}
-    for name, info in bundle.manifest.graphs["onnx"].items():
-        graphs[name] = replace(info, file=f"onnx/second_{name}.onnx")
-        (bundle.root / graphs[name].file).write_bytes((bundle.root / info.file).read_bytes())
+    shutil.copytree(bundle.root / "onnx", bundle.root / "second")
+    graphs = {
+        name: replace(info, file=f"second/{name}.onnx", weights=f"second/{name}.safetensors")
+        for name, info in bundle.manifest.graphs["onnx"].items()
+    }
     stand_in = next(iter(bundle.manifest.files.values()))  # until all files are hashed below
     manifest = replace(
         bundle.manifest,
         targets=("onnx", "second"),
         graphs={**bundle.manifest.graphs, "second": graphs},
-        files={**bundle.manifest.files, **{info.file: stand_in for info in graphs.values()}},
+        files={**bundle.manifest.files, **{file: stand_in for info in graphs.values() for file in info.files}},
     )
     (bundle.root / "manifest.json").write_text(manifest.to_json(), "utf-8")
     return mutations.rehash(Bundle.open(bundle.root, check=None))
