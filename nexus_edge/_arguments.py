@@ -52,6 +52,8 @@ def require_path(name: str, value: Any) -> Path:
         raise _wrong(name, value, "a path (str or Path)")
     if not os.fspath(value):
         raise InputError(f"{name} {EMPTY_PATH}")
+    if "\0" in os.fspath(value):
+        raise InputError(f"{name} has a null character in it; no file has such a name")
     return Path(value)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import shutil
 import stat
 import sys
@@ -62,10 +63,10 @@ def named_as(path: Path, temporary: Path) -> Iterator[None]:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    temporary = path.with_name(f".{path.name}.new-{os.getpid()}")
+    # Threads write at the same time, and containers that share a disk have the same process ids.
+    temporary = path.with_name(f".{path.name}.new-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         make_folder_of(path)
-        temporary.unlink(missing_ok=True)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())  # a full disk may show only now

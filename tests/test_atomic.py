@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -132,3 +133,20 @@ def test_an_error_names_what_was_asked_for(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(OutputError, match=r"/a\.safetensors: cannot hold") as raised, replaced_when_done(path) as new:
         write_tensors(new, {"x": np.zeros(3, np.float32)})
     assert ".new-" not in str(raised.value) and list(tmp_path.iterdir()) == []
+
+
+def test_threads_write_one_file_after_the_other(tmp_path: Path) -> None:
+    """Process ids do not tell threads apart, nor containers: without more each takes the other's temporary file."""
+    path, contents = tmp_path / "bank", [bytes([number]) * 100_000 for number in range(4)]
+    barrier = threading.Barrier(len(contents))
+
+    def write(content: bytes) -> None:
+        for _ in range(10):
+            barrier.wait(timeout=60)
+            with replaced_when_done(path) as new:
+                new.write_bytes(content)
+
+    with ThreadPoolExecutor(len(contents)) as pool:
+        list(pool.map(write, contents))
+    assert path.read_bytes() in contents
+    assert list(tmp_path.iterdir()) == [path]

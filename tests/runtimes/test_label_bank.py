@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,26 @@ def test_embeddings_that_no_tower_computes(
     write_tensors(tmp_path / "bad.bank", {"embeddings": embeddings}, metadata(bank, embeddings))
     with pytest.raises(InputError, match=message):
         LabelBank.load(tmp_path / "bad.bank")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows.astype(np.float64), "must be float32, not float64"),
+        (lambda rows: rows.astype(">f4"), "must be float32, not >f4"),
+        (lambda rows: rows.tolist(), "must be float32, not list"),
+        (lambda rows: rows[:-1], "rows are needed, one each"),
+        (lambda rows: rows[0], "rows are needed, one each"),
+        (lambda rows: rows * 2, "not of length 1"),
+    ],
+)
+def test_what_load_would_refuse_is_not_saved(
+    change: Callable[[np.ndarray], np.ndarray], message: str, bank: LabelBank, path: Path
+) -> None:
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(bank, embeddings=change(bank.embeddings)).save(path)
+    assert path.read_bytes() == before
 
 
 def test_every_truncation_is_found(path: Path, tmp_path: Path) -> None:

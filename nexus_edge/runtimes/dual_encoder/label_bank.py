@@ -23,7 +23,7 @@ from nexus_edge.checkpoints import SafetensorsFile, write_tensors
 from nexus_edge.errors import CheckpointError, InputError
 from nexus_edge.interfaces.engine import Floats
 from nexus_edge.runtimes.dual_encoder.prompts import PromptSet
-from nexus_edge.runtimes.dual_encoder.unit_rows import check_unit_rows
+from nexus_edge.runtimes.dual_encoder.unit_rows import check_unit_rows, require_rows
 from nexus_edge.storage.header import REMEDY
 
 FORMAT = "nexus-edge label bank 2"  # 2: with its hash
@@ -82,10 +82,12 @@ class LabelBank:
             overwrite: replace a file that is no label bank, too
 
         Raises:
+            InputError: the embeddings are none of a label bank
             OutputError: it cannot be written, or a file is there that nexus-edge did not write as a label bank
         """
         path = require_path("path", path)
         require_kind("overwrite", overwrite, bool, "true or false")
+        require_rows(self.embeddings, len(self.labels), ("float32",), "label")
         if not overwrite:
             require_own("save", path, BANK, "choose another name, or pass overwrite=True")
         metadata = {

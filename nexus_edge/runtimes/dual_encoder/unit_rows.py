@@ -27,3 +27,17 @@ def check_unit_rows(rows: NDArray[np.float16] | NDArray[np.float32], what: str) 
     bad = bad_rows(rows)
     if bad:
         raise InputError(f"{bad} of {len(rows)} {what} embeddings are not finite or not of length 1; make it again")
+
+
+def require_rows(rows: object, count: int, types: tuple[str, ...], what: str) -> None:
+    """What a file of embeddings holds, before it is written: a file that `load` refuses would replace a good one.
+
+    Raises:
+        InputError: not an array of one of these types, not `count` rows, or one is not of length 1
+    """
+    if not isinstance(rows, np.ndarray) or rows.dtype.str not in {np.dtype(name).str for name in types}:
+        found = getattr(rows, "dtype", type(rows).__name__)
+        raise InputError(f"{what} embeddings must be {' or '.join(types)}, not {found}")
+    if rows.ndim != 2 or len(rows) != count:
+        raise InputError(f"{what} embeddings are {list(rows.shape)}; {count} rows are needed, one each")
+    check_unit_rows(rows, what)

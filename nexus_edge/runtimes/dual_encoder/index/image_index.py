@@ -22,7 +22,7 @@ from nexus_edge.runtimes.dual_encoder.index.file import (
     read_index,
     write_index,
 )
-from nexus_edge.runtimes.dual_encoder.unit_rows import check_unit_rows
+from nexus_edge.runtimes.dual_encoder.unit_rows import check_unit_rows, require_rows
 
 ROWS = 65_536  # that are compared at once: 134 MB of 512 float32
 
@@ -109,10 +109,12 @@ class ImageIndex:
             overwrite: replace a file that is no index, too
 
         Raises:
+            InputError: the embeddings are none of an index
             OutputError: it cannot be written, or a file is there that nexus-edge did not write as an index
         """
         path = require_path("path", path)
         require_kind("overwrite", overwrite, bool, "true or false")
+        require_rows(self.embeddings, len(self.paths), ("float32", "float16"), "image")
         if not overwrite:
             require_own("save", path, INDEX, "choose another name, or pass overwrite=True")
         arrays = {
