@@ -8,6 +8,7 @@ skipped. Without `--nexus-edge` nothing but this file is imported.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +54,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Append the bundles' items to those that were found."""
-    for folder in config.getoption("--nexus-edge"):
-        collector: BundleTests = BundleTests.from_parent(session, name=f"nexus-edge:{Path(folder).name}")
+    folders = config.getoption("--nexus-edge")
+    names = [Path(folder).name for folder in folders]
+    for folder in folders:
+        name = folder if names.count(Path(folder).name) > 1 else Path(folder).name
+        collector: BundleTests = BundleTests.from_parent(session, name=f"nexus-edge:{name}")
         collector.folder = Path(folder)
         items.extend(collector.collect())
 
@@ -76,7 +80,10 @@ class BundleTests(pytest.Collector):
         try:
             return list(self._stages() if self.config.getoption("--nexus-edge-verify") else self._rungs())
         except NexusEdgeError as error:
-            raise pytest.UsageError(without_controls(f"--nexus-edge {self.folder}: {error}")) from error
+            message = without_controls(f"--nexus-edge {self.folder}: {error}")
+            if not hasattr(self.config, "workerinput"):
+                raise pytest.UsageError(message) from error
+            return [self._item("bundle", partial(fail, message))]  # pytest-xdist loses errors of its workers
 
     def _item(self, name: str, run: Callable[[], None]) -> "BundleItem":
         from nexus_edge._text import without_controls
@@ -177,6 +184,11 @@ class Ladder:
         if missing:
             raise DriftError(f"{'; '.join(missing)}\nlet it run, or allow it with --nexus-edge-allow-skip {name}")
         self._held.add(name)
+
+
+def fail(message: str) -> None:
+    """Raise DriftError."""
+    raise DriftError(message)
 
 
 def require(checks: "Sequence[Check]") -> None:

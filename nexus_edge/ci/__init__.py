@@ -4,7 +4,7 @@ outcome.py      a verdict, suites of cases, and where each case stands in a repo
 formats.py      the formats by name, and where their text goes (`--format`, `--output`)
 marks.py        how an earlier file of each format is recognised, which alone may be replaced
 junit.py sarif.py github.py gitlab.py      one format each
-from_report.py  the parity ladder's report as an outcome
+from_report.py  the parity ladder's report as an outcome; refusal.py: of what could not be judged
 
 Needs the base install only.
 """

@@ -135,6 +135,14 @@ class Deliveries:
         if self._has_summary:
             append_summary(outcome)
 
+    def write_refusal(self, outcome: Outcome) -> None:
+        """Every file that can say why nothing was judged, also of options such as `--junit`; see `write_files`."""
+        self.write_files(outcome)
+        for option, file, _ in self.others:
+            if to_text := FORMATS.get(option.removeprefix("--")):
+                with replaced_when_done(file) as path:
+                    path.write_text(to_text(outcome), "utf-8")
+
     @property
     def _has_summary(self) -> bool:
         return any(item.format == "github" for item in self.items)

@@ -56,6 +56,7 @@ _MARKDOWN = _either(
         rb"# [^\n]+ against its baseline: [a-z ]+\n\n[^\n]+\n\n",
         rb"\| measured \| baseline \| new \| change \| budget \| verdict \|\n",
     ),
+    _mark(rb"# " + _TOOL + rb" of [^\n]+: refused\n```\n[^\n]+\n```\nNothing was judged\. nexus-edge "),
 )
 _JSON = _either(
     _words(
@@ -65,6 +66,7 @@ _JSON = _either(
         rb"\{", rb'"verdict":', _TEXT + rb",", rb'"sentence":', _TEXT + rb",", rb'"same_run":', rb"(?:true|false),",
         rb'"items":',
     ),
+    _words(rb"\{", rb'"tool":', rb'"' + _TOOL + rb'",', rb'"verdict":', rb'"refused",'),
 )  # fmt: skip
 _HTML = _mark(
     rb'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',

@@ -8,7 +8,7 @@ import typer
 from nexus_edge.bundle import Bundle
 from nexus_edge.cli.answers import AllowRejected, Device, Engine, Images, Threads
 from nexus_edge.cli.console import console
-from nexus_edge.cli.formats import Formats, Output, deliver
+from nexus_edge.cli.formats import Formats, Output, deliver, refusals
 from nexus_edge.cli.progress import step_bar
 from nexus_edge.errors import InputError, ParityError
 
@@ -56,7 +56,7 @@ def compare(
     from nexus_edge.ci.formats import Deliveries
     from nexus_edge.compare import record
     from nexus_edge.compare.budgets import read_budgets, require_measured
-    from nexus_edge.compare.outcome import outcome_of, refusal_of
+    from nexus_edge.compare.outcome import outcome_of
     from nexus_edge.compare.run import Request
     from nexus_edge.compare.run import compare as run
     from nexus_edge.compare.table import table
@@ -69,8 +69,9 @@ def compare(
         raise InputError(f"compare takes {needed}; {len(bundles)} folders were given")
     files = (path for path in (baseline, gates, examples, *(image or ())) if path is not None)
     deliveries.require_free([*bundles, *files])
-    new = Bundle.open(bundles[-1], allow_rejected=allow_rejected)
-    old = Bundle.open(bundles[0], allow_rejected=allow_rejected) if baseline is None else record.read(baseline)
+    with refusals("compare", bundles[-1], deliveries):
+        new = Bundle.open(bundles[-1], allow_rejected=allow_rejected)
+        old = Bundle.open(bundles[0], allow_rejected=allow_rejected) if baseline is None else record.read(baseline)
     where = f"{new.root}: manifest.json: recipe: gates"
     limits = read_budgets(new.manifest.recipe.get("gates", {}), where) if gates is None else read_gates(gates)
     if not allow_skip:
@@ -90,12 +91,8 @@ def compare(
         threads,
         allow_skip,
     )
-    try:
-        with step_bar(quiet=quiet or as_json) as progress:
-            found = run(request, progress)
-    except ParityError as error:  # a CI that reads a report shall find one
-        deliver(refusal_of(new, error), deliveries, lambda: None)
-        raise
+    with refusals("compare", bundles[-1], deliveries), step_bar(quiet=quiet or as_json) as progress:
+        found = run(request, progress)
     if save_baseline is not None:
         record.save(found.new, save_baseline)
     outcome = outcome_of(found)

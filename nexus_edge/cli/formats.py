@@ -1,10 +1,13 @@
 """`--format` and `--output`, which `parity`, `verify` and `compare` share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from nexus_edge.errors import BundleError, CheckpointError, ParityError
 
 if TYPE_CHECKING:
     from nexus_edge.ci.formats import Deliveries
@@ -29,3 +32,21 @@ def deliver(outcome: "Outcome", deliveries: "Deliveries", print_table: Callable[
         print_table()
     if chosen is not None:
         typer.echo(chosen.text(outcome), nl=False)
+
+
+@contextmanager
+def refusals(tool: str, bundle: Path, deliveries: "Deliveries") -> Iterator[None]:
+    """Inside, what the bundle, its checkpoint or its verdict is refused for goes into the reports too.
+
+    Stdout gets no JSON here: `--json` prints every error as an object of its own.
+    """
+    try:
+        yield
+    except (BundleError, CheckpointError, ParityError) as error:
+        from nexus_edge.ci.refusal import refusal
+
+        outcome, chosen = refusal(tool, bundle, error), deliveries.for_stdout
+        deliveries.write_refusal(outcome)
+        if chosen is not None and chosen.format != "json":
+            typer.echo(chosen.text(outcome), nl=False)
+        raise

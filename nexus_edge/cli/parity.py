@@ -9,7 +9,7 @@ import typer
 from nexus_edge._extras import needs_extra
 from nexus_edge.bundle import Bundle
 from nexus_edge.cli.console import console
-from nexus_edge.cli.formats import Formats, Output, deliver
+from nexus_edge.cli.formats import Formats, Output, deliver, refusals
 from nexus_edge.cli.progress import step_bar
 from nexus_edge.errors import InputError, ParityError
 
@@ -91,7 +91,8 @@ def parity(
     reads += [] if adapter is None else adapter_files(adapter)
     deliveries.require_free(reads)
     # Changed files are P0's finding, so that the report names them; opening checks the manifest only.
-    opened = Bundle.open(bundle, check=None)
+    with refusals("parity", bundle, deliveries):
+        opened = Bundle.open(bundle, check=None)
     with needs_extra("parity"):
         import torch  # noqa: F401  the rungs import it late
 
@@ -109,7 +110,7 @@ def parity(
     # What the user wrote is read before any work begins.
     examples = read(own_data, answers=opened.manifest.dual_encoder is None) if own_data else ()
     limits = with_own(tolerances, opened.manifest.model_type) if tolerances else None
-    with step_bar(quiet=quiet or as_json) as progress:
+    with refusals("parity", bundle, deliveries), step_bar(quiet=quiet or as_json) as progress:
         run = ladder.prepare(opened, checkpoint, adapter=adapter, goldens=goldens, max_memory=limit)
         if not isinstance(run.checkpoint, str):  # also the one that the bundle names
             deliveries.require_free(checkpoint_reads(run.checkpoint))

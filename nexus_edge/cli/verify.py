@@ -9,7 +9,7 @@ from nexus_edge._extras import needs_extra
 from nexus_edge.axes import targets
 from nexus_edge.bundle import Bundle
 from nexus_edge.cli.console import console
-from nexus_edge.cli.formats import Formats, Output, deliver
+from nexus_edge.cli.formats import Formats, Output, deliver, refusals
 from nexus_edge.cli.parity import require_passed
 
 
@@ -45,8 +45,8 @@ def verify(
             import jinja2  # noqa: F401
             import matplotlib  # noqa: F401
     deliveries.require_free([bundle])
-    opened = Bundle.open(bundle, check="sha256")
-    report = replay(opened, target or ())
+    with refusals("verify", bundle, deliveries):
+        report = replay(Bundle.open(bundle, check="sha256"), target or ())
     if html is not None:
         from nexus_edge.parity.certify import write_file
 

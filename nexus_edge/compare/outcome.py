@@ -7,11 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nexus_edge import __version__
-from nexus_edge.bundle import Bundle
 from nexus_edge.ci.outcome import Case, Outcome, Suite
 from nexus_edge.compare.comparison import Comparison, Judgement
-from nexus_edge.compare.table import opening, to_markdown
-from nexus_edge.errors import ParityError
+from nexus_edge.compare.table import to_markdown
 
 TITLE = "budgets: the new bundle against its baseline"
 
@@ -39,26 +37,6 @@ def outcome_of(found: Comparison) -> Outcome:
         },
         markdown=to_markdown(found),
         json=to_json(found),
-    )
-
-
-def refusal_of(bundle: Bundle, error: ParityError) -> Outcome:
-    """Of a comparison that could not be made because a bundle was rejected or does not run."""
-    sentence = str(error)
-    case = Case("bundle", ("budgets",), "failed", sentence, "refused", sentence)
-    return Outcome(
-        tool="compare",
-        subject=bundle.manifest.name,
-        folder=str(bundle.root),
-        verdict="rejected",
-        sentence=sentence,
-        color="red",
-        suites=(Suite("budgets", TITLE, (case,)),),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        version=__version__,
-        properties={"weights": bundle.manifest.source.weights},
-        markdown="\n".join(opening(bundle.manifest.name, "rejected", sentence)) + "\n",
-        json=json.dumps({"verdict": "rejected", "sentence": sentence, "same_run": False, "items": ""}) + "\n",
     )
 
 

@@ -106,8 +106,9 @@ def table(found: Comparison) -> RenderableType:
 
 def to_markdown(found: Comparison) -> str:
     """For a pull request or a job's summary."""
-    lines = opening(found.new.bundle, found.verdict, found.sentence)
-    lines += ["| " + " | ".join(escaped(cell) for cell in line) + " |" for line in rows(found)]
+    lines = [f"# {found.new.bundle} against its baseline: {found.verdict}", "", _escaped(found.sentence), ""]
+    lines += ["| " + " | ".join(HEADINGS) + " |", "|---|--:|--:|--:|---|---|"]
+    lines += ["| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in rows(found)]
     if found.changed:
         lines += [
             "",
@@ -116,23 +117,19 @@ def to_markdown(found: Comparison) -> str:
             "| item | before | now |",
             "|---|---|---|",
         ]
-        lines += [f"| {escaped(new.item)} | {escaped(old.text)} | {escaped(new.text)} |" for old, new in found.changed]
+        lines += [
+            f"| {_escaped(new.item)} | {_escaped(old.text)} | {_escaped(new.text)} |" for old, new in found.changed
+        ]
         lines += ["", "</details>"]
     drift = list(_drift_lines(found))
     if drift:
         lines += ["", "| layers of | drift |", "|---|---|"]
-        lines += [f"| {escaped(name)} | {escaped(text)} |" for name, text in drift]
-    lines += ["", *(escaped(note) for note in found.notes), "", escaped(_facts(found))]
+        lines += [f"| {_escaped(name)} | {_escaped(text)} |" for name, text in drift]
+    lines += ["", *(_escaped(note) for note in found.notes), "", _escaped(_facts(found))]
     return "\n".join(lines) + "\n"
 
 
-def opening(bundle: str, verdict: str, sentence: str) -> list[str]:
-    """Lines of the Markdown as far as the head of its table, by which a later run knows it as ours."""
-    head = ["| " + " | ".join(HEADINGS) + " |", "|---|--:|--:|--:|---|---|"]
-    return [f"# {bundle} against its baseline: {verdict}", "", escaped(sentence), "", *head]
-
-
-def escaped(text: str) -> str:
+def _escaped(text: str) -> str:
     """Text of a model is text: no table cell of it ends early, and nothing of it is markup."""
     for sign in "\\`*_[]<>|#":
         text = text.replace(sign, f"\\{sign}")

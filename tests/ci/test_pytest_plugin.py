@@ -81,6 +81,24 @@ def test_wrong_options_are_one_line(tmp_path: Path) -> None:
     assert "is not a bundle" in done.stderr
 
 
+def test_workers_say_what_is_wrong_with_a_bundle(tmp_path: Path) -> None:
+    pytest.importorskip("xdist", reason="its workers run what a user's -n 2 runs")
+    done = run(tmp_path, "--nexus-edge", "nowhere", "-n", "2", "--junit-xml=out.xml")
+    assert done.returncode == 1 and "INTERNALERROR" not in done.stdout
+    assert "--nexus-edge nowhere: " in done.stdout and "is not a bundle" in done.stdout
+    (case,) = etree.parse(tmp_path / "out.xml").iter("testcase")
+    assert case.get("name") == "bundle" and case.find("failure") is not None
+
+
+def test_bundles_of_one_name_are_told_apart(tmp_path: Path, replayable: Bundle) -> None:
+    for folder in ("a", "b"):
+        shutil.copytree(replayable.root, tmp_path / folder / "same")
+    done = run(
+        tmp_path, "--nexus-edge", "a/same", "--nexus-edge", "b/same", "--nexus-edge-rungs", "P0", "--collect-only"
+    )
+    assert "nexus-edge:a/same" in done.stdout and "nexus-edge:b/same" in done.stdout
+
+
 def test_without_the_option_nothing_heavy_is_imported(tmp_path: Path) -> None:
     (tmp_path / "test_own.py").write_text(
         "import sys\n"

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from nexus_edge.bundle import Bundle
+from nexus_edge.ci.formats import FORMATS
 from nexus_edge.parity import certify, ladder, replay
 from nexus_edge.parity.report.report import Check, Report, Rung, from_json
 from nexus_edge.parity.tolerances import Gate
@@ -223,3 +224,35 @@ def test_formats_go_where_they_are_sent(
 def test_a_format_that_is_none_ends_before_any_work(run_command: Run, tmp_path: Path) -> None:
     for command in ("parity", "verify"):
         run_command(command, tmp_path / "nowhere", "--format", "jnit").assert_error(2, "did you mean 'junit'")
+
+
+def damaged(toy_path: Path, folder: Path) -> Path:
+    root = shutil.copytree(toy_path, folder / "damaged")
+    path = root / "processor" / "tokenizer.json"
+    path.write_bytes(path.read_bytes()[:-1])
+    return root
+
+
+@pytest.mark.parametrize("command", ["verify", "parity", "compare"])
+@pytest.mark.parametrize("bundle", ["damaged", "absent"])
+def test_a_ci_reads_in_its_reports_why_nothing_was_judged(
+    command: str, bundle: str, toy_path: Path, tmp_path: Path, run_command: Run
+) -> None:
+    root = damaged(toy_path, tmp_path) if bundle == "damaged" else tmp_path / "absent"
+    if command == "parity":
+        (root / "manifest.json").unlink(missing_ok=True)  # changed files are P0's finding; no bundle at all is none
+    names = [root, root] if command == "compare" else [root]
+    files = {name: tmp_path / name for name in FORMATS}
+    for _ in range(2):  # the second run knows the reports as ours
+        done = run_command(command, *names, *(f"--format={name}={file}" for name, file in files.items()))
+        assert done.exit_code in (2, 3) and done.stderr.count("\n") == 1
+        said = done.stderr.removeprefix("error: ").strip()
+        assert ElementTree.parse(files["junit"]).find(".//failure").get("message") == said  # type: ignore[union-attr]
+        told = json.loads(files["json"].read_text("utf-8"))
+        assert (told["tool"], told["verdict"], told["sentence"]) == (command, "refused", said)
+        assert json.loads(files["gitlab"].read_text("utf-8"))[0]["description"].startswith(f"{command} of ")
+        assert json.loads(files["sarif"].read_text("utf-8"))["runs"][0]["results"]
+        assert files["github"].read_text("utf-8").startswith("::error ")
+        assert said in files["markdown"].read_text("utf-8")
+    done = run_command(command, *names, "--json")
+    assert json.loads(done.stdout)["error"]["message"] == said
