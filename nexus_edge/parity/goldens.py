@@ -50,13 +50,23 @@ def recorded(key: str, effects: Mapping[str, Measures]) -> Iterator[tuple[str, A
 
 
 def recorded_effects(
-    run: ParityRun, again: Callable[[], Mapping[str, Array]], values: Mapping[str, Array]
+    run: ParityRun,
+    again: Callable[[], Mapping[str, Array]],
+    values: Mapping[str, Array],
+    widened: Callable[[Mapping[str, Measures]], Mapping[str, Measures]] = dict,
 ) -> Iterator[tuple[str, Array]]:
-    """Of all formats, what they do to the values of a case; `again` computes them."""
+    """Of all formats, what they do to the values of a case.
+
+    Args:
+        run: whose bundle it is
+        again: computes them
+        values: without errors
+        widened: what one draw found, as it is to be recorded
+    """
     from nexus_edge.parity.rounding import effect
 
     for key, formats in formats_elsewhere(run):
-        yield from recorded(key, effect(again, values, formats, draws=1))
+        yield from recorded(key, widened(effect(again, values, formats, draws=1)))
 
 
 def effects_of(golden: Golden, target: str, precision: str) -> Effects:

@@ -15,6 +15,7 @@ import numpy as np
 
 from nexus_edge.errors import BundleError
 from nexus_edge.interfaces.parity import DualInputs
+from nexus_edge.parity.dual_encoder.directions import in_many_directions
 from nexus_edge.parity.dual_encoder.embeddings import embed_images, embed_texts, ensemble
 from nexus_edge.parity.dual_encoder.ranking import compare_embeddings, error_deviation, ranking_checks, softmax
 from nexus_edge.parity.dual_encoder.run import DualRun, dual_run
@@ -116,7 +117,8 @@ def _effects(
     from nexus_edge.parity.rounding import effect
 
     pixels = torch.from_numpy(dual.processor.images([probe.image for probe in dual.evaluation_set.probes]))
-    return effect(lambda: Answers.of(model, dual, inputs, pixels).values, expected.values, formats)
+    moved = effect(lambda: Answers.of(model, dual, inputs, pixels).values, expected.values, formats)
+    return in_many_directions(moved, expected.images, dual.quantized_embeddings.labels, dual.info.logit_scale)
 
 
 def _compare_outputs(

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from nexus_edge.parity.dual_encoder.directions import in_many_directions
 from nexus_edge.parity.dual_encoder.embeddings import Embeddings, embed_images, embed_texts, ensemble
 from nexus_edge.parity.dual_encoder.ranking import softmax
 from nexus_edge.parity.dual_encoder.run import DualRun, dual_run
@@ -68,7 +69,12 @@ def _record(dual: DualRun, embeddings: Embeddings) -> Iterator[tuple[str, Array]
         return _stages(images, sentences, softmax(dual.info.logit_scale * images @ labels.T))
 
     probabilities = softmax(dual.info.logit_scale * images @ embeddings.labels.T)
-    yield from recorded_effects(dual.run, again, _stages(images, embeddings.sentences, probabilities))
+    yield from recorded_effects(
+        dual.run,
+        again,
+        _stages(images, embeddings.sentences, probabilities),
+        lambda moved: in_many_directions(moved, images, embeddings.labels, dual.info.logit_scale),
+    )
     try:
         full = embed_images(models.full, torch.from_numpy(pixels)) @ dual.full_embeddings.sentences.T
     except NotRunError:
