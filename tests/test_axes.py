@@ -57,6 +57,8 @@ class Names:
         return self.spec.name
 
 class Third:
+    companions = ()
+
     def weight_files(self, spec):
         return 1
 

@@ -131,6 +131,7 @@ def _chosen(options: EngineOptions | None) -> EngineOptions:
 
 def _opened(bundle: str | os.PathLike[str] | Bundle, allow_rejected: bool) -> Bundle:
     require_kind("bundle", bundle, (str, os.PathLike, Bundle), "a folder's path or a Bundle")
+    require_kind("allow_rejected", allow_rejected, bool, "true or false")
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
     opened = replace(opened, allow_rejected=True) if allow_rejected else opened
     opened.require_accepted()

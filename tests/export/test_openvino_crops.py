@@ -142,7 +142,8 @@ def test_sixteen_crops_that_it_sees_as_the_original_does(
     found = answer(client(backend, 16), QUESTION, [enlarged], max_new_tokens=STEPS)
     assert_same(found, ours(16, [enlarged], as_original))
     assert found[2] > 2500
-    vlm = load(with_crops(16), EngineOptions(threads=1, engine="onnx"))
+    # Its manifest still says what it was exported with.
+    vlm = load(with_crops(16), EngineOptions(threads=1, engine="onnx"), allow_rejected=True)
     assert isinstance(vlm, VLM)
     assert found[0] == "".join(vlm.generate(QUESTION, [enlarged], max_new_tokens=STEPS))
 

@@ -75,6 +75,15 @@ def test_files_that_are_missing_or_foreign_are_named(tiny_bundle: Bundle, copy_o
     ]
 
 
+def test_without_the_checkpoint_p0_is_not_whole(tiny_bundle: Bundle) -> None:
+    prepared = prepare(tiny_bundle)
+    prepared.checkpoint = "nowhere: is no longer there"
+    report = run(prepared, ("P0",))
+    assert report.verdict == "incomplete"
+    assert "P0 was not run in part: processor files were not held" in report.reason
+    assert run(prepared, ("P0",), skippable=("P0",)).verdict == "passed"
+
+
 def test_the_ladder_is_red(tiny_bundle: Bundle, checkpoint: Checkpoint, copy_of: Copy) -> None:
     bundle = copy_of(tiny_bundle)
     changed(bundle.root / "onnx" / "genai_config.json", ("model", "bos_token_id"), 5)

@@ -78,7 +78,7 @@ def test_a_file_of_the_processor_that_may_not_be_read(
     path = bundle.root / "processor" / "config.json"
     unreadable(path)
     _, report = judged(bundle, biomedclip_checkpoint)
-    assert set(findings(report)) == {"files", "facts", "dual_encoder"}
+    assert set(findings(report)) == {"files", "facts", "dual_encoder", "processor"}
     assert all(str(path) in finding for finding in findings(report).values())
     assert str(path) in report_junit(report)
 

@@ -137,6 +137,10 @@ def _status(checks: Iterable[Check]) -> Status:
     return next((s for s in _GRAVEST if s in statuses), "reported")
 
 
+IN_PART = "not run in part: "
+"""How a note begins of what a rung leaves out for want of something, so that it does not count as passed."""
+
+
 @dataclass(frozen=True)
 class Rung:
     """One step of the ladder. `reason` says why it was not run; a rung that was not run never counts as passed.
@@ -164,7 +168,7 @@ class Rung:
         return _status(check for check in self.checks if check.target in ("", target))
 
     def not_run(self, targets: Sequence[str]) -> tuple[str, ...]:
-        """In words, what of this rung did not run and why: all of it, or one of these targets."""
+        """In words, what of this rung did not run and why: all of it, one of these targets, or a part of it."""
         if not self.checks:
             return (f"{self.name} was not run: {self.reason or 'nothing to compare'}",)
         found = []
@@ -173,7 +177,8 @@ class Rung:
                 before = f"not run for {target}: "
                 reasons = [note.removeprefix(before) for note in self.notes if note.startswith(before)]
                 found.append(f"{self.name} was not run for {target}" + "".join(f": {reason}" for reason in reasons[:1]))
-        return tuple(found)
+        parts = [note.removeprefix(IN_PART) for note in self.notes if note.startswith(IN_PART)]
+        return (*found, *(f"{self.name} was not run in part: {part}" for part in parts))
 
     @property
     def near_ties(self) -> NearTies | None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+from nexus_edge.axes import targets
 from nexus_edge.bundle import Bundle
 from nexus_edge.bundle.identity import KEY
 from nexus_edge.checkpoints.origin import base_of, license_of, place_of
@@ -12,7 +13,7 @@ from nexus_edge.errors import BundleError, CheckpointError, MissingExtraError, P
 from nexus_edge.parity.companions import companion_problems, processor_problems
 from nexus_edge.parity.manifest_facts import facts_problems, graph_problems
 from nexus_edge.parity.per_target import for_each_target
-from nexus_edge.parity.report.report import Check, NotRunError
+from nexus_edge.parity.report.report import IN_PART, Check, NotRunError
 from nexus_edge.parity.run import ParityRun
 from nexus_edge.parity.sources import weight_bytes
 
@@ -56,13 +57,16 @@ def _origin_problems(run: ParityRun) -> list[str]:
 
 
 def _processor(run: ParityRun) -> list[Check]:
-    if isinstance(run.checkpoint, str):  # why there is none, and other rungs say so
+    if isinstance(run.checkpoint, str):  # why there is none
+        run.note(f"{IN_PART}processor files were not held against the checkpoint's: {run.checkpoint}")
         return []
     problems = _or_why_not(partial(processor_problems, run.bundle, run.checkpoint))
     return [_check(run, "processor", "files are the checkpoint's", problems, "bundle")]
 
 
 def _companions(run: ParityRun, target: str) -> list[Check]:
+    if targets()[target].sealed:  # each of its files names the bundle, see `_packages`
+        return []
     try:
         problems = _or_why_not(partial(companion_problems, run.bundle, target))
     except MissingExtraError as error:
