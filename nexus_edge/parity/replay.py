@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from nexus_edge._arguments import require_texts
 from nexus_edge.bundle import Bundle
 from nexus_edge.engines.probes import runner_of
 from nexus_edge.errors import BundleError, InputError
@@ -35,9 +36,10 @@ def verify(bundle: str | os.PathLike[str] | Bundle, targets: Sequence[str] = ())
 
     Raises:
         BundleError: no bundle, a changed file, no goldens, or nothing that can be replayed here.
-        InputError: the bundle was not exported for one of `targets`.
+        InputError: the bundle was not exported for one of `targets`, or these are no list of names.
         ParityError: a graph does not load or run here.
     """
+    require_texts("targets", targets)
     return replay(Bundle.open(bundle.root if isinstance(bundle, Bundle) else bundle, check="sha256"), targets)
 
 

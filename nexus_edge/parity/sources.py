@@ -9,11 +9,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nexus_edge import __version__
+from nexus_edge._typed import choose, read
 from nexus_edge.bundle import Bundle, BundleWeights, Manifest
 from nexus_edge.bundle.layer_names import part_of
 from nexus_edge.bundle.reader import PARITY
@@ -38,12 +39,16 @@ def recipe_of(manifest: Manifest) -> Recipe:
     Raises:
         BundleError: the manifest's recipe is not one of this version.
     """
-    try:
-        table: dict[str, Any] = dict(manifest.recipe)
-        graphs = {name: GraphRecipe(**graph) for name, graph in table.pop("graphs").items()}
-        return Recipe(**table | {"graphs": graphs, "targets": tuple(table["targets"])})
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BundleError(f"manifest.json: recipe is not one of this nexus-edge ({error}); export again") from error
+    from nexus_edge.quant.schemes import available_schemes
+
+    where = "manifest.json: recipe"
+    recipe = read(dict(manifest.recipe), Recipe, where, BundleError)
+    if not recipe.graphs:
+        raise BundleError(f"{where}: graphs is empty; export again")
+    for name, graph in recipe.graphs.items():
+        for scheme in (graph.scheme, *graph.overrides.values()):
+            choose(scheme, available_schemes(), f"{where}: graphs.{name}: scheme", BundleError)
+    return recipe
 
 
 def full_precision(recipe: Recipe) -> Recipe:

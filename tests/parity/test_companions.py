@@ -92,8 +92,9 @@ def test_the_ladder_is_red(tiny_bundle: Bundle, checkpoint: Checkpoint, copy_of:
     lying = mutations.rehash(replace(bundle, manifest=replace(bundle.manifest, source=source)))
     report = run(prepare(lying, checkpoint), ("P0",))
     reasons = {check.stage: str(check.problem) for check in report.rungs[0].checks if check.status == "failed"}
-    assert reasons.keys() == {"companions", "processor", "facts"}
+    assert reasons.keys() == {"companions", "processor"}
     assert "bos_token_id 5" in reasons["companions"]
     assert "model_max_length 7" in reasons["processor"]
-    assert reasons["facts"].startswith("license is 'none', by the checkpoint ")
-    assert "base_model is 'another/model', by the checkpoint None" in reasons["facts"]
+    told = " ".join(report.rungs[0].notes)
+    assert "license is 'none' in the manifest, and " in told
+    assert "base_model is 'another/model' in the manifest, and None by the checkpoint" in told

@@ -191,3 +191,9 @@ def test_intervals_are_in_the_sentence() -> None:
 def test_what_counts_as_the_same_answer() -> None:
     assert normal(" A  Fracture.\n") == normal("a fracture")
     assert normal("a fracture!") != normal("a fracture")
+
+
+def test_examples_that_full_precision_cannot_answer_are_told() -> None:
+    told = in_words("onnx", [False, False], [False, False])
+    assert "none right, so there was nothing to lose" in told
+    assert "nothing to lose" not in in_words("onnx", [False, False], [True, False])

@@ -72,10 +72,9 @@ def in_words(target: str, ours: Sequence[bool], theirs: Sequence[bool]) -> str:
     """
     lost = sum(full and not here for here, full in zip(ours, theirs, strict=True))
     won = sum(here and not full for here, full in zip(ours, theirs, strict=True))
-    return (
-        f"{target}: {_share(ours)} right in the bundle, {_share(theirs)} in full precision; {lost} lost, {won} won. "
-        "Intervals are Wilson's, of 95 %"
-    )
+    told = f"{target}: {_share(ours)} right in the bundle, {_share(theirs)} in full precision; {lost} lost, {won} won."
+    nothing = "" if any(theirs) else " Full precision has none right, so there was nothing to lose."
+    return f"{told}{nothing} Intervals are Wilson's, of 95 %"
 
 
 def _share(right: Sequence[bool]) -> str:

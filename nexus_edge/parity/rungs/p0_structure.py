@@ -41,19 +41,26 @@ def _facts(run: ParityRun) -> list[Check]:
     # The other way round a stand-in may have been copied into a folder, which is all that is known of it then.
     if manifest.source.weights == "real" and not isinstance(run.checkpoint, str) and run.checkpoint.kind != "real":
         wrong.append(f"weights are 'real', by the checkpoint {run.checkpoint.kind!r}")
-    wrong += _origin_problems(run)
+    _note_origin(run)
     if manifest.facts is None and not wrong:
         return []
     return [_check(run, "facts", "of the processor's files", wrong, "bundle")]
 
 
-def _origin_problems(run: ParityRun) -> list[str]:
-    """What the manifest says of its checkpoint and a copy of it elsewhere, without its card, could not tell."""
+def _note_origin(run: ParityRun) -> None:
+    """A licence and a base model that are not the checkpoint's: its card may have been edited, so only a remark.
+
+    A copy of the checkpoint elsewhere, perhaps without its card, says nothing.
+    """
     said, found = run.manifest.source, run.checkpoint
     if isinstance(found, str) or place_of(found) != said.checkpoint:
-        return []
-    told = {"license": (said.license, license_of(found)), "base_model": (said.base_model, base_of(found))}
-    return [f"{name} is {was!r:.60}, by the checkpoint {now!r:.60}" for name, (was, now) in told.items() if was != now]
+        return
+    for name, was, now in (
+        ("license", said.license, license_of(found)),
+        ("base_model", said.base_model, base_of(found)),
+    ):
+        if was != now:
+            run.note(f"{name} is {was!r:.60} in the manifest, and {now!r:.60} by the checkpoint; export again")
 
 
 def _processor(run: ParityRun) -> list[Check]:

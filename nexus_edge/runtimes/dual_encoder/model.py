@@ -92,8 +92,14 @@ class DualEncoder(OfOneProcess):
     def stream_images(
         self, images: ImageInput | Iterable[ImageInput], batch_size: int = BATCH
     ) -> Iterator[list[Floats | ImageError]]:
-        """The embedding [dim] of each image, or the error that says why it cannot be read, batch by batch."""
+        """The embedding [dim] of each image, or the error that says why it cannot be read, batch by batch.
+
+        Raises:
+            InputError: `images` is neither an image nor several
+        """
         _check_batch(batch_size)
+        if not is_image_input(images):
+            require_kind("images", images, Iterable, "an image or several")
         batch: list[Floats | ImageError] = []
         given = [images] if is_image_input(images) else cast("Iterable[ImageInput]", images)
         for pixels in prepared(self.processor, given, ahead=2 * batch_size):
@@ -193,7 +199,12 @@ class DualEncoder(OfOneProcess):
         return [self.compare(embedding, bank) for embedding in self.embed_images(images)]
 
     def compare(self, embedding: Floats, bank: LabelBank) -> Classification:
-        """What `classify` says of an image whose embedding [dim] is known."""
+        """What `classify` says of an image whose embedding [dim] is known; raises InputError for anything else."""
+        require_kind("embedding", embedding, np.ndarray, "an array [dim]")
+        require_kind("bank", bank, LabelBank, "a LabelBank")
+        bank.check(self.info, self.name)
+        if embedding.shape != (self.info.embed_dim,):
+            raise InputError(f"embedding is {list(embedding.shape)}; {[self.info.embed_dim]} is needed")
         return Classification.of(bank.labels, bank.embeddings @ embedding, self.info.logit_scale)
 
     def search(self, query: str | ImageInput, index: ImageIndex | str | Path, top_k: int = 10) -> list[Hit]:
