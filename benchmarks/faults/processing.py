@@ -138,11 +138,14 @@ def previous_token(scene: Scene) -> None:
 
 
 def short_for_ever(scene: Scene) -> None:
-    scene.patch(Context, "_is_long", lambda self, length: False)
+    scene.patch(Context, "_regime", lambda self, length: 0)
 
 
 def everything_reused(scene: Scene) -> None:
-    scene.patch(Context, "_common_prefix", lambda self, tokens: min(self._cached.length, len(tokens)))
+    def reusable(self: Context, tokens: Tokens) -> int:
+        return 0 if self._cached is None else min(self._cached.length, len(tokens))
+
+    scene.patch(Context, "reusable", reusable)
 
 
 FILES = "[fp]*, *"  # "facts, ..." where the manifest tells them, else "processor, ...": both name what differs

@@ -61,3 +61,14 @@ def test_derived_values_see_a_misread_configuration(script: dict[str, Any]) -> N
         with ExitStack() as stack:
             fault.make(Scene(None, stack))
             assert script["red"](script["derived_values"]()), fault.name
+
+
+def test_code_that_a_fault_replaces_is_there(script: dict[str, Any]) -> None:
+    """Else the script, which CI does not run, would end at it."""
+    from faults import Scene, processing
+
+    for fault in processing.FAULTS:
+        if fault.kind == "cache" or fault.name.endswith("in code"):
+            scene: Any = Scene(None, ExitStack())  # type: ignore[arg-type]
+            with scene.stack:
+                fault.make(scene)
