@@ -244,7 +244,7 @@ FAULTS = (
         RUNGS,
     ),
     Fault("red normalised as blue, in code", "preprocessing", DUAL, "P5", "pixels, *", bgr(biomedclip), END),
-    Fault("logit scale 1.1 times as large", "configuration", DUAL, "P5", "logit scale, *", other_scale, RUNGS),
+    Fault("logit scale 1.1 times as large", "configuration", DUAL, "P0", "dual_encoder, *", other_scale, RUNGS),
     Fault("rows of image features reversed", "cache", VLM, "P5", "image features, *", reversed_features, END, ONE),
     Fault("features of two images exchanged", "cache", VLM, "P5", "image features, *", exchanged_images, END, TWO),
     Fault("image features are zeros", "cache", VLM, "P5", "logits", no_features, END, ONE),
