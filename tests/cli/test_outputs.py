@@ -208,7 +208,9 @@ def test_reports_may_lie_beside_the_files_of_the_checkpoint(
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(desk / "summary.md"))
     files = ("--junit", "junit.xml", "--html", "reports/parity.html", "--format", "github")
     for options in (("--checkpoint", "."), ("--checkpoint", str(desk)), ("--adapter", ".")):
-        run_command("parity", "absent", *options, *files).assert_error(2, "absent: is not a bundle")
+        done = run_command("parity", "absent", *options, *files)
+        assert done.exit_code == 2 and "absent: is not a bundle" in done.stderr
+        assert (desk / "junit.xml").is_file() and done.stdout.startswith("::error ")
     call = ("parity", "absent", "--adapter", ".", "--format", "json=adapter_config.json")
     run_command(*call).assert_error(2, "adapter_config.json: is what this call reads, so --format")
 
