@@ -63,7 +63,7 @@ def test_an_export_is_certified(certified_dual: Bundle, report: Report) -> None:
 def test_stages_of_every_rung(report: Report) -> None:
     stages = {rung.name: list(dict.fromkeys(check.stage for check in rung.checks)) for rung in report.rungs}
     assert stages["P0"] == [
-        *("files", "facts", "processor", "dual_encoder", "storage", "companions", "image_encoder", "text_encoder")
+        *("files", "facts", "processor", "dual_encoder", "storage", "image_encoder", "text_encoder", "companions")
     ]
     assert stages["P1"] == ["pixels", "tokens", "image_encoder", "text_encoder", "similarities"]
     towers = ["image_encoder", "text_encoder"]

@@ -32,7 +32,7 @@ def judge(run: ParityRun) -> list[Check]:
 
 
 def _of_target(run: ParityRun, target: str) -> list[Check]:
-    return [_storage(run, target), *_companions(run, target), *_graphs(run, target), *_packages(run, target)]
+    return [_storage(run, target), *_graphs(run, target), *_packages(run, target), *_companions(run, target)]
 
 
 def _facts(run: ParityRun) -> list[Check]:
