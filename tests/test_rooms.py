@@ -30,7 +30,7 @@ class Third(VlmFamily):
     def host(self, config, graphs, folder): raise NotImplementedError
     def split(self): raise NotImplementedError
     def static_split(self): raise NotImplementedError
-    def facts(self, config, processor, opened=None, chat=None): raise NotImplementedError
+    def facts_of(self, config, settings, chat): raise NotImplementedError
     def context_length(self, config): raise NotImplementedError
     def parity(self): raise NotImplementedError
 

@@ -225,6 +225,10 @@ class JinjaTemplate(Facts, frozen=True, kw_only=True, tag="jinja"):
     """What the checkpoint's own chat template writes is no turns in frames: it takes a runtime with Jinja."""
 
 
+Chat = Turns | JinjaTemplate
+"""What a chat template writes."""
+
+
 class ImageTags(Facts, frozen=True, kw_only=True, tag="tags"):
     """In a prompt that is written out, a tag in the text names the image that stands there.
 
@@ -289,7 +293,7 @@ class VlmFacts(Facts, frozen=True, kw_only=True, tag="vlm"):
     layout: FeatureLayout
     merge: Merge
     tokenizer: BytePairs
-    chat: Turns | JinjaTemplate
+    chat: Chat
     image_place: ImageTags | ImageToken
     stop_ids: tuple[TokenId, ...]
     positions: Sequential | LongRope | MRope

@@ -9,7 +9,7 @@ from nexus_edge.interfaces.target import Flavour
 
 if TYPE_CHECKING:
     from nexus_edge.configs.keys import Rules
-    from nexus_edge.interfaces.facts import DualEncoderFacts, JinjaTemplate, RuntimeFacts, Turns, VlmFacts
+    from nexus_edge.interfaces.facts import Chat, DualEncoderFacts, RuntimeFacts, VlmFacts
     from nexus_edge.interfaces.graph import Interface, ModelSplit
     from nexus_edge.interfaces.host import VlmHost
     from nexus_edge.interfaces.parity import DualCases, ParityCases, VlmCases
@@ -95,15 +95,12 @@ class Family(ABC):
         return ()
 
     @abstractmethod
-    def facts(
-        self, config: Mapping[str, Any], processor: Path, opened: "Processor | DualProcessor | None" = None
-    ) -> "RuntimeFacts":
+    def facts(self, config: Mapping[str, Any], processor: Path) -> "RuntimeFacts":
         """What every runtime must know of a model, for the manifest.
 
         Args:
             config: of the checkpoint, parsed
             processor: a bundle's `processor/` folder
-            opened: what `processor` makes of that folder, where it was made already
 
         Raises:
             CheckpointError: a file is missing or wrong.
@@ -122,15 +119,28 @@ class VlmFamily(Family):
     @abstractmethod
     def processor(self, folder: Path) -> "Processor": ...
 
-    @abstractmethod
     def facts(
         self,
         config: Mapping[str, Any],
         processor: Path,
-        opened: "Processor | DualProcessor | None" = None,
-        chat: "Turns | JinjaTemplate | None" = None,
+        opened: "Processor | None" = None,
+        chat: "Chat | None" = None,
     ) -> "VlmFacts":
-        """See `Family.facts`; with `chat`, that is taken for what the chat template writes, which nothing renders."""
+        """See `Family.facts`.
+
+        Args:
+            config, processor: as there
+            opened: the processor of that folder, where it is open already
+            chat: taken for what the chat template writes, which nothing renders then
+        """
+        from nexus_edge.processing.turns import turns_of
+
+        settings = self.processor(processor) if opened is None else opened
+        return self.facts_of(config, settings, turns_of(settings.apply_chat_template) if chat is None else chat)
+
+    @abstractmethod
+    def facts_of(self, config: Mapping[str, Any], settings: "Processor", chat: "Chat") -> "VlmFacts":
+        """See `facts`; `settings` is what `processor` gives, and `chat` what its chat template writes."""
 
     @abstractmethod
     def context_length(self, config: Mapping[str, Any]) -> int:
@@ -170,10 +180,15 @@ class DualEncoderFamily(Family):
     @abstractmethod
     def processor(self, folder: Path) -> "DualProcessor": ...
 
-    @abstractmethod
     def facts(
-        self, config: Mapping[str, Any], processor: Path, opened: "Processor | DualProcessor | None" = None
-    ) -> "DualEncoderFacts": ...
+        self, config: Mapping[str, Any], processor: Path, opened: "DualProcessor | None" = None
+    ) -> "DualEncoderFacts":
+        """See `Family.facts`; `opened` is the processor of that folder, where it is open already."""
+        return self.facts_of(processor, self.processor(processor) if opened is None else opened)
+
+    @abstractmethod
+    def facts_of(self, processor: Path, settings: "DualProcessor") -> "DualEncoderFacts":
+        """See `facts`; `settings` is what `processor` gives for that folder."""
 
     @abstractmethod
     def parity(self) -> "DualCases": ...

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import get_args
 
 from nexus_edge.errors import PromptError
-from nexus_edge.interfaces.facts import BytePairs, ChatRole, Frame, JinjaTemplate, Turns
+from nexus_edge.interfaces.facts import BytePairs, Chat, ChatRole, Frame, JinjaTemplate, Turns
 from nexus_edge.processing.messages import ImagePart, Message, TextPart
 from nexus_edge.processing.segments import ImagePlace, Prompt
 from nexus_edge.processing.tokenizer import Tokenizer
@@ -25,7 +25,7 @@ CHANGED = f" \n<b> aB{FIRST} \n"
 """A text that a template which trims, escapes or capitalises shows itself by: frames do none of that."""
 
 
-def turns_of(apply: Apply) -> Turns | JinjaTemplate:
+def turns_of(apply: Apply) -> Chat:
     """The frames of a template; `JinjaTemplate` where what it writes is not made of frames."""
     try:
         turns = _read(apply)
@@ -34,7 +34,7 @@ def turns_of(apply: Apply) -> Turns | JinjaTemplate:
     return turns if all(_alike(apply, turns, messages) for messages in _conversations(turns)) else JinjaTemplate()
 
 
-def byte_pairs(tokenizer: Tokenizer, chat: Turns | JinjaTemplate, control: Collection[str]) -> BytePairs:
+def byte_pairs(tokenizer: Tokenizer, chat: Chat, control: Collection[str]) -> BytePairs:
     """The tokenizer of a bundle's `processor/`, with the ids of these control tokens and of those that frames hold."""
     tokens = (*control, *_tokens_in(chat, tokenizer.control_tokens))
     return BytePairs(
@@ -45,7 +45,7 @@ def byte_pairs(tokenizer: Tokenizer, chat: Turns | JinjaTemplate, control: Colle
     )
 
 
-def _tokens_in(chat: Turns | JinjaTemplate, control: Collection[str]) -> list[str]:
+def _tokens_in(chat: Chat, control: Collection[str]) -> list[str]:
     """Those of a tokenizer's control tokens that frames hold."""
     if isinstance(chat, JinjaTemplate):
         return []

@@ -16,8 +16,8 @@ from nexus_edge.checkpoints.base import KIND_KEY
 from nexus_edge.engines.dual import IMAGE, TEXT
 from nexus_edge.errors import BundleError, CheckpointError
 from nexus_edge.families import family_named, family_of
-from nexus_edge.interfaces.facts import VlmFacts
-from nexus_edge.interfaces.family import VlmFamily
+from nexus_edge.interfaces.facts import RuntimeFacts, VlmFacts
+from nexus_edge.interfaces.family import DualEncoderFamily, VlmFamily
 from nexus_edge.interfaces.processor import DualProcessor, Processor
 from nexus_edge.processing.folder import read_json
 
@@ -123,11 +123,13 @@ def _facts_problems(
     if said is None:  # a bundle of format 2; in one of format 3, P0 asks for them
         return []
     folder = bundle.root / "processor"
-    if isinstance(family, VlmFamily):
-        chat = said.chat if isinstance(said, VlmFacts) and not frames else None
-        found: Any = family.facts(config, folder, processor, chat)
+    if isinstance(processor, DualProcessor):
+        assert isinstance(family, DualEncoderFamily), "its processor says so"
+        found: RuntimeFacts = family.facts(config, folder, processor)
     else:
-        found = family.facts(config, folder, processor)
+        assert isinstance(family, VlmFamily), "its processor says so"
+        chat = said.chat if isinstance(said, VlmFacts) and not frames else None
+        found = family.facts(config, folder, processor, chat)
     told, right = to_builtins(said), to_builtins(found)
     return [
         f"{key} are {value!r:.80}, by the files {right.get(key)!r:.80}"

@@ -172,8 +172,7 @@ def test_frames_of_a_chat_template_are_left_to_verify(tiny_bundle: Bundle, monke
     def refuse(*_: object) -> None:
         raise AssertionError("rendered")
 
-    for module in ("phi3_v", "llava_next"):
-        monkeypatch.setattr(f"nexus_edge.models.{module}.facts.{turns_of.__name__}", refuse)
+    monkeypatch.setattr(f"nexus_edge.processing.turns.{turns_of.__name__}", refuse)
     nexus_edge.load(tiny_bundle, ONE).close()
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nexus_edge.interfaces.facts import DualEncoderFacts
     from nexus_edge.interfaces.graph import ModelSplit
     from nexus_edge.interfaces.parity import DualCases
-    from nexus_edge.interfaces.processor import DualProcessor, Processor
+    from nexus_edge.interfaces.processor import DualProcessor
     from nexus_edge.interfaces.weights import WeightRules
     from nexus_edge.models.biomedclip.model import BiomedClip
     from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
@@ -72,12 +72,10 @@ class BiomedClipFamily(DualEncoderFamily):
 
         return STATIC
 
-    def facts(
-        self, config: Mapping[str, Any], processor: Path, opened: "Processor | DualProcessor | None" = None
-    ) -> "DualEncoderFacts":
+    def facts_of(self, processor: Path, settings: "DualProcessor") -> "DualEncoderFacts":
         from nexus_edge.models.biomedclip.facts import facts
 
-        return facts(config, processor, opened)
+        return facts(processor, settings)
 
     def parity(self) -> "DualCases":
         from nexus_edge.models.biomedclip.parity import CASES

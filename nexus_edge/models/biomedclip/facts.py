@@ -1,23 +1,19 @@
 """What every runtime must know of a BiomedCLIP, as data."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from nexus_edge.interfaces.facts import CentreCrop, DualEncoderFacts, WordPieces
-from nexus_edge.interfaces.processor import DualProcessor, Processor
+from nexus_edge.interfaces.processor import DualProcessor
 from nexus_edge.models.biomedclip.processing import BiomedClipProcessor
 from nexus_edge.processing.word_pieces import PAD_ID
 from nexus_edge.runtimes.dual_encoder.prompts import DEFAULT_TEMPLATES
 
 
-def facts(
-    config: Mapping[str, Any], processor: Path, opened: Processor | DualProcessor | None = None
-) -> DualEncoderFacts:
+def facts(processor: Path, settings: DualProcessor) -> DualEncoderFacts:
     """See `Family.facts`."""
-    settings = opened if isinstance(opened, BiomedClipProcessor) else BiomedClipProcessor.from_folder(processor)
+    assert isinstance(settings, BiomedClipProcessor)
     has = {name: (processor / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")}
     return DualEncoderFacts(
         images=CentreCrop(

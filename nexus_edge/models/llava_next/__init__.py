@@ -25,11 +25,11 @@ from nexus_edge.interfaces.target import Flavour
 
 if TYPE_CHECKING:
     from nexus_edge.configs.keys import Rules
-    from nexus_edge.interfaces.facts import JinjaTemplate, Turns, VlmFacts
+    from nexus_edge.interfaces.facts import Chat, VlmFacts
     from nexus_edge.interfaces.graph import Interface, ModelSplit
     from nexus_edge.interfaces.host import VlmHost
     from nexus_edge.interfaces.parity import VlmCases
-    from nexus_edge.interfaces.processor import DualProcessor, Processor
+    from nexus_edge.interfaces.processor import Processor
     from nexus_edge.interfaces.weights import WeightRules
     from nexus_edge.models.llava_next.model import LlavaNext
     from nexus_edge.models.llava_next.processing import LlavaNextProcessor
@@ -94,16 +94,10 @@ class LlavaNextFamily(VlmFamily):
     def openvino_client(self) -> NoReturn:
         raise RecipeError("LLaVA-NeXT has no graphs for OpenVINO yet; leave the target openvino out")
 
-    def facts(
-        self,
-        config: Mapping[str, Any],
-        processor: Path,
-        opened: "Processor | DualProcessor | None" = None,
-        chat: "Turns | JinjaTemplate | None" = None,
-    ) -> "VlmFacts":
+    def facts_of(self, config: Mapping[str, Any], settings: "Processor", chat: "Chat") -> "VlmFacts":
         from nexus_edge.models.llava_next.facts import facts
 
-        return facts(config, processor, opened, chat)
+        return facts(config, settings, chat)
 
     def parity(self) -> "VlmCases":
         from nexus_edge.models.llava_next.parity import CASES

@@ -25,10 +25,10 @@ from nexus_edge.interfaces.target import Flavour
 
 if TYPE_CHECKING:
     from nexus_edge.configs.keys import Rules
-    from nexus_edge.interfaces.facts import JinjaTemplate, Turns
+    from nexus_edge.interfaces.facts import Chat
     from nexus_edge.interfaces.graph import Interface
     from nexus_edge.interfaces.host import VlmHost
-    from nexus_edge.interfaces.processor import DualProcessor, Processor
+    from nexus_edge.interfaces.processor import Processor
     from nexus_edge.interfaces.weights import WeightRules
     from nexus_edge.models.molmo.model import Molmo
     from nexus_edge.models.molmo.processing import MolmoProcessor
@@ -80,13 +80,7 @@ class MolmoFamily(VlmFamily):
     def static_split(self) -> NoReturn:
         raise _not_yet("programs with fixed shapes")
 
-    def facts(
-        self,
-        config: Mapping[str, Any],
-        processor: Path,
-        opened: "Processor | DualProcessor | None" = None,
-        chat: "Turns | JinjaTemplate | None" = None,
-    ) -> NoReturn:
+    def facts_of(self, config: Mapping[str, Any], settings: "Processor", chat: "Chat") -> NoReturn:
         # The vocabulary of `interfaces.facts` has no resize of fractions, no tokens around the rows of an image, and no
         # image that stands before the whole prompt.
         raise _not_yet("facts for the manifest")

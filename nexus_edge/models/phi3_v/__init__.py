@@ -22,11 +22,11 @@ from nexus_edge.interfaces.family import VlmFamily
 
 if TYPE_CHECKING:
     from nexus_edge.configs.keys import Rules
-    from nexus_edge.interfaces.facts import JinjaTemplate, Turns, VlmFacts
+    from nexus_edge.interfaces.facts import Chat, VlmFacts
     from nexus_edge.interfaces.graph import Interface, ModelSplit
     from nexus_edge.interfaces.host import VlmHost
     from nexus_edge.interfaces.parity import VlmCases
-    from nexus_edge.interfaces.processor import DualProcessor, Processor
+    from nexus_edge.interfaces.processor import Processor
     from nexus_edge.interfaces.target import CompanionWriter
     from nexus_edge.interfaces.weights import WeightRules
     from nexus_edge.models.phi3_v.model import Phi3V
@@ -106,16 +106,10 @@ class Phi3VFamily(VlmFamily):
 
         return (write_phi3v,)
 
-    def facts(
-        self,
-        config: Mapping[str, Any],
-        processor: Path,
-        opened: "Processor | DualProcessor | None" = None,
-        chat: "Turns | JinjaTemplate | None" = None,
-    ) -> "VlmFacts":
+    def facts_of(self, config: Mapping[str, Any], settings: "Processor", chat: "Chat") -> "VlmFacts":
         from nexus_edge.models.phi3_v.facts import facts
 
-        return facts(config, processor, opened, chat)
+        return facts(config, settings, chat)
 
     def parity(self) -> "VlmCases":
         from nexus_edge.models.phi3_v.parity import CASES

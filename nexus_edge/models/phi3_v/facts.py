@@ -1,39 +1,22 @@
 """What every runtime must know of a Phi-3-Vision, as data."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from nexus_edge.interfaces.facts import (
-    FeatureLayout,
-    HdCrops,
-    ImageTags,
-    JinjaTemplate,
-    LongRope,
-    Sequential,
-    Turns,
-    VlmFacts,
-)
-from nexus_edge.interfaces.processor import DualProcessor, Processor
+from nexus_edge.interfaces.facts import Chat, FeatureLayout, HdCrops, ImageTags, LongRope, Sequential, VlmFacts
+from nexus_edge.interfaces.processor import Processor
 from nexus_edge.models.phi3_v.params import Phi3VisionParams
 from nexus_edge.models.phi3_v.processing import Phi3VProcessor
 from nexus_edge.models.phi3_v.prompt import ROLES, STOP_TOKENS
 from nexus_edge.processing.hd_transform import CROP, TOKENS_PER_SIDE, WHITE
-from nexus_edge.processing.turns import byte_pairs, turns_of
+from nexus_edge.processing.turns import byte_pairs
 
 
-def facts(
-    config: Mapping[str, Any],
-    processor: Path,
-    opened: Processor | DualProcessor | None = None,
-    chat: Turns | JinjaTemplate | None = None,
-) -> VlmFacts:
+def facts(config: Mapping[str, Any], settings: Processor, chat: Chat) -> VlmFacts:
     """See `Family.facts`."""
-    params, settings = Phi3VisionParams.from_json(config), opened
-    if not isinstance(settings, Phi3VProcessor):
-        settings = Phi3VProcessor.from_folder(processor)
+    assert isinstance(settings, Phi3VProcessor)
+    params = Phi3VisionParams.from_json(config)
     switch = params.rope.original_max_position_embeddings
-    chat = turns_of(settings.apply_chat_template) if chat is None else chat
     return VlmFacts(
         images=HdCrops(
             mean=settings.mean,
