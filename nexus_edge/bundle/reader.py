@@ -124,10 +124,7 @@ class Bundle:
             try:
                 hashes = hash_files(paths.values())
             except OSError as error:
-                raise BundleError(
-                    f"{error.filename}: cannot be read ({error.strerror or error}); let this user read "
-                    "it, or export the bundle again"
-                ) from error
+                raise unreadable(error.filename, error) from error
             for name, found in zip(paths, hashes, strict=True):
                 if found != expected[name]:
                     raise BundleError(f"{paths[name]}: its SHA-256 is not the manifest's; changed since export")
@@ -140,3 +137,10 @@ def _why(root: Path, error: OSError) -> str:
     if root.is_dir():
         return f"it has no {MANIFEST}" if isinstance(error, FileNotFoundError) else f"{MANIFEST}: {error.strerror}"
     return "it is a file" if root.is_file() else "there is no such folder"
+
+
+def unreadable(path: str | Path, error: OSError) -> BundleError:
+    """What is said of a file of a bundle that the system does not let this user read."""
+    return BundleError(
+        f"{path}: cannot be read ({error.strerror or error}); let this user read it, or export the bundle again"
+    )

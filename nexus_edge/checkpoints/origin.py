@@ -20,13 +20,12 @@ def source_of(checkpoint: Checkpoint) -> Source:
     A folder is named by its absolute path, so that the bundle finds it again from anywhere.
     """
     adapter = checkpoint.adapter
-    known = checkpoint.kind == "real" and checkpoint.name in published()
     return Source(
         checkpoint=place_of(checkpoint),
         revision=checkpoint.revision,
         weights=checkpoint.kind,
-        license=license_of(checkpoint),
-        published=known and adapter is None if checkpoint.kind == "real" else None,
+        license=read_license(checkpoint.folder),
+        published=_is_known(checkpoint) and adapter is None if checkpoint.kind == "real" else None,
         base_model=base_of(checkpoint),
         content=fingerprint(checkpoint),
         ignored_keys=checkpoint.ignored_keys,
@@ -36,17 +35,16 @@ def source_of(checkpoint: Checkpoint) -> Source:
     )
 
 
-def license_of(checkpoint: Checkpoint) -> str | None:
-    """What its card says, or its file of it."""
-    return read_license(checkpoint.folder)
-
-
 def base_of(checkpoint: Checkpoint) -> str | None:
     """What was fine-tuned: by an adapter the published checkpoint that it is merged into."""
-    known = checkpoint.kind == "real" and checkpoint.name in published()
+    known = _is_known(checkpoint)
     if checkpoint.kind != "real" or (known and checkpoint.adapter is None):
         return None
     return checkpoint.name if known else base_model(checkpoint)
+
+
+def _is_known(checkpoint: Checkpoint) -> bool:
+    return checkpoint.kind == "real" and checkpoint.name in published()
 
 
 def place_of(checkpoint: Checkpoint) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nexus_edge.cli import bench_dual
-from nexus_edge.cli.answers import AllowRejected, BundleFolder, Device, Engine, Images, Quiet, Threads, runs_said, say
+from nexus_edge.cli.answers import AllowRejected, BundleFolder, Device, Engine, Images, Quiet, Threads, say
 from nexus_edge.errors import InputError
 
 if TYPE_CHECKING:
@@ -112,16 +112,9 @@ def _columns(measured: "list[Measurement]") -> dict[str, list[float]]:
 
 
 def _print_table(result: Mapping[str, Any]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
     from nexus_edge.cli.console import console
 
-    peak = result["peak_rss_bytes"]
-    title = f"{result['model']} ({result['weights']} weights) on {result['machine']}"
-    table = Table(title=Text(title, style="table.title"), title_justify="left")
-    table.add_column("measured")
-    table.add_column(runs_said(result["runs"]), justify="right")
+    peak, table = result["peak_rss_bytes"], bench_dual.empty_table(result)
     for name, key, unit, digits in (
         ("load", "load_s", "s", 2),
         ("vision encoder", "vision_s", "s", 2),

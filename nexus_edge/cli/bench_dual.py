@@ -9,6 +9,8 @@ from nexus_edge._words import counted
 from nexus_edge.cli.answers import runs_said, say
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from nexus_edge.bundle import Bundle
     from nexus_edge.processing.images import ImageInput
     from nexus_edge.runtimes import EngineOptions
@@ -58,17 +60,23 @@ def measure_towers(
     return result
 
 
-def print_table(result: Mapping[str, Any]) -> None:
-    """The result for people."""
+def empty_table(result: Mapping[str, Any]) -> "Table":
+    """What is measured beside what was, still without rows."""
     from rich.table import Table
     from rich.text import Text
-
-    from nexus_edge.cli.console import console
 
     title = f"{result['model']} ({result['weights']} weights) on {result['machine']}"
     table = Table(title=Text(title, style="table.title"), title_justify="left")
     table.add_column("measured")
     table.add_column(runs_said(result["runs"]), justify="right")
+    return table
+
+
+def print_table(result: Mapping[str, Any]) -> None:
+    """The result for people."""
+    from nexus_edge.cli.console import console
+
+    table = empty_table(result)
     table.add_row("image tower, load and first image", f"{result['image_load_s']:.2f} s")
     if "text_load_s" in result:
         table.add_row("text tower, load and first text", f"{result['text_load_s']:.2f} s")

@@ -7,7 +7,9 @@ the words of a runtime that knows no manifest.
 from collections.abc import Mapping
 from pathlib import Path
 
+from nexus_edge._words import first_of
 from nexus_edge.bundle import Bundle, GraphInfo, TensorSpec
+from nexus_edge.bundle.reader import unreadable
 from nexus_edge.errors import BundleError
 
 ANY_SIZE = "?"
@@ -35,9 +37,7 @@ def require_readable(path: Path) -> None:
         with path.open("rb") as file:
             file.read(1)
     except OSError as error:
-        raise BundleError(
-            f"{path}: cannot be read ({error.strerror or error}); let this user read it, or export the bundle again"
-        ) from error
+        raise unreadable(path, error) from error
 
 
 def interface_problems(info: GraphInfo, inputs: Specs, outputs: Specs) -> list[str]:
@@ -49,9 +49,8 @@ def require_interface(path: Path, info: GraphInfo, inputs: Specs, outputs: Specs
     """Raise BundleError if the graph at `path` is not the one that the manifest describes."""
     problems = interface_problems(info, inputs, outputs)
     if problems:
-        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
         raise BundleError(
-            f"{path}: is not the graph that manifest.json describes: {problems[0]}{more}; export the bundle again"
+            f"{path}: is not the graph that manifest.json describes: {first_of(problems)}; export the bundle again"
         )
 
 

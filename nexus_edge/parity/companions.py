@@ -15,7 +15,7 @@ from nexus_edge.bundle import Bundle, BundleWeights
 from nexus_edge.checkpoints import Checkpoint
 from nexus_edge.errors import BundleError
 from nexus_edge.interfaces.target import CompanionWriter, ExportedModel
-from nexus_edge.parity.sources import build_quantized, recipe_of
+from nexus_edge.parity.sources import build_quantized, processor_files, recipe_of
 from nexus_edge.targets import make_target
 
 PROCESSOR = "processor"
@@ -46,8 +46,7 @@ def companion_problems(bundle: Bundle, target: str) -> list[str]:
 
 
 def _written(bundle: Bundle, target: str, writers: Sequence[CompanionWriter]) -> dict[str, bytes]:
-    files = {path.name: _content(path) for path in sorted((bundle.root / PROCESSOR).iterdir())}
-    exported = ExportedModel(bundle.manifest, build_quantized(bundle), files, None)
+    exported = ExportedModel(bundle.manifest, build_quantized(bundle), processor_files(bundle), None)
     read = BundleWeights(bundle, target).read
     with TemporaryDirectory(prefix="nexus-edge-") as folder:
         root = Path(folder)

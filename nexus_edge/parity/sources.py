@@ -208,6 +208,14 @@ def build_quantized(bundle: Bundle) -> "ReferenceModel":
     return model.eval()
 
 
+def processor_files(bundle: Bundle) -> dict[str, bytes]:
+    """Those of a bundle's processor, by name; raises CheckpointError where one cannot be read."""
+    try:
+        return {path.name: path.read_bytes() for path in sorted((bundle.root / "processor").iterdir())}
+    except OSError as error:
+        raise CheckpointError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
 def _build(bundle: Bundle) -> "ReferenceModel":
     config = read_json(bundle.root / "processor", "config.json")
     return family_named(bundle.manifest.model_type).build(config)

@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import to_builtins
 
+from nexus_edge._words import first_of
 from nexus_edge.bundle import Bundle, GraphInfo, Manifest
 from nexus_edge.bundle.hashing import joined
 from nexus_edge.bundle.reader import MANIFEST
@@ -43,9 +44,8 @@ def require_consistent(bundle: Bundle, processor: Processor | DualProcessor) -> 
     if isinstance(processor, DualProcessor):
         problems += tower_problems(bundle.manifest, processor)
     if problems:
-        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
         raise BundleError(
-            f"{bundle.root / MANIFEST}: {problems[0]}{more}; export the bundle again, or run it all the same with "
+            f"{bundle.root / MANIFEST}: {first_of(problems)}; export the bundle again, or run it all the same with "
             "--allow-rejected (in Python allow_rejected=True)"
         )
 

@@ -18,6 +18,12 @@ CopyOf = Callable[[Bundle], Bundle]
 RUNGS = ("P0", "P3", "P4", "P5")
 
 
+@pytest.fixture
+def bundle(healthy_dual: Bundle, copy_of: CopyOf) -> Bundle:
+    """A sound one, which a test may damage."""
+    return copy_of(healthy_dual)
+
+
 def judged(bundle: Bundle, checkpoint: Checkpoint) -> tuple[ParityRun, Report]:
     run = ladder.prepare(Bundle.open(bundle.root, check=None), checkpoint)
     return run, ladder.run(run, RUNGS)
@@ -29,13 +35,8 @@ def findings(report: Report) -> dict[str, str]:
 
 @pytest.mark.parametrize("what", ["weights", "graph"])
 def test_a_file_that_may_not_be_read(
-    what: str,
-    healthy_dual: Bundle,
-    biomedclip_checkpoint: Checkpoint,
-    copy_of: CopyOf,
-    unreadable: Callable[[Path], None],
+    what: str, bundle: Bundle, biomedclip_checkpoint: Checkpoint, unreadable: Callable[[Path], None]
 ) -> None:
-    bundle = copy_of(healthy_dual)
     info = bundle.manifest.graphs["onnx"]["image_encoder"]
     path = bundle.root / str(info.weights if what == "weights" else info.file)
     unreadable(path)
@@ -54,10 +55,7 @@ def test_a_file_that_may_not_be_read(
     assert (bundle.root / "parity" / "report.json").is_file()
 
 
-def test_a_folder_in_the_place_of_weights(
-    healthy_dual: Bundle, biomedclip_checkpoint: Checkpoint, copy_of: CopyOf
-) -> None:
-    bundle = copy_of(healthy_dual)
+def test_a_folder_in_the_place_of_weights(bundle: Bundle, biomedclip_checkpoint: Checkpoint) -> None:
     weights = bundle.manifest.graphs["onnx"]["text_encoder"].weights
     assert weights is not None
     (bundle.root / weights).unlink()
@@ -69,12 +67,8 @@ def test_a_folder_in_the_place_of_weights(
 
 
 def test_a_file_of_the_processor_that_may_not_be_read(
-    healthy_dual: Bundle,
-    biomedclip_checkpoint: Checkpoint,
-    copy_of: CopyOf,
-    unreadable: Callable[[Path], None],
+    bundle: Bundle, biomedclip_checkpoint: Checkpoint, unreadable: Callable[[Path], None]
 ) -> None:
-    bundle = copy_of(healthy_dual)
     path = bundle.root / "processor" / "config.json"
     unreadable(path)
     _, report = judged(bundle, biomedclip_checkpoint)
@@ -84,12 +78,8 @@ def test_a_file_of_the_processor_that_may_not_be_read(
 
 
 def test_without_p0_it_is_one_line(
-    healthy_dual: Bundle,
-    biomedclip_checkpoint: Checkpoint,
-    copy_of: CopyOf,
-    unreadable: Callable[[Path], None],
+    bundle: Bundle, biomedclip_checkpoint: Checkpoint, unreadable: Callable[[Path], None]
 ) -> None:
-    bundle = copy_of(healthy_dual)
     weights = bundle.manifest.graphs["onnx"]["text_encoder"].weights
     assert weights is not None
     unreadable(bundle.root / weights)

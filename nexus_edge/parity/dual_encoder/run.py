@@ -2,19 +2,18 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from nexus_edge import processing
 from nexus_edge.bundle import DualEncoderInfo
 from nexus_edge.engines.dual import IMAGE, TEXT
-from nexus_edge.errors import BundleError, CheckpointError
+from nexus_edge.errors import BundleError
 from nexus_edge.interfaces.family import DualEncoderFamily
 from nexus_edge.interfaces.parity import DualCases, DualInputs
 from nexus_edge.parity.dual_encoder.embeddings import Embeddings, embed
 from nexus_edge.parity.dual_encoder.evaluation_set import EvaluationSet, make_evaluation_set
 from nexus_edge.parity.kinds import judged_family
 from nexus_edge.parity.run import ParityRun
-from nexus_edge.parity.sources import parameter_count
+from nexus_edge.parity.sources import parameter_count, processor_files
 from nexus_edge.processing import DualProcessor
 from nexus_edge.processing.folder import read_json
 
@@ -53,8 +52,7 @@ class DualRun:
         if not isinstance(checkpoint, str):
             return self.given.original_inputs(checkpoint.config, checkpoint.processor_files())
         folder = self.run.bundle.root / "processor"
-        files = {path.name: _bytes(path) for path in folder.iterdir()}
-        return self.given.original_inputs(read_json(folder, "config.json"), files)
+        return self.given.original_inputs(read_json(folder, "config.json"), processor_files(self.run.bundle))
 
     @cached_property
     def evaluation_set(self) -> EvaluationSet:
@@ -79,13 +77,6 @@ class DualRun:
         if isinstance(self.run.checkpoint, str):
             return self.info.logit_scale
         return float(take(self.run.weights, "logit_scale").double().exp())
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def dual_run(run: ParityRun) -> DualRun:

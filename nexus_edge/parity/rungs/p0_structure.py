@@ -6,7 +6,8 @@ from functools import partial
 from nexus_edge.axes import targets
 from nexus_edge.bundle import Bundle
 from nexus_edge.bundle.identity import KEY
-from nexus_edge.checkpoints.origin import base_of, license_of, place_of
+from nexus_edge.checkpoints.license import read_license
+from nexus_edge.checkpoints.origin import base_of, place_of
 from nexus_edge.engines.interface import graph_file, interface_problems
 from nexus_edge.engines.probes import Runner, Sealed, runner_of
 from nexus_edge.errors import BundleError, CheckpointError, MissingExtraError, ParityError
@@ -56,7 +57,7 @@ def _note_origin(run: ParityRun) -> None:
     if isinstance(found, str) or place_of(found) != said.checkpoint:
         return
     for name, was, now in (
-        ("license", said.license, license_of(found)),
+        ("license", said.license, read_license(found.folder)),
         ("base_model", said.base_model, base_of(found)),
     ):
         if was != now:
